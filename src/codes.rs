@@ -1,0 +1,110 @@
+//! Every error code, its meaning and the next step: the source of `evenkeel explain` and of docs/ERRORS.md.
+//!
+//! A code is never reused for something else. Ranges: 1xxx the config repository, 2xxx Git, 3xxx connections to
+//! clusters, 4xxx syncing, 5xxx the ledger and the state directory, 6xxx the command line and its settings.
+
+use std::fmt;
+
+/// A stable error code with the text that explains it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code {
+    /// `EK` and four digits.
+    pub id: &'static str,
+    /// What it means, in a few words.
+    pub title: &'static str,
+    /// What to do next, where the place of the error knows nothing better.
+    pub next: &'static str,
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id)
+    }
+}
+
+impl Code {
+    /// The code of that number (`EK1001`, any case), if there is one.
+    pub fn find(id: &str) -> Option<Self> {
+        ALL.iter().copied().find(|code| code.id.eq_ignore_ascii_case(id))
+    }
+}
+
+macro_rules! codes {
+    ($($name:ident $id:literal $title:literal => $next:literal;)*) => {
+        $(
+            #[doc = $title]
+            pub const $name: Code = Code { id: $id, title: $title, next: $next };
+        )*
+        /// All codes, in the order of their numbers.
+        pub const ALL: &[Code] = &[$($name),*];
+    };
+}
+
+codes! {
+    // 1xxx: the config repository
+    YAML "EK1001" "A file is not YAML that kubectl would read" => "Mend the file at the place named; `kubectl apply --dry-run=client -f FILE` reads it the same way.";
+    NOT_AN_OBJECT "EK1002" "A document is not a Kubernetes object" => "Give it apiVersion, kind and metadata.name, or name the file in .evenkeelignore if it is not a manifest.";
+    STRAY_FILE "EK1003" "A file or folder stands where the layout has no place for it" => "Move it to a layer (a `base` folder or a cluster's folder), or name it in .evenkeelignore.";
+    FLEET_FILE "EK1004" "evenkeel.yaml is missing or wrong" => "The root of the repository needs evenkeel.yaml with kind: Fleet; `evenkeel init` writes one.";
+    OWN_KIND "EK1005" "A file of Evenkeel's own kinds is wrong" => "Mend the field named; docs/REPOSITORY.md lists the fields of each kind.";
+    NOT_BUILT_YET "EK1006" "A feature that this version does not have" => "Remove the field, or use a version that has it; nothing is ignored in silence.";
+    NAME_MISMATCH "EK1007" "metadata.name differs from the folder's name" => "Rename the folder or the name; they must be the same.";
+    DUPLICATE_OBJECT "EK1008" "The same object stands twice in one layer" => "Keep one; a change of it belongs in a deeper layer or in a *.patch.yaml.";
+    NO_NAMESPACE "EK1009" "A namespaced object has no namespace" => "Set metadata.namespace, or `namespace:` in the overlay.yaml beside it.";
+    PATCH_WITHOUT_TARGET "EK1010" "A patch has no target" => "A *.patch.yaml may only change objects that a layer above or beside it gives.";
+    BUNDLE_MISMATCH "EK1011" "A bundle's folder changes another bundle's object" => "Move it to that bundle's folder, or to the layer's root folder, which may patch any bundle.";
+    OVERLAY "EK1012" "An overlay cannot be applied" => "Mend the overlay.yaml at the place named.";
+    RESERVED_FIELD "EK1013" "A field that only the server or Evenkeel may set" => "Remove the field from the manifest.";
+    CLUSTER_TWICE "EK1014" "Two clusters have the same name" => "A cluster's name is unique in the fleet; rename one folder.";
+    ANNOTATION "EK1015" "An evenkeel.dev annotation is unknown or has a wrong value" => "docs/REPOSITORY.md lists the annotations and their values.";
+    MERGE "EK1016" "A patch does not fit its target" => "Mend the patch at the place named.";
+    NOT_UTF8 "EK1017" "A file is not UTF-8 text or is too large" => "Manifests are UTF-8 and at most 8 MiB; name other files in .evenkeelignore.";
+    UNKNOWN_CLUSTER "EK1018" "No cluster of that name" => "`evenkeel status` lists the clusters; names are the folders' names.";
+    PROTECTED_IDENTITY "EK1019" "An object that Evenkeel keeps for itself" => "Choose another name; the parent of the fleet's objects is written by Evenkeel alone.";
+
+    // 2xxx: Git
+    GIT_UNREACHABLE "EK2001" "The remote cannot be reached" => "The fleet stays as it is; check the network, the address and the remote's own state.";
+    GIT_AUTH "EK2002" "The remote refused the credentials" => "Check the token, key or known_hosts file given with --git-*; nothing was changed on any cluster.";
+    GIT_NO_BRANCH "EK2003" "The branch does not exist, or the repository is empty" => "Push the branch; Evenkeel goes on by itself when it is there.";
+    GIT_TIMEOUT "EK2004" "A fetch took longer than its deadline" => "Raise --git-timeout if the repository is large; otherwise the network or the remote hangs.";
+    GIT_BROKEN "EK2005" "The local mirror cannot be read or written" => "Check the disk; the mirror under the state directory may be deleted, it is fetched again.";
+    GIT_REV "EK2006" "No such revision" => "Give at least 7 characters of a commit hash of the followed branch.";
+    GIT_URL "EK2007" "The remote's address or a credential setting is wrong" => "Use a path, file://, http(s):// or ssh:// address, or user@host:path.";
+
+    // 3xxx: connections to clusters
+    KUBECONFIG "EK3001" "The kubeconfig has no usable connection for the cluster" => "Add a context named like the cluster, or set spec.connection in its cluster.yaml.";
+    UNREACHABLE "EK3002" "The cluster's API server cannot be reached" => "Other clusters go on; this one is tried again with growing pauses of at most 60 s.";
+    CLUSTER_AUTH "EK3003" "The API server refused the credentials" => "Check the kubeconfig's user, its certificate's dates or its exec plugin.";
+    WRONG_CLUSTER "EK3004" "The address reaches another cluster than before" => "If the cluster was rebuilt on purpose: `evenkeel accept-cluster NAME`. Nothing is written until then.";
+    DISCOVERY "EK3005" "The API server's list of APIs cannot be read" => "Look at the API server's health (`kubectl get --raw /readyz?verbose`) and at broken APIServices.";
+    SERVER_ERROR "EK3006" "The API server answered with an error of its own" => "Tried again by itself; look at the API server's log if it stays.";
+    CONNECTION_PATH "EK3007" "spec.connection points outside of the agent's kubeconfig folder" => "Put the file beside the agent's kubeconfig; the repository cannot name other paths.";
+
+    // 4xxx: syncing
+    REFUSED "EK4001" "The server refuses an object of the bundle" => "Nothing of the bundle was written. Change the manifest or the policy named by the server; it is tried again slowly.";
+    CONFLICT "EK4002" "Another field manager owns fields of an object that was there before" => "Set evenkeel.dev/adopt: allow on the object to take it over, or remove it from one of the two.";
+    OTHER_FLEET "EK4003" "The object belongs to another fleet" => "An object can belong to one fleet only; remove it from one of the two repositories.";
+    NO_KIND "EK4004" "The cluster does not serve that kind" => "Install its CustomResourceDefinition, or correct apiVersion and kind.";
+    NOT_ESTABLISHED "EK4005" "A CustomResourceDefinition did not become Established in time" => "Look at its status.conditions; names may clash with another definition.";
+    WRITE_FAILED "EK4006" "A write failed after its dry run passed" => "Tried again by itself; the server's words say why.";
+    OTHER_HOLDER "EK4007" "Another agent holds the cluster" => "One agent writes a cluster at a time; this one waits. Stop one of the two.";
+    DELETE_FAILED "EK4008" "An object could not be deleted" => "Look at its finalizers; it stays recorded and is tried again.";
+    HELD "EK4009" "Deletions are held for approval" => "Look at them with `evenkeel status -o json`; put the files back, or approve that exact plan.";
+    IMMUTABLE "EK4010" "A field that cannot be changed on a live object" => "Set evenkeel.dev/recreate: on-immutable on the object to have it deleted and created anew.";
+    FORBIDDEN "EK4011" "The agent lacks the right to do that on the cluster" => "Give its user the missing RBAC rule; the server's words name it.";
+    LOST_HOLD "EK4012" "The hold on the cluster went to another agent in mid-sync" => "This agent stopped writing at once; it waits until the other is gone.";
+
+    // 5xxx: the ledger and the state directory
+    STATE_DIR "EK5001" "The state directory cannot be used" => "Check its path, owner and mode; Evenkeel needs to write there.";
+    STATE_LOCKED "EK5002" "Another agent uses the state directory" => "Stop the other agent, or give this one a --state-dir of its own.";
+    LEDGER "EK5003" "The ledger cannot be read or written" => "Check the disk (full, read-only); no cluster is written until it works.";
+    LEDGER_NEWER "EK5004" "The ledger was written by a newer Evenkeel" => "Run that version or a newer one; an older one would lose what it recorded.";
+    NO_LEDGER "EK5005" "There is no ledger in the state directory" => "Give the agent's --state-dir; it exists once `evenkeel run` has started there.";
+
+    // 6xxx: the command line and its settings
+    USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";
+    SETTINGS "EK6002" "A setting is wrong" => "Mend the flag, the environment variable or the key of the settings file named.";
+    SELECTOR "EK6003" "A selector is not a label selector" => "Use Kubernetes label syntax, such as environment=prod,region!=eu.";
+    AGENT_GONE "EK6004" "The agent does not answer" => "Is it running? Its log and `systemctl status evenkeel` say more.";
+    NOT_ALLOWED "EK6005" "The caller may not do that" => "Run it as root, as the agent's user or as a member of its group.";
+}

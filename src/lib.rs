@@ -1,0 +1,15 @@
+//! Evenkeel holds a fleet of Kubernetes clusters to one Git repository.
+//!
+//! The modules are the way of a commit, from left to right; nothing imports what is on its right:
+//!
+//! ```text
+//! git  ->  layout  ->  render  ->  gate  ->  rollout  ->  sync  ->  ledger  ->  (server, cli)
+//! ```
+//!
+//! `manifest` is the object that travels, `cluster` the connection it travels over, `agent` the daemon that wires it all.
+
+pub mod codes;
+pub mod diagnostic;
+pub mod git;
+pub mod manifest;
+pub mod sync;

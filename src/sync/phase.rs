@@ -1,0 +1,73 @@
+//! Where a cluster stands, as `status` shows it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{diagnostic::Diagnostic, git::CommitId, manifest::Digest};
+
+/// What a cluster is doing, or what keeps it from doing it. In order of precedence: the first that holds is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Phase {
+    /// The address reaches another cluster than before; nothing is written.
+    WrongCluster,
+    /// No answer from the API server.
+    Unreachable,
+    /// The rendering, or an object of it, is refused; nothing of the refused bundles was written.
+    Refused,
+    /// A write failed; it is tried again.
+    Failed,
+    /// Everything but deletions is done; these wait for approval.
+    Held,
+    /// Put back to an earlier commit after a failure.
+    Returned,
+    /// Paused in the repository.
+    Paused,
+    /// No longer in the repository; its objects stay.
+    Detached,
+    /// Waits for another agent or for its wave.
+    Waiting,
+    /// Being brought to the desired commit.
+    Syncing,
+    /// Runs what the desired commit says.
+    Synced,
+}
+
+/// Health of what runs, apart from whether it was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Health {
+    /// All objects that have a health rule fulfil it.
+    Healthy,
+    /// On its way.
+    Progressing,
+    /// It will not become healthy by itself.
+    Degraded,
+    /// Stopped on purpose.
+    Suspended,
+    /// Not known (yet).
+    Unknown,
+}
+
+/// Everything that `status` says of one cluster, as the cluster's task knows it. The ledger stores a transition when it
+/// differs from the last one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// What the cluster is doing.
+    pub phase: Phase,
+    /// Health of what runs.
+    pub health: Health,
+    /// The commit it should be at.
+    pub desired: Option<CommitId>,
+    /// The newest commit whose rendering it runs.
+    pub applied: Option<CommitId>,
+    /// The digest of the rendering it runs.
+    pub rendering: Option<Digest>,
+    /// Objects of the fleet on the cluster.
+    pub objects: u64,
+    /// Objects that depart from the rendering.
+    pub drifted: u64,
+    /// Deletions that wait for approval.
+    pub held_deletions: u64,
+    /// The hash that approves exactly these deletions.
+    pub held_plan: Option<Digest>,
+    /// Why, where something is wrong.
+    pub error: Option<Diagnostic>,
+}
