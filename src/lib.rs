@@ -8,8 +8,16 @@
 //!
 //! `manifest` is the object that travels, `cluster` the connection it travels over, `agent` the daemon that wires it all.
 
+pub mod agent;
+pub mod cli;
+pub mod cluster;
 pub mod codes;
 pub mod diagnostic;
 pub mod git;
+pub mod layout;
+pub mod ledger;
+pub mod log;
 pub mod manifest;
+pub mod render;
+pub mod server;
 pub mod sync;

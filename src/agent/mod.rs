@@ -1,0 +1,1 @@
+//! The daemon: wires the other modules, supervises them and shuts them down.

@@ -1,0 +1,218 @@
+//! What the ledger answers, in the form that `-o json` prints and the API sends. Fixed by the JSON Schemas in docs/schemas.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    git::CommitId,
+    manifest::Digest,
+    sync::{Health, Phase},
+};
+
+/// The version of these forms; it grows when a field changes its meaning or goes.
+pub const SCHEMA: u32 = 1;
+
+/// `evenkeel status`: where every cluster stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// The branch's tip as last fetched.
+    pub commit: Option<CommitId>,
+    /// By environment, region and name.
+    pub clusters: Vec<ClusterStatus>,
+}
+
+/// One cluster of [`Status`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterStatus {
+    /// The cluster's folder name.
+    pub name: String,
+    /// Its environment.
+    pub environment: String,
+    /// Its region.
+    pub region: String,
+    /// The commit it should be at.
+    pub desired: Option<CommitId>,
+    /// The newest commit whose rendering it runs.
+    pub applied: Option<CommitId>,
+    /// What it is doing, or what keeps it from doing it.
+    pub phase: Phase,
+    /// Health of what runs.
+    pub health: Health,
+    /// Objects of the fleet on it.
+    pub objects: u64,
+    /// Objects that depart from the rendering.
+    pub drifted: u64,
+    /// Deletions that wait for approval.
+    pub held_deletions: u64,
+    /// The hash that approves exactly these.
+    pub held_plan: Option<Digest>,
+    /// Since when it is in this phase.
+    pub since: Timestamp,
+    /// What is wrong.
+    pub error: Option<ErrorAnswer>,
+}
+
+/// An error as answers carry it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorAnswer {
+    /// `EK` and four digits.
+    pub code: String,
+    /// What happened, with its place in front where it has one; the server's own words where they are known.
+    pub message: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+/// `evenkeel log`: the branch's commits, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// Newest first.
+    pub commits: Vec<LogEntry>,
+}
+
+/// One commit of [`Log`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// The commit.
+    pub commit: CommitId,
+    /// Author's name.
+    pub author: String,
+    /// Author's date.
+    pub time: Timestamp,
+    /// First line of the message.
+    pub subject: String,
+    /// When the agent first saw it.
+    pub seen: Timestamp,
+    /// The branch was forced away from it; it is no longer on the branch.
+    pub rewritten: bool,
+    /// What became of it on each cluster.
+    pub clusters: Vec<CommitOnCluster>,
+}
+
+/// `evenkeel where REV`: what became of one commit on every cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Where {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// The commit.
+    pub commit: CommitId,
+    /// By environment, region and name.
+    pub clusters: Vec<CommitOnCluster>,
+}
+
+/// What became of a commit on one cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitOnCluster {
+    /// The cluster.
+    pub name: String,
+    /// How far the commit got.
+    pub phase: CommitPhase,
+    /// Since when; none where nothing has happened yet.
+    pub since: Option<Timestamp>,
+    /// Why, in one sentence; empty where the phase says it all.
+    pub reason: String,
+    /// The commit that came instead.
+    pub superseded_by: Option<CommitId>,
+}
+
+/// A cluster's phase, or what only a commit can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum CommitPhase {
+    /// The cluster's own phase: this commit is the one it is at or on its way to.
+    Cluster(Phase),
+    /// One of the others.
+    Commit(CommitOnly),
+}
+
+/// What a commit can be on a cluster beside the cluster's own phases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CommitOnly {
+    /// Seen, not begun.
+    Pending,
+    /// Its wave has not begun.
+    WaitingForWave,
+    /// It was reached and a newer one came later.
+    Applied,
+    /// It was never reached: a newer one came first.
+    Superseded,
+    /// It changes nothing for the cluster.
+    NotAffected,
+}
+
+/// `evenkeel history CLUSTER`: its syncs, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct History {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// The cluster.
+    pub cluster: String,
+    /// Newest first.
+    pub syncs: Vec<SyncEntry>,
+    /// Changes of phase, newest first.
+    pub transitions: Vec<Transition>,
+}
+
+/// One try to bring the cluster to a commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncEntry {
+    /// Number in the ledger.
+    pub id: i64,
+    /// The commit.
+    pub commit: CommitId,
+    /// The digest of the rendering.
+    pub rendering: Digest,
+    /// Commit, Start, Drift, Retry or Asked.
+    pub trigger: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended; none while it runs, or where the agent died in it.
+    pub ended: Option<Timestamp>,
+    /// Running, Succeeded, Refused, Failed or Interrupted.
+    pub result: String,
+    /// The first thing that went wrong.
+    pub error: Option<ErrorAnswer>,
+    /// What was done to which object: only those that were touched.
+    pub objects: Vec<ObjectEntry>,
+    /// Warnings of the server.
+    pub warnings: Vec<WarningEntry>,
+}
+
+/// One object of a [`SyncEntry`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectEntry {
+    /// `Kind.group/namespace/name`
+    pub id: String,
+    /// Its bundle.
+    pub bundle: String,
+    /// Created, Changed, Adopted, Repaired, Pruned, Held, Kept, Refused or Failed.
+    pub action: String,
+    /// What went wrong.
+    pub error: Option<ErrorAnswer>,
+}
+
+/// A `Warning` header of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WarningEntry {
+    /// `Kind.group/namespace/name`
+    pub id: String,
+    /// The server's words.
+    pub text: String,
+}
+
+/// One change of phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// When.
+    pub at: Timestamp,
+    /// Into which phase.
+    pub phase: Phase,
+    /// The desired commit at that time.
+    pub desired: Option<CommitId>,
+    /// Why.
+    pub error: Option<ErrorAnswer>,
+}
