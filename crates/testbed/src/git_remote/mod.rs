@@ -233,17 +233,14 @@ fn collect(folder: &Path, prefix: &str, entries: &mut Vec<Entry>) -> Result<()> 
     Ok(())
 }
 
-/// The git program without the settings of the user and the machine, with a fixed identity, never asking anything.
+/// The git program without the settings of the user, the machine and the environment, with a fixed identity, never asking anything.
 pub fn git() -> Command {
     let mut command = Command::new("git");
-    command
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1")
-        .env("GIT_TERMINAL_PROMPT", "0")
-        .env("LC_ALL", "C")
-        .env_remove("GIT_DIR")
-        .env_remove("GIT_WORK_TREE")
-        .env_remove("GIT_INDEX_FILE");
+    // GIT_SSL_CAINFO, GIT_DIR and the like take precedence over every setting.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GIT_")) {
+        command.env_remove(name);
+    }
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0").env("LC_ALL", "C");
     for who in ["AUTHOR", "COMMITTER"] {
         command.env(format!("GIT_{who}_NAME"), "Ada Example").env(format!("GIT_{who}_EMAIL"), "ada@example.com");
     }
