@@ -8,7 +8,7 @@
 //! * [`Overlay`] is the transformers' part of a kustomization: it is read with serde and applied to a list of objects.
 //! * [`LabelSelector`] is Kubernetes' selector syntax.
 //!
-//! Where this departs from Kustomize on purpose, README.md says so and `tests/kustomize.rs` compares the rest with the real one.
+//! Where this departs from Kustomize on purpose, README.md says so and `tests/kustomize/` compares the rest with the real one.
 
 mod fields;
 mod identity;
