@@ -1,6 +1,8 @@
 //! One cluster's connection: bounded requests, renewed credentials.
 
 use std::{
+    fmt,
+    path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -31,7 +33,7 @@ const USER_AGENT: &str = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
 const CHECK_PERIOD: Duration = Duration::from_secs(5);
 /// At most one renewal in this time because of a 401, so that a plugin is not run for each of many requests.
 const REFUSED_PERIOD: Duration = Duration::from_secs(5);
-/// Requests are repeated this often at the server's wish (`Retry-After`), within the time of the request.
+/// Requests are repeated this often at the server's wish (`Retry-After`, GOAWAY), within the time of the request.
 const REPEATS_MAX: u32 = 4;
 /// Reading the files of a connection takes longer only if their disk hangs.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(5);
@@ -174,7 +176,7 @@ struct Live {
     client: Client,
     files: Digest,
     access: Digest,
-    stamps: Vec<(std::path::PathBuf, Stamp)>,
+    stamps: Vec<(PathBuf, Stamp)>,
     renew_at: Option<Instant>,
 }
 
@@ -182,6 +184,12 @@ struct Live {
 struct Turn<'a> {
     _own: SemaphorePermit<'a>,
     fleet: Option<OwnedSemaphorePermit>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("cluster", &self.0.source.cluster).field("server", &self.0.server).finish_non_exhaustive()
+    }
 }
 
 impl Source {
@@ -298,6 +306,10 @@ impl Connection {
                     continue;
                 }
                 return Err(error);
+            }
+            if error.is_unprocessed() && repeats < REPEATS_MAX {
+                repeats += 1;
+                continue;
             }
             let Some(pause) = pause(&error, repeats).map(|pause| Instant::now() + pause).filter(|at| *at < deadline) else {
                 return Err(error);

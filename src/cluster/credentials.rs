@@ -63,7 +63,10 @@ pub(super) fn load(kubeconfig: &Kubeconfig, spec: &ConnectionSpec, cluster: &str
             problem: explain(&error),
         })?,
     };
-    let server = server(&config)?;
+    let server = server(&config).ok_or_else(|| ClusterError::Kubeconfig {
+        path: chosen.files.first().cloned().unwrap_or_default(),
+        problem: "the cluster's server is not an address such as https://host:port".to_owned(),
+    })?;
     inline(&mut config.auth_info, &mut files)?;
     let print = print(&config, proxy.as_deref());
     Ok(Loaded { config, proxy, server, stamps: files.stamps, print })
@@ -96,17 +99,16 @@ fn renewal(expires: Timestamp) -> Instant {
     Instant::now() + left.saturating_sub(MARGIN).max(left / 2)
 }
 
-/// `host:port` of the server; also that its address is one, since kube takes that for granted.
-fn server(config: &Config) -> Result<String, ClusterError> {
+/// `host:port` of the server and the path before that of requests. None where its address is none: kube takes that for granted.
+fn server(config: &Config) -> Option<String> {
     let url = &config.cluster_url;
-    let wrong = || ClusterError::Credentials("the kubeconfig's server is not an address such as https://host:port".to_owned());
-    let port = match url.scheme_str() {
-        Some("https") => 443,
-        Some("http") => 80,
-        _ => return Err(wrong()),
+    let port = match url.scheme_str()? {
+        "https" => 443,
+        "http" => 80,
+        _ => return None,
     };
-    let host = url.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
-    Ok(format!("{host}:{}{}", url.port_u16().unwrap_or(port), url.path().trim_end_matches('/')))
+    let host = url.host().filter(|host| !host.is_empty())?;
+    Some(format!("{host}:{}{}", url.port_u16().unwrap_or(port), url.path().trim_end_matches('/')))
 }
 
 /// Replaces the names of files by their content, so that the digest follows it, and drops what is empty as client-go does.
@@ -149,7 +151,6 @@ fn token(auth: &AuthInfo) -> String {
 
 fn print(config: &Config, proxy: Option<&str>) -> Digest {
     let auth = serde_json::to_value(&config.auth_info).unwrap_or(Value::Null);
-    // Maps of serde_json need not be ordered (a feature of it), but are for equal input read in the same way.
     let parts = serde_json::json!([
         config.cluster_url.to_string(),
         config.root_cert,
@@ -256,7 +257,7 @@ mod tests {
         let access = fixture(script).access().await.unwrap();
         assert_eq!(token(&access.config.auth_info), "t");
         assert!(access.config.auth_info.exec.is_none());
-        assert!(access.renew_at.unwrap() > Instant::now() + Duration::from_secs(3600));
+        assert!(access.renew_at.unwrap() > Instant::now() + Duration::from_hours(1));
     }
 
     #[test]
@@ -273,7 +274,7 @@ mod tests {
     #[test]
     fn renewal_leaves_time() {
         let at = |seconds: i64| renewal(Timestamp::now() + jiff::SignedDuration::from_secs(seconds)) - Instant::now();
-        assert!(at(3600) > Duration::from_secs(3500) && at(3600) <= Duration::from_secs(3540));
+        assert!(at(3600) > Duration::from_secs(3500) && at(3600) <= Duration::from_mins(59));
         assert!(at(80) > Duration::from_secs(35) && at(80) <= Duration::from_secs(40));
         assert!(at(-5) <= Duration::from_secs(1));
     }

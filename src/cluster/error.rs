@@ -89,6 +89,7 @@ struct Detail {
     message: String,
     causes: Vec<String>,
     retry_after: Option<Duration>,
+    unprocessed: bool,
 }
 
 /// The kinds of failure that a caller answers in different ways.
@@ -143,7 +144,8 @@ impl ApiError {
     /// An error of that kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self(Box::new(Detail { kind, status: None, reason: String::new(), message, causes: Vec::new(), retry_after: None }))
+        let (status, reason, causes, retry_after, unprocessed) = (None, String::new(), Vec::new(), None, false);
+        Self(Box::new(Detail { kind, status, reason, message, causes, retry_after, unprocessed }))
     }
 
     pub(super) fn answered(mut self, status: u16, reason: String, causes: Vec<String>, retry_after: Option<Duration>) -> Self {
@@ -152,6 +154,16 @@ impl ApiError {
         self.0.causes = causes;
         self.0.retry_after = retry_after;
         self
+    }
+
+    /// The server said that it has not looked at the request.
+    pub(super) fn unprocessed(mut self) -> Self {
+        self.0.unprocessed = true;
+        self
+    }
+
+    pub(super) fn is_unprocessed(&self) -> bool {
+        self.0.unprocessed
     }
 
     /// The same error with every text passed through that function.

@@ -4,7 +4,7 @@
 //! another file, a command or a credential.
 
 use std::{
-    fs,
+    fmt, fs,
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -68,6 +68,12 @@ pub(super) struct Chosen {
     pub(super) content: Content,
     /// The files that it came from.
     pub(super) files: Vec<PathBuf>,
+}
+
+impl fmt::Debug for Kubeconfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kubeconfig").field("files", &self.files).finish_non_exhaustive()
+    }
 }
 
 impl Kubeconfig {
@@ -208,12 +214,10 @@ mod tests {
     use super::*;
 
     fn text(contexts: &[&str]) -> String {
-        let mut text = "apiVersion: v1\nkind: Config\nclusters:\n- {name: c, cluster: {server: 'https://127.0.0.1:1'}}\nusers:\n- {name: u, user: {token: hunter2}}\ncontexts:\n"
-            .to_owned();
-        for context in contexts {
-            text.push_str(&format!("- {{name: {context}, context: {{cluster: c, user: u}}}}\n"));
-        }
-        text
+        let head = "apiVersion: v1\nkind: Config\nclusters:\n- {name: c, cluster: {server: 'https://127.0.0.1:1'}}\n";
+        let user = "users:\n- {name: u, user: {token: hunter2}}\ncontexts:\n";
+        let contexts: Vec<_> = contexts.iter().map(|name| format!("- {{name: {name}, context: {{cluster: c, user: u}}}}\n")).collect();
+        format!("{head}{user}{}", contexts.concat())
     }
 
     fn folder() -> (tempfile::TempDir, Kubeconfig) {

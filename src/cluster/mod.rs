@@ -6,7 +6,7 @@
 //! [`Connection::identity`] before a write.
 //!
 //! What it does not do: it keeps no cache, decides nothing, and repeats a request only where the server asked for that
-//! (`Retry-After`); pauses between tries and a breaker are the caller's.
+//! (`Retry-After`) or said that it has not looked at it (GOAWAY); pauses between tries and a breaker are the caller's.
 
 mod address;
 mod connection;

@@ -56,7 +56,7 @@ pub(super) fn error(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Api
 }
 
 fn kind(status: StatusCode, reason: &str, message: &str, details: &Details) -> ErrorKind {
-    // Webhooks and policies choose their status freely (a policy may even answer 401), so their words come first.
+    // Webhooks choose their status freely (even 401), and policies within bounds, so their words come first.
     if status.is_client_error() && is_denial(message) {
         return ErrorKind::Refused;
     }
@@ -178,9 +178,10 @@ mod tests {
                 ErrorKind::Refused,
             ),
             (403, "Forbidden", r#"admission webhook "x.y" denied the request: User "a" cannot have this"#, ErrorKind::Refused),
+            (401, "Unauthorized", r#"admission webhook "x.y" denied the request: who are you?"#, ErrorKind::Refused),
             (
-                401,
-                "Unauthorized",
+                403,
+                "Forbidden",
                 r#"configmaps "a" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no"#,
                 ErrorKind::Refused,
             ),

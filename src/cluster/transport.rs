@@ -134,6 +134,7 @@ fn wrong(error: kube::Error) -> ClusterError {
 /// What a request without an answer died of.
 pub(super) fn failure(error: &BoxError, server: &str, limit: usize) -> ApiError {
     let mut kind = ErrorKind::Unreachable;
+    let mut unprocessed = false;
     let mut words: Vec<String> = Vec::new();
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&**error);
     while let Some(error) = next {
@@ -145,6 +146,7 @@ pub(super) fn failure(error: &BoxError, server: &str, limit: usize) -> ApiError 
         {
             kind = ErrorKind::Timeout;
         }
+        unprocessed |= error.downcast_ref::<h2::Error>().is_some_and(is_unprocessed);
         let text = error.to_string();
         // Wrappers repeat the words of what they wrap.
         if !error.is::<kube::Error>() && words.last().is_none_or(|last| !last.contains(&text)) {
@@ -152,7 +154,16 @@ pub(super) fn failure(error: &BoxError, server: &str, limit: usize) -> ApiError 
         }
         next = error.source();
     }
-    ApiError::new(kind, format!("{server}: {}", words.join(": ")))
+    let failure = ApiError::new(kind, format!("{server}: {}", words.join(": ")));
+    if unprocessed { failure.unprocessed() } else { failure }
+}
+
+/// Whether the server ended the connection in good order before it came to this request, or would not have it yet (RFC 9113,
+/// sections 6.8 and 8.7): it may be sent again, whatever it is. kube-apiserver does so with `--goaway-chance`, and when it stops.
+fn is_unprocessed(error: &h2::Error) -> bool {
+    error.is_remote()
+        && ((error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR))
+            || (error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)))
 }
 
 #[cfg(test)]
