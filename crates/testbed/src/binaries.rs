@@ -179,3 +179,43 @@ fn wait_for(mut go: Child, package: &str, started: Instant) -> Result<()> {
         std::thread::sleep(Duration::from_millis(100));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pinned_version_is_read_from_go_mod() -> Result<()> {
+        let version = kubernetes_version()?;
+        assert!(version.starts_with("1.") && version.split('.').count() == 3, "{version}");
+        assert!(linker_flags("1.36.3")?.contains("gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 "));
+        assert!(linker_flags("136").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn hexadecimal_digits() {
+        assert_eq!(hex(&[0, 10, 255]), "000aff");
+    }
+
+    #[test]
+    fn given_programs_have_to_be_there() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("kube-apiserver"), "")?;
+        let error = given(folder.path()).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("etcd does not exist"), "{error}");
+        fs::write(folder.path().join("etcd"), "")?;
+        assert_eq!(given(folder.path())?.etcd, folder.path().join("etcd"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_program_that_does_not_build_says_why() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let program = folder.path().join("none");
+        let error = build(&program, "./cmd/none", &[], "no time").err().map(|error| format!("{error:#}")).unwrap_or_default();
+        assert!(error.contains("cmd/none"), "{error}");
+        assert!(!program.exists());
+        Ok(())
+    }
+}

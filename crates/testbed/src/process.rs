@@ -144,10 +144,12 @@ impl Process {
     /// How it ended, if it did.
     pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() {
-            // Looking reaps the process, and its id is free from then on; the few lines until the guardian knows are no risk, since
-            // the kernel hands out ids in a circle.
+            // Looking reaps the process, and its id is free from then on. The few lines below that use it are no risk: the kernel hands
+            // out ids in a circle.
             self.ended = self.child.try_wait()?;
             if self.ended.is_some() {
+                // What it left in its group goes with it; mostly there is nothing.
+                let _ = self.signal(Signal::KILL);
                 self.forget();
             }
         }

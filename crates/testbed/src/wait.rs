@@ -37,3 +37,33 @@ where
         sleep(INTERVAL).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_what_the_probe_found() -> Result<()> {
+        let mut looks = 0;
+        let found = wait_until(Duration::from_secs(10), "three", || {
+            looks += 1;
+            std::future::ready(if looks == 3 { Ok(looks) } else { Err(looks) })
+        });
+        assert_eq!(found.await?, 3);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn says_what_was_seen_last() {
+        let error = wait_until(Duration::from_millis(10), "all synced", || async { Err::<(), _>("3 of 4") }).await;
+        let error = error.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("all synced") && error.contains("last seen: 3 of 4"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn cuts_off_a_probe_that_hangs() {
+        let error = wait_until(Duration::from_millis(10), "an answer", std::future::pending::<Result<(), String>>).await;
+        let error = error.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains("did not come to an end"), "{error}");
+    }
+}
