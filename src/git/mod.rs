@@ -2,6 +2,8 @@
 //!
 //! Knows nothing of Kubernetes.
 
+mod memory;
 mod source;
 
-pub use source::{BadId, BlobId, CommitId, Entry, Folder, Node, Source, SourceError, TreeId};
+pub use memory::{MemoryError, MemorySource};
+pub use source::{BadId, BlobId, CommitId, Entry, FILE_MAX, Folder, Node, Source, SourceError, TreeId};
