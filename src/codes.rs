@@ -107,4 +107,6 @@ codes! {
     SELECTOR "EK6003" "A selector is not a label selector" => "Use Kubernetes label syntax, such as environment=prod,region!=eu.";
     AGENT_GONE "EK6004" "The agent does not answer" => "Is it running? Its log and `systemctl status evenkeel` say more.";
     NOT_ALLOWED "EK6005" "The caller may not do that" => "Run it as root, as the agent's user or as a member of its group.";
+    NOT_OFFERED "EK6006" "A command or flag that this version does not have" => "See `evenkeel help` for what it has.";
+    BUSY "EK6007" "The agent has no room for the request" => "Try again in a moment; its log says what it is busy with.";
 }

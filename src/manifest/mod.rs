@@ -4,6 +4,8 @@
 
 mod digest;
 mod id;
+mod secret;
 
 pub use digest::Digest;
 pub use id::{GroupKind, ObjectId};
+pub use secret::{MASK, Masked, SecretBytes, mask_urls};
