@@ -109,4 +109,6 @@ codes! {
     NOT_ALLOWED "EK6005" "The caller may not do that" => "Run it as root, as the agent's user or as a member of its group.";
     NOT_OFFERED "EK6006" "A command or flag that this version does not have" => "See `evenkeel help` for what it has.";
     BUSY "EK6007" "The agent has no room for the request" => "Try again in a moment; its log says what it is busy with.";
+    OUTPUT "EK6008" "The output cannot be written" => "Check the disk or the pipe that the output goes to.";
+    NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001].";
 }

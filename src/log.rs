@@ -7,7 +7,7 @@
 use std::{fmt, fmt::Write as _, io, str::FromStr, sync::Mutex};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tracing::{
     Event, Level, Subscriber,
     field::{Field, Visit},
@@ -29,8 +29,18 @@ use crate::{
 /// What libraries say below these levels is noise to the person on call. Directives of `--log-level` come later and win.
 const QUIET: &str = "hyper=warn,hyper_util=warn,h2=warn,rustls=warn,tower=warn,kube=warn,kube_client=warn,notify=warn,mio=warn";
 
+/// How to log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How lines look.
+    pub format: Format,
+    /// A level or a list of `target=level`.
+    pub level: String,
+}
+
 /// How lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Format {
     /// Human on a terminal, JSON otherwise.
     #[default]
@@ -54,11 +64,11 @@ impl FromStr for Format {
     }
 }
 
-/// Sends the program's events to stderr from now on. `level` is a level or a list of `target=level`.
-pub fn init(format: Format, level: &str, terminal: bool, color: bool) -> Result<(), Diagnostic> {
-    let human = format == Format::Human || format == Format::Auto && terminal;
+/// Sends the program's events to stderr from now on. `terminal`: stderr is one; `color`: it may be coloured.
+pub fn init(settings: &Settings, terminal: bool, color: bool) -> Result<(), Diagnostic> {
+    let human = settings.format == Format::Human || settings.format == Format::Auto && terminal;
     let style = if human { Style::Human { color } } else { Style::Json };
-    let started = Registry::default().with(filter(level)?).with(LogLayer::new(style, io::stderr())).try_init();
+    let started = Registry::default().with(filter(&settings.level)?).with(LogLayer::new(style, io::stderr())).try_init();
     started.map_err(|error| Diagnostic::new(codes::SETTINGS, Place::Nowhere, format!("logging cannot be set up: {error}")))
 }
 
@@ -416,7 +426,7 @@ mod tests {
             warn(&Diagnostic::new(codes::REFUSED, Place::Object("Deployment.apps/shop/web".to_owned()), "no").with_hint("Mend it."));
             error(&Diagnostic::new(codes::YAML, Place::at("base/a.yaml", 3, 1), "not a mapping").with_hint("Mend it."));
         });
-        let lines: Vec<&str> = text.lines().map(|line| &line[line.find(" ").unwrap()..]).collect();
+        let lines: Vec<&str> = text.lines().map(|line| &line[line.find(' ').unwrap()..]).collect();
         insta::assert_snapshot!(lines.join("\n"), @r#"
          WARN  no code=EK4001 object=Deployment.apps/shop/web hint="Mend it."
          ERROR base/a.yaml:3:1: not a mapping code=EK1001 hint="Mend it."

@@ -2,4 +2,4 @@
 
 mod settings;
 
-pub use settings::{GitSettings, RunSettings};
+pub use settings::{GitSettings, Outcome, RunSettings};

@@ -29,6 +29,15 @@ pub struct RunSettings {
     pub git: GitSettings,
 }
 
+/// How a run ended that was not cut short by an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Every selected cluster is in sync. True also where the agent was told to stop.
+    pub in_sync: bool,
+    /// The selected clusters, by name.
+    pub clusters: Vec<String>,
+}
+
 /// How a remote is reached. Credentials are named by file; they are read when they are used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GitSettings {

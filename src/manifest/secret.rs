@@ -64,21 +64,22 @@ impl FromStr for Masked<String> {
     }
 }
 
-/// The text with the credentials of every URL in it masked. The user of an `ssh://` address without a password stays,
-/// since it is part of the address and no secret.
+/// The text with the credentials of every URL in it masked. All up to the last `@` of an address counts as credentials,
+/// since a password may have a raw `/` in it; an address with `@` in its path loses its host by that, which is the lesser
+/// harm. The user of an `ssh://` address without a password stays: it is part of the address.
 pub fn mask_urls(text: &str) -> Cow<'_, str> {
     let mut masked = String::new();
     let mut rest = text;
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         masked.push_str(before);
-        let credentials = credentials_of(after);
-        let ssh_user = before.ends_with("ssh://") && !after[..credentials].contains(':');
-        if credentials > 0 && !ssh_user {
+        let end = after.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>')).unwrap_or(after.len());
+        rest = after;
+        if let Some(at) = after[..end].rfind('@')
+            && (!before.ends_with("ssh://") || after[..at].contains(':'))
+        {
             masked.push_str(MASK);
-            rest = &after[credentials..];
-        } else {
-            rest = after;
+            rest = &after[at..];
         }
     }
     if masked.is_empty() {
@@ -86,21 +87,6 @@ pub fn mask_urls(text: &str) -> Cow<'_, str> {
     }
     masked.push_str(rest);
     Cow::Owned(masked)
-}
-
-/// Length of the credentials that an URL's part after `://` begins with, without the `@`.
-fn credentials_of(url: &str) -> usize {
-    let word = url.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>')).unwrap_or(url.len());
-    let authority = url[..word].find(['/', '?', '#']).unwrap_or(word);
-    if let Some(at) = url[..authority].rfind('@') {
-        return at;
-    }
-    // A password with a raw `/` in it: what follows the colon is then no port.
-    let port = url[..authority].split_once(':').map(|(_, port)| port);
-    if port.is_some_and(|port| !port.starts_with(|c: char| c.is_ascii_digit())) && !url.starts_with('[') {
-        return url[..word].rfind('@').unwrap_or(0);
-    }
-    0
 }
 
 #[cfg(test)]
@@ -117,8 +103,8 @@ mod tests {
             ("https://user:p@ss@git.example/a", "https://***@git.example/a"),
             ("ssh://git@git.example/a", "ssh://git@git.example/a"),
             ("ssh://git:pw@git.example/a", "ssh://***@git.example/a"),
-            ("https://git.example:8443/a@b", "https://git.example:8443/a@b"),
-            ("https://[::1]:8443/a@b", "https://[::1]:8443/a@b"),
+            ("https://user:12/ss?#@git.example:8443/a", "https://***@git.example:8443/a"),
+            ("https://[::1]:8443/a", "https://[::1]:8443/a"),
             ("https://git.example/a, mail a@b", "https://git.example/a, mail a@b"),
             ("git@git.example:a.git", "git@git.example:a.git"),
             ("nothing here", "nothing here"),

@@ -14,6 +14,8 @@ use super::{
     answers::SourceState,
 };
 use crate::{
+    codes::{self, Code},
+    diagnostic::{Diagnostic, Place},
     ledger::answers::{ErrorAnswer, History, Log, Status, Where},
     manifest::Digest,
 };
@@ -152,4 +154,19 @@ fn segment(text: &str) -> String {
         }
     }
     segment
+}
+
+impl From<ClientError> for Diagnostic {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused(ErrorAnswer { code, message, hint }) => {
+                let code = Code::find(&code).unwrap_or(codes::AGENT_GONE);
+                Self::new(code, Place::Nowhere, message).with_hint(hint)
+            }
+            ClientError::NotAllowed => Self::new(codes::NOT_ALLOWED, Place::Nowhere, error.to_string()),
+            ClientError::Strange(_) => Self::new(codes::AGENT_GONE, Place::Nowhere, error.to_string())
+                .with_hint("Use the agent's own version of evenkeel; `evenkeel --version` names this one's."),
+            _ => Self::new(codes::AGENT_GONE, Place::Nowhere, error.to_string()),
+        }
+    }
 }
