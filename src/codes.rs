@@ -70,6 +70,8 @@ codes! {
     GIT_BROKEN "EK2005" "The local mirror cannot be read or written" => "Check the disk; the mirror under the state directory may be deleted, it is fetched again.";
     GIT_REV "EK2006" "No such revision" => "Give at least 7 characters of a commit hash of the followed branch.";
     GIT_URL "EK2007" "The remote's address or a credential setting is wrong" => "Use a path, file://, http(s):// or ssh:// address, or user@host:path.";
+    GIT_PROGRAM "EK2008" "The git program cannot be run" => "Install git 2.32 or newer, with ssh for ssh remotes, where the agent's PATH finds it.";
+    GIT_OBJECTS "EK2009" "The remote sent objects that fail Git's checks" => "Run `git fsck` on the remote; what it names is damaged or could harm a checkout. The fleet stays as it is.";
 
     // 3xxx: connections to clusters
     KUBECONFIG "EK3001" "The kubeconfig has no usable connection for the cluster" => "Add a context named like the cluster, or set spec.connection in its cluster.yaml.";

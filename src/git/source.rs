@@ -5,13 +5,17 @@
 
 use std::{fmt, sync::Arc};
 
+/// Largest file that is read, in bytes: manifests are far smaller, and one mistaken upload must not fill the memory.
+pub const FILE_MAX: usize = 8 << 20;
+
 /// Reads folders and files of one revision by their ids.
 pub trait Source: Send + Sync {
     /// The id of the root folder.
     fn root(&self) -> TreeId;
     /// A folder's entries, sorted by name.
     fn folder(&self, id: TreeId) -> Result<Arc<Folder>, SourceError>;
-    /// A file's bytes.
+    /// A file's bytes. A file of more than [`FILE_MAX`] bytes is not read: [`FILE_MAX`] + 1 zero bytes stand for it, so the
+    /// caller refuses it for its length, with its path.
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, SourceError>;
 }
 
@@ -84,7 +88,7 @@ macro_rules! ids {
 
             fn from_str(text: &str) -> Result<Self, BadId> {
                 let mut id = [0; 20];
-                if text.len() != 40 || !text.is_ascii() {
+                if text.len() != 40 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                     return Err(BadId);
                 }
                 for (at, byte) in id.iter_mut().enumerate() {
