@@ -1,1 +1,25 @@
-//! kube-overlay
+//! What Kustomize's words mean, on JSON values.
+//!
+//! A manifest is a [`serde_json::Value`] behind an [`Arc`](std::sync::Arc), so that an object that no overlay touches stays one
+//! allocation however many clusters run it. Nothing here reads a file or a clock; the schema is a parameter ([`Table`]).
+//!
+//! * [`strategic_merge`] lays one object over another, as Kustomize 5 does.
+//! * [`json_patch`] carries out RFC 6902 operations.
+//! * [`Overlay`] is the transformers' part of a kustomization: it is read with serde and applied to a list of objects.
+//! * [`LabelSelector`] is Kubernetes' selector syntax.
+//!
+//! Where this departs from Kustomize on purpose, README.md says so and `tests/kustomize.rs` compares the rest with the real one.
+
+mod fields;
+mod identity;
+mod json6902;
+mod merge;
+mod overlay;
+mod schema;
+mod selector;
+
+pub use json6902::{PatchError, json_patch};
+pub use merge::{MergeError, Merged, strategic_merge};
+pub use overlay::{Image, Labels, Overlay, OverlayError, Patch, PatchOptions, PatchSource, Replica, Report, Slot, Target};
+pub use schema::{Scope, Table};
+pub use selector::{LabelSelector, SelectorError};

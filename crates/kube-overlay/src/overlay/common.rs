@@ -1,0 +1,161 @@
+//! `labels`, `commonAnnotations` and `replicas`. The field tables are Kustomize's defaults.
+
+use super::{Labels, OverlayError, Replica, Run, Slot};
+use crate::fields::{self, FieldSpec};
+use crate::identity;
+use crate::merge::Merged;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const fn spec(group: &'static str, version: &'static str, kind: &'static str, path: &'static str, create: bool) -> FieldSpec {
+    FieldSpec { group, version, kind, path, create }
+}
+
+const METADATA_LABELS: &[FieldSpec] = &[spec("", "", "", "metadata/labels", true)];
+
+const TEMPLATE_LABELS: &[FieldSpec] = &[
+    spec("", "v1", "ReplicationController", "spec/template/metadata/labels", true),
+    spec("", "", "Deployment", "spec/template/metadata/labels", true),
+    spec("", "", "ReplicaSet", "spec/template/metadata/labels", true),
+    spec("", "", "DaemonSet", "spec/template/metadata/labels", true),
+    spec("apps", "", "StatefulSet", "spec/template/metadata/labels", true),
+    spec("apps", "", "StatefulSet", "spec/volumeClaimTemplates[]/metadata/labels", true),
+    spec("batch", "", "Job", "spec/template/metadata/labels", true),
+    spec("batch", "", "CronJob", "spec/jobTemplate/metadata/labels", true),
+    spec("batch", "", "CronJob", "spec/jobTemplate/spec/template/metadata/labels", true),
+];
+
+/// Selectors of other pods, which only two kinds have in Kustomize's table.
+const POD_AFFINITY: [&str; 5] = [
+    "spec/template/spec/affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels",
+    "spec/template/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels",
+    "spec/template/spec/affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/podAffinityTerm/labelSelector/matchLabels",
+    "spec/template/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/labelSelector/matchLabels",
+    "spec/template/spec/topologySpreadConstraints/labelSelector/matchLabels",
+];
+
+const fn affinity(kind: &'static str) -> [FieldSpec; 5] {
+    [
+        spec("apps", "", kind, POD_AFFINITY[0], false),
+        spec("apps", "", kind, POD_AFFINITY[1], false),
+        spec("apps", "", kind, POD_AFFINITY[2], false),
+        spec("apps", "", kind, POD_AFFINITY[3], false),
+        spec("apps", "", kind, POD_AFFINITY[4], false),
+    ]
+}
+
+const DEPLOYMENT_AFFINITY: &[FieldSpec] = &affinity("Deployment");
+const STATEFUL_SET_AFFINITY: &[FieldSpec] = &affinity("StatefulSet");
+
+const SELECTORS: &[FieldSpec] = &[
+    spec("", "v1", "Service", "spec/selector", true),
+    spec("", "v1", "ReplicationController", "spec/selector", true),
+    spec("", "", "Deployment", "spec/selector/matchLabels", true),
+    spec("", "", "ReplicaSet", "spec/selector/matchLabels", true),
+    spec("", "", "DaemonSet", "spec/selector/matchLabels", true),
+    spec("apps", "", "StatefulSet", "spec/selector/matchLabels", true),
+    spec("batch", "", "Job", "spec/selector/matchLabels", false),
+    spec("batch", "", "CronJob", "spec/jobTemplate/spec/selector/matchLabels", false),
+    spec("policy", "", "PodDisruptionBudget", "spec/selector/matchLabels", false),
+    spec("networking.k8s.io", "", "NetworkPolicy", "spec/podSelector/matchLabels", false),
+    spec("networking.k8s.io", "", "NetworkPolicy", "spec/ingress/from/podSelector/matchLabels", false),
+    spec("networking.k8s.io", "", "NetworkPolicy", "spec/egress/to/podSelector/matchLabels", false),
+];
+
+const ANNOTATIONS: &[FieldSpec] = &[
+    spec("", "", "", "metadata/annotations", true),
+    spec("", "v1", "ReplicationController", "spec/template/metadata/annotations", true),
+    spec("", "", "Deployment", "spec/template/metadata/annotations", true),
+    spec("", "", "ReplicaSet", "spec/template/metadata/annotations", true),
+    spec("", "", "DaemonSet", "spec/template/metadata/annotations", true),
+    spec("", "", "StatefulSet", "spec/template/metadata/annotations", true),
+    spec("batch", "", "Job", "spec/template/metadata/annotations", true),
+    spec("batch", "", "CronJob", "spec/jobTemplate/metadata/annotations", true),
+    spec("batch", "", "CronJob", "spec/jobTemplate/spec/template/metadata/annotations", true),
+];
+
+const REPLICAS: &[FieldSpec] = &[
+    spec("", "", "Deployment", "spec/replicas", true),
+    spec("", "", "ReplicationController", "spec/replicas", true),
+    spec("", "", "ReplicaSet", "spec/replicas", true),
+    spec("", "", "StatefulSet", "spec/replicas", true),
+];
+
+pub(super) fn labels<S: Slot>(entries: &[Labels], run: &mut Run<'_, S>) -> Result<(), OverlayError> {
+    for (nth, entry) in entries.iter().enumerate() {
+        let mut tables = vec![METADATA_LABELS];
+        if entry.include_selectors {
+            tables.extend([SELECTORS, DEPLOYMENT_AFFINITY, STATEFUL_SET_AFFINITY]);
+        }
+        if entry.include_selectors || entry.include_templates {
+            tables.push(TEMPLATE_LABELS);
+        }
+        put_everywhere(&format!("labels[{nth}]"), &entry.pairs, &tables, run)?;
+    }
+    Ok(())
+}
+
+pub(super) fn annotations<S: Slot>(pairs: &BTreeMap<String, String>, run: &mut Run<'_, S>) -> Result<(), OverlayError> {
+    put_everywhere("commonAnnotations", pairs, &[ANNOTATIONS], run)
+}
+
+fn put_everywhere<S: Slot>(
+    entry: &str,
+    pairs: &BTreeMap<String, String>,
+    tables: &[&[FieldSpec]],
+    run: &mut Run<'_, S>,
+) -> Result<(), OverlayError> {
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    for at in run.positions() {
+        let object = run.object(at);
+        let specs = tables.iter().copied().flatten().filter(|spec| spec.selects(object));
+        let needed: Vec<&FieldSpec> = specs.filter(|spec| spec.any(object, &|map| fields::lacks(map, pairs.iter()))).collect();
+        set(entry, at, &needed, run, &mut |map| fields::put(map, pairs.iter()))?;
+    }
+    Ok(())
+}
+
+/// Sets the fields of one object. There is nothing to do without fields.
+fn set<S: Slot>(
+    entry: &str,
+    at: usize,
+    specs: &[&FieldSpec],
+    run: &mut Run<'_, S>,
+    change: &mut dyn FnMut(&mut Value) -> Result<(), String>,
+) -> Result<(), OverlayError> {
+    if specs.is_empty() {
+        return Ok(());
+    }
+    let described = identity::describe(run.object(at));
+    run.edit(at, |object| {
+        specs.iter().try_for_each(|spec| spec.each(object, change))?;
+        Ok(Merged::Changed)
+    })
+    .map_err(|message| OverlayError { entry: entry.to_owned(), object: Some(described), message })
+}
+
+pub(super) fn replicas<S: Slot>(entries: &[Replica], run: &mut Run<'_, S>) -> Result<(), OverlayError> {
+    for (nth, Replica { name, count }) in entries.iter().enumerate() {
+        let (entry, count) = (format!("replicas[{nth}]"), Value::from(*count));
+        let mut found = false;
+        for at in run.positions() {
+            let object = run.object(at);
+            if identity::name(object) != name {
+                continue;
+            }
+            let specs: Vec<&FieldSpec> = REPLICAS.iter().filter(|spec| spec.selects(object)).collect();
+            found |= !specs.is_empty();
+            let needed: Vec<&FieldSpec> = specs.into_iter().filter(|spec| spec.any(object, &|value| value != Some(&count))).collect();
+            set(&entry, at, &needed, run, &mut |value| {
+                *value = count.clone();
+                Ok(())
+            })?;
+        }
+        if !found {
+            run.report.unmatched.push(entry);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! The transformers of a kustomization, carried out in Kustomize's order: patches, namespace, labels, annotations, replicas, images.
+
+mod common;
+mod images;
+mod namespace;
+mod patches;
+mod target;
+
+pub use images::Image;
+pub use patches::{Patch, PatchOptions, PatchSource};
+pub use target::Target;
+
+use crate::merge::Merged;
+use crate::schema::Table;
+use serde::Deserialize;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What one overlay does, in Kustomize's words.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Overlay {
+    /// New names, tags and digests for container images.
+    pub images: Vec<Image>,
+    /// Replica counts of workloads.
+    pub replicas: Vec<Replica>,
+    /// Labels for all objects.
+    pub labels: Vec<Labels>,
+    /// Annotations for all objects and their pod templates.
+    pub common_annotations: BTreeMap<String, String>,
+    /// The namespace that all namespaced objects move to; empty for none.
+    pub namespace: String,
+    /// Strategic merge and JSON 6902 patches.
+    pub patches: Vec<Patch>,
+}
+
+/// The number of replicas of the Deployment, ReplicaSet, ReplicationController or StatefulSet of this name.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Replica {
+    /// `metadata.name` of the workload.
+    pub name: String,
+    /// `spec.replicas`.
+    pub count: i64,
+}
+
+/// Labels, and where they go besides `metadata.labels`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Labels {
+    /// The labels.
+    pub pairs: BTreeMap<String, String>,
+    /// Into selectors and pod templates too.
+    #[serde(default)]
+    pub include_selectors: bool,
+    /// Into pod templates too.
+    #[serde(default)]
+    pub include_templates: bool,
+}
+
+/// A place for one object in the caller's list.
+///
+/// An object stays behind its [`Arc`] until it really changes; one that is deleted becomes null in its place, so that the caller's
+/// positions stay right.
+pub trait Slot {
+    /// The object.
+    fn object(&self) -> &Arc<Value>;
+
+    /// The object, to be changed.
+    fn object_mut(&mut self) -> &mut Arc<Value>;
+
+    /// Whether a patch has deleted the object.
+    fn is_deleted(&self) -> bool {
+        self.object().is_null()
+    }
+}
+
+impl Slot for Arc<Value> {
+    fn object(&self) -> &Arc<Value> {
+        self
+    }
+
+    fn object_mut(&mut self) -> &mut Arc<Value> {
+        self
+    }
+}
+
+/// What an overlay did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Positions of the objects that differ from before. Their name, namespace or kind may be among what changed.
+    pub changed: BTreeSet<usize>,
+    /// Positions of the objects that a patch deleted; null is left in their place.
+    pub deleted: BTreeSet<usize>,
+    /// Entries that found nothing to do their work on, such as `images[0]`.
+    pub unmatched: Vec<String>,
+}
+
+/// An overlay that cannot be carried out. The objects may be partly changed.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{entry}: {}{message}", object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default())]
+pub struct OverlayError {
+    /// The entry at fault, such as `patches[2]`.
+    pub entry: String,
+    /// Kind, namespace and name of the object that it was at work on, if it had come to one.
+    pub object: Option<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl OverlayError {
+    fn new(entry: String, object: Option<&Value>, message: impl Into<String>) -> Self {
+        Self { entry, object: object.map(crate::identity::describe), message: message.into() }
+    }
+}
+
+impl Overlay {
+    /// Carries the overlay out on all objects. Patches given by `path` must have been loaded into [`Patch::content`] before.
+    pub fn apply<S: Slot>(&self, objects: &mut [S], schema: &Table) -> Result<Report, OverlayError> {
+        let mut run = Run { objects, schema, report: Report::default() };
+        patches::apply(&self.patches, &mut run)?;
+        namespace::apply(&self.namespace, &mut run)?;
+        common::labels(&self.labels, &mut run)?;
+        common::annotations(&self.common_annotations, &mut run)?;
+        common::replicas(&self.replicas, &mut run)?;
+        images::apply(&self.images, &mut run);
+        Ok(run.report)
+    }
+}
+
+/// An overlay at work.
+struct Run<'a, S> {
+    objects: &'a mut [S],
+    schema: &'a Table,
+    report: Report,
+}
+
+impl<S: Slot> Run<'_, S> {
+    /// Positions of the objects that are left.
+    fn positions(&self) -> impl Iterator<Item = usize> + use<S> {
+        let left: Vec<usize> = (0..self.objects.len()).filter(|at| !self.objects[*at].is_deleted()).collect();
+        left.into_iter()
+    }
+
+    fn object(&self, at: usize) -> &Value {
+        self.objects[at].object()
+    }
+
+    /// Changes an object: in place if nobody else holds it, otherwise a copy that takes its place only if it differs.
+    fn edit<E>(&mut self, at: usize, change: impl FnOnce(&mut Value) -> Result<Merged, E>) -> Result<(), E> {
+        let slot = self.objects[at].object_mut();
+        let merged = if let Some(value) = Arc::get_mut(slot) {
+            change(value)?
+        } else {
+            let mut copy = Value::clone(slot);
+            let merged = change(&mut copy)?;
+            if merged == Merged::Changed {
+                *slot = Arc::new(copy);
+            }
+            merged
+        };
+        match merged {
+            Merged::Unchanged => {}
+            Merged::Changed => {
+                self.report.changed.insert(at);
+            }
+            Merged::Deleted => {
+                *slot = Arc::new(Value::Null);
+                self.report.changed.remove(&at);
+                self.report.deleted.insert(at);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
