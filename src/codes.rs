@@ -61,6 +61,9 @@ codes! {
     NOT_UTF8 "EK1017" "A file is not UTF-8 text or is too large" => "Manifests are UTF-8 and at most 8 MiB; name other files in .evenkeelignore.";
     UNKNOWN_CLUSTER "EK1018" "No cluster of that name" => "`evenkeel status` lists the clusters; names are the folders' names.";
     PROTECTED_IDENTITY "EK1019" "An object that Evenkeel keeps for itself" => "Choose another name; the parent of the fleet's objects is written by Evenkeel alone.";
+    NEAR_MISS "EK1020" "Something looks like a slip of the pen" => "If it is meant, nothing needs to be done; otherwise correct the name.";
+    IGNORE_FILE "EK1021" ".evenkeelignore is wrong" => "Mend the line named; the syntax is that of .gitignore.";
+    DOUBTFUL "EK1022" "Something is valid but probably not meant" => "If it is meant, nothing needs to be done.";
 
     // 2xxx: Git
     GIT_UNREACHABLE "EK2001" "The remote cannot be reached" => "The fleet stays as it is; check the network, the address and the remote's own state.";
