@@ -61,6 +61,9 @@ codes! {
     NOT_UTF8 "EK1017" "A file is not UTF-8 text or is too large" => "Manifests are UTF-8 and at most 8 MiB; name other files in .evenkeelignore.";
     UNKNOWN_CLUSTER "EK1018" "No cluster of that name" => "`evenkeel status` lists the clusters; names are the folders' names.";
     PROTECTED_IDENTITY "EK1019" "An object that Evenkeel keeps for itself" => "Choose another name; the parent of the fleet's objects is written by Evenkeel alone.";
+    NEAR_MISS "EK1020" "Something looks like a slip of the pen" => "If it is meant, nothing needs to be done; otherwise correct the name.";
+    IGNORE_FILE "EK1021" ".evenkeelignore is wrong" => "Mend the line named; the syntax is that of .gitignore.";
+    DOUBTFUL "EK1022" "Something is valid but probably not meant" => "If it is meant, nothing needs to be done.";
 
     // 2xxx: Git
     GIT_UNREACHABLE "EK2001" "The remote cannot be reached" => "The fleet stays as it is; check the network, the address and the remote's own state.";
@@ -109,4 +112,8 @@ codes! {
     SELECTOR "EK6003" "A selector is not a label selector" => "Use Kubernetes label syntax, such as environment=prod,region!=eu.";
     AGENT_GONE "EK6004" "The agent does not answer" => "Is it running? Its log and `systemctl status evenkeel` say more.";
     NOT_ALLOWED "EK6005" "The caller may not do that" => "Run it as root, as the agent's user or as a member of its group.";
+    NOT_OFFERED "EK6006" "A command or flag that this version does not have" => "See `evenkeel help` for what it has.";
+    BUSY "EK6007" "The agent has no room for the request" => "Try again in a moment; its log says what it is busy with.";
+    OUTPUT "EK6008" "The output cannot be written" => "Check the disk or the pipe that the output goes to.";
+    NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001].";
 }

@@ -1,1 +1,258 @@
 //! Layers to objects: what each cluster must run at a revision. Knows nothing of clusters' state.
+//!
+//! A rendering is a function of what the layout found, the content of the cluster's layers and the cluster's facts, and of nothing
+//! else. Everything on the way is kept by content id and shared by clusters and commits: files, layers, what a stack of layers gives
+//! down to each step, finished objects. So a commit costs what it changes.
+
+mod cache;
+mod layer;
+mod overlay;
+mod seal;
+mod stack;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use kube_overlay::{Scope, Table};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    diagnostic::Diagnostic,
+    git::{BlobId, Source, TreeId},
+    layout::{Cluster, Fleet, Layer, Level},
+    manifest::{ApplySet, Body, Digest, DigestKey, GroupKind, ObjectId, Origin, Policy},
+};
+
+use cache::Cache;
+use layer::{Files, LayerFiles, ReadFile};
+use stack::Stack;
+
+/// Goes up with every change of what the same repository renders to, so that such a change is rolled out like a commit.
+const RENDERER_VERSION: u32 = 1;
+
+/// What is known of a cluster that a rendering may depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// The API server's version, such as `v1.36.3`; empty for a cluster that was never seen.
+    pub version: String,
+    /// Kinds that the server serves, and whether they live in namespaces. What is not here is looked up in the bundled table and in
+    /// the CustomResourceDefinitions of the rendering itself.
+    pub scopes: BTreeMap<GroupKind, bool>,
+}
+
+impl Facts {
+    /// Changes exactly when a fact does.
+    pub fn digest(&self) -> Digest {
+        let mut hash = Sha256::new();
+        part(&mut hash, &self.version);
+        for (kind, namespaced) in &self.scopes {
+            part(&mut hash, &kind.to_string());
+            hash.update([u8::from(*namespaced)]);
+        }
+        Digest(hash.finalize().into())
+    }
+
+    /// Whether a kind lives in namespaces; none if nobody knows.
+    fn namespaced(&self, id: &ObjectId, table: &Table) -> Option<bool> {
+        let told = || self.scopes.get(&id.group_kind()).copied();
+        table.scope(&id.group, &id.kind).map(|scope| scope == Scope::Namespaced).or_else(told)
+    }
+}
+
+/// What a cluster must run.
+#[derive(Debug, Clone)]
+pub struct Rendering {
+    /// Over the renderer's version, the fleet's mark, every object's identity, bundle and digest, and the bundles' settings.
+    pub digest: Digest,
+    /// Sorted by identity.
+    pub objects: Vec<Arc<RenderedObject>>,
+    /// The bundles that have objects here.
+    pub bundles: BTreeMap<String, BundleSettings>,
+    /// What is probably not meant.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Rendering {
+    /// The object of that identity.
+    pub fn object(&self, id: &ObjectId) -> Option<&Arc<RenderedObject>> {
+        self.objects.binary_search_by(|object| object.id.cmp(id)).ok().map(|at| &self.objects[at])
+    }
+}
+
+/// What bundle.yaml says of a bundle, over all layers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BundleSettings {
+    /// The file that says `paused: true`, if one does.
+    pub paused: Option<Arc<str>>,
+}
+
+/// One object as it is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RenderedObject {
+    /// Its identity.
+    pub id: ObjectId,
+    /// The API version without its group.
+    pub version: String,
+    /// The bundle that first gave it.
+    pub bundle: Arc<str>,
+    /// Of the canonical bytes as Git gives them; keyed for Secrets.
+    pub digest: Digest,
+    /// Canonical JSON with the fleet's marks.
+    pub body: Body,
+    /// What its annotations ask for.
+    pub policy: Policy,
+    /// Where it was first given.
+    pub origin: Origin,
+}
+
+/// Renders clusters. One for all of them: it is what they share.
+pub struct Renderer {
+    namespace: String,
+    key: DigestKey,
+    caches: Mutex<Caches>,
+    bodies: seal::Bodies,
+}
+
+/// A file, by its path and content.
+type FileKey = (Arc<str>, BlobId);
+/// A layer, by its path and content and the ignore file's.
+type LayerKey = (String, TreeId, Digest);
+
+struct Caches {
+    files: Cache<FileKey, Arc<ReadFile>>,
+    layers: Cache<LayerKey, Arc<LayerFiles>>,
+    stacks: Cache<Digest, Arc<Stack>>,
+    renderings: Cache<Digest, Arc<Rendering>>,
+}
+
+/// A parsed file takes about ten times the memory of its text.
+const PARSED_PER_TEXT: usize = 10;
+/// Bytes that parsed files may take, layers included, which mostly share what files hold.
+const FILES_WEIGHT_MAX: usize = 256 << 20;
+/// Objects that the kept stacks and renderings may list, of 8 bytes each and what changed objects take.
+const LISTED_OBJECTS_MAX: usize = 4 << 20;
+
+impl Renderer {
+    /// `namespace` is where the parent of a fleet's objects stands, `evenkeel-system`.
+    pub fn new(namespace: impl Into<String>, key: DigestKey) -> Self {
+        let caches = Caches {
+            files: Cache::new(FILES_WEIGHT_MAX),
+            layers: Cache::new(FILES_WEIGHT_MAX),
+            stacks: Cache::new(LISTED_OBJECTS_MAX),
+            renderings: Cache::new(LISTED_OBJECTS_MAX),
+        };
+        Self { namespace: namespace.into(), key, caches: Mutex::new(caches), bodies: seal::Bodies::default() }
+    }
+
+    /// What the cluster must run, or every mistake in what its rendering reads.
+    pub fn render(&self, source: &dyn Source, fleet: &Fleet, cluster: &Cluster, facts: &Facts) -> Result<Arc<Rendering>, Vec<Diagnostic>> {
+        if !cluster.problems.is_empty() {
+            return Err(cluster.problems.clone());
+        }
+        let start = self.start(fleet);
+        let key = closure(start, cluster, facts);
+        if let Some(rendering) = self.caches().renderings.get(&key) {
+            return Ok(rendering);
+        }
+        let stack = self.stack(source, fleet, &cluster.layers, start);
+        let set = ApplySet::new(&fleet.name, &*self.namespace);
+        let rendering = Arc::new(seal::Seal { set: &set, key: &self.key, bodies: &self.bodies, facts }.finish(&stack, &cluster.labels)?);
+        self.caches().renderings.put(key, Arc::clone(&rendering), rendering.objects.len());
+        Ok(rendering)
+    }
+
+    /// Names all that a stack depends on besides its layers.
+    fn start(&self, fleet: &Fleet) -> Digest {
+        let mut hash = Sha256::new();
+        part(&mut hash, &fleet.name);
+        part(&mut hash, &self.namespace);
+        hash.update(fleet.ignored.digest().0);
+        Digest(hash.finalize().into())
+    }
+
+    /// What the layers give together. Each step above the cluster's own folder is kept, since other clusters stand on it too.
+    fn stack(&self, source: &dyn Source, fleet: &Fleet, layers: &[Layer], start: Digest) -> Arc<Stack> {
+        let mut stack = Arc::new(Stack::default());
+        let mut key = start;
+        for layer in layers {
+            key = step(key, layer);
+            if let Some(known) = self.caches().stacks.get(&key) {
+                stack = known;
+                continue;
+            }
+            let files = self.layer(source, fleet, layer);
+            stack = Arc::new(stack.with(&files));
+            if layer.level != Level::Cluster {
+                self.caches().stacks.put(key, Arc::clone(&stack), stack.weight());
+            }
+        }
+        stack
+    }
+
+    fn layer(&self, source: &dyn Source, fleet: &Fleet, layer: &Layer) -> Arc<LayerFiles> {
+        let key = (layer.path.clone(), layer.tree, fleet.ignored.digest());
+        if let Some(files) = self.caches().layers.get(&key) {
+            return files;
+        }
+        let files = Arc::new(layer::read(source, &fleet.ignored, layer, self));
+        self.caches().layers.put(key, Arc::clone(&files), files.bytes * PARSED_PER_TEXT);
+        files
+    }
+
+    fn caches(&self) -> std::sync::MutexGuard<'_, Caches> {
+        // A panic elsewhere leaves the caches whole: an entry is put in one step.
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Files for Renderer {
+    fn file(&self, path: &str, blob: BlobId, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile> {
+        let key: FileKey = (path.into(), blob);
+        if let Some(file) = self.caches().files.get(&key) {
+            return file;
+        }
+        let file = Arc::new(read());
+        self.caches().files.put(key, Arc::clone(&file), file.bytes * PARSED_PER_TEXT);
+        file
+    }
+}
+
+impl fmt::Debug for Renderer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renderer").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+/// Names all that a cluster's rendering reads.
+fn closure(start: Digest, cluster: &Cluster, facts: &Facts) -> Digest {
+    let layers = cluster.layers.iter().fold(start, step);
+    let mut hash = Sha256::new();
+    hash.update(layers.0);
+    hash.update(facts.digest().0);
+    for (label, value) in &cluster.labels {
+        part(&mut hash, label);
+        part(&mut hash, value);
+    }
+    Digest(hash.finalize().into())
+}
+
+fn step(above: Digest, layer: &Layer) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(above.0);
+    part(&mut hash, &layer.path);
+    hash.update(layer.tree.0);
+    hash.update([layer.level as u8]);
+    Digest(hash.finalize().into())
+}
+
+/// Hashes a text so that no two sequences of texts look alike.
+fn part(hash: &mut Sha256, text: &str) {
+    hash.update((text.len() as u64).to_le_bytes());
+    hash.update(text);
+}
+
+#[cfg(test)]
+mod tests;

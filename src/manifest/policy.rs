@@ -1,0 +1,124 @@
+//! The annotations by which an object says how Evenkeel should treat it.
+
+use serde_json::Value;
+
+use crate::codes::{self, Code};
+
+/// What the `evenkeel.dev/` annotations of an object say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// `prune`: whether it may be deleted when it leaves Git. Without it, the kind decides.
+    pub prune: Option<Prune>,
+    /// `recreate: on-immutable`: deleted and created anew when a change touches a field that cannot change.
+    pub recreate: bool,
+    /// `drift`: what to do about changes by others.
+    pub drift: Drift,
+    /// `adopt: allow`: taken over if it exists already and others own its fields.
+    pub adopt: bool,
+    /// `wave-weight`: lighter objects of a bundle are written first.
+    pub wave_weight: i32,
+}
+
+/// `evenkeel.dev/prune`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prune {
+    /// Stays in the cluster when it leaves Git.
+    Never,
+    /// May be deleted, even if its kind is one that otherwise needs approval.
+    Allow,
+}
+
+/// `evenkeel.dev/drift`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Drift {
+    /// Put back.
+    #[default]
+    Repair,
+    /// Shown, and left alone until Git changes the object.
+    Report,
+    /// Not looked at.
+    Off,
+}
+
+const PREFIX: &str = "evenkeel.dev/";
+
+/// Why an annotation is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadAnnotation {
+    pub(crate) key: String,
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+impl Policy {
+    /// Reads the annotations of an object or of a patch, in which `null` takes one away. Annotations of others are not looked at.
+    pub(crate) fn read(object: &Value) -> (Self, Vec<BadAnnotation>) {
+        let mut policy = Self::default();
+        let mut bad = Vec::new();
+        let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+        for (key, value) in annotations.into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+            let Some(name) = key.strip_prefix(PREFIX) else { continue };
+            if let Err((code, message)) = policy.set(name, value.as_str()) {
+                bad.push(BadAnnotation { key: key.clone(), code, message });
+            }
+        }
+        (policy, bad)
+    }
+
+    fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), (Code, String)> {
+        let expected = match (name, value) {
+            ("prune", Some("never")) => return Ok(self.prune = Some(Prune::Never)),
+            ("prune", Some("allow")) => return Ok(self.prune = Some(Prune::Allow)),
+            ("recreate", Some("on-immutable")) => return Ok(self.recreate = true),
+            ("drift", Some("repair")) => return Ok(self.drift = Drift::Repair),
+            ("drift", Some("report")) => return Ok(self.drift = Drift::Report),
+            ("drift", Some("off")) => return Ok(self.drift = Drift::Off),
+            ("adopt", Some("allow")) => return Ok(self.adopt = true),
+            ("wave-weight", Some(weight)) if weight.parse::<i32>().is_ok() => {
+                return Ok(self.wave_weight = weight.parse().unwrap_or_default());
+            }
+            ("prune", _) => "never or allow",
+            ("recreate", _) => "on-immutable",
+            ("drift", _) => "repair, report or off",
+            ("adopt", _) => "allow",
+            ("wave-weight", _) => "a whole number in quotes",
+            ("hook" | "ignore", _) => return Err((codes::NOT_BUILT_YET, format!("the annotation {PREFIX}{name} is not built yet"))),
+            ("id" | "digest", _) => return Err((codes::RESERVED_FIELD, format!("the annotation {PREFIX}{name} is set by Evenkeel alone"))),
+            _ => return Err((codes::ANNOTATION, format!("unknown annotation {PREFIX}{name}"))),
+        };
+        Err((codes::ANNOTATION, format!("the annotation {PREFIX}{name} must be {expected}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_annotation_is_checked() {
+        let object = |annotations: Value| json!({"metadata": {"annotations": annotations}});
+        let (policy, bad) = Policy::read(&object(json!({
+            "evenkeel.dev/prune": "never", "evenkeel.dev/recreate": "on-immutable", "evenkeel.dev/drift": "report",
+            "evenkeel.dev/adopt": "allow", "evenkeel.dev/wave-weight": "-3", "example.org/prune": "sometimes",
+        })));
+        assert_eq!(bad, []);
+        assert_eq!(policy, Policy { prune: Some(Prune::Never), recreate: true, drift: Drift::Report, adopt: true, wave_weight: -3 });
+
+        for (key, value, code) in [
+            ("prune", json!("sometimes"), codes::ANNOTATION),
+            ("prune", json!(true), codes::ANNOTATION),
+            ("recreate", json!("always"), codes::ANNOTATION),
+            ("wave-weight", json!("heavy"), codes::ANNOTATION),
+            ("pruned", json!("never"), codes::ANNOTATION),
+            ("hook", json!("pre-sync"), codes::NOT_BUILT_YET),
+            ("ignore", json!("/spec/replicas"), codes::NOT_BUILT_YET),
+            ("id", json!("ConfigMap/a/b"), codes::RESERVED_FIELD),
+        ] {
+            let (_, bad) = Policy::read(&object(json!({format!("evenkeel.dev/{key}"): value})));
+            assert_eq!(bad.iter().map(|bad| bad.code).collect::<Vec<_>>(), [code], "{key}");
+        }
+        assert_eq!(Policy::read(&object(json!({"evenkeel.dev/prune": null}))), (Policy::default(), vec![]));
+    }
+}
