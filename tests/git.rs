@@ -210,7 +210,7 @@ async fn a_revision_is_resolved_and_a_side_commit_belongs_to_its_merge() {
         assert_eq!(local.mirror.resolve(rev).unwrap_err().diagnostic().code.id, "EK2006", "{rev}");
     }
     // A person's own repository understands every form.
-    let own = Store::open(&remote.path()).unwrap();
+    let own = Store::open(remote.path()).unwrap();
     assert_eq!((own.resolve("HEAD~1").unwrap(), own.resolve("side").unwrap(), own.resolve("HEAD").unwrap()), (merge, deep, tip));
     assert!(own.resolve("nonsense").is_err());
 }
