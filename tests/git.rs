@@ -26,7 +26,7 @@ use tokio::{sync::Notify, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Far longer than anything here takes: a test that waits so long has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const SECRET: &str = "hunter2-s3cr3t";
 
 /// A mirror in a folder of its own.
@@ -210,7 +210,7 @@ async fn a_revision_is_resolved_and_a_side_commit_belongs_to_its_merge() {
         assert_eq!(local.mirror.resolve(rev).unwrap_err().diagnostic().code.id, "EK2006", "{rev}");
     }
     // A person's own repository understands every form.
-    let own = Store::open(&remote.path()).unwrap();
+    let own = Store::open(remote.path()).unwrap();
     assert_eq!((own.resolve("HEAD~1").unwrap(), own.resolve("side").unwrap(), own.resolve("HEAD").unwrap()), (merge, deep, tip));
     assert!(own.resolve("nonsense").is_err());
 }
@@ -282,6 +282,26 @@ async fn credentials_over_http_are_read_at_each_fetch_and_told_to_nobody() {
 }
 
 #[tokio::test]
+async fn no_argument_of_a_program_has_a_credential() {
+    let remote = GitRemote::new().unwrap();
+    let server = remote.http().unwrap();
+    server.set_fault(HttpFault::Hang);
+    let local = Local::new(&server.url().replace("http://", &format!("http://bob:{SECRET}@")), Credentials::default());
+    let (cancel, mirror) = (CancellationToken::new(), local.mirror.clone());
+    let running = tokio::spawn({
+        let cancel = cancel.clone();
+        async move { mirror.fetch(PATIENCE, &cancel).await }
+    });
+    testbed::wait_until(PATIENCE, "a request that hangs", async || if server.requests() > 0 { Ok(()) } else { Err("none") }).await.unwrap();
+    let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|process| fs::read_to_string(process.path().join("cmdline")).ok());
+    let arguments: Vec<_> = processes.collect();
+    assert!(arguments.iter().any(|line| line.contains(server.url())), "git is seen");
+    assert!(!arguments.iter().any(|line| line.contains(SECRET)));
+    cancel.cancel();
+    assert_eq!(running.await.unwrap(), Err(GitError::Cancelled));
+}
+
+#[tokio::test]
 async fn no_credentials_are_asked_for() {
     let remote = GitRemote::new().unwrap();
     let auth = Auth::Basic { user: "bob".to_owned(), password: SECRET.to_owned() };
@@ -299,7 +319,8 @@ async fn ssh_takes_the_key_and_trusts_the_known_host_alone() {
     let (known, strange) = (folder.path().join("known hosts"), folder.path().join("strange"));
     fs::write(&known, server.known_hosts()).unwrap();
     fs::write(&strange, "").unwrap();
-    let with = |key: PathBuf, hosts: &Path| Credentials { ssh_key: Some(key), known_hosts: Some(hosts.to_owned()), ..Credentials::default() };
+    let with =
+        |key: PathBuf, hosts: &Path| Credentials { ssh_key: Some(key), known_hosts: Some(hosts.to_owned()), ..Credentials::default() };
     let local = Local::new(server.url(), with(server.key(), &known));
     assert_eq!(local.fetch().await.unwrap().tip, Some(commit));
     for credentials in [with(server.stranger_key(), &known), with(server.key(), &strange)] {
@@ -331,7 +352,9 @@ async fn a_silent_remote_is_cut_off_at_the_deadline_and_by_cancelling() {
         let (mirror, cancel) = (local.mirror.clone(), cancel.clone());
         async move { mirror.fetch(PATIENCE, &cancel).await }
     });
-    testbed::wait_until(PATIENCE, "a request that hangs", async || if server.requests() > before { Ok(()) } else { Err("none") }).await.unwrap();
+    testbed::wait_until(PATIENCE, "a request that hangs", async || if server.requests() > before { Ok(()) } else { Err("none") })
+        .await
+        .unwrap();
     let start = Instant::now();
     cancel.cancel();
     assert_eq!(running.await.unwrap(), Err(GitError::Cancelled));
@@ -347,7 +370,7 @@ async fn a_silent_remote_is_cut_off_at_the_deadline_and_by_cancelling() {
 #[tokio::test]
 async fn an_answer_that_breaks_off_leaves_nothing_behind() {
     let remote = GitRemote::new().unwrap();
-    let noise: String = (0..40_000u32).map(|n| format!("{:x}\n", n.wrapping_mul(2_654_435_761))).collect();
+    let noise = (0..40_000u32).map(|n| n.wrapping_mul(2_654_435_761).to_string()).collect::<Vec<_>>().join("\n");
     let commit = id(&remote.commit(&[("x", Some(&noise))], "first").unwrap());
     let server = remote.http().unwrap();
     let local = Local::new(server.url(), Credentials::default());
@@ -369,7 +392,8 @@ async fn stale_locks_and_an_orphaned_git_are_cleared_when_the_mirror_is_opened()
     let folder = local.git();
     drop(local.mirror);
     let mirror = folder.join("mirror.git");
-    let stale = ["config.lock", "packed-refs.lock", "HEAD.lock", "refs/evenkeel/branch/main.lock", "objects/pack/tmp_pack_x1"].map(|name| mirror.join(name));
+    let stale = ["config.lock", "packed-refs.lock", "HEAD.lock", "refs/evenkeel/branch/main.lock", "objects/pack/tmp_pack_x1"]
+        .map(|name| mirror.join(name));
     for path in &stale {
         fs::write(path, "").unwrap();
     }
@@ -421,6 +445,52 @@ async fn a_damaged_mirror_is_moved_aside_and_fetched_anew() {
 }
 
 #[tokio::test]
+async fn a_file_that_cannot_be_read_has_the_mirror_fetched_anew() {
+    let remote = GitRemote::new().unwrap();
+    let tip = id(&remote.commit(&[("x", Some("1"))], "first").unwrap());
+    let local = Local::of(&remote);
+    local.fetch().await.unwrap();
+    let (folder, url) = (local.git(), remote.path());
+    drop(local.mirror);
+    let objects = folder.join("mirror.git/objects");
+    for file in fs::read_dir(objects.join("pack")).unwrap() {
+        let file = file.unwrap().path();
+        let aside = folder.join(file.file_name().unwrap());
+        fs::rename(file, &aside).unwrap();
+        if aside.extension().unwrap() == "pack" {
+            let mut unpack = Command::new("git");
+            unpack.arg("--git-dir").arg(folder.join("mirror.git")).args(["unpack-objects", "-q"]);
+            assert!(unpack.stdin(fs::File::open(aside).unwrap()).status().unwrap().success());
+        }
+    }
+    let blob = remote.git(&["rev-parse", "main:x"]).unwrap();
+    fs::remove_file(objects.join(&blob[..2]).join(&blob[2..])).unwrap();
+
+    let mirror = open(&folder, url.to_str().unwrap(), Credentials::default()).unwrap();
+    let fetch = async || mirror.fetch(PATIENCE, &CancellationToken::new()).await;
+    assert_eq!(fetch().await.unwrap().tip, Some(tip), "nobody has met the damage yet");
+    let tree = mirror.tree(tip).unwrap();
+    let Node::File(file) = tree.folder(tree.root()).unwrap().get("x").unwrap().node else { panic!("x is a file") };
+    assert_eq!(tree.blob(file).unwrap_err().what, blob);
+    let error = fetch().await.unwrap_err();
+    assert!(matches!(&error, GitError::Broken { rebuilt: true, .. }), "{error}");
+    assert_eq!(fetch().await.unwrap(), Fetched { tip: Some(tip), was: Some(tip), rewritten: false });
+    assert_eq!(tree.blob(file).unwrap(), b"1");
+}
+
+#[tokio::test]
+async fn a_repository_of_another_user_is_followed() {
+    // Only root can give files away; for other users Git has nothing to object to here.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let remote = GitRemote::new().unwrap();
+    let tip = id(&remote.commit(&[("x", Some("1"))], "first").unwrap());
+    std::os::unix::fs::chown(remote.path(), Some(12_345), Some(12_345)).unwrap();
+    assert_eq!(Local::of(&remote).fetch().await.unwrap().tip, Some(tip));
+}
+
+#[tokio::test]
 async fn packing_leaves_all_that_is_there() {
     let remote = GitRemote::new().unwrap();
     let local = Local::of(&remote);
@@ -429,7 +499,12 @@ async fn packing_leaves_all_that_is_there() {
         commits.push(id(&remote.commit(&[("x", Some(&n.to_string()))], "next").unwrap()));
         local.fetch().await.unwrap();
     }
-    let packs = || fs::read_dir(local.git().join("mirror.git/objects/pack")).unwrap().filter(|file| file.as_ref().unwrap().path().extension().unwrap() == "pack").count();
+    let packs = || {
+        fs::read_dir(local.git().join("mirror.git/objects/pack"))
+            .unwrap()
+            .filter(|file| file.as_ref().unwrap().path().extension().unwrap() == "pack")
+            .count()
+    };
     assert_eq!(packs(), 25);
     local.mirror.tidy(&CancellationToken::new()).await.unwrap();
     assert!(packs() < 5, "{} packs", packs());

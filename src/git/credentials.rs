@@ -175,6 +175,12 @@ mod tests {
     }
 
     #[test]
+    fn a_variable_is_read_by_its_name() {
+        let value = Credential::Env("PATH".to_owned());
+        assert_eq!(value.read("password").unwrap(), std::env::var("PATH").unwrap());
+    }
+
+    #[test]
     fn a_value_that_cannot_be_used_is_named_but_not_shown() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");

@@ -166,6 +166,7 @@ mod tests {
     const A: CommitId = CommitId([1; 20]);
     const B: CommitId = CommitId([2; 20]);
 
+    #[expect(clippy::unnecessary_wraps, reason = "the form in which a fetch answers")]
     fn fetched(tip: Option<CommitId>, was: Option<CommitId>) -> Result<Fetched, GitError> {
         Ok(Fetched { tip, was, rewritten: false })
     }
@@ -206,12 +207,12 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_cap_and_are_moved_by_the_jitter() {
-        let seconds = |state, interval, jitter| pause(state, Duration::from_secs(interval), jitter).as_secs_f64();
-        let grown: Vec<_> = (1..8).map(|count| seconds(State::Failing(count), 30, 0.0)).collect();
-        assert_eq!(grown, [2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
-        assert_eq!(seconds(State::Failing(u32::MAX), 300, 0.0), 300.0);
-        assert_eq!(seconds(State::Fine, 30, 0.1), 33.0);
-        assert_eq!(seconds(State::Fine, 30, -0.1), 27.0);
-        assert_eq!(seconds(State::Rebuilding, 30, 0.0), 2.0);
+        let millis = |state, interval, jitter| pause(state, Duration::from_secs(interval), jitter).as_millis();
+        let grown: Vec<_> = (1..8).map(|count| millis(State::Failing(count), 30, 0.0)).collect();
+        assert_eq!(grown, [2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]);
+        assert_eq!(millis(State::Failing(u32::MAX), 300, 0.0), 300_000);
+        assert_eq!(millis(State::Fine, 30, 0.1), 33_000);
+        assert_eq!(millis(State::Fine, 30, -0.1), 27_000);
+        assert_eq!(millis(State::Rebuilding, 30, 0.0), 2000);
     }
 }

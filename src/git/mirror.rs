@@ -107,7 +107,7 @@ impl Mirror {
         let was = self.store.tip()?.or_else(|| self.last().lost);
         let refspec = format!("+refs/heads/{}:{}", self.remote.branch(), self.store.tip_ref());
         let ended = self.program.fetch(&self.remote, &refspec, deadline, cancel).await?;
-        if ended != (Ended::Exited { success: true, stderr: String::new() }) {
+        if !matches!(ended, Ended::Exited { success: true, .. }) {
             sweep(self.store.path());
         }
         match ended {
@@ -159,6 +159,7 @@ impl Mirror {
 
     async fn fetched(&self, was: Option<CommitId>) -> Result<Fetched, GitError> {
         let store = self.store.clone();
+        store.reset();
         let fetched = blocking(move || {
             let tip = store.tip()?;
             let rewritten = match (tip, was) {

@@ -223,12 +223,12 @@ impl Store {
         result
     }
 
-    /// The repository was replaced by another in its place.
+    /// The repository was replaced by another in its place, or fetched: handles that are open keep to the ends of a shallow
+    /// history that they found.
     pub(super) fn reset(&self) {
         let mut handles = guard(&self.handles);
         handles.generation += 1;
         handles.free.clear();
-        *guard(&self.suspect) = None;
     }
 
     /// What is wrong with the repository, if anything: an object that could not be read still cannot, or a ref leads nowhere.
@@ -237,6 +237,12 @@ impl Store {
         let check = |repository: &Repository| -> Result<(), git2::Error> {
             if let Some(id) = suspect {
                 repository.odb()?.read(id)?;
+            }
+            // Read by git and not by libgit2, which would go on without it.
+            if let Err(why) = repository.head().map(drop)
+                && !matches!(why.code(), ErrorCode::UnbornBranch)
+            {
+                return Err(why);
             }
             for name in repository.references_glob(&format!("{OWN_REFS}/*"))?.names() {
                 let commit = repository.find_reference(name?)?.peel_to_commit()?;
