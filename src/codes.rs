@@ -98,6 +98,7 @@ codes! {
     IMMUTABLE "EK4010" "A field that cannot be changed on a live object" => "Set evenkeel.dev/recreate: on-immutable on the object to have it deleted and created anew.";
     FORBIDDEN "EK4011" "The agent lacks the right to do that on the cluster" => "Give its user the missing RBAC rule; the server's words name it.";
     LOST_HOLD "EK4012" "The hold on the cluster went to another agent in mid-sync" => "This agent stopped writing at once; it waits until the other is gone.";
+    PAUSED "EK4013" "Paused in the repository" => "Remove spec.paused where it stands; nothing is written until then.";
 
     // 5xxx: the ledger and the state directory
     STATE_DIR "EK5001" "The state directory cannot be used" => "Check its path, owner and mode; Evenkeel needs to write there.";
@@ -105,6 +106,8 @@ codes! {
     LEDGER "EK5003" "The ledger cannot be read or written" => "Check the disk (full, read-only); no cluster is written until it works.";
     LEDGER_NEWER "EK5004" "The ledger was written by a newer Evenkeel" => "Run that version or a newer one; an older one would lose what it recorded.";
     NO_LEDGER "EK5005" "There is no ledger in the state directory" => "Give the agent's --state-dir; it exists once `evenkeel run` has started there.";
+    NO_PLAN "EK5006" "No held deletions with that hash" => "`evenkeel status -o json` shows the hash as held_plan; it changes when the deletions do.";
+    DEFECT "EK5007" "A defect in Evenkeel" => "The rest goes on. Please report it with the log around this line.";
 
     // 6xxx: the command line and its settings
     USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";

@@ -2,10 +2,8 @@
 
 use std::process::ExitCode;
 
-fn main() -> ExitCode {
-    evenkeel::cli::main(&|_, _| Err(not_wired("the agent")), &|_| Err(not_wired("the ledger")))
-}
+use evenkeel::{agent, cli};
 
-fn not_wired(what: &str) -> evenkeel::diagnostic::Diagnostic {
-    evenkeel::diagnostic::Diagnostic::new(evenkeel::codes::NO_LEDGER, evenkeel::diagnostic::Place::Nowhere, format!("{what} is missing"))
+fn main() -> ExitCode {
+    cli::main(&agent::run, &|state_dir| Ok(Box::new(agent::RecordedAnswers::open(state_dir)?)))
 }
