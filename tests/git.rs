@@ -299,7 +299,8 @@ async fn ssh_takes_the_key_and_trusts_the_known_host_alone() {
     let (known, strange) = (folder.path().join("known hosts"), folder.path().join("strange"));
     fs::write(&known, server.known_hosts()).unwrap();
     fs::write(&strange, "").unwrap();
-    let with = |key: PathBuf, hosts: &Path| Credentials { ssh_key: Some(key), known_hosts: Some(hosts.to_owned()), ..Credentials::default() };
+    let with =
+        |key: PathBuf, hosts: &Path| Credentials { ssh_key: Some(key), known_hosts: Some(hosts.to_owned()), ..Credentials::default() };
     let local = Local::new(server.url(), with(server.key(), &known));
     assert_eq!(local.fetch().await.unwrap().tip, Some(commit));
     for credentials in [with(server.stranger_key(), &known), with(server.key(), &strange)] {
@@ -331,7 +332,9 @@ async fn a_silent_remote_is_cut_off_at_the_deadline_and_by_cancelling() {
         let (mirror, cancel) = (local.mirror.clone(), cancel.clone());
         async move { mirror.fetch(PATIENCE, &cancel).await }
     });
-    testbed::wait_until(PATIENCE, "a request that hangs", async || if server.requests() > before { Ok(()) } else { Err("none") }).await.unwrap();
+    testbed::wait_until(PATIENCE, "a request that hangs", async || if server.requests() > before { Ok(()) } else { Err("none") })
+        .await
+        .unwrap();
     let start = Instant::now();
     cancel.cancel();
     assert_eq!(running.await.unwrap(), Err(GitError::Cancelled));
@@ -369,7 +372,8 @@ async fn stale_locks_and_an_orphaned_git_are_cleared_when_the_mirror_is_opened()
     let folder = local.git();
     drop(local.mirror);
     let mirror = folder.join("mirror.git");
-    let stale = ["config.lock", "packed-refs.lock", "HEAD.lock", "refs/evenkeel/branch/main.lock", "objects/pack/tmp_pack_x1"].map(|name| mirror.join(name));
+    let stale = ["config.lock", "packed-refs.lock", "HEAD.lock", "refs/evenkeel/branch/main.lock", "objects/pack/tmp_pack_x1"]
+        .map(|name| mirror.join(name));
     for path in &stale {
         fs::write(path, "").unwrap();
     }
@@ -429,7 +433,12 @@ async fn packing_leaves_all_that_is_there() {
         commits.push(id(&remote.commit(&[("x", Some(&n.to_string()))], "next").unwrap()));
         local.fetch().await.unwrap();
     }
-    let packs = || fs::read_dir(local.git().join("mirror.git/objects/pack")).unwrap().filter(|file| file.as_ref().unwrap().path().extension().unwrap() == "pack").count();
+    let packs = || {
+        fs::read_dir(local.git().join("mirror.git/objects/pack"))
+            .unwrap()
+            .filter(|file| file.as_ref().unwrap().path().extension().unwrap() == "pack")
+            .count()
+    };
     assert_eq!(packs(), 25);
     local.mirror.tidy(&CancellationToken::new()).await.unwrap();
     assert!(packs() < 5, "{} packs", packs());

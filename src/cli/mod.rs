@@ -7,12 +7,15 @@
 mod accept_cluster;
 mod approve;
 mod ask;
+mod check;
 mod error;
 mod explain;
 mod history;
 mod later;
 mod log;
 mod printer;
+mod render;
+mod repo;
 mod run;
 mod settings_file;
 mod status;
@@ -82,6 +85,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Check(check::CheckArgs),
+    Render(render::RenderArgs),
     Status(status::StatusArgs),
     Log(log::LogArgs),
     Where(where_is::WhereArgs),
@@ -181,6 +186,8 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
     let file = SettingsFile::read(cli.config.as_deref())?;
     match cli.command {
         Command::Run(args) => run::run(*args, file, world, printer),
+        Command::Check(args) => check::run(args, &file, printer),
+        Command::Render(args) => render::run(args, &file, printer),
         Command::Status(args) => status::run(args, &file, world, printer),
         Command::Log(args) => log::run(args, &file, world, printer),
         Command::Where(args) => where_is::run(args, &file, world, printer),

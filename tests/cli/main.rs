@@ -4,6 +4,7 @@
 mod docs;
 mod fleet;
 mod process;
+mod repo;
 mod run;
 mod schemas;
 mod secrets;
