@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    evenkeel::cli::main(&|_, _| Err(not_wired("the agent")), &|_| Err(not_wired("the ledger")))
+    evenkeel::cli::main(&|_, _| Err(not_wired("the agent")), &|_| Err(not_wired("the ledger")), &|_, _, _| Err(not_wired("the ledger")))
 }
 
 fn not_wired(what: &str) -> evenkeel::diagnostic::Diagnostic {

@@ -45,7 +45,8 @@ use crate::{
     agent::{Outcome, RunSettings},
     diagnostic::Diagnostic,
     log::Settings as LogSettings,
-    server::Answers,
+    manifest::Digest,
+    server::{Accepted, Answers},
 };
 
 /// Where questions look if nothing says otherwise: systemd's StateDirectory.
@@ -55,6 +56,9 @@ const STATE_DIR: &str = "/var/lib/evenkeel";
 pub type Agent<'a> = dyn Fn(RunSettings, &LogSettings) -> Result<Outcome, Diagnostic> + 'a;
 /// Opens the record of a state directory whose agent is stopped.
 pub type OpenLedger<'a> = dyn Fn(&Path) -> Result<Box<dyn Answers>, Diagnostic> + 'a;
+
+/// Records an approval in a state directory whose agent is stopped, for that user; answers with the clusters that it concerns.
+pub type Approve<'a> = dyn Fn(&Path, Digest, &str) -> Result<Accepted, Diagnostic> + 'a;
 
 /// What a command needs of the world around it, its output apart.
 pub struct World<'a> {
@@ -66,6 +70,8 @@ pub struct World<'a> {
     pub agent: &'a Agent<'a>,
     /// Opens the record.
     pub ledger: &'a OpenLedger<'a>,
+    /// Records an approval.
+    pub approve: &'a Approve<'a>,
 }
 
 /// Evenkeel holds a fleet of Kubernetes clusters to one Git repository
@@ -147,10 +153,10 @@ pub fn command() -> clap::Command {
     discreet(Cli::command())
 }
 
-/// Runs the command line of this process. `agent` and `ledger` are what stands behind the commands.
-pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>) -> ExitCode {
+/// Runs the command line of this process. The arguments are what stands behind the commands.
+pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, approve: &Approve<'_>) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let world = World { color: color_wanted(io::stdout().is_terminal()), now: Timestamp::now(), agent, ledger };
+    let world = World { color: color_wanted(io::stdout().is_terminal()), now: Timestamp::now(), agent, ledger, approve };
     execute(&arguments, &world, &mut io::stdout(), &mut io::stderr()).into()
 }
 
@@ -193,7 +199,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Where(args) => where_is::run(args, &file, world, printer),
         Command::History(args) => history::run(args, &file, world, printer),
         Command::Sync(args) => sync::run(args, &file, printer),
-        Command::Approve(args) => approve::run(args, &file, printer),
+        Command::Approve(args) => approve::run(args, &file, world, printer),
         Command::AcceptCluster(args) => accept_cluster::run(args, &file, printer),
         Command::Explain(args) => explain::run(&args, printer),
     }
