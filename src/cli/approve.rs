@@ -3,12 +3,12 @@
 use clap::Args;
 
 use super::{
-    OutputArg, StateDirArg, ask,
+    OutputArg, StateDirArg, World, ask,
     error::{CommandError, Exit},
     printer::Printer,
     settings_file::SettingsFile,
 };
-use crate::manifest::Digest;
+use crate::{manifest::Digest, server::who};
 
 /// Release exactly these held deletions
 #[derive(Debug, Args)]
@@ -22,10 +22,17 @@ pub(super) struct ApproveArgs {
     output: OutputArg,
 }
 
-pub(super) fn run(args: ApproveArgs, file: &SettingsFile, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
+pub(super) fn run(args: ApproveArgs, file: &SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
     let output = args.output.resolve(file);
     let plan = args.plan;
-    let accepted = ask::act(&args.state_dir.resolve(file), async move |client| client.approve(plan).await)?;
+    let state_dir = args.state_dir.resolve(file);
+    let accepted = if let Some(accepted) = ask::act_if_running(&state_dir, async move |client| client.approve(plan).await)? {
+        accepted
+    } else {
+        let accepted = (world.approve)(&state_dir, plan, &who(rustix::process::getuid().as_raw()))?;
+        printer.note(&format!("no agent runs on {}; recorded, and done when it starts", state_dir.display()));
+        accepted
+    };
     printer.answer(output, &accepted, |accepted| ask::accepted("Deletions released", accepted))?;
     Ok(Exit::Done)
 }

@@ -46,12 +46,22 @@ pub(super) fn act<F>(state_dir: &Path, action: impl FnOnce(Client) -> F) -> Resu
 where
     F: Future<Output = Result<Accepted, ClientError>>,
 {
-    let client = Client::new(socket_path(state_dir), ANSWER_TIME_MAX);
-    runtime()?.block_on(action(client)).map_err(|error| match error {
-        ClientError::NotRunning => CommandError::new(codes::AGENT_GONE, format!("no agent runs on {}", state_dir.display()))
-            .with_hint("Start the agent, or name the state directory of the one that runs with --state-dir."),
-        error => error.into(),
+    act_if_running(state_dir, action)?.ok_or_else(|| {
+        CommandError::new(codes::AGENT_GONE, format!("no agent runs on {}", state_dir.display()))
+            .with_hint("Start the agent, or name the state directory of the one that runs with --state-dir.")
     })
+}
+
+/// As [`act`]; none where no agent runs.
+pub(super) fn act_if_running<F>(state_dir: &Path, action: impl FnOnce(Client) -> F) -> Result<Option<Accepted>, CommandError>
+where
+    F: Future<Output = Result<Accepted, ClientError>>,
+{
+    let client = Client::new(socket_path(state_dir), ANSWER_TIME_MAX);
+    match runtime()?.block_on(action(client)) {
+        Err(ClientError::NotRunning) => Ok(None),
+        answer => Ok(Some(answer?)),
+    }
 }
 
 fn runtime() -> Result<Runtime, Diagnostic> {

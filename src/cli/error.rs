@@ -2,10 +2,10 @@
 
 use std::{fmt, io};
 
+use super::table::clean_lines;
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
-    manifest::mask_urls,
     server::ClientError,
 };
 
@@ -76,7 +76,7 @@ impl From<io::Error> for CommandError {
 impl fmt::Display for CommandError {
     /// `error[EK1234]: message` with the place in front where there is one, and the hint on a line of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", mask_urls(&self.problem.to_string()))?;
-        writeln!(f, "hint: {}", mask_urls(&self.problem.hint))
+        writeln!(f, "{}", clean_lines(&self.problem.to_string()))?;
+        writeln!(f, "hint: {}", clean_lines(&self.problem.hint))
     }
 }

@@ -7,12 +7,15 @@
 mod accept_cluster;
 mod approve;
 mod ask;
+mod check;
 mod error;
 mod explain;
 mod history;
 mod later;
 mod log;
 mod printer;
+mod render;
+mod repo;
 mod run;
 mod settings_file;
 mod status;
@@ -42,7 +45,8 @@ use crate::{
     agent::{Outcome, RunSettings},
     diagnostic::Diagnostic,
     log::Settings as LogSettings,
-    server::Answers,
+    manifest::Digest,
+    server::{Accepted, Answers},
 };
 
 /// Where questions look if nothing says otherwise: systemd's StateDirectory.
@@ -52,6 +56,9 @@ const STATE_DIR: &str = "/var/lib/evenkeel";
 pub type Agent<'a> = dyn Fn(RunSettings, &LogSettings) -> Result<Outcome, Diagnostic> + 'a;
 /// Opens the record of a state directory whose agent is stopped.
 pub type OpenLedger<'a> = dyn Fn(&Path) -> Result<Box<dyn Answers>, Diagnostic> + 'a;
+
+/// Records an approval in a state directory whose agent is stopped, for that user; answers with the clusters that it concerns.
+pub type Approve<'a> = dyn Fn(&Path, Digest, &str) -> Result<Accepted, Diagnostic> + 'a;
 
 /// What a command needs of the world around it, its output apart.
 pub struct World<'a> {
@@ -63,6 +70,8 @@ pub struct World<'a> {
     pub agent: &'a Agent<'a>,
     /// Opens the record.
     pub ledger: &'a OpenLedger<'a>,
+    /// Records an approval.
+    pub approve: &'a Approve<'a>,
 }
 
 /// Evenkeel holds a fleet of Kubernetes clusters to one Git repository
@@ -82,6 +91,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Check(check::CheckArgs),
+    Render(render::RenderArgs),
     Status(status::StatusArgs),
     Log(log::LogArgs),
     Where(where_is::WhereArgs),
@@ -142,10 +153,10 @@ pub fn command() -> clap::Command {
     discreet(Cli::command())
 }
 
-/// Runs the command line of this process. `agent` and `ledger` are what stands behind the commands.
-pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>) -> ExitCode {
+/// Runs the command line of this process. The arguments are what stands behind the commands.
+pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, approve: &Approve<'_>) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let world = World { color: color_wanted(io::stdout().is_terminal()), now: Timestamp::now(), agent, ledger };
+    let world = World { color: color_wanted(io::stdout().is_terminal()), now: Timestamp::now(), agent, ledger, approve };
     execute(&arguments, &world, &mut io::stdout(), &mut io::stderr()).into()
 }
 
@@ -181,12 +192,14 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
     let file = SettingsFile::read(cli.config.as_deref())?;
     match cli.command {
         Command::Run(args) => run::run(*args, file, world, printer),
+        Command::Check(args) => check::run(args, &file, printer),
+        Command::Render(args) => render::run(args, &file, printer),
         Command::Status(args) => status::run(args, &file, world, printer),
         Command::Log(args) => log::run(args, &file, world, printer),
         Command::Where(args) => where_is::run(args, &file, world, printer),
         Command::History(args) => history::run(args, &file, world, printer),
         Command::Sync(args) => sync::run(args, &file, printer),
-        Command::Approve(args) => approve::run(args, &file, printer),
+        Command::Approve(args) => approve::run(args, &file, world, printer),
         Command::AcceptCluster(args) => accept_cluster::run(args, &file, printer),
         Command::Explain(args) => explain::run(&args, printer),
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{error::CommandError, table::clean, values::Output};
-use crate::manifest::mask_urls;
+use crate::{diagnostic::Diagnostic, manifest::mask_urls};
 
 /// Writes for one command.
 pub(super) struct Printer<'a> {
@@ -46,6 +46,13 @@ impl<'a> Printer<'a> {
     /// A remark for the person at the terminal, one line.
     pub(super) fn note(&mut self, text: &str) {
         let _ = writeln!(self.err, "note: {}", clean(&mask_urls(text)));
+    }
+
+    /// Mistakes that keep the command from answering, each with its hint.
+    pub(super) fn problems(&mut self, problems: &[Diagnostic]) {
+        for problem in problems {
+            self.error(&CommandError::from(problem.clone()).to_string());
+        }
     }
 
     /// Why the command failed. If stderr is gone there is nowhere left to say so.

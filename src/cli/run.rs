@@ -98,6 +98,7 @@ pub(super) fn run(args: RunArgs, file: SettingsFile, world: &World<'_>, printer:
 /// Flag and environment over file over default.
 fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSettings), CommandError> {
     let RunArgs { git, log, .. } = args;
+    let namespace = args.namespace.map_or_else(|| file.namespace().to_owned(), |Namespace(name)| name);
     let repo = args.repo.or(file.repo).ok_or_else(|| missing("repo"))?;
     let state_dir = args.state_dir.or(file.state_dir).ok_or_else(|| missing("state-dir"))?;
     let branch = args.branch.or(file.branch).unwrap_or_else(|| "main".to_owned());
@@ -116,7 +117,7 @@ fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSetting
         kubeconfig: args.kubeconfig.or(file.kubeconfig),
         once: args.once.or(file.once).unwrap_or(false),
         only: args.only.or(file.only),
-        namespace: args.namespace.or(file.namespace).map_or_else(|| "evenkeel-system".to_owned(), |Namespace(name)| name),
+        namespace,
         poll_interval: args.poll_interval.or(file.poll_interval).unwrap_or(Interval::seconds(30)).0,
         compare_interval: args.compare_interval.or(file.compare_interval).unwrap_or(Interval::seconds(600)).0,
         git: GitSettings {

@@ -12,6 +12,8 @@ use crate::{
     manifest::Masked,
 };
 
+/// Where the parent of a fleet's objects stands if nothing says otherwise.
+const NAMESPACE: &str = "evenkeel-system";
 /// Bytes of a settings file.
 const FILE_LEN_MAX: u64 = 1024 * 1024;
 
@@ -20,6 +22,7 @@ const FILE_LEN_MAX: u64 = 1024 * 1024;
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct SettingsFile {
     pub(super) repo: Option<Masked<String>>,
+    pub(super) rev: Option<String>,
     pub(super) branch: Option<String>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) kubeconfig: Option<PathBuf>,
@@ -40,6 +43,11 @@ pub(super) struct SettingsFile {
 }
 
 impl SettingsFile {
+    /// Where the parent of a fleet's objects stands.
+    pub(super) fn namespace(&self) -> &str {
+        self.namespace.as_ref().map_or(NAMESPACE, |Namespace(name)| name)
+    }
+
     /// Reads the file; without one, nothing is set.
     pub(super) fn read(path: Option<&Path>) -> Result<Self, Diagnostic> {
         let Some(path) = path else { return Ok(Self::default()) };

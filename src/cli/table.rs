@@ -111,6 +111,11 @@ pub(super) fn clean(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
+/// As [`clean`], credentials in addresses masked, and every further line indented.
+pub(super) fn clean_lines(text: &str) -> String {
+    mask_urls(text).lines().map(clean).collect::<Vec<_>>().join("\n  ")
+}
+
 /// The first seven digits.
 pub(super) fn short(commit: CommitId) -> String {
     commit.to_string()[..7].to_owned()
@@ -175,7 +180,7 @@ pub(super) fn errors<'a>(errors: impl Iterator<Item = (String, &'a ErrorAnswer)>
     }
     let mut text = String::new();
     for (error, names) in groups {
-        let message = mask_urls(&error.message).lines().map(clean).collect::<Vec<_>>().join("\n  ");
+        let message = clean_lines(&error.message);
         let _ = writeln!(text, "\n{}: error[{}]: {message}\n  hint: {}", clean(&names.join(", ")), clean(&error.code), clean(&error.hint));
     }
     text

@@ -17,5 +17,6 @@ mod tests;
 pub use actions::{Accepted, Action, ActionRequest};
 pub use answers::{Answers, SourceState};
 pub use client::{Client, ClientError};
+pub use peer::who;
 pub use serve::{Api, Server};
 pub use socket::socket_path;

@@ -34,9 +34,14 @@ impl Peer {
 
     /// For the record: `name (uid N)`.
     pub(super) fn who(&self) -> String {
-        let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        user_name(&users, self.uid).map_or_else(|| format!("uid {}", self.uid), |name| format!("{name} (uid {})", self.uid))
+        who(self.uid)
     }
+}
+
+/// A user for the record: `name (uid N)`.
+pub fn who(uid: u32) -> String {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    user_name(&users, uid).map_or_else(|| format!("uid {uid}"), |name| format!("{name} (uid {uid})"))
 }
 
 /// The numbers on a line of /proc/PID/status.

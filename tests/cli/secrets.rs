@@ -34,6 +34,9 @@ const WAYS: &[(&str, Way)] = &[
     ("the state of the source", source_state),
 ];
 
+/// Those that read a repository from disk and take longer.
+const REPOSITORY_WAYS: &[(&str, Way)] = &[("a rendered Secret", rendered_secret), ("the mistakes of a Secret", mistaken_secret)];
+
 /// An address as people write it, token and all.
 fn address(secret: &str) -> String {
     format!("https://deploy:{secret}@git.example/config.git")
@@ -122,6 +125,41 @@ fn settings_file(secret: &str) -> String {
     output.out + &output.err
 }
 
+/// Checks and renders a repository with this file in it.
+fn repository(file: &str) -> String {
+    let repo = crate::repo::repo(&[("base/shop/secret.yaml", file)]);
+    let run = |line: &str| {
+        let output = crate::run(&format!("evenkeel {line} --repo {}", repo.path().display()));
+        output.out + &output.err
+    };
+    run("check") + &run("render dev-eu-1") + &run("render dev-eu-1 -o json")
+}
+
+fn rendered_secret(secret: &str) -> String {
+    let (quoted, encoded) = (serde_json::to_string(secret).unwrap(), STANDARD.encode(secret));
+    let head = "apiVersion: v1\nkind: Secret\nmetadata: {name: thrown, namespace: shop}\n";
+    let printed = repository(&format!("{head}stringData: {{a: {quoted}}}\ndata: {{b: {encoded}}}\n"));
+    assert!(printed.contains("name: thrown"), "{printed}");
+    printed
+}
+
+/// Files that are refused for what stands at, in or around the value.
+fn mistaken_secret(secret: &str) -> String {
+    let quoted = serde_json::to_string(secret).unwrap();
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: thrown, namespace: shop}\n";
+    let files = [
+        format!("{secret}data: {{a: {quoted}}}\n"),
+        format!("{secret}data: {{a: [{quoted}]}}\n"),
+        format!("{secret}data: {quoted}\n"),
+        format!("{secret}stringData: {{a: {{b: {quoted}}}}}\n"),
+        format!("{secret}stringData: {{a: {quoted}}}\nstatus: {{}}\n"),
+        format!("{secret}stringData:\n  a: {quoted}\n b: x\n"),
+        format!("{secret}stringData: {{a: {quoted}, a: {quoted}}}\n"),
+        format!("{secret}stringData: {{a: {quoted}\n"),
+    ];
+    files.iter().map(|file| repository(file)).collect()
+}
+
 fn source_state(secret: &str) -> String {
     let problem = mask_urls(&address(secret)).into_owned();
     let error = ErrorAnswer { code: "EK2002".to_owned(), message: problem, hint: String::new() };
@@ -129,19 +167,34 @@ fn source_state(secret: &str) -> String {
     serde_json::to_string(&state).unwrap()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+/// Printable characters without those that end an address in a text, and long enough not to occur by chance.
+const SECRET: &str = "[!#-&(-;=?-_a-~]{10,40}";
 
-    /// Printable characters without those that end an address in a text, and long enough not to occur by chance.
-    #[test]
-    fn no_secret_is_printed_on_any_way(secret in "[!#-&(-;=?-_a-~]{10,40}") {
-        for (name, way) in WAYS {
-            let printed = way(&secret);
-            let forms = [secret.clone(), secret.escape_debug().to_string(), STANDARD.encode(&secret), format!("{:?}", secret.as_bytes())];
-            for form in forms {
-                prop_assert!(!printed.contains(&form), "{name} printed {form}: {printed}");
-            }
+fn nothing_is_printed(ways: &[(&str, Way)], secret: &str) {
+    for (name, way) in ways {
+        let printed = way(secret);
+        let forms = [secret.to_owned(), secret.escape_debug().to_string(), STANDARD.encode(secret), format!("{:?}", secret.as_bytes())];
+        for form in forms {
+            assert!(!printed.contains(&form), "{name} printed {form}: {printed}");
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_secret_is_printed_on_any_way(secret in SECRET) {
+        nothing_is_printed(WAYS, &secret);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_secret_of_a_repository_is_printed(secret in SECRET) {
+        nothing_is_printed(REPOSITORY_WAYS, &secret);
     }
 }
 
