@@ -8,7 +8,7 @@ use std::{
 use super::MIRROR;
 use crate::{
     diagnostic::Diagnostic,
-    git::{CommitId, Store},
+    git::{CommitId, GitError, Store},
     ledger::{
         Ledger, Reader,
         answers::{History, Log, Status, Where},
@@ -40,11 +40,13 @@ impl RecordedAnswers {
             Ok(commit) => return Ok(commit),
             Err(error) => Diagnostic::from(error),
         };
+        let Some(tip) = self.reader().status()?.commit else { return Err(missing) };
+        // Which branch is followed does not matter: the tip is on record.
         let merge = || {
-            let store = Store::open_mirror(&self.mirror, "main")?;
-            store.mainline(store.resolve(rev)?)
+            let store = Store::open_mirror(&self.mirror, "")?;
+            store.mainline_to(tip, store.resolve(rev)?)
         };
-        merge().map_err(|_| missing)
+        merge().map_err(|_: GitError| missing)
     }
 }
 

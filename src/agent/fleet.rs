@@ -17,7 +17,7 @@ use crate::{
     git::{CommitId, CommitInfo, GitError, Mirror},
     layout,
     ledger::{ClusterRow, Commit, Ledger},
-    manifest::ApplySet,
+    manifest::{ApplySet, Digest},
     render::{Facts, Renderer, Rendering},
     server::{Accepted, Action},
     sync::{
@@ -304,12 +304,7 @@ impl Fleet {
                 Ok(Accepted { clusters: clusters.into_iter().filter(|cluster| self.targets.ask(cluster, Ask::Sync)).collect() })
             }
             Action::Approve { plan, who } => {
-                let clusters = self.ledger.clusters_holding(plan).await?;
-                if clusters.is_empty() {
-                    let message = format!("no cluster holds deletions of the plan {plan}");
-                    return Err(Diagnostic::new(codes::NO_PLAN, Place::Nowhere, message));
-                }
-                self.ledger.approve(plan, &who, Timestamp::now()).await?;
+                let clusters = approve(&self.ledger, plan, &who).await?;
                 info!(who, %plan, clusters = clusters.join(","), "deletions approved");
                 for cluster in &clusters {
                     self.targets.ask(cluster, Ask::Sync);
@@ -325,6 +320,16 @@ impl Fleet {
             }
         }
     }
+}
+
+/// Puts on record that the deletions of this plan may go through, and says on which clusters they are held.
+pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<Vec<String>, Diagnostic> {
+    let clusters = ledger.clusters_holding(plan).await?;
+    if clusters.is_empty() {
+        return Err(Diagnostic::new(codes::NO_PLAN, Place::Nowhere, format!("no cluster holds deletions of the plan {plan}")));
+    }
+    ledger.approve(plan, who, Timestamp::now()).await?;
+    Ok(clusters)
 }
 
 /// How to connect: as cluster.yaml says, else by the context named like the cluster.

@@ -16,7 +16,7 @@ mod targets;
 pub use answers::RecordedAnswers;
 pub use settings::{GitSettings, Outcome, RunSettings};
 
-use std::{io::IsTerminal as _, sync::Arc, time::Duration};
+use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -37,8 +37,9 @@ use crate::{
     git::{Credential, Credentials, Follower, FollowerSettings, GitError, Mirror, Remote},
     ledger::Ledger,
     log,
+    manifest::Digest,
     render::Renderer,
-    server::{Api, Server, SourceState},
+    server::{Accepted, Api, Server, SourceState},
 };
 use kube_overlay::LabelSelector;
 
@@ -61,6 +62,21 @@ pub fn run(settings: RunSettings, log: &log::Settings) -> Result<Outcome, Diagno
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Diagnostic::new(codes::DEFECT, Place::Nowhere, format!("cannot start threads: {error}")))?;
     runtime.block_on(serve(settings))
+}
+
+/// Puts an approval on record while no agent runs; it is obeyed at the next start. EK5002 where one runs after all.
+pub fn approve(state_dir: &Path, plan: Digest, who: &str) -> Result<Accepted, Diagnostic> {
+    let state_dir = StateDir::open(state_dir)?;
+    // Refused here rather than made: an approval for a directory in which no agent ever ran is a slip.
+    Ledger::reader(state_dir.path())?;
+    let ledger = Ledger::open(state_dir.path())?.ledger;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Diagnostic::new(codes::DEFECT, Place::Nowhere, format!("cannot start threads: {error}")))?;
+    runtime.block_on(async {
+        let clusters = fleet::approve(&ledger, plan, who).await?;
+        ledger.close().await?;
+        Ok(Accepted { clusters })
+    })
 }
 
 async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {

@@ -175,7 +175,11 @@ impl Store {
     /// The commit of the tip's first-parent line that brought `commit` in: itself, or the merge. A commit that the tip does not
     /// reach (the branch was rewritten) stays itself.
     pub fn mainline(&self, commit: CommitId) -> Result<CommitId, GitError> {
-        let Some(tip) = self.tip()? else { return Ok(commit) };
+        self.tip()?.map_or(Ok(commit), |tip| self.mainline_to(tip, commit))
+    }
+
+    /// The same for the first-parent line that ends at any commit.
+    pub fn mainline_to(&self, tip: CommitId, commit: CommitId) -> Result<CommitId, GitError> {
         self.with(|repository| {
             let mut line = Vec::new();
             let mut next = Some(tip);
