@@ -90,29 +90,46 @@ pub(crate) fn read(path: &str, text: &str) -> Manifests {
         }
     };
     let path: std::sync::Arc<str> = path.into();
-    for document in documents {
+    for (document, number) in documents.into_iter().zip(0..) {
         for warning in &document.warnings {
             let place = Place::at(&*path, warning.position.line, warning.position.column);
             found.warnings.push(Diagnostic::new(codes::DOUBTFUL, place, &*warning.message));
         }
-        let value = document.root.to_json();
+        let begins = document.root.position;
+        let value = document.root.into_json();
         if !value.is_null() {
-            let mut reader = Reader { path: &path, root: &document.root, found: &mut found };
+            let mut reader = Reader { path: &path, text, number, begins, root: None, found: &mut found };
             reader.document(value, "", None, 0);
         }
     }
     found
 }
 
+/// Reads one document. Its values are taken along as JSON; where they stand is looked up again in the rare case that somebody asks.
 struct Reader<'a> {
     path: &'a std::sync::Arc<str>,
-    root: &'a kube_yaml::Node,
+    text: &'a str,
+    /// Which document of the text it is, from 0.
+    number: usize,
+    begins: kube_yaml::Position,
+    root: Option<kube_yaml::Node>,
     found: &'a mut Manifests,
 }
 
 impl Reader<'_> {
+    fn place(&mut self, pointer: &str) -> Place {
+        if pointer.is_empty() {
+            return Place::at(&**self.path, self.begins.line, self.begins.column);
+        }
+        let again = || kube_yaml::parse(self.text).ok()?.into_iter().nth(self.number).map(|document| document.root);
+        if self.root.is_none() {
+            self.root = again();
+        }
+        self.root.as_ref().map_or_else(|| Place::file(&**self.path), |root| place_of(self.path, root, pointer))
+    }
+
     fn refuse(&mut self, code: Code, pointer: &str, message: impl Into<String>) {
-        let place = place_of(self.path, self.root, pointer);
+        let place = self.place(pointer);
         self.found.problems.push(Diagnostic::new(code, place, message));
     }
 
@@ -148,8 +165,7 @@ impl Reader<'_> {
         for (code, pointer, message) in scrub(&mut value, &id) {
             self.refuse(code, &format!("{at}{pointer}"), message);
         }
-        let place = place_of(self.path, self.root, at);
-        let Place::File { line, column, .. } = place else { return };
+        let Place::File { line, column, .. } = self.place(at) else { return };
         let directive = directive(&value);
         self.found.manifests.push(Manifest { id, value, origin: Origin { path: self.path.clone(), line, column }, directive });
     }

@@ -29,6 +29,18 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         Some(entry.value.clone())
     }
 
+    /// What is kept under the key; from now on an empty value, if nothing was.
+    pub(super) fn get_or_put(&mut self, key: &K) -> V
+    where
+        V: Default,
+    {
+        self.get(key).unwrap_or_else(|| {
+            let value = V::default();
+            self.put(key.clone(), value.clone(), 1);
+            value
+        })
+    }
+
     /// Keeps a value, which weighs at least 1. What was unused longest goes once the cache is too heavy, a quarter of it at a time, so
     /// that the search for it is paid rarely.
     pub(super) fn put(&mut self, key: K, value: V, weight: usize) {

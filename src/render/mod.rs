@@ -13,7 +13,8 @@ mod stack;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    hash::Hash,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use kube_overlay::{Scope, Table};
@@ -121,28 +122,35 @@ type FileKey = (Arc<str>, BlobId);
 /// A layer, by its path and content and the ignore file's.
 type LayerKey = (String, TreeId, Digest);
 
+/// Made by the first that asks for it, while others who ask wait: what clusters share is never worked out twice at the same time.
+type Once<V> = Arc<OnceLock<Arc<V>>>;
+
 struct Caches {
-    files: Cache<FileKey, Arc<ReadFile>>,
-    layers: Cache<LayerKey, Arc<LayerFiles>>,
-    stacks: Cache<Digest, Arc<Stack>>,
+    files: Cache<FileKey, Once<ReadFile>>,
+    layers: Cache<LayerKey, Once<LayerFiles>>,
+    stacks: Cache<Digest, Once<Stack>>,
     renderings: Cache<Digest, Arc<Rendering>>,
 }
 
 /// A parsed file takes about ten times the memory of its text.
 const PARSED_PER_TEXT: usize = 10;
-/// Bytes that parsed files may take, layers included, which mostly share what files hold.
-const FILES_WEIGHT_MAX: usize = 256 << 20;
-/// Objects that the kept stacks and renderings may list, of 8 bytes each and what changed objects take.
-const LISTED_OBJECTS_MAX: usize = 4 << 20;
+/// What one object in a stack or a rendering takes there, in bytes: a pointer, and now and then an object that no other one shares.
+const LISTED: usize = 64;
+/// Bytes that each of the caches may hold. They share most of it: a layer holds what its files hold, a rendering what its stack does.
+const CACHE_WEIGHT_MAX: usize = 128 << 20;
 
 impl Renderer {
     /// `namespace` is where the parent of a fleet's objects stands, `evenkeel-system`.
     pub fn new(namespace: impl Into<String>, key: DigestKey) -> Self {
+        Self::bounded(namespace, key, CACHE_WEIGHT_MAX)
+    }
+
+    fn bounded(namespace: impl Into<String>, key: DigestKey, weight_max: usize) -> Self {
         let caches = Caches {
-            files: Cache::new(FILES_WEIGHT_MAX),
-            layers: Cache::new(FILES_WEIGHT_MAX),
-            stacks: Cache::new(LISTED_OBJECTS_MAX),
-            renderings: Cache::new(LISTED_OBJECTS_MAX),
+            files: Cache::new(weight_max),
+            layers: Cache::new(weight_max),
+            stacks: Cache::new(weight_max),
+            renderings: Cache::new(weight_max),
         };
         Self { namespace: namespace.into(), key, caches: Mutex::new(caches), bodies: seal::Bodies::default() }
     }
@@ -160,7 +168,7 @@ impl Renderer {
         let stack = self.stack(source, fleet, &cluster.layers, start);
         let set = ApplySet::new(&fleet.name, &*self.namespace);
         let rendering = Arc::new(seal::Seal { set: &set, key: &self.key, bodies: &self.bodies, facts }.finish(&stack, &cluster.labels)?);
-        self.caches().renderings.put(key, Arc::clone(&rendering), rendering.objects.len());
+        self.caches().renderings.put(key, Arc::clone(&rendering), rendering.objects.len() * LISTED);
         Ok(rendering)
     }
 
@@ -179,27 +187,39 @@ impl Renderer {
         let mut key = start;
         for layer in layers {
             key = step(key, layer);
-            if let Some(known) = self.caches().stacks.get(&key) {
-                stack = known;
-                continue;
-            }
-            let files = self.layer(source, fleet, layer);
-            stack = Arc::new(stack.with(&files));
-            if layer.level != Level::Cluster {
-                self.caches().stacks.put(key, Arc::clone(&stack), stack.weight());
-            }
+            let make = || Arc::new(stack.with(&self.layer(source, fleet, layer)));
+            stack = match layer.level {
+                Level::Cluster => make(),
+                _ => self.once(|caches| &mut caches.stacks, key, make, |stack| stack.pieces.len() * LISTED),
+            };
         }
         stack
     }
 
     fn layer(&self, source: &dyn Source, fleet: &Fleet, layer: &Layer) -> Arc<LayerFiles> {
         let key = (layer.path.clone(), layer.tree, fleet.ignored.digest());
-        if let Some(files) = self.caches().layers.get(&key) {
-            return files;
+        let make = || Arc::new(layer::read(source, &fleet.ignored, layer, self));
+        self.once(|caches| &mut caches.layers, key, make, |files| files.bytes * PARSED_PER_TEXT)
+    }
+
+    /// What is kept under the key, or else what `make` gives, kept from now on.
+    fn once<K: Hash + Eq + Clone, V>(
+        &self,
+        cache: impl Fn(&mut Caches) -> &mut Cache<K, Once<V>>,
+        key: K,
+        make: impl FnOnce() -> Arc<V>,
+        weight: impl Fn(&V) -> usize,
+    ) -> Arc<V> {
+        let cell = cache(&mut self.caches()).get_or_put(&key);
+        let mut made = false;
+        let value = cell.get_or_init(|| {
+            made = true;
+            make()
+        });
+        if made {
+            cache(&mut self.caches()).put(key, Arc::clone(&cell), weight(value));
         }
-        let files = Arc::new(layer::read(source, &fleet.ignored, layer, self));
-        self.caches().layers.put(key, Arc::clone(&files), files.bytes * PARSED_PER_TEXT);
-        files
+        Arc::clone(value)
     }
 
     fn caches(&self) -> std::sync::MutexGuard<'_, Caches> {
@@ -211,12 +231,7 @@ impl Renderer {
 impl Files for Renderer {
     fn file(&self, path: &str, blob: BlobId, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile> {
         let key: FileKey = (path.into(), blob);
-        if let Some(file) = self.caches().files.get(&key) {
-            return file;
-        }
-        let file = Arc::new(read());
-        self.caches().files.put(key, Arc::clone(&file), file.bytes * PARSED_PER_TEXT);
-        file
+        self.once(|caches| &mut caches.files, key, || Arc::new(read()), |file| file.bytes * PARSED_PER_TEXT)
     }
 }
 
