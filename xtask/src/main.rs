@@ -1,2 +1,105 @@
-//! Tasks.
-fn main() {}
+//! The project's tasks, run as `cargo xtask <task>`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the person who runs it")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use testbed::{Bed, ControlPlaneOptions};
+
+mod demo;
+#[cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+#[allow(unreachable_pub, reason = "a module of a program")]
+mod schema;
+mod test;
+
+/// Tasks of the project.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Format, lints, documentation and all tests, against real control planes.
+    Test,
+    /// A fleet of four clusters on this machine, held to a copy of examples/repo-layout, until Ctrl-C.
+    Demo(demo::Options),
+    /// Builds the control planes that tests and the demo need, and says where they are.
+    Binaries,
+    /// Makes the schema table of kube-overlay anew from a real API server.
+    Schema,
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Test => test::run(),
+        Task::Demo(options) => demo::run(&options),
+        Task::Binaries => binaries(),
+        Task::Schema => schema_table(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn binaries() -> Result<()> {
+    let binaries = testbed::binaries::ensure_built()?;
+    println!("{}\n{}", binaries.kube_apiserver.display(), binaries.etcd.display());
+    Ok(())
+}
+
+fn schema_table() -> Result<()> {
+    let (document, version) = runtime()?.block_on(async {
+        // Alpha and beta versions are not served unless asked for.
+        let flags = ["--runtime-config=api/all=true", "--feature-gates=AllAlpha=true,AllBeta=true"].map(str::to_owned).to_vec();
+        let options = ControlPlaneOptions { flags, ..Default::default() };
+        let cluster = Bed::shared().await?.cluster_with("schema", options).await?;
+        let api = cluster.api()?;
+        anyhow::Ok((api.get("/openapi/v2").await?, api.get("/version").await?))
+    })?;
+    let text = |key: &str| version[key].as_str().with_context(|| format!("the server's version has no {key}"));
+    let name = format!("schema-v{}.{}.json", text("major")?, text("minor")?);
+    let file = root().join("crates/kube-overlay/data").join(name);
+    std::fs::write(&file, schema::build(&document, text("gitVersion")?)).with_context(|| format!("writing {}", file.display()))?;
+    println!("{}", file.display());
+    Ok(())
+}
+
+/// The checkout.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
+}
+
+/// The cargo that runs this task, in the checkout.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Builds Evenkeel and returns the program.
+fn build(release: bool) -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--package", "evenkeel", "--bin", "evenkeel"]);
+    if release {
+        command.arg("--release");
+    }
+    let status = command.status().context("starting cargo")?;
+    ensure!(status.success(), "cargo build: {status}");
+    // This task was built into the same target folder.
+    let own = std::env::current_exe()?;
+    let profiles = own.ancestors().nth(2).context("this task is in no target folder")?;
+    Ok(profiles.join(if release { "release" } else { "debug" }).join("evenkeel"))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting a runtime")
+}

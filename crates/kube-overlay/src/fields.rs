@@ -34,12 +34,12 @@ impl FieldSpec {
     }
 }
 
-/// Name of the next field, whether it may be made, and the path behind it.
-fn step(path: &str, create: bool) -> (&str, bool, &str) {
+/// Name of the next field, whether it is a list, and the path behind it.
+fn step(path: &str) -> (&str, bool, &str) {
     let (field, rest) = path.split_once('/').unwrap_or((path, ""));
     match field.strip_suffix("[]") {
-        Some(list) => (list, false, rest),
-        None => (field, create, rest),
+        Some(list) => (list, true, rest),
+        None => (field, false, rest),
     }
 }
 
@@ -50,9 +50,9 @@ fn any(value: &Value, path: &str, create: bool, differs: &dyn Fn(Option<&Value>)
     match value {
         Value::Array(items) => items.iter().any(|item| any(item, path, create, differs)),
         Value::Object(fields) => {
-            let (field, create, rest) = step(path, create);
+            let (field, is_list, rest) = step(path);
             match fields.get(field) {
-                None | Some(Value::Null) => create && differs(None),
+                None | Some(Value::Null) => create && !is_list && differs(None),
                 Some(value) => any(value, rest, create, differs),
             }
         }
@@ -69,8 +69,8 @@ fn each(value: &mut Value, path: &str, create: bool, set: &mut dyn FnMut(&mut Va
     match value {
         Value::Array(items) => items.iter_mut().try_for_each(|item| each(item, path, create, set)),
         Value::Object(fields) => {
-            let (field, create, rest) = step(path, create);
-            if !create && fields.get(field).is_none_or(Value::is_null) {
+            let (field, is_list, rest) = step(path);
+            if (!create || is_list) && fields.get(field).is_none_or(Value::is_null) {
                 return Ok(());
             }
             let value = fields.entry(field).or_insert(Value::Null);

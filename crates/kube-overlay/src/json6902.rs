@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// A list of JSON patch operations that cannot be carried out.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{message}")]
 pub struct PatchError {
     /// JSON pointer to the operation in the list, empty if the list itself is wrong.

@@ -23,3 +23,7 @@ pub use merge::{MergeError, Merged, strategic_merge};
 pub use overlay::{Image, Labels, Overlay, OverlayError, Patch, PatchOptions, PatchSource, Replica, Report, Slot, Target};
 pub use schema::{Scope, Table};
 pub use selector::{LabelSelector, SelectorError};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

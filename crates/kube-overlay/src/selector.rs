@@ -30,7 +30,7 @@ enum Operator {
 }
 
 /// A selector that does not follow the syntax.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("label selector {text:?}: {message}")]
 pub struct SelectorError {
     /// The selector as it was given.

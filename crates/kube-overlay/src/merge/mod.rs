@@ -23,7 +23,7 @@ pub enum Merged {
 }
 
 /// A patch that does not fit its target or its schema.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{path}: {message}")]
 pub struct MergeError {
     /// JSON pointer into the patch, such as `/spec/template/spec/containers/0`.

@@ -98,7 +98,7 @@ pub struct Report {
 }
 
 /// An overlay that cannot be carried out. The objects may be partly changed.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{entry}: {}{message}", object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default())]
 pub struct OverlayError {
     /// The entry at fault, such as `patches[2]`.

@@ -88,7 +88,9 @@ struct Shared {
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 
 impl GitHttp {
-    pub(crate) fn start(folder: &Path, options: Options) -> Result<Self> {
+    pub(crate) fn start(repository: &Path, options: Options) -> Result<Self> {
+        let folder = repository.parent().context("a repository is in a folder")?;
+        let name = repository.file_name().and_then(|name| name.to_str()).context("a repository has a name")?;
         let auth = options.auth.map(|auth| match auth {
             Auth::Basic { user, password } => format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))),
             Auth::Bearer(token) => format!("Bearer {token}"),
@@ -102,7 +104,7 @@ impl GitHttp {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         listener.set_nonblocking(true)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let url = format!("{scheme}://{}/repo.git", listener.local_addr()?);
+        let url = format!("{scheme}://{}/{name}", listener.local_addr()?);
         let entered = runtime()?.enter();
         let listener = TcpListener::from_std(listener)?;
         drop(entered);

@@ -24,11 +24,13 @@ const EPOCH: i64 = 1_767_225_600;
 /// The branch that [`GitRemote::commit`] writes.
 pub const BRANCH: &str = "main";
 
-/// A bare repository in a folder of its own, removed when dropped.
+/// A bare repository.
 #[derive(Debug)]
 pub struct GitRemote {
-    folder: TempDir,
+    path: PathBuf,
     commits: Mutex<i64>,
+    /// The folder that is removed with it, unless it was asked for at a place.
+    _folder: Option<TempDir>,
 }
 
 /// A commit to make with [`GitRemote::write`]; start from `Commit::default()`.
@@ -73,12 +75,17 @@ struct Entry {
 }
 
 impl GitRemote {
-    /// An empty repository whose HEAD is `main`.
+    /// An empty repository whose HEAD is `main`, in a folder of its own, removed when dropped.
     pub fn new() -> Result<Self> {
         let folder = scratch("git")?;
-        let remote = Self { folder, commits: Mutex::new(0) };
-        let path = remote.path();
-        run(git().args(["init", "--quiet", "--bare", "--initial-branch", BRANCH]).arg(&path), &[])?;
+        let remote = Self::at(&folder.path().join("repo.git"))?;
+        Ok(Self { _folder: Some(folder), ..remote })
+    }
+
+    /// An empty repository whose HEAD is `main` at a place where it stays.
+    pub fn at(path: &Path) -> Result<Self> {
+        run(git().args(["init", "--quiet", "--bare", "--initial-branch", BRANCH]).arg(path), &[])?;
+        let remote = Self { path: path.to_owned(), commits: Mutex::new(0), _folder: None };
         // The limits that hosted remotes lift as well: fetches of a hash that no ref names any more, filters, pushes over HTTP.
         for (key, value) in
             [("uploadpack.allowAnySHA1InWant", "true"), ("uploadpack.allowFilter", "true"), ("http.receivepack", "true"), ("gc.auto", "0")]
@@ -96,13 +103,13 @@ impl GitRemote {
     }
 
     /// The repository's folder, which is a URL that git understands.
-    pub fn path(&self) -> PathBuf {
-        self.folder.path().join("repo.git")
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// `file://` and the folder.
     pub fn file_url(&self) -> String {
-        format!("file://{}", self.path().display())
+        format!("file://{}", self.path.display())
     }
 
     /// Changes files on `main` (`None` deletes) and returns the new commit's hash.
@@ -144,27 +151,27 @@ impl GitRemote {
 
     /// Runs git on the repository and returns what it wrote, without the end of the last line.
     pub fn git(&self, arguments: &[&str]) -> Result<String> {
-        run(git().arg("--git-dir").arg(self.path()).args(arguments), &[])
+        run(git().arg("--git-dir").arg(&self.path).args(arguments), &[])
     }
 
     /// Clones it into `folder` as a person would, with a working tree whose `origin` is this remote.
     pub fn clone_to(&self, folder: &Path) -> Result<()> {
-        run(git().args(["clone", "--quiet", "--branch", BRANCH]).arg(self.path()).arg(folder), &[]).map(drop)
+        run(git().args(["clone", "--quiet", "--branch", BRANCH]).arg(&self.path).arg(folder), &[]).map(drop)
     }
 
     /// Serves it over HTTP on a loopback port.
     pub fn http(&self) -> Result<http::GitHttp> {
-        http::GitHttp::start(self.folder.path(), http::Options::default())
+        http::GitHttp::start(&self.path, http::Options::default())
     }
 
     /// Serves it over HTTP or HTTPS, with credentials.
     pub fn http_with(&self, options: http::Options) -> Result<http::GitHttp> {
-        http::GitHttp::start(self.folder.path(), options)
+        http::GitHttp::start(&self.path, options)
     }
 
     /// Serves it by sshd on a loopback port. The error says how to install sshd where it is missing.
     pub async fn ssh(&self) -> Result<ssh::GitSsh> {
-        ssh::GitSsh::start(&self.path()).await
+        ssh::GitSsh::start(&self.path).await
     }
 
     fn import(&self, commit: &Commit<'_>, entries: &[Entry]) -> Result<String> {
@@ -178,7 +185,7 @@ impl GitRemote {
         let date = commit.date.unwrap_or(EPOCH + *count * 60);
         let stream = stream(commit, &reference, date, &parents, entries)?;
         // Nothing is moved where the import fails, so a bad path is an error and not half a commit.
-        run(git().arg("--git-dir").arg(self.path()).args(["fast-import", "--quiet", "--force", "--date-format=raw"]), &stream)
+        run(git().arg("--git-dir").arg(&self.path).args(["fast-import", "--quiet", "--force", "--date-format=raw"]), &stream)
             .with_context(|| format!("committing {:?}", commit.message))?;
         self.revision(&reference)
     }
