@@ -173,8 +173,14 @@ fn overlays_work_on_their_bundle_or_on_all() {
         ("base/overlay.yaml", format!("{OVERLAY}images: [{{name: r/web, newTag: '1'}}, {{name: r/none, newTag: '1'}}]\n")),
         // The identity as it was written still finds the object, and so does the new one.
         ("environments/prod/base/app/web.yaml", deployment("web", "").replace("image: r/web", "image: r/web:2")),
-        ("environments/prod/us/prod/web.patch.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {paused: false}\n".to_owned()),
-        ("environments/prod/us/prod/app/overlay.yaml", format!("{OVERLAY}replicas: [{{name: web, count: 3}}]\nlabels: [{{pairs: {{x: z}}}}]\n")),
+        (
+            "environments/prod/us/prod/web.patch.yaml",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {paused: false}\n".to_owned(),
+        ),
+        (
+            "environments/prod/us/prod/app/overlay.yaml",
+            format!("{OVERLAY}replicas: [{{name: web, count: 3}}]\nlabels: [{{pairs: {{x: z}}}}]\n"),
+        ),
     ];
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
     insta::assert_snapshot!(shown(&files, "dev"), @r#"
@@ -197,7 +203,11 @@ fn custom_resources_merge_by_the_keys_of_their_definition() {
         ("base/app/thing.yaml", thing("[{id: a, v: 1}, {id: b, v: 1}]")),
         ("environments/prod/base/app/thing.yaml", thing("[{id: b, v: 2}]")),
         ("base/crd/thing.yaml", definition.to_owned()),
-        ("environments/dev/base/crd/thing.yaml", "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.x.io}\n$patch: delete\n".to_owned()),
+        (
+            "environments/dev/base/crd/thing.yaml",
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.x.io}\n$patch: delete\n"
+                .to_owned(),
+        ),
     ];
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
     let shown = |cluster| shown(&files, cluster).lines().filter(|line| !line.starts_with("Custom")).collect::<Vec<_>>().join("\n");
@@ -224,7 +234,10 @@ fn bundles_go_where_their_targets_say() {
     let dev = render(&renderer, &tree(&files), "dev").unwrap();
     let paused = BundleSettings { paused: Some("environments/dev/base/tools/bundle.yaml".into()) };
     assert_eq!(dev.bundles, BTreeMap::from([("tools".to_owned(), paused)]));
-    assert_eq!(dev.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(), ["environments/dev/base/tols/bundle.yaml: error[EK1020]: bundle tols has no objects; was tools meant?"]);
+    assert_eq!(
+        dev.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["environments/dev/base/tols/bundle.yaml: error[EK1020]: bundle tols has no objects; was tools meant?"]
+    );
     let prod = render(&renderer, &tree(&files), "prod").unwrap();
     assert_eq!(prod.bundles.keys().collect::<Vec<_>>(), ["app", "tools"]);
     let running: Vec<(&str, &str)> = files.iter().copied().filter(|(path, _)| !path.contains("dev")).collect();
@@ -242,7 +255,9 @@ fn near_misses_are_warned_of() {
     let warnings = render(&renderer(), &tree(&files), "prod").unwrap().warnings.clone();
     assert_eq!(
         warnings.iter().map(|warning| format!("{} {}", warning.place, warning.message)).collect::<Vec<_>>(),
-        ["environments/prod/base/app/one.yaml:1:1 ConfigMap/a/fronted is new here, and nearly has the name of ConfigMap/a/frontend, given at base/app/one.yaml:1:1"]
+        [
+            "environments/prod/base/app/one.yaml:1:1 ConfigMap/a/fronted is new here, and nearly has the name of ConfigMap/a/frontend, given at base/app/one.yaml:1:1"
+        ]
     );
     let problems = render(&renderer(), &tree(&files), "dev").unwrap_err();
     assert_eq!(problems[0].hint, "Was ConfigMap/a/frontend meant, given at base/app/one.yaml:1:1?");
@@ -279,7 +294,10 @@ fn what_nothing_changes_is_shared() {
 
 #[test]
 fn facts_place_kinds_that_only_the_server_knows() {
-    let files = [("base/app/x.yaml", "apiVersion: x.io/v1\nkind: Inner\nmetadata: {name: a}\n---\napiVersion: x.io/v1\nkind: Outer\nmetadata: {name: a, namespace: b}\n")];
+    let files = [(
+        "base/app/x.yaml",
+        "apiVersion: x.io/v1\nkind: Inner\nmetadata: {name: a}\n---\napiVersion: x.io/v1\nkind: Outer\nmetadata: {name: a, namespace: b}\n",
+    )];
     let (renderer, source) = (renderer(), tree(&files));
     let fleet = layout::read(&source).unwrap();
     let cluster = fleet.cluster("dev").unwrap();
@@ -303,7 +321,10 @@ fn secrets_are_folded_and_never_shown() {
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
     let rendering = render(&renderer(), &tree(&files), "prod").unwrap();
     assert_eq!(content(&rendering.objects[0])["data"], serde_json::json!({"password": "bmV3"}));
-    assert_eq!(content(&render(&renderer(), &tree(&files), "dev").unwrap().objects[0])["data"], serde_json::json!({"password": "aHVudGVyMg==", "user": "dQ=="}));
+    assert_eq!(
+        content(&render(&renderer(), &tree(&files), "dev").unwrap().objects[0])["data"],
+        serde_json::json!({"password": "aHVudGVyMg==", "user": "dQ=="})
+    );
     let other_key = Renderer::new("evenkeel-system", DigestKey::new([2; 32]));
     assert_ne!(render(&other_key, &tree(&files), "prod").unwrap().digest, rendering.digest);
     assert!(!format!("{rendering:?}").contains("bmV3"));
@@ -322,9 +343,11 @@ fn the_example_renders_for_every_cluster() {
         assert_eq!(rendering.warnings, []);
         let id = "Deployment.apps/storefront/storefront".parse().unwrap();
         let storefront = content(rendering.object(&id).unwrap());
-        let [image, replicas] = ["/spec/template/spec/containers/0/image", "/spec/replicas"].map(|pointer| storefront.pointer(pointer).unwrap().clone());
+        let [image, replicas] =
+            ["/spec/template/spec/containers/0/image", "/spec/replicas"].map(|pointer| storefront.pointer(pointer).unwrap().clone());
         let bundles: Vec<&str> = rendering.bundles.keys().map(String::as_str).collect();
-        writeln!(text, "{}: {} objects of {}; storefront {replicas} x {image}", cluster.name, rendering.objects.len(), bundles.join(", ")).unwrap();
+        writeln!(text, "{}: {} objects of {}; storefront {replicas} x {image}", cluster.name, rendering.objects.len(), bundles.join(", "))
+            .unwrap();
     }
     insta::assert_snapshot!(text, @r#"
     dev-eu-1: 35 objects of cart, cluster-access, databases, load-generator, storefront; storefront 1 x "registry.example/shop/storefront:1.9.0-rc.2"
@@ -339,7 +362,8 @@ fn scattered(files: &[u8]) -> Vec<(String, String)> {
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
     for (number, file) in files.iter().enumerate() {
         let text = texts.entry(format!("base/app/{}/{file}.yaml", file % 3)).or_default();
-        *text += &format!("---\n{}", config(&format!("object-{number}"), &format!("{{value: '{number}'}}")));
+        text.push_str("---\n");
+        text.push_str(&config(&format!("object-{number}"), &format!("{{value: '{number}'}}")));
     }
     texts.into_iter().collect()
 }
