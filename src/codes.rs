@@ -73,6 +73,8 @@ codes! {
     GIT_BROKEN "EK2005" "The local mirror cannot be read or written" => "Check the disk; the mirror under the state directory may be deleted, it is fetched again.";
     GIT_REV "EK2006" "No such revision" => "Give at least 7 characters of a commit hash of the followed branch.";
     GIT_URL "EK2007" "The remote's address or a credential setting is wrong" => "Use a path, file://, http(s):// or ssh:// address, or user@host:path.";
+    GIT_PROGRAM "EK2008" "The git program cannot be run" => "Install git 2.32 or newer, with ssh for ssh remotes, where the agent's PATH finds it.";
+    GIT_OBJECTS "EK2009" "The remote sent objects that fail Git's checks" => "Run `git fsck` on the remote; what it names is damaged or could harm a checkout. The fleet stays as it is.";
 
     // 3xxx: connections to clusters
     KUBECONFIG "EK3001" "The kubeconfig has no usable connection for the cluster" => "Add a context named like the cluster, or set spec.connection in its cluster.yaml.";
@@ -110,4 +112,8 @@ codes! {
     SELECTOR "EK6003" "A selector is not a label selector" => "Use Kubernetes label syntax, such as environment=prod,region!=eu.";
     AGENT_GONE "EK6004" "The agent does not answer" => "Is it running? Its log and `systemctl status evenkeel` say more.";
     NOT_ALLOWED "EK6005" "The caller may not do that" => "Run it as root, as the agent's user or as a member of its group.";
+    NOT_OFFERED "EK6006" "A command or flag that this version does not have" => "See `evenkeel help` for what it has.";
+    BUSY "EK6007" "The agent has no room for the request" => "Try again in a moment; its log says what it is busy with.";
+    OUTPUT "EK6008" "The output cannot be written" => "Check the disk or the pipe that the output goes to.";
+    NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001].";
 }

@@ -8,6 +8,7 @@ mod digest;
 mod file;
 mod id;
 mod policy;
+mod secret;
 
 pub use applyset::{ApplySet, PART_OF};
 pub use body::{Body, DIGEST_ANNOTATION, DigestKey, ID_ANNOTATION};
@@ -17,3 +18,4 @@ pub use file::{Manifest, Manifests, Origin};
 pub(crate) use file::{identify, is_manifest, place_of, pointer, read, scrub, text};
 pub use id::{GroupKind, ObjectId};
 pub use policy::{Drift, Policy, Prune};
+pub use secret::{MASK, Masked, SecretBytes, mask_urls};
