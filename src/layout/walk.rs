@@ -22,9 +22,9 @@ const ROOT_FOLDERS: [&str; 5] = ["base", "components", "environments", "policies
 ///
 /// Fails for the root's own files alone; a mistake elsewhere is noted at the clusters that it concerns.
 pub fn read(source: &dyn Source) -> Result<Fleet, Vec<Diagnostic>> {
-    let root = list(source, &Ignored::default(), "", source.root()).map_err(|problem| vec![*problem])?;
+    let root = list(source, &Ignored::default(), "", source.root()).map_err(|problem| vec![problem])?;
     let ignored = match find(&root, Ignored::FILE) {
-        Some(Node::File(blob)) => Ignored::read(&text(source, Ignored::FILE, blob).map_err(|problem| vec![*problem])?)?,
+        Some(Node::File(blob)) => Ignored::read(&text(source, Ignored::FILE, blob).map_err(|problem| vec![problem])?)?,
         Some(_) => return Err(vec![Diagnostic::new(codes::IGNORE_FILE, Place::file(Ignored::FILE), "not a file")]),
         None => Ignored::default(),
     };
@@ -54,7 +54,7 @@ fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec)
         None if find(root, "evenkeel.yml").is_some() => return Err(refuse("there is none; rename evenkeel.yml")),
         None => return Err(refuse("there is none in the root of the repository")),
     };
-    let text = text(source, FLEET_FILE, blob).map_err(|problem| vec![*problem])?;
+    let text = text(source, FLEET_FILE, blob).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
     let own = Own::read(FLEET_FILE, &text, &FLEET, None, &mut problems);
     match &own.name {
@@ -277,7 +277,7 @@ impl Walk<'_> {
                 connection = Connection::read(&own);
                 above.take(&file, own);
             }
-            Err(problem) => problems.push(*problem),
+            Err(problem) => problems.push(problem),
         }
         above.layers.push(Layer { path, tree, level: Level::Cluster });
         above.labels.extend(
@@ -316,7 +316,7 @@ impl Walk<'_> {
                 let own = Own::read(&file, &text, kind, Some(folder), problems);
                 above.take(&file, own);
             }
-            Err(problem) => problems.push(*problem),
+            Err(problem) => problems.push(problem),
         }
     }
 
@@ -334,7 +334,7 @@ impl Walk<'_> {
 
     fn list(&self, path: &str, tree: TreeId, problems: &mut Vec<Diagnostic>) -> Vec<Entry> {
         list(self.source, &self.ignored, path, tree).unwrap_or_else(|problem| {
-            problems.push(*problem);
+            problems.push(problem);
             Vec::new()
         })
     }
@@ -346,7 +346,7 @@ impl Walk<'_> {
 
 /// A folder's entries without what .evenkeelignore leaves out. Below the root, names that begin with a dot (.gitkeep) are nobody's
 /// manifests either.
-fn list(source: &dyn Source, ignored: &Ignored, path: &str, tree: TreeId) -> Result<Vec<Entry>, Box<Diagnostic>> {
+fn list(source: &dyn Source, ignored: &Ignored, path: &str, tree: TreeId) -> Result<Vec<Entry>, Diagnostic> {
     let folder = source.folder(tree).map_err(|error| Diagnostic::new(codes::GIT_BROKEN, Place::file(path), error.to_string()))?;
     let kept = folder.entries.iter().filter(|entry| {
         path.is_empty()
@@ -356,7 +356,7 @@ fn list(source: &dyn Source, ignored: &Ignored, path: &str, tree: TreeId) -> Res
     Ok(kept.cloned().collect())
 }
 
-fn text(source: &dyn Source, path: &str, blob: BlobId) -> Result<String, Box<Diagnostic>> {
+fn text(source: &dyn Source, path: &str, blob: BlobId) -> Result<String, Diagnostic> {
     let bytes = source.blob(blob).map_err(|error| Diagnostic::new(codes::GIT_BROKEN, Place::file(path), error.to_string()))?;
     manifest::text(path, bytes)
 }

@@ -67,8 +67,8 @@ pub(crate) fn is_manifest(name: &str) -> bool {
 }
 
 /// A file's text, if it is one and not too large.
-pub(crate) fn text(path: &str, bytes: Vec<u8>) -> Result<String, Box<Diagnostic>> {
-    let refuse = |message: String| Box::new(Diagnostic::new(codes::NOT_UTF8, Place::file(path), message));
+pub(crate) fn text(path: &str, bytes: Vec<u8>) -> Result<String, Diagnostic> {
+    let refuse = |message: String| Diagnostic::new(codes::NOT_UTF8, Place::file(path), message);
     if bytes.len() > FILE_MAX {
         return Err(refuse(format!("more than {} MiB", FILE_MAX >> 20)));
     }

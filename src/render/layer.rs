@@ -166,7 +166,7 @@ impl LayerReader<'_> {
         match read_text(self.source, path, blob) {
             Ok(text) => Some(text),
             Err(problem) => {
-                self.read.problems.push(*problem);
+                self.read.problems.push(problem);
                 None
             }
         }
@@ -253,7 +253,7 @@ impl LayerReader<'_> {
     }
 }
 
-fn read_text(source: &dyn Source, path: &str, blob: BlobId) -> Result<String, Box<Diagnostic>> {
+fn read_text(source: &dyn Source, path: &str, blob: BlobId) -> Result<String, Diagnostic> {
     let bytes = source.blob(blob).map_err(|error| Diagnostic::new(codes::GIT_BROKEN, Place::file(path), error.to_string()))?;
     manifest::text(path, bytes)
 }
@@ -261,7 +261,7 @@ fn read_text(source: &dyn Source, path: &str, blob: BlobId) -> Result<String, Bo
 fn read_file(source: &dyn Source, file: &Found) -> ReadFile {
     let text = match read_text(source, &file.path, file.blob) {
         Ok(text) => text,
-        Err(problem) => return ReadFile { pieces: Vec::new(), problems: vec![*problem], warnings: Vec::new(), bytes: 1 },
+        Err(problem) => return ReadFile { pieces: Vec::new(), problems: vec![problem], warnings: Vec::new(), bytes: 1 },
     };
     let manifest::Manifests { manifests, problems, mut warnings } = manifest::read(&file.path, &text);
     let bundle = file.bundle.clone().unwrap_or_else(|| DEFAULT_BUNDLE.into());

@@ -31,7 +31,7 @@ const FIELDS: [&str; 6] = ["images", "replicas", "labels", "commonAnnotations", 
 const LATER: [&str; 4] = ["components", "configMapGenerator", "secretGenerator", "generatorOptions"];
 
 /// Reads a file of the layer by its path; none if there is no such file.
-pub(super) type Load<'a> = dyn Fn(&str) -> Option<Result<String, Box<Diagnostic>>> + 'a;
+pub(super) type Load<'a> = dyn Fn(&str) -> Option<Result<String, Diagnostic>> + 'a;
 
 impl LayerOverlay {
     /// Reads an overlay.yaml and the patches that it names. The paths of those go into `named`: they are not manifests.
@@ -231,7 +231,7 @@ impl Reader<'_> {
                 let text = match load(&path) {
                     Some(Ok(text)) => text,
                     Some(Err(problem)) => {
-                        self.problems.push(*problem);
+                        self.problems.push(problem);
                         return Vec::new();
                     }
                     None => {

@@ -62,7 +62,7 @@ impl Seal<'_> {
         for piece in stack.pieces.iter().filter(|piece| targeted(stack, piece, labels)) {
             match self.placed(piece, stack, &mut warnings) {
                 Ok(piece) => objects.push(self.object(&piece, &set_id)),
-                Err(problem) => problems.push(*problem),
+                Err(problem) => problems.push(problem),
             }
         }
         // Dropping a namespace can make two identities one.
@@ -83,8 +83,8 @@ impl Seal<'_> {
     }
 
     /// The object where the cluster keeps it: in a namespace or beside them, and not in Evenkeel's own place.
-    fn placed(&self, piece: &Arc<Piece>, stack: &Stack, warnings: &mut Vec<Diagnostic>) -> Result<Arc<Piece>, Box<Diagnostic>> {
-        let refuse = |code, message: String| Err(Box::new(Diagnostic::new(code, piece.origin.place(), message)));
+    fn placed(&self, piece: &Arc<Piece>, stack: &Stack, warnings: &mut Vec<Diagnostic>) -> Result<Arc<Piece>, Diagnostic> {
+        let refuse = |code, message: String| Err(Diagnostic::new(code, piece.origin.place(), message));
         let parent = |namespace: &str| piece.id.is("", "ConfigMap") && piece.id.name == self.set.name && namespace == self.set.namespace;
         match (self.facts.namespaced(&piece.id, &stack.table), &piece.id.namespace) {
             (_, Some(namespace)) if parent(namespace) => {
