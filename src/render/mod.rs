@@ -22,13 +22,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     diagnostic::Diagnostic,
-    git::{BlobId, Source, TreeId},
+    git::{Source, TreeId},
     layout::{Cluster, Fleet, Layer, Level},
     manifest::{ApplySet, Body, Digest, DigestKey, GroupKind, ObjectId, Origin, Policy},
 };
 
-use cache::Cache;
-use layer::{Files, LayerFiles, ReadFile};
+use cache::{Cache, User, Users};
+use layer::{FileKey, Files, LayerFiles, ReadFile};
 use stack::Stack;
 
 /// Goes up with every change of what the same repository renders to, so that such a change is rolled out like a commit.
@@ -117,40 +117,44 @@ pub struct Renderer {
     bodies: seal::Bodies,
 }
 
-/// A file, by its path and content.
-type FileKey = (Arc<str>, BlobId);
 /// A layer, by its path and content and the ignore file's.
 type LayerKey = (String, TreeId, Digest);
-
 /// Made by the first that asks for it, while others who ask wait: what clusters share is never worked out twice at the same time.
 type Once<V> = Arc<OnceLock<Arc<V>>>;
 
 struct Caches {
+    revisions: Users<TreeId>,
     files: Cache<FileKey, Once<ReadFile>>,
     layers: Cache<LayerKey, Once<LayerFiles>>,
     stacks: Cache<Digest, Once<Stack>>,
     renderings: Cache<Digest, Arc<Rendering>>,
 }
 
-/// A parsed file takes about ten times the memory of its text.
-const PARSED_PER_TEXT: usize = 10;
-/// What one object in a stack or a rendering takes there, in bytes: a pointer, and now and then an object that no other one shares.
-const LISTED: usize = 64;
-/// Bytes that each of the caches may hold. They share most of it: a layer holds what its files hold, a rendering what its stack does.
-const CACHE_WEIGHT_MAX: usize = 128 << 20;
+/// Of how many revisions all is kept: the newest, and one that clusters are still at.
+const REVISIONS_KEPT: u8 = 2;
+
+impl Caches {
+    fn enter(&mut self, revision: TreeId) -> User {
+        let (user, forgotten) = self.revisions.enter(revision);
+        if forgotten {
+            self.files.forget(user);
+            self.layers.forget(user);
+            self.stacks.forget(user);
+            self.renderings.forget(user);
+        }
+        user
+    }
+}
 
 impl Renderer {
     /// `namespace` is where the parent of a fleet's objects stands, `evenkeel-system`.
     pub fn new(namespace: impl Into<String>, key: DigestKey) -> Self {
-        Self::bounded(namespace, key, CACHE_WEIGHT_MAX)
-    }
-
-    fn bounded(namespace: impl Into<String>, key: DigestKey, weight_max: usize) -> Self {
         let caches = Caches {
-            files: Cache::new(weight_max),
-            layers: Cache::new(weight_max),
-            stacks: Cache::new(weight_max),
-            renderings: Cache::new(weight_max),
+            revisions: Users::new(REVISIONS_KEPT),
+            files: Cache::new(),
+            layers: Cache::new(),
+            stacks: Cache::new(),
+            renderings: Cache::new(),
         };
         Self { namespace: namespace.into(), key, caches: Mutex::new(caches), bodies: seal::Bodies::default() }
     }
@@ -162,13 +166,24 @@ impl Renderer {
         }
         let start = self.start(fleet);
         let key = closure(start, cluster, facts);
-        if let Some(rendering) = self.caches().renderings.get(&key) {
+        let user = self.caches().enter(source.root());
+        let run = Run { renderer: self, source, fleet, user };
+        let (known, news) = {
+            let renderings = &mut self.caches().renderings;
+            let news = renderings.touch(&key, user).is_some();
+            (renderings.get(&key, user), news)
+        };
+        if let Some(rendering) = known {
+            if news {
+                run.keep(&cluster.layers, start);
+            }
             return Ok(rendering);
         }
-        let stack = self.stack(source, fleet, &cluster.layers, start);
+        let stack = run.stack(&cluster.layers, start);
+        run.keep(&cluster.layers, start);
         let set = ApplySet::new(&fleet.name, &*self.namespace);
         let rendering = Arc::new(seal::Seal { set: &set, key: &self.key, bodies: &self.bodies, facts }.finish(&stack, &cluster.labels)?);
-        self.caches().renderings.put(key, Arc::clone(&rendering), rendering.objects.len() * LISTED);
+        self.caches().renderings.put(key, Arc::clone(&rendering), user);
         Ok(rendering)
     }
 
@@ -181,57 +196,78 @@ impl Renderer {
         Digest(hash.finalize().into())
     }
 
-    /// What the layers give together. Each step above the cluster's own folder is kept, since other clusters stand on it too.
-    fn stack(&self, source: &dyn Source, fleet: &Fleet, layers: &[Layer], start: Digest) -> Arc<Stack> {
-        let mut stack = Arc::new(Stack::default());
-        let mut key = start;
-        for layer in layers {
-            key = step(key, layer);
-            let make = || Arc::new(stack.with(&self.layer(source, fleet, layer)));
-            stack = match layer.level {
-                Level::Cluster => make(),
-                _ => self.once(|caches| &mut caches.stacks, key, make, |stack| stack.pieces.len() * LISTED),
-            };
-        }
-        stack
-    }
-
-    fn layer(&self, source: &dyn Source, fleet: &Fleet, layer: &Layer) -> Arc<LayerFiles> {
-        let key = (layer.path.clone(), layer.tree, fleet.ignored.digest());
-        let make = || Arc::new(layer::read(source, &fleet.ignored, layer, self));
-        self.once(|caches| &mut caches.layers, key, make, |files| files.bytes * PARSED_PER_TEXT)
-    }
-
-    /// What is kept under the key, or else what `make` gives, kept from now on.
-    fn once<K: Hash + Eq + Clone, V>(
-        &self,
-        cache: impl Fn(&mut Caches) -> &mut Cache<K, Once<V>>,
-        key: K,
-        make: impl FnOnce() -> Arc<V>,
-        weight: impl Fn(&V) -> usize,
-    ) -> Arc<V> {
-        let cell = cache(&mut self.caches()).get_or_put(&key);
-        let mut made = false;
-        let value = cell.get_or_init(|| {
-            made = true;
-            make()
-        });
-        if made {
-            cache(&mut self.caches()).put(key, Arc::clone(&cell), weight(value));
-        }
-        Arc::clone(value)
-    }
-
     fn caches(&self) -> std::sync::MutexGuard<'_, Caches> {
         // A panic elsewhere leaves the caches whole: an entry is put in one step.
         self.caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Files for Renderer {
-    fn file(&self, path: &str, blob: BlobId, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile> {
-        let key: FileKey = (path.into(), blob);
-        self.once(|caches| &mut caches.files, key, || Arc::new(read()), |file| file.bytes * PARSED_PER_TEXT)
+/// The rendering of one cluster at one revision.
+struct Run<'a> {
+    renderer: &'a Renderer,
+    source: &'a dyn Source,
+    fleet: &'a Fleet,
+    user: User,
+}
+
+impl Run<'_> {
+    /// What the layers give together. Each step above the cluster's own folder is kept, since other clusters stand on it too.
+    fn stack(&self, layers: &[Layer], start: Digest) -> Arc<Stack> {
+        let mut stack = Arc::new(Stack::default());
+        let mut key = start;
+        for layer in layers {
+            key = step(key, layer);
+            let make = || Arc::new(stack.with(&self.layer(layer)));
+            stack = match layer.level {
+                Level::Cluster => make(),
+                _ => self.once(|caches| &mut caches.stacks, &key, make),
+            };
+        }
+        stack
+    }
+
+    /// Notes for all that a rendering stands on that this revision uses it. Otherwise what a rendering was made of would be forgotten
+    /// while the rendering itself serves, and the next change would have to read all of it again.
+    fn keep(&self, layers: &[Layer], start: Digest) {
+        let caches = &mut *self.renderer.caches();
+        let mut key = start;
+        for layer in layers {
+            key = step(key, layer);
+            caches.stacks.touch(&key, self.user);
+            let files = caches.layers.touch(&self.layer_key(layer), self.user);
+            for file in files.iter().filter_map(|files| files.get()).flat_map(|files| &files.files) {
+                caches.files.touch(file, self.user);
+            }
+        }
+    }
+
+    fn layer_key(&self, layer: &Layer) -> LayerKey {
+        (layer.path.clone(), layer.tree, self.fleet.ignored.digest())
+    }
+
+    fn layer(&self, layer: &Layer) -> Arc<LayerFiles> {
+        self.once(
+            |caches| &mut caches.layers,
+            &self.layer_key(layer),
+            || Arc::new(layer::read(self.source, &self.fleet.ignored, layer, self)),
+        )
+    }
+
+    /// What is kept under the key, or else what `make` gives, kept from now on.
+    fn once<K: Hash + Eq + Clone, V>(
+        &self,
+        cache: impl Fn(&mut Caches) -> &mut Cache<K, Once<V>>,
+        key: &K,
+        make: impl FnOnce() -> Arc<V>,
+    ) -> Arc<V> {
+        let cell = cache(&mut self.renderer.caches()).get_or_put(key, self.user);
+        Arc::clone(cell.get_or_init(make))
+    }
+}
+
+impl Files for Run<'_> {
+    fn file(&self, key: &FileKey, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile> {
+        self.once(|caches| &mut caches.files, key, || Arc::new(read()))
     }
 }
 
