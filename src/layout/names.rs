@@ -19,19 +19,20 @@ pub(super) fn is_dns_label(text: &str) -> bool {
 /// Whether one letter put in, left out, changed, or swapped with its neighbour makes one text of the other. Texts that differ in
 /// digits alone (`web-1`, `web-2`) are meant to differ, and texts of fewer than four letters say too little.
 pub(crate) fn one_edit_apart(one: &str, other: &str) -> bool {
-    let (a, b) = (one.as_bytes(), other.as_bytes());
-    if a.len().abs_diff(b.len()) > 1 || a == b || a.len().min(b.len()) < 4 {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len().abs_diff(other.len()) > 1 || one == other || one.len().min(other.len()) < 4 {
         return false;
     }
-    let head = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let (a, b) = (&a[head..], &b[head..]);
-    let tail = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
-    let (a, b) = (&a[..a.len() - tail], &b[..b.len() - tail]);
+    let same = |pair: &(&u8, &u8)| pair.0 == pair.1;
+    let head = one.iter().zip(other).take_while(same).count();
+    let (one, other) = (&one[head..], &other[head..]);
+    let tail = one.iter().rev().zip(other.iter().rev()).take_while(same).count();
+    let (one, other) = (&one[..one.len() - tail], &other[..other.len() - tail]);
     let digits = |text: &[u8]| text.iter().all(u8::is_ascii_digit);
-    match (a, b) {
-        _ if digits(a) && digits(b) => false,
-        ([_], []) | ([], [_]) | ([_], [_]) => true,
-        ([w, x], [y, z]) => w == z && x == y,
+    match (one, other) {
+        _ if digits(one) && digits(other) => false,
+        ([_], [] | [_]) | ([], [_]) => true,
+        ([first, second], swapped) => swapped == [*second, *first],
         _ => false,
     }
 }

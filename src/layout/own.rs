@@ -132,7 +132,7 @@ impl Own {
         {
             reader.refuse_as(codes::NAME_MISMATCH, "/metadata/name", format!("metadata.name is {name}, the folder is {folder}"));
         }
-        own.path = path.to_owned();
+        path.clone_into(&mut own.path);
         own.root = documents.into_iter().next().map(|document| document.root);
         own
     }

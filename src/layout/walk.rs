@@ -60,7 +60,7 @@ fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec)
     match &own.name {
         Some(name) if is_dns_label(name) => {}
         Some(name) => {
-            problems.extend(refuse(&format!("metadata.name `{name}` is not made of lower-case letters, digits and `-`, at most 63")))
+            problems.extend(refuse(&format!("metadata.name `{name}` is not made of lower-case letters, digits and `-`, at most 63")));
         }
         None if problems.is_empty() => problems.extend(refuse("metadata.name is missing; it names the fleet")),
         None => {}
@@ -186,7 +186,7 @@ impl Walk<'_> {
             for inner in self.list(&path, tree, &mut problems) {
                 match inner.node {
                     Node::Folder(tree) if inner.name == "base" => {
-                        base = Some(Layer { path: format!("{path}/base"), tree, level: Level::Region })
+                        base = Some(Layer { path: format!("{path}/base"), tree, level: Level::Region });
                     }
                     _ => problems.push(stray(&path, &inner)),
                 }

@@ -74,7 +74,7 @@ pub(crate) fn text(path: &str, bytes: Vec<u8>) -> Result<String, Diagnostic> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes()[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = error.as_bytes()[..at].split(|byte| *byte == b'\n').count();
         refuse(format!("not UTF-8 at byte {at}, in line {line}"))
     })
 }
@@ -90,29 +90,46 @@ pub(crate) fn read(path: &str, text: &str) -> Manifests {
         }
     };
     let path: std::sync::Arc<str> = path.into();
-    for document in documents {
+    for (document, number) in documents.into_iter().zip(0..) {
         for warning in &document.warnings {
             let place = Place::at(&*path, warning.position.line, warning.position.column);
             found.warnings.push(Diagnostic::new(codes::DOUBTFUL, place, &*warning.message));
         }
-        let value = document.root.to_json();
+        let begins = document.root.position;
+        let value = document.root.into_json();
         if !value.is_null() {
-            let mut reader = Reader { path: &path, root: &document.root, found: &mut found };
+            let mut reader = Reader { path: &path, text, number, begins, root: None, found: &mut found };
             reader.document(value, "", None, 0);
         }
     }
     found
 }
 
+/// Reads one document. Its values are taken along as JSON; where they stand is looked up again in the rare case that somebody asks.
 struct Reader<'a> {
     path: &'a std::sync::Arc<str>,
-    root: &'a kube_yaml::Node,
+    text: &'a str,
+    /// Which document of the text it is, from 0.
+    number: usize,
+    begins: kube_yaml::Position,
+    root: Option<kube_yaml::Node>,
     found: &'a mut Manifests,
 }
 
 impl Reader<'_> {
+    fn place(&mut self, pointer: &str) -> Place {
+        if pointer.is_empty() {
+            return Place::at(&**self.path, self.begins.line, self.begins.column);
+        }
+        let again = || kube_yaml::parse(self.text).ok()?.into_iter().nth(self.number).map(|document| document.root);
+        if self.root.is_none() {
+            self.root = again();
+        }
+        self.root.as_ref().map_or_else(|| Place::file(&**self.path), |root| place_of(self.path, root, pointer))
+    }
+
     fn refuse(&mut self, code: Code, pointer: &str, message: impl Into<String>) {
-        let place = place_of(self.path, self.root, pointer);
+        let place = self.place(pointer);
         self.found.problems.push(Diagnostic::new(code, place, message));
     }
 
@@ -148,8 +165,7 @@ impl Reader<'_> {
         for (code, pointer, message) in scrub(&mut value, &id) {
             self.refuse(code, &format!("{at}{pointer}"), message);
         }
-        let place = place_of(self.path, self.root, at);
-        let Place::File { line, column, .. } = place else { return };
+        let Place::File { line, column, .. } = self.place(at) else { return };
         let directive = directive(&value);
         self.found.manifests.push(Manifest { id, value, origin: Origin { path: self.path.clone(), line, column }, directive });
     }
@@ -319,5 +335,109 @@ fn directive(value: &Value) -> Option<String> {
         }),
         Value::Array(items) => items.iter().enumerate().find_map(|(number, item)| Some(format!("/{number}{}", directive(item)?))),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    /// What a text holds, one line for each object, warning and mistake.
+    #[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    fn shown(text: &str) -> String {
+        let found = read("f.yaml", text);
+        let mut out = String::new();
+        for manifest in &found.manifests {
+            write!(out, "{} at {}", manifest.id, manifest.origin.place()).unwrap();
+            writeln!(out, "{}", manifest.directive.as_ref().map(|at| format!(", a patch by {at}")).unwrap_or_default()).unwrap();
+        }
+        for warning in &found.warnings {
+            writeln!(out, "warning {} {}", warning.place, warning.message).unwrap();
+        }
+        found.problems.iter().for_each(|problem| writeln!(out, "{problem}").unwrap());
+        out
+    }
+
+    #[test]
+    fn documents_and_lists_are_unfolded() {
+        let text = "---\n# nothing\n---\nkind: List\napiVersion: v1\nitems:\n  - apiVersion: v1\n    kind: Namespace\n    metadata: {name: a}\n  - apiVersion: rbac.authorization.k8s.io/v1\n    kind: RoleList\n    metadata: {}\n    items:\n      - metadata: {name: r, namespace: a}\n      - metadata: {name: 7}\n---\n{\"apiVersion\": \"x.io/v1\", \"kind\": \"AllowList\", \"metadata\": {\"name\": \"l\"}, \"items\": [1]}\n";
+        insta::assert_snapshot!(shown(text), @r"
+        Namespace/a at f.yaml:7:5
+        Role.rbac.authorization.k8s.io/a/r at f.yaml:14:9
+        AllowList.x.io/l at f.yaml:17:1
+        f.yaml:15:20: error[EK1002]: metadata.name must be a string; put it in quotes
+        ");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        let object = |fields: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\n{fields}");
+        for (text, expected) in [
+            ("- a\n".to_owned(), "f.yaml:1:1: error[EK1002]: not a mapping\n"),
+            ("apiVersion: v1\nkind: ConfigMap\n".to_owned(), "f.yaml:1:1: error[EK1002]: metadata.name is missing\n"),
+            ("apiVersion: /v1\nkind: A\n".to_owned(), "f.yaml:1:1: error[EK1002]: `/v1` is not [group/]version\n"),
+            ("apiVersion: a/b/c\nkind: A\n".to_owned(), "f.yaml:1:1: error[EK1002]: `a/b/c` is not [group/]version\n"),
+            ("apiVersion: v1\nkind: A/b\n".to_owned(), "f.yaml:2:1: error[EK1002]: `A/b` is not a kind\n"),
+            (
+                "apiVersion: v1\nkind: Pod\nmetadata:\n  generateName: a-\n".to_owned(),
+                "f.yaml:4:3: error[EK1002]: generateName makes a new object at every sync; give metadata.name\n",
+            ),
+            (
+                "apiVersion: v1\nkind: Pod\nmetadata:\n  name: ../a\n".to_owned(),
+                "f.yaml:4:3: error[EK1002]: `../a` cannot name an object\n",
+            ),
+            (
+                "apiVersion: v1\nkind: Pod\nmetadata:\n  name: a\n  namespace: b/c\n".to_owned(),
+                "f.yaml:5:3: error[EK1002]: metadata.namespace is not a namespace's name\n",
+            ),
+            (
+                object("data: {a: b}\n").replace("ConfigMap", "Secret").replace("data: {a: b}", "stringData: {a: 5}"),
+                "Secret/a at f.yaml:1:1\nf.yaml:4:14: error[EK1002]: stringData.a must be a string; put it in quotes\n",
+            ),
+            (
+                "apiVersion: kustomize.config.k8s.io/v1\nkind: Component\n".to_owned(),
+                "f.yaml:2:1: error[EK1006]: Kustomize is not built in yet\n",
+            ),
+            ("apiVersion: evenkeel.dev/v2\nkind: Widget\n".to_owned(), "f.yaml:2:1: error[EK1006]: kind Widget is not built yet\n"),
+            (object("spec: {a: [{$patch: delete}]}\n"), "ConfigMap/a at f.yaml:1:1, a patch by /spec/a/0/$patch\n"),
+            (object("$setElementOrder/a: []\n"), "ConfigMap/a at f.yaml:1:1, a patch by /$setElementOrder~1a\n"),
+        ] {
+            assert_eq!(shown(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_generators_leave_empty_is_dropped() {
+        let text =
+            "apiVersion: v1\nkind: Service\nmetadata: {name: a, creationTimestamp: null}\nstatus: {loadBalancer: {}, conditions: []}\n";
+        let found = read("f.yaml", text);
+        assert_eq!(found.problems, []);
+        assert_eq!(found.manifests[0].value, serde_json::json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}}));
+    }
+
+    #[test]
+    fn sizes_and_encodings() {
+        assert_eq!(text("f.yaml", b"a: \xc3\xa4".to_vec()), Ok("a: \u{e4}".to_owned()));
+        let refused = |bytes| text("f.yaml", bytes).map_err(|problem| problem.to_string());
+        assert_eq!(refused(b"a\nb\xff".to_vec()), Err("f.yaml: error[EK1017]: not UTF-8 at byte 3, in line 2".to_owned()));
+        assert_eq!(refused(vec![b'#'; FILE_MAX + 1]), Err("f.yaml: error[EK1017]: more than 8 MiB".to_owned()));
+        assert!(text("f.yaml", vec![b'#'; FILE_MAX]).is_ok());
+    }
+
+    #[test]
+    fn manifests_by_name() {
+        for (name, expected) in
+            [("a.yaml", true), ("a.b.yml", true), ("a.json", true), (".yaml", false), ("a.yaml.bak", false), ("yaml", false)]
+        {
+            assert_eq!(is_manifest(name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn values_are_not_shown() {
+        let found = read("f.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\nstringData: {p: hunter2}\n");
+        assert_eq!(format!("{:?}", found.manifests), "[Manifest(Secret/a from f.yaml:1)]");
     }
 }

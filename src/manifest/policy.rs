@@ -66,28 +66,35 @@ impl Policy {
     }
 
     fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), (Code, String)> {
-        let expected = match (name, value) {
-            ("prune", Some("never")) => return Ok(self.prune = Some(Prune::Never)),
-            ("prune", Some("allow")) => return Ok(self.prune = Some(Prune::Allow)),
-            ("recreate", Some("on-immutable")) => return Ok(self.recreate = true),
-            ("drift", Some("repair")) => return Ok(self.drift = Drift::Repair),
-            ("drift", Some("report")) => return Ok(self.drift = Drift::Report),
-            ("drift", Some("off")) => return Ok(self.drift = Drift::Off),
-            ("adopt", Some("allow")) => return Ok(self.adopt = true),
-            ("wave-weight", Some(weight)) if weight.parse::<i32>().is_ok() => {
-                return Ok(self.wave_weight = weight.parse().unwrap_or_default());
-            }
-            ("prune", _) => "never or allow",
-            ("recreate", _) => "on-immutable",
-            ("drift", _) => "repair, report or off",
-            ("adopt", _) => "allow",
-            ("wave-weight", _) => "a whole number in quotes",
-            ("hook" | "ignore", _) => return Err((codes::NOT_BUILT_YET, format!("the annotation {PREFIX}{name} is not built yet"))),
-            ("id" | "digest", _) => return Err((codes::RESERVED_FIELD, format!("the annotation {PREFIX}{name} is set by Evenkeel alone"))),
-            _ => return Err((codes::ANNOTATION, format!("unknown annotation {PREFIX}{name}"))),
-        };
-        Err((codes::ANNOTATION, format!("the annotation {PREFIX}{name} must be {expected}")))
+        let weight = value.and_then(|value| value.parse().ok());
+        match (name, value) {
+            ("prune", Some("never")) => self.prune = Some(Prune::Never),
+            ("prune", Some("allow")) => self.prune = Some(Prune::Allow),
+            ("recreate", Some("on-immutable")) => self.recreate = true,
+            ("drift", Some("repair")) => self.drift = Drift::Repair,
+            ("drift", Some("report")) => self.drift = Drift::Report,
+            ("drift", Some("off")) => self.drift = Drift::Off,
+            ("adopt", Some("allow")) => self.adopt = true,
+            ("wave-weight", _) if weight.is_some() => self.wave_weight = weight.unwrap_or_default(),
+            _ => return Err(refusal(name)),
+        }
+        Ok(())
     }
+}
+
+/// What is wrong with an annotation of that name whose value does not fit.
+fn refusal(name: &str) -> (Code, String) {
+    let expected = match name {
+        "prune" => "never or allow",
+        "recreate" => "on-immutable",
+        "drift" => "repair, report or off",
+        "adopt" => "allow",
+        "wave-weight" => "a whole number in quotes",
+        "hook" | "ignore" => return (codes::NOT_BUILT_YET, format!("the annotation {PREFIX}{name} is not built yet")),
+        "id" | "digest" => return (codes::RESERVED_FIELD, format!("the annotation {PREFIX}{name} is set by Evenkeel alone")),
+        _ => return (codes::ANNOTATION, format!("unknown annotation {PREFIX}{name}")),
+    };
+    (codes::ANNOTATION, format!("the annotation {PREFIX}{name} must be {expected}"))
 }
 
 #[cfg(test)]

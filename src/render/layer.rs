@@ -45,14 +45,14 @@ pub(super) struct LayerFiles {
     pub(super) manifests: Vec<Arc<Piece>>,
     /// What `*.patch.yaml` files hold.
     pub(super) patches: Vec<Arc<Piece>>,
+    /// The files of both.
+    pub(super) files: Vec<FileKey>,
     /// Every bundle's folder, with its bundle.yaml where it has one.
     pub(super) bundles: BTreeMap<Arc<str>, Option<BundleFile>>,
     /// The bundles' overlays, then the root's.
     pub(super) overlays: Vec<LayerOverlay>,
     pub(super) problems: Vec<Diagnostic>,
     pub(super) warnings: Vec<Diagnostic>,
-    /// The bytes of all files, as a measure of what keeping this costs.
-    pub(super) bytes: usize,
 }
 
 /// A bundle.yaml.
@@ -67,13 +67,15 @@ pub(super) struct ReadFile {
     pub(super) pieces: Vec<Arc<Piece>>,
     problems: Vec<Diagnostic>,
     warnings: Vec<Diagnostic>,
-    pub(super) bytes: usize,
 }
+
+/// A file, by its path and content.
+pub(super) type FileKey = (Arc<str>, BlobId);
 
 /// Reads files of manifests, from a cache where they were read before.
 pub(super) trait Files {
-    /// The file at that path, parsed with this function unless it is at hand.
-    fn file(&self, path: &str, blob: BlobId, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile>;
+    /// That file, read with this function unless it is at hand.
+    fn file(&self, key: &FileKey, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile>;
 }
 
 struct Found {
@@ -100,11 +102,11 @@ impl LayerFiles {
             level,
             manifests: Vec::new(),
             patches: Vec::new(),
+            files: Vec::new(),
             bundles: BTreeMap::new(),
             overlays: Vec::new(),
             problems: Vec::new(),
             warnings: Vec::new(),
-            bytes: 0,
         }
     }
 }
@@ -195,12 +197,13 @@ impl LayerReader<'_> {
             if own || named.contains(&file.path) || !manifest::is_manifest(&file.name) {
                 continue;
             }
-            let read = files.file(&file.path, file.blob, &|| read_file(self.source, file));
-            self.read.bytes += read.bytes;
+            let key: FileKey = (file.path.as_str().into(), file.blob);
+            let read = files.file(&key, &|| read_file(self.source, file));
+            self.read.files.push(key);
             self.read.problems.extend(read.problems.iter().cloned());
             self.read.warnings.extend(read.warnings.iter().cloned());
-            let stem = file.name.rsplit_once('.').map_or("", |(stem, _)| stem);
-            let list = if stem.ends_with(".patch") { &mut self.read.patches } else { &mut self.read.manifests };
+            let is_patch = file.name.rsplit('.').nth(1) == Some("patch");
+            let list = if is_patch { &mut self.read.patches } else { &mut self.read.manifests };
             list.extend(read.pieces.iter().cloned());
         }
         self.refuse_doubles();
@@ -230,7 +233,6 @@ impl LayerReader<'_> {
             return self.refuse(codes::STRAY_FILE, &file.path, message);
         }
         let Some(text) = self.text(&file.path, file.blob) else { return };
-        self.read.bytes += text.len();
         let source = self.source;
         let load = |path: &str| blobs.get(path).map(|blob| read_text(source, path, *blob));
         match LayerOverlay::read(&file.path, &text, file.bundle.clone(), &load, named) {
@@ -261,7 +263,7 @@ fn read_text(source: &dyn Source, path: &str, blob: BlobId) -> Result<String, Di
 fn read_file(source: &dyn Source, file: &Found) -> ReadFile {
     let text = match read_text(source, &file.path, file.blob) {
         Ok(text) => text,
-        Err(problem) => return ReadFile { pieces: Vec::new(), problems: vec![problem], warnings: Vec::new(), bytes: 1 },
+        Err(problem) => return ReadFile { pieces: Vec::new(), problems: vec![problem], warnings: Vec::new() },
     };
     let manifest::Manifests { manifests, problems, mut warnings } = manifest::read(&file.path, &text);
     let bundle = file.bundle.clone().unwrap_or_else(|| DEFAULT_BUNDLE.into());
@@ -278,7 +280,7 @@ fn read_file(source: &dyn Source, file: &Found) -> ReadFile {
             sealed: OnceLock::new(),
         })
     });
-    ReadFile { pieces: pieces.collect(), problems, warnings, bytes: text.len() }
+    ReadFile { pieces: pieces.collect(), problems, warnings }
 }
 
 /// A cluster-scoped object has no namespace, whatever is written; kubectl drops it too, without a word.

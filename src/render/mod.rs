@@ -13,7 +13,8 @@ mod stack;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    hash::Hash,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use kube_overlay::{Scope, Table};
@@ -21,13 +22,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     diagnostic::Diagnostic,
-    git::{BlobId, Source, TreeId},
+    git::{Source, TreeId},
     layout::{Cluster, Fleet, Layer, Level},
     manifest::{ApplySet, Body, Digest, DigestKey, GroupKind, ObjectId, Origin, Policy},
 };
 
-use cache::Cache;
-use layer::{Files, LayerFiles, ReadFile};
+use cache::{Cache, User, Users};
+use layer::{FileKey, Files, LayerFiles, ReadFile};
 use stack::Stack;
 
 /// Goes up with every change of what the same repository renders to, so that such a change is rolled out like a commit.
@@ -116,33 +117,44 @@ pub struct Renderer {
     bodies: seal::Bodies,
 }
 
-/// A file, by its path and content.
-type FileKey = (Arc<str>, BlobId);
 /// A layer, by its path and content and the ignore file's.
 type LayerKey = (String, TreeId, Digest);
+/// Made by the first that asks for it, while others who ask wait: what clusters share is never worked out twice at the same time.
+type Once<V> = Arc<OnceLock<Arc<V>>>;
 
 struct Caches {
-    files: Cache<FileKey, Arc<ReadFile>>,
-    layers: Cache<LayerKey, Arc<LayerFiles>>,
-    stacks: Cache<Digest, Arc<Stack>>,
+    revisions: Users<TreeId>,
+    files: Cache<FileKey, Once<ReadFile>>,
+    layers: Cache<LayerKey, Once<LayerFiles>>,
+    stacks: Cache<Digest, Once<Stack>>,
     renderings: Cache<Digest, Arc<Rendering>>,
 }
 
-/// A parsed file takes about ten times the memory of its text.
-const PARSED_PER_TEXT: usize = 10;
-/// Bytes that parsed files may take, layers included, which mostly share what files hold.
-const FILES_WEIGHT_MAX: usize = 256 << 20;
-/// Objects that the kept stacks and renderings may list, of 8 bytes each and what changed objects take.
-const LISTED_OBJECTS_MAX: usize = 4 << 20;
+/// Of how many revisions all is kept: the newest, and one that clusters are still at.
+const REVISIONS_KEPT: u8 = 2;
+
+impl Caches {
+    fn enter(&mut self, revision: TreeId) -> User {
+        let (user, forgotten) = self.revisions.enter(revision);
+        if forgotten {
+            self.files.forget(user);
+            self.layers.forget(user);
+            self.stacks.forget(user);
+            self.renderings.forget(user);
+        }
+        user
+    }
+}
 
 impl Renderer {
     /// `namespace` is where the parent of a fleet's objects stands, `evenkeel-system`.
     pub fn new(namespace: impl Into<String>, key: DigestKey) -> Self {
         let caches = Caches {
-            files: Cache::new(FILES_WEIGHT_MAX),
-            layers: Cache::new(FILES_WEIGHT_MAX),
-            stacks: Cache::new(LISTED_OBJECTS_MAX),
-            renderings: Cache::new(LISTED_OBJECTS_MAX),
+            revisions: Users::new(REVISIONS_KEPT),
+            files: Cache::new(),
+            layers: Cache::new(),
+            stacks: Cache::new(),
+            renderings: Cache::new(),
         };
         Self { namespace: namespace.into(), key, caches: Mutex::new(caches), bodies: seal::Bodies::default() }
     }
@@ -154,13 +166,24 @@ impl Renderer {
         }
         let start = self.start(fleet);
         let key = closure(start, cluster, facts);
-        if let Some(rendering) = self.caches().renderings.get(&key) {
+        let user = self.caches().enter(source.root());
+        let run = Run { renderer: self, source, fleet, user };
+        let (known, news) = {
+            let renderings = &mut self.caches().renderings;
+            let news = renderings.touch(&key, user).is_some();
+            (renderings.get(&key, user), news)
+        };
+        if let Some(rendering) = known {
+            if news {
+                run.keep(&cluster.layers, start);
+            }
             return Ok(rendering);
         }
-        let stack = self.stack(source, fleet, &cluster.layers, start);
+        let stack = run.stack(&cluster.layers, start);
+        run.keep(&cluster.layers, start);
         let set = ApplySet::new(&fleet.name, &*self.namespace);
         let rendering = Arc::new(seal::Seal { set: &set, key: &self.key, bodies: &self.bodies, facts }.finish(&stack, &cluster.labels)?);
-        self.caches().renderings.put(key, Arc::clone(&rendering), rendering.objects.len());
+        self.caches().renderings.put(key, Arc::clone(&rendering), user);
         Ok(rendering)
     }
 
@@ -173,50 +196,78 @@ impl Renderer {
         Digest(hash.finalize().into())
     }
 
-    /// What the layers give together. Each step above the cluster's own folder is kept, since other clusters stand on it too.
-    fn stack(&self, source: &dyn Source, fleet: &Fleet, layers: &[Layer], start: Digest) -> Arc<Stack> {
-        let mut stack = Arc::new(Stack::default());
-        let mut key = start;
-        for layer in layers {
-            key = step(key, layer);
-            if let Some(known) = self.caches().stacks.get(&key) {
-                stack = known;
-                continue;
-            }
-            let files = self.layer(source, fleet, layer);
-            stack = Arc::new(stack.with(&files));
-            if layer.level != Level::Cluster {
-                self.caches().stacks.put(key, Arc::clone(&stack), stack.weight());
-            }
-        }
-        stack
-    }
-
-    fn layer(&self, source: &dyn Source, fleet: &Fleet, layer: &Layer) -> Arc<LayerFiles> {
-        let key = (layer.path.clone(), layer.tree, fleet.ignored.digest());
-        if let Some(files) = self.caches().layers.get(&key) {
-            return files;
-        }
-        let files = Arc::new(layer::read(source, &fleet.ignored, layer, self));
-        self.caches().layers.put(key, Arc::clone(&files), files.bytes * PARSED_PER_TEXT);
-        files
-    }
-
     fn caches(&self) -> std::sync::MutexGuard<'_, Caches> {
         // A panic elsewhere leaves the caches whole: an entry is put in one step.
         self.caches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Files for Renderer {
-    fn file(&self, path: &str, blob: BlobId, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile> {
-        let key: FileKey = (path.into(), blob);
-        if let Some(file) = self.caches().files.get(&key) {
-            return file;
+/// The rendering of one cluster at one revision.
+struct Run<'a> {
+    renderer: &'a Renderer,
+    source: &'a dyn Source,
+    fleet: &'a Fleet,
+    user: User,
+}
+
+impl Run<'_> {
+    /// What the layers give together. Each step above the cluster's own folder is kept, since other clusters stand on it too.
+    fn stack(&self, layers: &[Layer], start: Digest) -> Arc<Stack> {
+        let mut stack = Arc::new(Stack::default());
+        let mut key = start;
+        for layer in layers {
+            key = step(key, layer);
+            let make = || Arc::new(stack.with(&self.layer(layer)));
+            stack = match layer.level {
+                Level::Cluster => make(),
+                _ => self.once(|caches| &mut caches.stacks, &key, make),
+            };
         }
-        let file = Arc::new(read());
-        self.caches().files.put(key, Arc::clone(&file), file.bytes * PARSED_PER_TEXT);
-        file
+        stack
+    }
+
+    /// Notes for all that a rendering stands on that this revision uses it. Otherwise what a rendering was made of would be forgotten
+    /// while the rendering itself serves, and the next change would have to read all of it again.
+    fn keep(&self, layers: &[Layer], start: Digest) {
+        let caches = &mut *self.renderer.caches();
+        let mut key = start;
+        for layer in layers {
+            key = step(key, layer);
+            caches.stacks.touch(&key, self.user);
+            let files = caches.layers.touch(&self.layer_key(layer), self.user);
+            for file in files.iter().filter_map(|files| files.get()).flat_map(|files| &files.files) {
+                caches.files.touch(file, self.user);
+            }
+        }
+    }
+
+    fn layer_key(&self, layer: &Layer) -> LayerKey {
+        (layer.path.clone(), layer.tree, self.fleet.ignored.digest())
+    }
+
+    fn layer(&self, layer: &Layer) -> Arc<LayerFiles> {
+        self.once(
+            |caches| &mut caches.layers,
+            &self.layer_key(layer),
+            || Arc::new(layer::read(self.source, &self.fleet.ignored, layer, self)),
+        )
+    }
+
+    /// What is kept under the key, or else what `make` gives, kept from now on.
+    fn once<K: Hash + Eq + Clone, V>(
+        &self,
+        cache: impl Fn(&mut Caches) -> &mut Cache<K, Once<V>>,
+        key: &K,
+        make: impl FnOnce() -> Arc<V>,
+    ) -> Arc<V> {
+        let cell = cache(&mut self.renderer.caches()).get_or_put(key, self.user);
+        Arc::clone(cell.get_or_init(make))
+    }
+}
+
+impl Files for Run<'_> {
+    fn file(&self, key: &FileKey, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile> {
+        self.once(|caches| &mut caches.files, key, || Arc::new(read()))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::{
     manifest::{self, ApplySet, Body, Digest, DigestKey, Policy},
 };
 
-/// The bodies in use, so that equal ones are one allocation wherever they came from.
+/// The bodies in use by the digest of their object, so that equal ones are one allocation wherever they came from.
 #[derive(Default)]
 pub(super) struct Bodies(Mutex<Known>);
 
@@ -28,11 +28,11 @@ struct Known {
 }
 
 impl Bodies {
-    fn share(&self, body: Body) -> Body {
-        let digest = Digest::of(body.as_slice());
+    fn share(&self, digest: Digest, body: Body) -> Body {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(same) = known.bodies.get(&digest).and_then(Weak::upgrade) {
-            return Body::from_shared(same);
+        let same = known.bodies.get(&digest).and_then(Weak::upgrade).map(Body::from_shared);
+        if let Some(same) = same.filter(|same| *same == body) {
+            return same;
         }
         if known.bodies.len() >= known.sweep_at {
             known.bodies.retain(|_, body| body.strong_count() > 0);
@@ -121,7 +121,7 @@ impl Seal<'_> {
             version: api_version.rsplit('/').next().unwrap_or_default().to_owned(),
             bundle: Arc::clone(&piece.bundle),
             digest,
-            body: self.bodies.share(body),
+            body: self.bodies.share(digest, body),
             policy: Policy::read(&piece.value).0,
             origin: piece.origin.clone(),
         }

@@ -65,11 +65,6 @@ impl Stack {
         stack
     }
 
-    /// A measure of what keeping it costs, in listed objects.
-    pub(super) fn weight(&self) -> usize {
-        self.pieces.len()
-    }
-
     fn bundles(&mut self, layer: &LayerFiles) {
         for (name, file) in &layer.bundles {
             let bundle = self.bundles.entry(Arc::clone(name)).or_default();
