@@ -21,6 +21,7 @@ use evenkeel::{
     sync::order::{Stage, stage},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
 use serde_json::Value;
 use testbed::{
     Bed, ControlPlane, GitRemote,
@@ -137,7 +138,7 @@ async fn connect(plane: &ControlPlane, folder: &Path) -> Result<Connection> {
     let path = folder.join("bare");
     plane.kubeconfig("bare").write(&path)?;
     let kubeconfig = Kubeconfig::open(Some(&path))?;
-    Ok(Connection::open(&kubeconfig, &ConnectionSpec::default(), "bare", Limits::default()).await?)
+    Ok(Connection::open(&kubeconfig, &ConnectionSpec::Context("bare".to_owned()), "bare", Limits::default()).await?)
 }
 
 /// Sends every body once, definitions first, and nothing else.
@@ -165,7 +166,7 @@ async fn create_all(connection: &Connection, rendering: &Rendering) -> Result<Du
 
 fn launch(evenkeel: &Path, remote: &GitRemote, state: &Path, kubeconfig: &Path, flags: &[&str], folder: &Path) -> Launch {
     let mut args = vec!["run".to_owned()];
-    for (flag, value) in [("--repo", remote.path()), ("--state-dir", state.to_owned()), ("--kubeconfig", kubeconfig.to_owned())] {
+    for (flag, value) in [("--repo", remote.path()), ("--state-dir", state), ("--kubeconfig", kubeconfig)] {
         args.extend([flag.to_owned(), value.display().to_string()]);
     }
     args.extend(flags.iter().map(|flag| (*flag).to_owned()));
@@ -176,12 +177,8 @@ fn launch(evenkeel: &Path, remote: &GitRemote, state: &Path, kubeconfig: &Path, 
 fn sync_time(evenkeel: &Path, state: &Path) -> Result<Duration> {
     let history = ask(evenkeel, state, &["history", "one"])?;
     let sync = &history["syncs"][0];
-    let time = |field: &str| -> Result<f64> {
-        let text = sync[field].as_str().with_context(|| format!("no {field} in {sync}"))?;
-        let output = std::process::Command::new("date").args(["-d", text, "+%s.%N"]).output()?;
-        Ok(String::from_utf8(output.stdout)?.trim().parse()?)
-    };
-    Ok(Duration::from_secs_f64(time("ended")? - time("started")?))
+    let time = |field: &str| -> Result<Timestamp> { Ok(sync[field].as_str().with_context(|| format!("no {field} in {sync}"))?.parse()?) };
+    Ok(time("ended")?.duration_since(time("started")?).unsigned_abs())
 }
 
 async fn synced(evenkeel: &Path, state: &Path, commit: &str) -> Result<()> {

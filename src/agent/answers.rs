@@ -7,7 +7,8 @@ use std::{
 
 use super::MIRROR;
 use crate::{
-    diagnostic::Diagnostic,
+    codes,
+    diagnostic::{Diagnostic, Place},
     git::{CommitId, GitError, Store},
     ledger::{
         Ledger, Reader,
@@ -36,6 +37,10 @@ impl RecordedAnswers {
 
     /// A commit that is on record, or the merge that brought one that is not.
     fn commit(&self, rev: &str) -> Result<CommitId, Diagnostic> {
+        if rev == "HEAD" {
+            let none = || Diagnostic::new(codes::GIT_REV, Place::Nowhere, "no commit was fetched yet");
+            return self.reader().status()?.commit.ok_or_else(none);
+        }
         let missing = match self.reader().find_commit(rev) {
             Ok(commit) => return Ok(commit),
             Err(error) => Diagnostic::from(error),

@@ -86,13 +86,11 @@ pub enum Adopt {
 pub struct Budget {
     /// In one sync of one cluster.
     pub cluster: Allowance,
-    /// In one revision, over the fleet.
-    pub fleet: Allowance,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { cluster: Allowance { objects: 20, percent: 25 }, fleet: Allowance { objects: 50, percent: 25 } }
+        Self { cluster: Allowance { objects: 20, percent: 25 } }
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) const FLEET: Kind = Kind {
     spec: &[
         ("paused", Flag),
         ("adopt", Word(&["refuse", "allow"])),
-        ("budget", Fields(&[("cluster", ALLOWANCE), ("fleet", ALLOWANCE)])),
+        ("budget", Fields(&[("cluster", ALLOWANCE), ("fleet", Later)])),
         ("defaults", Later),
         ("rollout", Later),
         ("notifications", Later),
@@ -71,7 +71,7 @@ pub(super) const CLUSTER: Kind = Kind {
     code: codes::OWN_KIND,
     spec: &[
         ("paused", Flag),
-        ("connection", OneOf(&[("context", Text), ("kubeconfig", Text), ("secret", Text), ("inCluster", True)])),
+        ("connection", OneOf(&[("context", Text), ("kubeconfig", Text), ("secret", Later), ("inCluster", True)])),
         ("vars", Later),
         ("settings", Later),
     ],

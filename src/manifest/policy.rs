@@ -9,14 +9,8 @@ use crate::codes::{self, Code};
 pub struct Policy {
     /// `prune`: whether it may be deleted when it leaves Git. Without it, the kind decides.
     pub prune: Option<Prune>,
-    /// `recreate: on-immutable`: deleted and created anew when a change touches a field that cannot change.
-    pub recreate: bool,
-    /// `drift`: what to do about changes by others.
-    pub drift: Drift,
     /// `adopt: allow`: taken over if it exists already and others own its fields.
     pub adopt: bool,
-    /// `wave-weight`: lighter objects of a bundle are written first.
-    pub wave_weight: i32,
 }
 
 /// `evenkeel.dev/prune`
@@ -26,18 +20,6 @@ pub enum Prune {
     Never,
     /// May be deleted, even if its kind is one that otherwise needs approval.
     Allow,
-}
-
-/// `evenkeel.dev/drift`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Drift {
-    /// Put back.
-    #[default]
-    Repair,
-    /// Shown, and left alone until Git changes the object.
-    Report,
-    /// Not looked at.
-    Off,
 }
 
 const PREFIX: &str = "evenkeel.dev/";
@@ -66,16 +48,12 @@ impl Policy {
     }
 
     fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), (Code, String)> {
-        let weight = value.and_then(|value| value.parse().ok());
         match (name, value) {
             ("prune", Some("never")) => self.prune = Some(Prune::Never),
             ("prune", Some("allow")) => self.prune = Some(Prune::Allow),
-            ("recreate", Some("on-immutable")) => self.recreate = true,
-            ("drift", Some("repair")) => self.drift = Drift::Repair,
-            ("drift", Some("report")) => self.drift = Drift::Report,
-            ("drift", Some("off")) => self.drift = Drift::Off,
+            // What happens anyway.
+            ("drift", Some("repair")) => {}
             ("adopt", Some("allow")) => self.adopt = true,
-            ("wave-weight", _) if weight.is_some() => self.wave_weight = weight.unwrap_or_default(),
             _ => return Err(refusal(name)),
         }
         Ok(())
@@ -86,11 +64,8 @@ impl Policy {
 fn refusal(name: &str) -> (Code, String) {
     let expected = match name {
         "prune" => "never or allow",
-        "recreate" => "on-immutable",
-        "drift" => "repair, report or off",
         "adopt" => "allow",
-        "wave-weight" => "a whole number in quotes",
-        "hook" | "ignore" => return (codes::NOT_BUILT_YET, format!("the annotation {PREFIX}{name} is not built yet")),
+        "drift" | "hook" | "ignore" | "recreate" | "wave-weight" => return (codes::NOT_BUILT_YET, format!("the annotation {PREFIX}{name} is not built yet")),
         "id" | "digest" => return (codes::RESERVED_FIELD, format!("the annotation {PREFIX}{name} is set by Evenkeel alone")),
         _ => return (codes::ANNOTATION, format!("unknown annotation {PREFIX}{name}")),
     };
@@ -107,17 +82,17 @@ mod tests {
     fn every_annotation_is_checked() {
         let object = |annotations: Value| json!({"metadata": {"annotations": annotations}});
         let (policy, bad) = Policy::read(&object(json!({
-            "evenkeel.dev/prune": "never", "evenkeel.dev/recreate": "on-immutable", "evenkeel.dev/drift": "report",
-            "evenkeel.dev/adopt": "allow", "evenkeel.dev/wave-weight": "-3", "example.org/prune": "sometimes",
+            "evenkeel.dev/prune": "never", "evenkeel.dev/drift": "repair",
+            "evenkeel.dev/adopt": "allow", "example.org/prune": "sometimes",
         })));
         assert_eq!(bad, []);
-        assert_eq!(policy, Policy { prune: Some(Prune::Never), recreate: true, drift: Drift::Report, adopt: true, wave_weight: -3 });
+        assert_eq!(policy, Policy { prune: Some(Prune::Never), adopt: true });
 
         for (key, value, code) in [
             ("prune", json!("sometimes"), codes::ANNOTATION),
             ("prune", json!(true), codes::ANNOTATION),
-            ("recreate", json!("always"), codes::ANNOTATION),
-            ("wave-weight", json!("heavy"), codes::ANNOTATION),
+            ("recreate", json!("on-immutable"), codes::NOT_BUILT_YET),
+            ("drift", json!("off"), codes::NOT_BUILT_YET),
             ("pruned", json!("never"), codes::ANNOTATION),
             ("hook", json!("pre-sync"), codes::NOT_BUILT_YET),
             ("ignore", json!("/spec/replicas"), codes::NOT_BUILT_YET),
