@@ -116,7 +116,7 @@ impl Own {
                 return Self::default();
             }
         };
-        documents.retain(|document| !document.root.to_json().is_null());
+        documents.retain(|document| !matches!(document.root.value, kube_yaml::Kind::Null));
         let Some(document) = documents.first() else {
             problems.push(Diagnostic::new(kind.code, Place::file(path), format!("the file is empty; it should hold kind: {}", kind.name)));
             return Self::default();

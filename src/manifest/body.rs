@@ -29,7 +29,8 @@ impl DigestKey {
         Self(bytes)
     }
 
-    fn digest(&self, bytes: &[u8]) -> Digest {
+    /// The HMAC-SHA-256 of these bytes.
+    pub fn digest(&self, bytes: &[u8]) -> Digest {
         // A key of exactly one block cannot be refused; HMAC pads shorter ones with zeros itself.
         let mut block = [0; 64];
         block[..32].copy_from_slice(&self.0);

@@ -48,6 +48,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         self.0.insert(key, Entry { value, users: user.0 });
     }
 
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Drops what only this user used.
     pub(super) fn forget(&mut self, user: User) {
         self.0.retain(|_, entry| {

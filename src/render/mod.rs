@@ -21,6 +21,7 @@ use kube_overlay::{Scope, Table};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
+    codes,
     diagnostic::Diagnostic,
     git::{Source, TreeId},
     layout::{Cluster, Fleet, Layer, Level},
@@ -182,9 +183,20 @@ impl Renderer {
         let stack = run.stack(&cluster.layers, start);
         run.keep(&cluster.layers, start);
         let set = ApplySet::new(&fleet.name, &*self.namespace);
-        let rendering = Arc::new(seal::Seal { set: &set, key: &self.key, bodies: &self.bodies, facts }.finish(&stack, &cluster.labels)?);
+        let seal = seal::Seal { set: &set, key: &self.key, bodies: &self.bodies, facts };
+        let rendering = Arc::new(seal.finish(&stack, &cluster.labels).inspect_err(|problems| self.distrust(problems))?);
         self.caches().renderings.put(key, Arc::clone(&rendering), user);
         Ok(rendering)
+    }
+
+    /// A file that could not be read may be readable the next time, so nothing that may lack it is kept.
+    fn distrust(&self, problems: &[Diagnostic]) {
+        if problems.iter().any(|problem| problem.code == codes::GIT_BROKEN) {
+            let mut caches = self.caches();
+            caches.files.clear();
+            caches.layers.clear();
+            caches.stacks.clear();
+        }
     }
 
     /// Names all that a stack depends on besides its layers.

@@ -42,9 +42,10 @@ impl LayerOverlay {
         load: &Load<'_>,
         named: &mut BTreeSet<String>,
     ) -> Result<Self, Vec<Diagnostic>> {
-        let documents = kube_yaml::parse(text).map_err(|error| {
+        let mut documents = kube_yaml::parse(text).map_err(|error| {
             vec![Diagnostic::new(codes::YAML, Place::at(path, error.position.line, error.position.column), error.message)]
         })?;
+        documents.retain(|document| !matches!(document.root.value, kube_yaml::Kind::Null));
         let [document] = documents.as_slice() else {
             return Err(vec![Diagnostic::new(codes::OWN_KIND, Place::file(path), "the file must hold one document, of kind: Overlay")]);
         };

@@ -367,6 +367,41 @@ fn the_example_renders_for_every_cluster() {
     "#);
 }
 
+/// A repository whose files cannot be read for a while.
+struct Flaky {
+    files: MemorySource,
+    broken: std::sync::atomic::AtomicBool,
+}
+
+impl Source for Flaky {
+    fn root(&self) -> TreeId {
+        self.files.root()
+    }
+
+    fn folder(&self, id: TreeId) -> Result<Arc<crate::git::Folder>, crate::git::SourceError> {
+        self.files.folder(id)
+    }
+
+    fn blob(&self, id: crate::git::BlobId) -> Result<Vec<u8>, crate::git::SourceError> {
+        if self.broken.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(crate::git::SourceError { what: id.to_string(), why: "the disk fails".to_owned() });
+        }
+        self.files.blob(id)
+    }
+}
+
+#[test]
+fn what_could_not_be_read_is_read_again() {
+    let source = Flaky { files: tree(&[("base/app/one.yaml", &config("one", "{}"))]), broken: false.into() };
+    let fleet = layout::read(&source).unwrap();
+    let (renderer, cluster) = (renderer(), fleet.cluster("dev").unwrap());
+    source.broken.store(true, std::sync::atomic::Ordering::Relaxed);
+    let problems = renderer.render(&source, &fleet, cluster, &Facts::default()).unwrap_err();
+    assert_eq!(problems.iter().map(|problem| problem.code.id).collect::<Vec<_>>(), ["EK2005"]);
+    source.broken.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(renderer.render(&source, &fleet, cluster, &Facts::default()).unwrap().objects.len(), 1);
+}
+
 /// Where each of some objects stands: the file in its bundle's folder.
 fn scattered(files: &[u8]) -> Vec<(String, String)> {
     let mut texts: BTreeMap<String, String> = BTreeMap::new();
