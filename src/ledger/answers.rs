@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    diagnostic::{Diagnostic, Place},
     git::CommitId,
     manifest::Digest,
     sync::{Health, Phase},
@@ -63,6 +64,16 @@ pub struct ErrorAnswer {
     pub message: String,
     /// What to do next.
     pub hint: String,
+}
+
+impl From<&Diagnostic> for ErrorAnswer {
+    fn from(Diagnostic { code, place, message, hint }: &Diagnostic) -> Self {
+        let message = match place {
+            Place::Nowhere => message.clone(),
+            place => format!("{place}: {message}"),
+        };
+        Self { code: code.id.to_owned(), message, hint: hint.clone() }
+    }
 }
 
 /// `evenkeel log`: the branch's commits, newest first.

@@ -1,3 +1,254 @@
 //! The durable record and its queries. Knows nothing of how things came about.
+//!
+//! One SQLite file in the state directory, written by one thread ([`Ledger`]) and read by anyone who may
+//! ([`Reader`]). Rows stand for changes only: what a commit did to a cluster that it did not touch is derived (`fate`),
+//! so a commit that changes nothing costs one row for the whole fleet.
+//!
+//! Whoever awaits a call has the change on disk when it returns. Results of objects, which nobody awaits, are committed
+//! in groups; if one is lost, the sync that it belongs to hears of it at its next step.
 
 pub mod answers;
+
+mod branch;
+mod clusters;
+mod error;
+mod fate;
+mod file;
+mod journal;
+mod reader;
+mod retention;
+mod sql;
+mod syncs;
+mod walk;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _};
+
+pub use self::{
+    branch::{ClusterRow, Commit},
+    clusters::AppliedObject,
+    error::LedgerError,
+    reader::Reader,
+    retention::{Removed, Retention},
+};
+use self::{branch::Fetch, writer::Writer};
+use crate::{
+    diagnostic::Diagnostic,
+    git::CommitId,
+    manifest::{Digest, ObjectId},
+    sync::State,
+};
+
+/// Tells the time; tests have their own.
+type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// A handle to the writer. Clones share it.
+#[derive(Clone)]
+pub struct Ledger {
+    writer: Writer,
+    clock: Clock,
+    /// Running syncs of which results could not be written, with the reason.
+    lost: Arc<Mutex<BTreeMap<i64, LedgerError>>>,
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").finish_non_exhaustive()
+    }
+}
+
+/// A ledger that is ready to be written.
+#[derive(Debug)]
+pub struct Opened {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The file was damaged and was moved aside; this one is empty.
+    pub rebuilt: bool,
+}
+
+impl Ledger {
+    /// Opens the ledger of a state directory, making it if there is none. Syncs that an agent's death cut are marked.
+    /// That no other agent does the same at the same time is the state directory's lock's business.
+    pub fn open(dir: &Path) -> Result<Opened, LedgerError> {
+        Self::open_with(dir, Arc::new(Timestamp::now))
+    }
+
+    fn open_with(dir: &Path, clock: Clock) -> Result<Opened, LedgerError> {
+        let (connection, rebuilt) = file::open(dir, clock())?;
+        syncs::interrupt_all(&connection)?;
+        let instance = format!("{:032x}", rand::random::<u128>());
+        connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('instance', ?)", [instance])?;
+        let writer = Writer::start(connection, file::path(dir))?;
+        Ok(Opened { ledger: Self { writer, clock, lost: Arc::default() }, rebuilt })
+    }
+
+    /// Opens the ledger of a state directory to read it, whether an agent runs there or not.
+    pub fn reader(dir: &Path) -> Result<Reader, LedgerError> {
+        Reader::open(dir)
+    }
+
+    /// Writes what is under way and closes the file. Every later call fails.
+    pub async fn close(&self) -> Result<(), LedgerError> {
+        self.writer.close().await
+    }
+
+    /// The random name of this state directory's agent.
+    pub async fn instance(&self) -> Result<String, LedgerError> {
+        self.ask(|db| Ok(db.query_row("SELECT value FROM meta WHERE key = 'instance'", [], |row| row.get(0))?)).await
+    }
+
+    /// The newest tip on record.
+    pub async fn tip(&self) -> Result<Option<CommitId>, LedgerError> {
+        self.ask(|db| Ok(db.query_row("SELECT tip FROM fetches ORDER BY id DESC LIMIT 1", [], |row| row.get(0)).optional()?)).await
+    }
+
+    /// The branch was fetched. `new_commits` are those that it did not have before, oldest first, the tip among them;
+    /// `rewritten` where the old tip is no ancestor of the new one. The same tip again is no change.
+    pub async fn record_fetch(
+        &self,
+        new_commits: Vec<Commit>,
+        tip: CommitId,
+        was: Option<CommitId>,
+        rewritten: bool,
+        at: Timestamp,
+    ) -> Result<(), LedgerError> {
+        let fetch = Fetch { commits: new_commits, tip, was, rewritten, at };
+        self.ask(move |db| branch::record_fetch(db, &fetch)).await
+    }
+
+    /// The clusters that the repository has at the newest tip. Others that are known are marked as out of it.
+    pub async fn record_fleet(&self, clusters: Vec<ClusterRow>) -> Result<(), LedgerError> {
+        let now = (self.clock)();
+        self.ask(move |db| branch::record_fleet(db, &clusters, now)).await
+    }
+
+    /// What a commit gives for these clusters: the digest of the rendering, or why there is none. Call it again where a
+    /// cluster's facts change what the same commit gives. Clusters out of the repository are passed over.
+    pub async fn record_rendering(
+        &self,
+        commit: CommitId,
+        results: Vec<(String, Result<Digest, Vec<Diagnostic>>)>,
+    ) -> Result<(), LedgerError> {
+        let now = (self.clock)();
+        self.ask(move |db| branch::record_rendering(db, commit, &results, now)).await
+    }
+
+    /// The names of all clusters that were ever in the repository.
+    pub async fn cluster_names(&self) -> Result<Vec<String>, LedgerError> {
+        self.ask(clusters::names).await
+    }
+
+    /// The state last told of a cluster.
+    pub async fn state(&self, cluster: &str) -> Result<Option<State>, LedgerError> {
+        let cluster = cluster.to_owned();
+        self.ask(move |db| clusters::state(db, &cluster)).await
+    }
+
+    /// Stores a cluster's state; a transition where its phase or error differ from before. `since` moves with the phase.
+    pub async fn set_state(&self, cluster: &str, state: State, at: Timestamp) -> Result<(), LedgerError> {
+        let cluster = cluster.to_owned();
+        self.ask(move |db| clusters::set_state(db, &cluster, &state, at)).await
+    }
+
+    /// What a cluster runs: the rendering's digest and the newest commit that gives it.
+    pub async fn applied(&self, cluster: &str) -> Result<Option<(Digest, CommitId)>, LedgerError> {
+        let cluster = cluster.to_owned();
+        self.ask(move |db| clusters::applied(db, &cluster)).await
+    }
+
+    /// The objects that are applied to a cluster.
+    pub async fn applied_objects(&self, cluster: &str) -> Result<Vec<AppliedObject>, LedgerError> {
+        let cluster = cluster.to_owned();
+        self.ask(move |db| clusters::objects(db, &cluster)).await
+    }
+
+    /// These objects no longer stand on the cluster.
+    pub async fn forget_objects(&self, cluster: &str, ids: Vec<ObjectId>) -> Result<(), LedgerError> {
+        let cluster = cluster.to_owned();
+        self.ask(move |db| clusters::forget_objects(db, &cluster, &ids)).await
+    }
+
+    /// The uid of the cluster's kube-system namespace when it was first reached, or last accepted.
+    pub async fn cluster_uid(&self, cluster: &str) -> Result<Option<String>, LedgerError> {
+        let cluster = cluster.to_owned();
+        self.ask(move |db| clusters::uid(db, &cluster)).await
+    }
+
+    /// From now on this uid is the cluster. Where it had another, what was applied to that one is forgotten.
+    pub async fn set_cluster_uid(&self, cluster: &str, uid: &str) -> Result<(), LedgerError> {
+        let (cluster, uid) = (cluster.to_owned(), uid.to_owned());
+        self.ask(move |db| clusters::set_uid(db, &cluster, &uid)).await
+    }
+
+    /// The clusters that hold exactly these deletions.
+    pub async fn clusters_holding(&self, plan: Digest) -> Result<Vec<String>, LedgerError> {
+        self.ask(move |db| clusters::holding(db, plan)).await
+    }
+
+    /// Exactly these deletions are approved.
+    pub async fn approve(&self, plan: Digest, who: &str, at: Timestamp) -> Result<(), LedgerError> {
+        let who = who.to_owned();
+        self.ask(move |db| clusters::approve(db, plan, &who, at)).await
+    }
+
+    /// Whether these deletions were approved.
+    pub async fn is_approved(&self, plan: Digest) -> Result<bool, LedgerError> {
+        self.ask(move |db| Ok(db.query_row("SELECT EXISTS (SELECT 1 FROM approvals WHERE plan = ?)", [plan], |row| row.get(0))?)).await
+    }
+
+    /// The plans whose deletions were approved.
+    pub async fn approvals(&self) -> Result<BTreeSet<Digest>, LedgerError> {
+        self.ask(clusters::approvals).await
+    }
+
+    /// What a cluster serves, as JSON. Returns the digest under which the snapshot is kept.
+    pub async fn set_facts(&self, cluster: &str, json: String) -> Result<Digest, LedgerError> {
+        let (cluster, now) = (cluster.to_owned(), (self.clock)());
+        self.ask(move |db| clusters::set_facts(db, &cluster, &json, now)).await
+    }
+
+    /// The newest facts of every cluster that was ever reached, as JSON by cluster.
+    pub async fn facts(&self) -> Result<BTreeMap<String, String>, LedgerError> {
+        self.ask(clusters::facts).await
+    }
+
+    /// Removes what is older than it must be, in small transactions between which others write.
+    pub async fn clean_up(&self, keep: Retention) -> Result<Removed, LedgerError> {
+        let now = (self.clock)();
+        let clusters: Vec<i64> = self
+            .ask(|db| Ok(db.prepare("SELECT id FROM clusters")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?))
+            .await?;
+        let mut removed = Removed::default();
+        for cluster in clusters {
+            // Each round removes rows or is the last, so this ends.
+            loop {
+                let some = self.ask(move |db| retention::remove_some(db, cluster, keep, now)).await?;
+                removed.syncs += some.syncs;
+                removed.transitions += some.transitions;
+                if some == Removed::default() {
+                    break;
+                }
+            }
+        }
+        Ok(removed)
+    }
+
+    async fn ask<T, W>(&self, work: W) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, LedgerError> + Send + 'static,
+    {
+        self.writer.ask(work).await
+    }
+}

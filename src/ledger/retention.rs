@@ -1,0 +1,53 @@
+//! Bounds what the ledger keeps.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{LedgerError, sql::At};
+
+/// Rows that one transaction deletes; others write in between.
+const BATCH: u32 = 500;
+
+/// What is kept of each cluster's syncs (with their objects and warnings) and transitions: all that are newer than
+/// `time`, and the newest `newest` whatever their age. Commits and renderings stay: they are small, and `where` answers
+/// from them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// How long everything is kept.
+    pub time: Duration,
+    /// How many are kept of each cluster in any case.
+    pub newest: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { time: Duration::from_secs(90 * 24 * 3600), newest: 100 }
+    }
+}
+
+/// What a clean-up removed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Syncs, with all their rows.
+    pub syncs: usize,
+    /// Transitions.
+    pub transitions: usize,
+}
+
+/// Removes a batch of one cluster's rows.
+pub(super) fn remove_some(db: &Connection, cluster: i64, keep: Retention, now: Timestamp) -> Result<Removed, LedgerError> {
+    let before = At(now.checked_sub(keep.time).unwrap_or(Timestamp::MIN));
+    let remove = |sql| db.prepare_cached(sql)?.execute(params![cluster, before, keep.newest, BATCH]);
+    // Ids grow with time, so the oldest are the first in the index.
+    let syncs = remove(
+        "DELETE FROM syncs WHERE id IN (SELECT id FROM syncs WHERE cluster = ?1 AND started < ?2 AND result <> 'Running' \
+         AND id <= (SELECT id FROM syncs WHERE cluster = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?3) ORDER BY id LIMIT ?4)",
+    )?;
+    let transitions = remove(
+        "DELETE FROM transitions WHERE id IN (SELECT id FROM transitions WHERE cluster = ?1 AND at < ?2 \
+         AND id <= (SELECT id FROM transitions WHERE cluster = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?3) ORDER BY id LIMIT ?4)",
+    )?;
+    Ok(Removed { syncs, transitions })
+}

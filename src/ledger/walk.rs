@@ -1,0 +1,176 @@
+//! `log` and `where`: reads a part of the time line and of each cluster's renderings, and derives from them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
+
+use super::{
+    LedgerError,
+    answers::{CommitOnCluster, CommitOnly, CommitPhase, ErrorAnswer, Log, LogEntry, SCHEMA, Where},
+    branch, clusters,
+    fate::{Fate, Kind, Place, Row, Standing, Tip, Tips, fate},
+    sql::{At, Problem},
+};
+use crate::{
+    git::CommitId,
+    sync::{Phase, State},
+};
+
+/// What `where` and `log` know of a cluster beside its renderings.
+struct Cluster {
+    id: i64,
+    name: String,
+    in_repo: bool,
+    state: Option<(State, Timestamp)>,
+    /// Where on the time line its desired commit stands.
+    desired: Option<Place>,
+}
+
+pub(super) fn where_is(db: &Connection, commit: CommitId) -> Result<Where, LedgerError> {
+    let standing = standing(db, commit)?.ok_or_else(|| LedgerError::UnknownCommit(commit.to_string()))?;
+    let tips = tips(db, standing.place)?;
+    let mut answer = Where { schema: SCHEMA, commit, clusters: Vec::new() };
+    for cluster in clusters(db)? {
+        let rows = rows(db, cluster.id, standing.place, standing.place)?;
+        answer.clusters.push(cluster.describe(fate(&rows, &tips, &standing)));
+    }
+    Ok(answer)
+}
+
+pub(super) fn log(db: &Connection, limit: u32) -> Result<Log, LedgerError> {
+    let mut commits = newest(db, limit)?;
+    let standings: Vec<Standing> = commits
+        .iter()
+        .map(|entry| standing(db, entry.commit)?.ok_or_else(|| LedgerError::UnknownCommit(entry.commit.to_string())))
+        .collect::<Result<_, _>>()?;
+    let places = || standings.iter().map(|standing| standing.place);
+    let (Some(first), Some(last)) = (places().min(), places().max()) else { return Ok(Log { schema: SCHEMA, commits }) };
+    let tips = tips(db, first)?;
+    for cluster in clusters(db)? {
+        let rows = rows(db, cluster.id, first, last)?;
+        for (entry, standing) in commits.iter_mut().zip(&standings) {
+            entry.clusters.push(cluster.describe(fate(&rows, &tips, standing)));
+        }
+    }
+    Ok(Log { schema: SCHEMA, commits })
+}
+
+fn newest(db: &Connection, limit: u32) -> Result<Vec<LogEntry>, LedgerError> {
+    let mut commits = db.prepare_cached("SELECT id, author, time, subject, seen, rewritten FROM commits ORDER BY seq DESC LIMIT ?")?;
+    let commits = commits.query_map([limit], |row| {
+        let (At(time), At(seen)) = (row.get(2)?, row.get(4)?);
+        Ok(LogEntry {
+            commit: row.get(0)?,
+            author: row.get(1)?,
+            time,
+            subject: row.get(3)?,
+            seen,
+            rewritten: row.get(5)?,
+            clusters: Vec::new(),
+        })
+    })?;
+    Ok(commits.collect::<Result<_, _>>()?)
+}
+
+fn standing(db: &Connection, commit: CommitId) -> Result<Option<Standing>, LedgerError> {
+    let mut tips = db.prepare_cached("SELECT id FROM fetches WHERE tip = ? ORDER BY id")?;
+    let tips: Vec<Place> = tips.query_map([commit], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let place = match tips.last() {
+        Some(place) => Some(*place),
+        None => db.prepare_cached("SELECT arrived FROM commits WHERE id = ?")?.query_row([commit], |row| row.get(0)).optional()?,
+    };
+    Ok(place.map(|place| Standing { place, tips }))
+}
+
+fn tips(db: &Connection, from: Place) -> Result<Tips, LedgerError> {
+    let mut tips = db.prepare_cached("SELECT id, tip, at, rendered_at NOT NULL FROM fetches WHERE id >= ? ORDER BY id")?;
+    let tips = tips.query_map([from], |row| {
+        let At(at) = row.get(2)?;
+        Ok(Tip { place: row.get(0)?, commit: row.get(1)?, at, rendered: row.get(3)? })
+    })?;
+    Ok(Tips(tips.collect::<Result<_, _>>()?))
+}
+
+/// The rows that decide about commits which stand between `first` and `last`: from the one that a tip brought at or before
+/// the first, to the first that a tip brought after the last.
+fn rows(db: &Connection, cluster: i64, first: Place, last: Place) -> Result<Vec<Row>, LedgerError> {
+    let mut rows = db.prepare_cached(
+        "SELECT from_fetch, until, digest NOT NULL, refusal, by_commit, reached_at FROM renderings WHERE cluster = ?1 \
+         AND id >= coalesce((SELECT min(id) FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch = \
+           (SELECT max(from_fetch) FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch <= ?2)), 0) \
+         AND id <= coalesce((SELECT min(id) FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch = \
+           (SELECT min(from_fetch) FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch > ?3)), ?4) \
+         ORDER BY id",
+    )?;
+    let rows = rows.query_map(params![cluster, first, last, i64::MAX], row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
+    let kind = match (row.get(2)?, row.get::<_, Option<String>>(3)?) {
+        (true, _) => Kind::Rendered,
+        (false, Some(refusal)) => Kind::Refused(Problem::first_message(&refusal)),
+        (false, None) => Kind::Absent,
+    };
+    let reached = row.get::<_, Option<At>>(5)?.map(|at| at.0);
+    Ok(Row { from: row.get(0)?, until: row.get(1)?, kind, by_commit: row.get(4)?, reached })
+}
+
+fn clusters(db: &Connection) -> Result<Vec<Cluster>, LedgerError> {
+    let sql = format!("SELECT id, name, in_repo, {} FROM clusters ORDER BY environment, region, name", clusters::STATE);
+    let mut clusters = db.prepare_cached(&sql)?;
+    let clusters = clusters.query_map([], |row| {
+        let state = clusters::state_of(row)?;
+        Ok(Cluster { id: row.get("id")?, name: row.get("name")?, in_repo: row.get("in_repo")?, state, desired: None })
+    })?;
+    let mut clusters: Vec<Cluster> = clusters.collect::<Result<_, _>>()?;
+    // Nearly always all clusters are at one or two commits.
+    let mut places: BTreeMap<CommitId, Option<Place>> = BTreeMap::new();
+    for cluster in &mut clusters {
+        let Some(desired) = cluster.state.as_ref().and_then(|(state, _)| state.desired) else { continue };
+        cluster.desired = match places.get(&desired) {
+            Some(place) => *place,
+            None => *places.entry(desired).or_insert(branch::place_of(db, desired)?),
+        };
+    }
+    Ok(clusters)
+}
+
+impl Cluster {
+    /// The fate in the words of the answer, with the cluster's own phase where the commit is its present.
+    fn describe(&self, fate: Fate) -> CommitOnCluster {
+        let only = |phase| CommitOnCluster {
+            name: self.name.clone(),
+            phase: CommitPhase::Commit(phase),
+            since: None,
+            reason: String::new(),
+            superseded_by: None,
+        };
+        match fate {
+            Fate::Pending if self.in_repo => only(CommitOnly::Pending),
+            Fate::Pending | Fate::NotAffected => only(CommitOnly::NotAffected),
+            Fate::Applied(since) => CommitOnCluster { since, ..only(CommitOnly::Applied) },
+            Fate::Superseded { by, at, refused } => {
+                CommitOnCluster { since: at, reason: refused, superseded_by: by, ..only(CommitOnly::Superseded) }
+            }
+            Fate::Current { since, removed } => match &self.state {
+                Some((state, at)) if self.has_begun(state, since, removed) => CommitOnCluster {
+                    phase: CommitPhase::Cluster(state.phase),
+                    since: Some(*at),
+                    reason: state.error.as_ref().map(|error| ErrorAnswer::from(error).message).unwrap_or_default(),
+                    ..only(CommitOnly::Pending)
+                },
+                _ => only(CommitOnly::Pending),
+            },
+        }
+    }
+
+    /// The cluster's task has taken the commit up, or a later one that asks for the same.
+    fn has_begun(&self, state: &State, since: Place, removed: bool) -> bool {
+        if removed || state.phase == Phase::Detached {
+            return removed == (state.phase == Phase::Detached);
+        }
+        state.desired.is_none() || self.desired.is_some_and(|desired| desired >= since)
+    }
+}
