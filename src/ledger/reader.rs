@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Commits named where an abbreviation is not enough.
-const CANDIDATES: usize = 5;
+const CANDIDATES: u32 = 5;
 
 /// Reads the ledger. Calls block on the disk and on each other; each sees one state of the record.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ impl Reader {
         let (low, high) = range(prefix).ok_or_else(|| LedgerError::BadPrefix(prefix.to_owned()))?;
         let found: Vec<CommitId> = self.read(|db| {
             let mut commits = db.prepare_cached("SELECT id FROM commits WHERE id BETWEEN ? AND ? LIMIT ?")?;
-            Ok(commits.query_map(params![low, high, CANDIDATES as i64], |row| row.get(0))?.collect::<Result<_, _>>()?)
+            Ok(commits.query_map(params![low, high, CANDIDATES], |row| row.get(0))?.collect::<Result<_, _>>()?)
         })?;
         match found[..] {
             [] => Err(LedgerError::UnknownCommit(prefix.to_owned())),
@@ -72,12 +72,7 @@ impl Reader {
     pub fn history(&self, cluster: &str, limit: u32) -> Result<History, LedgerError> {
         self.read(|db| {
             let id = clusters::id_of(db, cluster)?;
-            Ok(History {
-                schema: SCHEMA,
-                cluster: cluster.to_owned(),
-                syncs: syncs(db, id, limit)?,
-                transitions: transitions(db, id, limit)?,
-            })
+            Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: syncs(db, id, limit)?, transitions: transitions(db, id, limit)? })
         })
     }
 
@@ -91,7 +86,7 @@ impl Reader {
 
 /// The lowest and the highest id with this beginning.
 fn range(prefix: &str) -> Option<(CommitId, CommitId)> {
-    if !(7..=40).contains(&prefix.len()) || !prefix.is_ascii() {
+    if !(7..=40).contains(&prefix.len()) || !prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     Some((format!("{prefix:0<40}").parse().ok()?, format!("{prefix:f<40}").parse().ok()?))
