@@ -8,6 +8,8 @@ pub(crate) struct Aliasing {
     aliased: usize,
     /// Nodes copied because they have an anchor.
     kept: usize,
+    /// Bytes of text copied for anchors and aliases. Go shares them, Rust's strings cannot.
+    copied_bytes: usize,
 }
 
 impl Aliasing {
@@ -35,6 +37,12 @@ impl Aliasing {
     pub(crate) fn keep(&mut self, nodes: usize, limit: usize) -> bool {
         self.kept += nodes;
         self.kept + self.decoded <= limit
+    }
+
+    /// Counts the copy of some text. False if the copies are longer than `limit` together.
+    pub(crate) fn copy(&mut self, bytes: usize, limit: usize) -> bool {
+        self.copied_bytes = self.copied_bytes.saturating_add(bytes);
+        self.copied_bytes <= limit
     }
 
     #[expect(clippy::cast_precision_loss, reason = "the counts stay far below 2^52")]

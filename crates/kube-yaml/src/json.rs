@@ -26,8 +26,7 @@ pub(crate) fn looks_like(text: &str) -> bool {
 
 /// Every value of a stream of JSON values; those that are null are left out.
 pub(crate) fn documents(text: &str, limits: &Limits) -> Result<Vec<Document>, Failure> {
-    let mut reader =
-        Reader { text, at: 0, marked: 0, line: 1, column: 1, depth: 0, nodes: 0, limits, warnings: Vec::new() };
+    let mut reader = Reader { text, at: 0, marked: 0, line: 1, column: 1, depth: 0, nodes: 0, limits, warnings: Vec::new() };
     let mut documents = Vec::new();
     loop {
         reader.skip_blank();

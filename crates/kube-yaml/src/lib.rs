@@ -8,6 +8,7 @@ mod mapping;
 mod node;
 mod number;
 mod resolve;
+mod separators;
 mod stream;
 mod strictness;
 mod timestamp;
@@ -22,15 +23,15 @@ pub use node::{Key, Kind, Node};
 pub struct Document {
     /// Its value; never null.
     pub root: Node,
-    /// What kubectl reads without a word and people do not expect, in the order in which it was noticed.
+    /// What kubectl reads without a word and people do not expect, in the order in which it was noticed; 100 at most.
     pub warnings: Vec<Warning>,
 }
 
 /// How much is read at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The length of the text. Default: 8 MiB, five times what etcd takes in one request (1.5 MiB), so that a file may hold several
-    /// objects of the largest size.
+    /// The length of the text, and of all that anchors and aliases copy in one document. Default: 8 MiB, five times what etcd takes
+    /// in one request (1.5 MiB), so that a file may hold several objects of the largest size.
     pub bytes: usize,
     /// How deep lists and maps are nested. Default: 127, the most that `serde_json` reads, so that what was read here can be stored
     /// as JSON and read back.

@@ -19,6 +19,9 @@ pub(crate) struct Entries {
     merged: Vec<(std::ops::Range<usize>, Position)>,
 }
 
+/// More warnings of one document are left out.
+pub(crate) const WARNINGS_MAX: usize = 100;
+
 /// Up to this many entries, comparing each with each is quicker than hashing.
 const FEW: usize = 16;
 
@@ -58,7 +61,9 @@ impl Entries {
             return self.entries;
         }
         for &(earlier, later) in &replaced {
-            warnings.extend(self.warning(earlier, later));
+            if warnings.len() < WARNINGS_MAX {
+                warnings.extend(self.warning(earlier, later));
+            }
         }
         replaced.sort_unstable();
         let mut replaced = replaced.into_iter().map(|(earlier, _)| earlier).peekable();
@@ -84,7 +89,10 @@ impl Entries {
     }
 
     fn warning(&self, earlier: usize, later: usize) -> Option<Warning> {
-        let merge_of = |at: usize| self.merged.iter().find(|(range, _)| range.contains(&at)).map(|(_, position)| *position);
+        let merge_of = |at: usize| {
+            let next = self.merged.partition_point(|(range, _)| range.end <= at);
+            self.merged.get(next).filter(|(range, _)| range.contains(&at)).map(|(_, position)| *position)
+        };
         let (name, first) = (&self.entries[earlier].0.name, self.entries[earlier].0.position);
         match (merge_of(earlier), merge_of(later)) {
             (None, None) => Some(Warning {

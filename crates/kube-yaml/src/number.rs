@@ -93,10 +93,10 @@ pub(crate) fn float_key(value: f64) -> String {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     // Go turns to an exponent at 6 when it looks for the shortest form.
-    if !(-4..6).contains(&exponent) {
+    if (-4..6).contains(&exponent) {
+        value.to_string()
+    } else {
         let sign = if exponent < 0 { '-' } else { '+' };
         format!("{mantissa}e{sign}{:02}", exponent.abs())
-    } else {
-        value.to_string()
     }
 }

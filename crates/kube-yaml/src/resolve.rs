@@ -14,7 +14,7 @@ use crate::number;
 use crate::timestamp;
 
 /// The prefix of the tags that `!!` abbreviates.
-pub(crate) const CORE: &str = "tag:yaml.org,2002:";
+const CORE: &str = "tag:yaml.org,2002:";
 
 /// A resolved scalar.
 #[derive(Debug, PartialEq)]
@@ -66,6 +66,11 @@ pub(crate) fn tagged<'a>(tag: &str, text: Cow<'a, str>) -> Result<Scalar<'a>, St
     }
 }
 
+/// Whether a key `<<` with this tag is a merge key. A lone `!` counts as no tag.
+pub(crate) fn is_merge_tag(tag: &str) -> bool {
+    tag == "!" || tag.strip_prefix(CORE) == Some("merge")
+}
+
 fn word(text: &str) -> Option<Scalar<'static>> {
     Some(match text {
         "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Scalar::Bool(true),
@@ -92,10 +97,7 @@ fn numeric(text: &str) -> Option<Scalar<'static>> {
         return None;
     }
     let plain = if text.contains('_') && !timestamp::is(text) { Cow::Owned(text.replace('_', "")) } else { Cow::Borrowed(text) };
-    number::integer(&plain)
-        .or_else(|| signed_binary(&plain))
-        .map(Scalar::Integer)
-        .or_else(|| number::float(&plain).map(Scalar::Float))
+    number::integer(&plain).or_else(|| signed_binary(&plain)).map(Scalar::Integer).or_else(|| number::float(&plain).map(Scalar::Float))
 }
 
 /// `0b-101`: go-yaml strips the prefix and reads a signed number.
@@ -124,9 +126,7 @@ fn dotted(text: &str) -> Option<Scalar<'static>> {
 fn binary(text: &str) -> Result<String, String> {
     const STANDARD: GeneralPurpose = GeneralPurpose::new(
         &alphabet::STANDARD,
-        GeneralPurposeConfig::new()
-            .with_decode_allow_trailing_bits(true)
-            .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+        GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
     );
     let stripped: String = text.chars().filter(|character| !matches!(character, '\r' | '\n')).collect();
     let bytes = STANDARD.decode(stripped).map_err(|_| "the value of !!binary is not base64".to_owned())?;

@@ -49,7 +49,7 @@ fn separators(stream: &str) -> impl Iterator<Item = usize> + '_ {
 }
 
 fn count_lines(text: &str) -> u32 {
-    let lines = text.as_bytes().iter().filter(|byte| **byte == b'\n').count();
+    let lines = text.matches('\n').count();
     u32::try_from(lines).unwrap_or(u32::MAX)
 }
 
@@ -84,12 +84,15 @@ pub(crate) fn source<'a>(part: &Part<'a>) -> Result<Source<'a>, Error> {
             _ => return Err(forbidden(part, at)),
         }
     }
-    let text = if lone_breaks {
+    let mut text = Cow::Borrowed(part.text);
+    if lone_breaks {
         // The reader of lines takes one `\r` off before go-yaml sees the rest.
-        Cow::Owned(part.text.replace("\r\n", "\n").replace("\r\n", "\n").replace(['\r', '\u{85}'], "\n"))
-    } else {
-        Cow::Borrowed(part.text)
-    };
+        text = Cow::Owned(text.replace("\r\n", "\n").replace("\r\n", "\n").replace(['\r', '\u{85}'], "\n"));
+    }
+    if !text.ends_with('\n') {
+        // The reader of lines ends the last one. Without that, blanks at the end of a block of text would count otherwise.
+        text.to_mut().push('\n');
+    }
     Ok(Source { text, has_separators })
 }
 

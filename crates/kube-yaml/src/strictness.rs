@@ -45,9 +45,6 @@ pub(crate) fn key(span: &Span, source: &str, in_flow: bool) -> Result<(), &'stat
     const ADVICE: &str = "a key and its colon have to be on one line";
     let Some(range) = span.byte_range() else { return Ok(()) };
     let raw = source.get(range.clone()).unwrap_or_default();
-    if raw.contains(['\u{2028}', '\u{2029}']) {
-        return Err(ADVICE);
-    }
     if !in_flow {
         return Ok(());
     }
@@ -75,8 +72,12 @@ pub(crate) fn block_header(gap: &str) -> Option<usize> {
 }
 
 /// Checks a block of text. `header` is the source from its `|` or `>` on.
-pub(crate) fn block(text: &str, header: &str) -> Result<(), &'static str> {
-    let indentation_given = header.bytes().skip(1).take_while(|byte| matches!(byte, b'+' | b'-' | b'0'..=b'9')).any(|byte| byte.is_ascii_digit());
+pub(crate) fn block(text: &str, header: &str, column: usize) -> Result<(), &'static str> {
+    if column == 0 && text.contains(|character| character != '\n') {
+        return Err("kubectl takes a block of text that is not indented for empty; indent it");
+    }
+    let indentation_given =
+        header.bytes().skip(1).take_while(|byte| matches!(byte, b'+' | b'-' | b'0'..=b'9')).any(|byte| byte.is_ascii_digit());
     if text.trim_start_matches('\n').starts_with('\t') && !indentation_given {
         return Err("kubectl refuses a block of text whose first line begins with a tab; give the indentation, as in `|2`");
     }
@@ -114,18 +115,31 @@ pub(crate) fn ends_document(source: &str) -> bool {
 pub(crate) struct Tabs {
     /// Where to look for the next tab: behind the last token seen.
     from: usize,
+    /// If that token was plain text, to which go-yaml counts the blanks and empty lines behind it: the column, from 0, from which
+    /// they may hold tabs.
+    plain_indent: Option<usize>,
+}
+
+/// Where a token stands.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// Inside brackets or braces.
+    pub(crate) in_flow: bool,
+    /// The column, from 0, from which plain text belongs to the innermost block; for plain text alone.
+    pub(crate) plain_indent: Option<usize>,
 }
 
 impl Tabs {
     pub(crate) fn of(source: &str) -> Option<Self> {
-        source.contains('\t').then_some(Self { from: 0 })
+        source.contains('\t').then_some(Self { from: 0, plain_indent: None })
     }
 
     /// Looks at the text up to a token and goes on behind it. The error is the offset of a tab.
-    pub(crate) fn token(&mut self, span: &Span, source: &str, in_flow: bool) -> Result<(), usize> {
+    pub(crate) fn token(&mut self, span: &Span, source: &str, place: Place) -> Result<(), usize> {
         let Some(range) = span.byte_range() else { return Ok(()) };
-        self.gap(range.start, source, in_flow)?;
+        self.gap(range.start, source, place.in_flow)?;
         self.from = self.from.max(range.end);
+        self.plain_indent = place.plain_indent;
         Ok(())
     }
 
@@ -137,17 +151,34 @@ impl Tabs {
     fn gap(&mut self, until: usize, source: &str, in_flow: bool) -> Result<(), usize> {
         let from = self.from;
         self.from = from.max(until);
-        let Some(gap) = source.get(from..until).filter(|gap| gap.contains('\t') && !in_flow) else { return Ok(()) };
-        for (at, _) in gap.match_indices('\t') {
-            let at = from + at;
-            let line = source[..at].rfind('\n').map_or(0, |line_break| line_break + 1);
-            // What precedes the tab on its line, apart from the token before the gap, after which tabs may stand.
-            let before = &source[line.max(from)..at];
-            let begins_line = line >= from;
-            let only_indicators = !before.is_empty() || begins_line;
-            if only_indicators && before.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'-' | b'?')) && (begins_line || before.contains(['-', '?'])) {
-                return Err(at);
+        let Some(gap) = source.get(from..until).filter(|gap| gap.contains('\t')) else { return Ok(()) };
+        let behind_plain = self.plain_indent.map(|indent| (gap.len() - gap.trim_start_matches([' ', '\t', '\n', '\r']).len(), indent));
+        // What precedes the tab on its line, without the token before the gap, behind which tabs may stand.
+        let mut begins_line = from == 0 || source.as_bytes()[from - 1] == b'\n';
+        let mut width = 0;
+        let mut indicators_only = true;
+        let mut indicators = 0;
+        for (at, byte) in gap.bytes().enumerate() {
+            match byte {
+                b'\n' => {
+                    (begins_line, width, indicators_only, indicators) = (true, 0, true, 0);
+                    continue;
+                }
+                b'\t' => {
+                    let refused = match behind_plain {
+                        Some((blank, indent)) if at < blank => begins_line && width < indent,
+                        _ => !in_flow && indicators_only && (begins_line || indicators > 0),
+                    };
+                    if refused {
+                        return Err(from + at);
+                    }
+                }
+                b'-' | b'?' => indicators += 1,
+                b' ' => {}
+                b':' if begins_line => {}
+                _ => indicators_only = false,
             }
+            width += 1;
         }
         Ok(())
     }

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput, StructureStyle, Tag};
 
 use crate::aliasing::Aliasing;
-use crate::mapping::{Entries, PendingKey};
-use crate::resolve::{self, CORE, Scalar};
-use crate::strictness::{self, Tabs};
+use crate::mapping::{Entries, PendingKey, WARNINGS_MAX};
+use crate::resolve::{self, Scalar};
+use crate::separators::Separators;
 use crate::stream::{self, Part, Source};
+use crate::strictness::{self, Place, Tabs};
 use crate::{Document, Error, Key, Kind, Limits, Node, Position, Warning, WarningKind, number};
 
 /// Reads one part of a stream. None if it is empty or null.
@@ -90,15 +91,15 @@ enum Anchored {
         /// The name as a key, if it can be one.
         name: Option<String>,
         counted: usize,
+        /// Bytes of the texts in it.
+        bytes: usize,
     },
 }
 
 impl Builder<'_> {
     fn begin(&mut self, span: &Span) -> Result<(), Error> {
         self.aliasing.count();
-        let start = span.start.byte_offset().unwrap_or_default();
-        self.last_end = start;
-        self.check_no_end(start)
+        self.check_no_end(span.start.byte_offset().unwrap_or_default())
     }
 
     /// What precedes the document has to be blank or comments.
@@ -133,12 +134,16 @@ impl Builder<'_> {
             strictness::tag(span, self.source).map_err(|message| Error::new(self.position(span.start), message))?;
         }
         // A block begins where its first key or item does; tabs before that are looked at then.
-        if style == StructureStyle::Flow { self.check_tabs(span) } else { Ok(()) }
+        if style == StructureStyle::Flow { self.check_tabs(span, false) } else { Ok(()) }
     }
 
-    fn check_tabs(&mut self, span: &Span) -> Result<(), Error> {
+    fn check_tabs(&mut self, span: &Span, plain: bool) -> Result<(), Error> {
         let Some(tabs) = &mut self.tabs else { return Ok(()) };
-        tabs.token(span, self.source, self.flow_depth > 0).map_err(|at| self.tab(at))
+        let plain_indent = plain.then(|| {
+            let block = self.stack.iter().rev().find(|frame| frame.style == StructureStyle::Block);
+            block.map_or(0, |frame| frame.position.column as usize)
+        });
+        tabs.token(span, self.source, Place { in_flow: self.flow_depth > 0, plain_indent }).map_err(|at| self.tab(at))
     }
 
     fn tab(&self, at: usize) -> Error {
@@ -150,7 +155,10 @@ impl Builder<'_> {
     }
 
     fn open(&mut self, collection: Collection, style: StructureStyle, anchor: usize, span: &Span) -> Result<(), Error> {
-        let position = self.position(span.start);
+        let position = match collection {
+            Collection::Sequence(_) if style == StructureStyle::Block => self.position(self.dash(span.start)),
+            _ => self.position(span.start),
+        };
         if self.expects_key() {
             return Err(Error::new(position, "a list or map cannot be a key; kubectl refuses it"));
         }
@@ -168,12 +176,24 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// The first dash of a block sequence. The events of one at the column of its key begin behind the dash.
+    fn dash(&self, start: Marker) -> Marker {
+        let offset = start.byte_offset().unwrap_or_default();
+        if self.source[offset..].starts_with('-') {
+            return start;
+        }
+        let line_start = self.source[..offset].rfind('\n').map_or(0, |line_break| line_break + 1);
+        let line = &self.source[line_start..offset];
+        let column = line.len() - line.trim_start_matches(' ').len();
+        if line[column..].starts_with('-') { Marker::new(line_start + column, start.line(), column) } else { start }
+    }
+
     fn close(&mut self, span: &Span) -> Result<(), Error> {
         let Some(frame) = self.stack.pop() else {
             return Err(Error::new(self.position(span.start), "the end of a collection that did not begin"));
         };
         if frame.style == StructureStyle::Flow {
-            self.check_tabs(span)?;
+            self.check_tabs(span, false)?;
             self.flow_depth -= 1;
         }
         let value = match frame.collection {
@@ -187,30 +207,24 @@ impl Builder<'_> {
         self.place(node)
     }
 
-    fn scalar(
-        &mut self,
-        text: Cow<'_, str>,
-        style: ScalarStyle,
-        anchor: usize,
-        tag: Option<&Tag>,
-        span: &Span,
-    ) -> Result<(), Error> {
+    fn scalar(&mut self, text: Cow<'_, str>, style: ScalarStyle, anchor: usize, tag: Option<&Tag>, span: &Span) -> Result<(), Error> {
         let position = match style {
             ScalarStyle::Literal | ScalarStyle::Folded => self.block(&text, span)?,
             _ => self.position(span.start),
         };
         self.check_scalar(&text, style, tag.is_some(), span).map_err(|message| Error::new(position, message))?;
-        self.check_tabs(span)?;
+        self.check_tabs(span, style == ScalarStyle::Plain && span.byte_range().is_some_and(|range| !range.is_empty()))?;
         self.last_end = span.end.byte_offset().unwrap_or(self.last_end);
         let tag = tag.map(full_tag);
         let implicit = tag.is_none() && style == ScalarStyle::Plain;
         let is_key = self.expects_key();
-        if is_key && text == "<<" && (implicit || tag.as_deref().and_then(|tag| tag.strip_prefix(CORE)) == Some("merge")) {
+        if is_key && text == "<<" && (implicit || tag.as_deref().is_some_and(resolve::is_merge_tag)) {
             if anchor > 0 {
                 let node = Node { value: Kind::String(text.into_owned()), position };
                 self.anchor(anchor, &node, Some("<<".to_owned()), self.aliasing.counted())?;
             }
-            return self.key(PendingKey::Merge(position));
+            self.key(PendingKey::Merge(position));
+            return Ok(());
         }
         let counted = self.aliasing.counted();
         self.count(position)?;
@@ -222,17 +236,18 @@ impl Builder<'_> {
         };
         if anchor > 0 {
             let name = key_name(&scalar);
-            let node = Node { value: self.value(clone_scalar(&scalar), position)?, position };
+            let node = Node { value: Self::value(clone_scalar(&scalar), position)?, position };
             self.anchor(anchor, &node, name, counted)?;
         }
         if is_key {
             let Some(name) = key_name(&scalar) else { return Err(Error::new(position, key_problem(&scalar))) };
-            if bare_word {
+            if bare_word && self.warnings.len() < WARNINGS_MAX {
                 self.warn_boolean_key(position, &name);
             }
-            return self.key(PendingKey::Named(Key { name, position }));
+            self.key(PendingKey::Named(Key { name, position }));
+            return Ok(());
         }
-        let value = self.value(scalar, position)?;
+        let value = Self::value(scalar, position)?;
         self.place(Node { value, position })
     }
 
@@ -247,7 +262,7 @@ impl Builder<'_> {
         let column = self.source[line_start..at].chars().count();
         let marker = Marker::new(at, span.start.line().saturating_sub(lines_below), column);
         let position = self.position(marker);
-        strictness::block(text, &self.source[at..]).map_err(|message| Error::new(position, message))?;
+        strictness::block(text, &self.source[at..], span.start.col()).map_err(|message| Error::new(position, message))?;
         Ok(position)
     }
 
@@ -259,6 +274,9 @@ impl Builder<'_> {
             separators.see(style, text, span, self.source)?;
         }
         if self.expects_key() {
+            if let Some(separators) = &self.separators {
+                separators.key(span, self.source)?;
+            }
             strictness::key(span, self.source, self.flow_depth > 0)?;
         }
         strictness::scalar(style, span, self.source, self.flow_depth > 0)
@@ -266,10 +284,15 @@ impl Builder<'_> {
 
     fn alias(&mut self, id: usize, span: &Span) -> Result<(), Error> {
         let position = self.position(span.start);
+        self.check_tabs(span, false)?;
+        self.last_end = span.end.byte_offset().unwrap_or(self.last_end);
         let (mut node, name, counted) = match self.anchors.get(&id) {
-            Some(Anchored::Complete { node, name, counted }) => {
+            Some(Anchored::Complete { node, name, counted, bytes }) => {
                 if self.aliasing.counted().saturating_add(*counted) > self.limits.nodes {
                     return Err(self.too_many(position));
+                }
+                if !self.aliasing.copy(*bytes, self.limits.bytes) {
+                    return Err(self.too_much_text(position));
                 }
                 (node.clone(), name.clone(), *counted)
             }
@@ -284,7 +307,8 @@ impl Builder<'_> {
             let Some(name) = name else {
                 return Err(Error::new(position, "the alias stands for a value that cannot be a key"));
             };
-            return self.key(PendingKey::Named(Key { name, position }));
+            self.key(PendingKey::Named(Key { name, position }));
+            return Ok(());
         }
         if self.expects_merge() && !matches!(node.value, Kind::Mapping(_)) {
             return Err(Error::new(position, "an alias behind the merge key `<<` has to stand for a map"));
@@ -320,11 +344,10 @@ impl Builder<'_> {
         matches!(self.stack.last(), Some(Frame { collection: Collection::Mapping { key: Some(PendingKey::Merge(_)), .. }, .. }))
     }
 
-    fn key(&mut self, pending: PendingKey) -> Result<(), Error> {
+    fn key(&mut self, pending: PendingKey) {
         if let Some(Frame { collection: Collection::Mapping { key, .. }, .. }) = self.stack.last_mut() {
             *key = Some(pending);
         }
-        Ok(())
     }
 
     fn anchor(&mut self, id: usize, node: &Node, name: Option<String>, counted_before: usize) -> Result<(), Error> {
@@ -333,7 +356,11 @@ impl Builder<'_> {
         if !self.aliasing.keep(counted, self.limits.nodes) {
             return Err(self.too_many(node.position));
         }
-        self.anchors.insert(id, Anchored::Complete { node: node.clone(), name, counted });
+        let bytes = text_bytes(node);
+        if !self.aliasing.copy(bytes, self.limits.bytes) {
+            return Err(self.too_much_text(node.position));
+        }
+        self.anchors.insert(id, Anchored::Complete { node: node.clone(), name, counted, bytes });
         Ok(())
     }
 
@@ -352,14 +379,20 @@ impl Builder<'_> {
         Error::new(position, format!("more than {} values, those that aliases bring included", self.limits.nodes))
     }
 
-    fn value(&self, scalar: Scalar<'_>, position: Position) -> Result<Kind, Error> {
+    fn too_much_text(&self, position: Position) -> Error {
+        Error::new(position, format!("anchors and aliases copy more than {} bytes of text", self.limits.bytes))
+    }
+
+    fn value(scalar: Scalar<'_>, position: Position) -> Result<Kind, Error> {
         Ok(match scalar {
             Scalar::Null => Kind::Null,
             Scalar::Bool(value) => Kind::Bool(value),
             Scalar::Integer(value) => Kind::Number(value),
-            Scalar::Float(value) => Kind::Number(number::json_number(value).ok_or_else(|| {
-                Error::new(position, "infinity and not-a-number cannot stand in JSON; quote the value if text is meant")
-            })?),
+            Scalar::Float(value) => {
+                Kind::Number(number::json_number(value).ok_or_else(|| {
+                    Error::new(position, "infinity and not-a-number cannot stand in JSON; quote the value if text is meant")
+                })?)
+            }
             Scalar::Text(text) => Kind::String(text.into_owned()),
         })
     }
@@ -413,6 +446,7 @@ impl Builder<'_> {
             }
             kind => kind.to_string(),
         };
+        let message = if self.separators.is_some() { format!("{message} ({})", Separators::ADVICE) } else { message };
         Error::new(self.position(*error.marker()), message)
     }
 }
@@ -458,54 +492,20 @@ fn clone_scalar<'a>(scalar: &Scalar<'a>) -> Scalar<'a> {
     }
 }
 
+/// The bytes of all texts and keys in a value.
+fn text_bytes(node: &Node) -> usize {
+    match &node.value {
+        Kind::String(text) => text.len(),
+        Kind::Sequence(items) => items.iter().map(text_bytes).sum(),
+        Kind::Mapping(entries) => entries.iter().map(|(key, node)| key.name.len() + text_bytes(node)).sum(),
+        _ => 0,
+    }
+}
+
 fn depth(node: &Node) -> usize {
     match &node.value {
         Kind::Sequence(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
         Kind::Mapping(entries) => 1 + entries.iter().map(|(_, node)| depth(node)).max().unwrap_or(0),
         _ => 0,
     }
-}
-
-/// U+2028 and U+2029 break lines for go-yaml and are text for the parser used here. Both read them alike inside quotes, away from
-/// blanks and line breaks; everywhere else they are refused.
-struct Separators {
-    total: usize,
-    seen: usize,
-}
-
-impl Separators {
-    const ADVICE: &str = "U+2028 or U+2029 breaks the line here for kubectl; write it as \"\\u2028\" or \"\\u2029\" in double quotes";
-
-    fn of(text: &str) -> Self {
-        Self { total: text.matches(is_separator).count(), seen: 0 }
-    }
-
-    fn see(&mut self, style: ScalarStyle, text: &str, span: &Span, source: &str) -> Result<(), &'static str> {
-        let raw = span.slice(source).unwrap_or_default();
-        let count = raw.matches(is_separator).count();
-        if count == 0 {
-            return Ok(());
-        }
-        let quoted = matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
-        let alone = |text: &str| {
-            let blank = |character: Option<char>| character.is_none_or(|character| character.is_whitespace() || character == '\\');
-            text.match_indices(is_separator).all(|(at, separator)| {
-                !blank(text[..at].chars().next_back()) && !blank(text[at + separator.len()..].chars().next())
-            })
-        };
-        if !quoted || !alone(raw) || !text.contains(is_separator) {
-            return Err(Self::ADVICE);
-        }
-        self.seen += count;
-        Ok(())
-    }
-
-    /// The offset of a separator, if one is in no scalar: in a comment or between values.
-    fn unseen(&self, source: &str) -> Option<usize> {
-        if self.seen == self.total { None } else { source.find(is_separator) }
-    }
-}
-
-fn is_separator(character: char) -> bool {
-    matches!(character, '\u{2028}' | '\u{2029}')
 }

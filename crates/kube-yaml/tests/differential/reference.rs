@@ -14,17 +14,17 @@ use sha2::{Digest, Sha256};
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// The documents that are not null, and whether text stands behind the end of one, which kubectl never reads.
-    Read { documents: Vec<Value>, trailing: bool },
+    Read {
+        documents: Vec<Value>,
+        trailing: bool,
+    },
     Refused(String),
 }
 
 /// Asks the reference about every stream.
 pub(crate) fn ask(streams: &[String]) -> Vec<Answer> {
-    let mut child = Command::new(program())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the reference program was built and starts");
+    let mut child =
+        Command::new(program()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the reference program was built and starts");
     let mut stdin = child.stdin.take().expect("stdin is piped");
     let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
     let answers: Vec<Answer> = thread::scope(|scope| {
@@ -59,8 +59,10 @@ fn normal(value: Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => {
             let float = number.as_f64().expect("a float");
-            let digits = (float.fract() == 0.0 && float.abs() < 1e21).then(|| if float == 0.0 { "0".to_owned() } else { float.to_string() });
-            let whole = digits.and_then(|digits| digits.parse::<i64>().map(Value::from).or_else(|_| digits.parse::<u64>().map(Value::from)).ok());
+            let digits =
+                (float.fract() == 0.0 && float.abs() < 1e21).then(|| if float == 0.0 { "0".to_owned() } else { float.to_string() });
+            let whole =
+                digits.and_then(|digits| digits.parse::<i64>().map(Value::from).or_else(|_| digits.parse::<u64>().map(Value::from)).ok());
             whole.unwrap_or(Value::Number(number))
         }
         Value::Array(items) => items.into_iter().map(normal).collect(),
@@ -78,8 +80,9 @@ fn program() -> &'static Path {
         for file in ["go.mod", "go.sum", "cmd/yamlref/main.go"] {
             hash.update(fs::read(module.join(file)).unwrap_or_else(|error| panic!("reading {file} of crates/testbed/go: {error}")));
         }
-        let digest: String = hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        let folder = cache_folder().join(format!("yamlref-{digest}"));
+        let digest = hash.finalize();
+        let digest = u64::from_be_bytes(digest[..8].try_into().expect("eight bytes"));
+        let folder = cache_folder().join(format!("yamlref-{digest:016x}"));
         let program = folder.join("yamlref");
         if !program.exists() {
             fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("making {}: {error}", folder.display()));
@@ -95,7 +98,9 @@ fn program() -> &'static Path {
 fn build(module: &Path, program: &Path) {
     let output = Command::new("go").arg("build").arg("-o").arg(program).arg("./cmd/yamlref").current_dir(module).output();
     let output = output.unwrap_or_else(|error| {
-        panic!("`go` does not start ({error}). The comparison with kubectl's own YAML reader is built from Go: install Go (https://go.dev/dl/)")
+        panic!(
+            "`go` does not start ({error}). The comparison with kubectl's own YAML reader is built from Go: install Go (https://go.dev/dl/)"
+        )
     });
     assert!(output.status.success(), "go build ./cmd/yamlref failed:\n{}", String::from_utf8_lossy(&output.stderr));
 }
