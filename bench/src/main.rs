@@ -182,7 +182,7 @@ fn sync_time(evenkeel: &Path, state: &Path) -> Result<Duration> {
 }
 
 async fn synced(evenkeel: &Path, state: &Path, commit: &str) -> Result<()> {
-    wait_until(Duration::from_secs(300), "every cluster is in sync", || async {
+    wait_until(Duration::from_mins(5), "every cluster is in sync", || async {
         let status = ask(evenkeel, state, &["status"]).map_err(|error| format!("{error:#}"))?;
         let clusters = status["clusters"].as_array().cloned().unwrap_or_default();
         let done = clusters.len() == 4 && clusters.iter().all(|cluster| cluster["phase"] == "Synced" && cluster["applied"] == commit);

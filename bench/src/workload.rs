@@ -29,8 +29,10 @@ fn own(kind: &str, name: &str) -> String {
 /// Deployment, Service, ConfigMap, NetworkPolicy and ServiceAccount of one app.
 fn manifests(app: usize) -> String {
     let namespace = format!("team-{}", app / 20);
-    let environment: String =
-        (0..12).map(|n| format!("            - {{name: SETTING_{n}, value: \"value {n} of app {app}\"}}\n")).collect();
+    let mut environment = String::new();
+    for n in 0..12 {
+        let _ = writeln!(environment, "            - {{name: SETTING_{n}, value: \"value {n} of app {app}\"}}");
+    }
     format!(
         "apiVersion: v1
 kind: ServiceAccount

@@ -15,10 +15,10 @@ pub struct Pace {
 }
 
 /// For failures: from one second to one minute, so that on-call never waits longer than a minute after the cause is gone.
-pub const SOON: Pace = Pace { first: Duration::from_secs(1), cap: Duration::from_secs(60) };
+pub const SOON: Pace = Pace { first: Duration::from_secs(1), cap: Duration::from_mins(1) };
 
 /// For refusals: from one minute to ten.
-pub const SLOWLY: Pace = Pace { first: Duration::from_secs(60), cap: Duration::from_secs(600) };
+pub const SLOWLY: Pace = Pace { first: Duration::from_mins(1), cap: Duration::from_mins(10) };
 
 /// Counts failures in a row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -428,7 +428,6 @@ impl<J: Journal> Carrier<'_, J> {
                             return Ok(());
                         }
                     }
-                    continue;
                 }
                 Err(error) => return Err(self.delete_problem(place(), &error)),
             }

@@ -10,13 +10,13 @@ use super::parent::{Holder, Parent};
 
 /// How long a claim must stand unanswered. Six times the interval at which a holder looks, so that one slow answer of the
 /// API server loses nothing.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How often a holder looks at its parent.
 pub const LOOK: Duration = Duration::from_secs(10);
 
 /// How long a refused claimant keeps quiet before it claims again.
-pub const QUIET: Duration = Duration::from_secs(120);
+pub const QUIET: Duration = Duration::from_mins(2);
 
 /// What an agent does about the hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,11 +55,10 @@ pub fn step(parent: &Parent, me: &str, waiting: Waiting) -> Step {
         (true, Some(waited), _) if waited >= PATIENCE => {
             Step::Take(Holder { instance: me.to_owned(), epoch: holder.epoch.saturating_add(1) })
         }
-        (true, _, _) => Step::Wait,
-        // Our claim was there and is not now: the holder lives.
-        (false, Some(_), _) => Step::Wait,
+        // Our claim stands, or it was there and is not now: the holder lives. Or it was refused lately, or another claimant
+        // was first and gets its turn.
+        (true, _, _) | (false, Some(_), _) => Step::Wait,
         (false, None, Some(quiet)) if quiet < QUIET => Step::Wait,
-        // Another claimant was first; it gets its turn.
         (false, None, _) if parent.claim.is_some() => Step::Wait,
         (false, None, _) => Step::Claim,
     }

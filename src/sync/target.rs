@@ -166,7 +166,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
                     return false;
                 }
             };
-        let state = self.state(live, desired, phase, error);
+        let state = live.state_with(desired, phase, error);
         self.publish(live, Some(state)).await;
         true
     }
@@ -174,7 +174,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
     async fn attempt(&mut self, settings: &Settings, live: &mut Live, desired: &Desired, trigger: Trigger) {
         let Ok(rendering) = &desired.rendering else { return };
         if !matches!(trigger, Trigger::Drift) && live.state.as_ref().is_none_or(|state| !kept_while_trying(state.phase)) {
-            let state = self.state(live, desired, Phase::Syncing, None);
+            let state = live.state_with(desired, Phase::Syncing, None);
             self.publish(live, Some(state)).await;
         }
         let cancel = CancellationToken::new();
@@ -247,7 +247,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
                         warn!(cluster = %self.cluster, code = %error.code, "{}", error.message);
                         live.session = None;
                         live.event(Event::Lost);
-                        let state = self.state(live, desired, Phase::Unreachable, Some(error));
+                        let state = live.state_with(desired, Phase::Unreachable, Some(error));
                         self.publish(live, Some(state)).await;
                         return;
                     }
@@ -289,27 +289,11 @@ impl<M: Memory, C: Connect> Target<M, C> {
                     .with_hint(format!("Put the files back, or `evenkeel approve {plan}`.")),
             )
         });
-        let mut state = self.state(live, desired, phase, error);
+        let mut state = live.state_with(desired, phase, error);
         state.drifted = outcome.drifted;
         state.held_deletions = held.map_or(0, |verdict| verdict.held.len() as u64);
         state.held_plan = held.and_then(|verdict| verdict.plan);
         state
-    }
-
-    fn state(&self, live: &Live, desired: &Desired, phase: Phase, error: Option<Diagnostic>) -> State {
-        let members = live.session.as_ref().and_then(|session| session.inventory.as_ref()).map(|inventory| inventory.len() as u64);
-        State {
-            phase,
-            health: Health::Unknown,
-            desired: Some(desired.commit),
-            applied: live.applied.map(|(_, commit)| commit),
-            rendering: live.applied.map(|(digest, _)| digest),
-            objects: members.or(live.state.as_ref().map(|state| state.objects)).unwrap_or(0),
-            drifted: 0,
-            held_deletions: live.state.as_ref().map_or(0, |state| state.held_deletions),
-            held_plan: live.state.as_ref().and_then(|state| state.held_plan),
-            error,
-        }
     }
 
     async fn publish(&self, live: &mut Live, state: Option<State>) {
@@ -344,6 +328,23 @@ fn kept_while_trying(phase: Phase) -> bool {
 }
 
 impl Live {
+    /// The state to show with that phase, as far as the rest is known.
+    fn state_with(&self, desired: &Desired, phase: Phase, error: Option<Diagnostic>) -> State {
+        let members = self.session.as_ref().and_then(|session| session.inventory.as_ref()).map(|inventory| inventory.len() as u64);
+        State {
+            phase,
+            health: Health::Unknown,
+            desired: Some(desired.commit),
+            applied: self.applied.map(|(_, commit)| commit),
+            rendering: self.applied.map(|(digest, _)| digest),
+            objects: members.or(self.state.as_ref().map(|state| state.objects)).unwrap_or(0),
+            drifted: 0,
+            held_deletions: self.state.as_ref().map_or(0, |state| state.held_deletions),
+            held_plan: self.state.as_ref().and_then(|state| state.held_plan),
+            error,
+        }
+    }
+
     fn now(&self) -> Duration {
         self.began.elapsed()
     }

@@ -19,7 +19,7 @@ use testbed::{
 use tokio::sync::OnceCell;
 
 /// Long enough for a busy machine of two cores; every wait ends as soon as its condition holds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// An API server that tests share, each in namespaces and with a fleet of its own. `a` and `b` are two clusters.
 pub(crate) async fn plane(name: &'static str) -> Result<&'static ControlPlane> {

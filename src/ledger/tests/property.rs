@@ -41,7 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (1..4_u8).prop_map(Step::Push),
         1 => any::<Index>().prop_map(Step::ForceTo),
         1 => any::<Index>().prop_map(Step::Rewrite),
-        1 => [any::<bool>(), prop::bool::weighted(0.8), prop::bool::weighted(0.8)].prop_map(Step::Fleet),
+        1 => [prop::bool::weighted(0.5), prop::bool::weighted(0.8), prop::bool::weighted(0.8)].prop_map(Step::Fleet),
         8 => [rendering(), rendering(), rendering()].prop_map(Step::Render),
         3 => (0..3_usize).prop_map(Step::Sync),
         1 => (0..3_usize).prop_map(Step::FailedSync),
@@ -160,7 +160,7 @@ impl Model {
         let Some((next, told)) = self.told[cluster].range(place..).next() else {
             return if self.in_repo[cluster] { "Pending".to_owned() } else { "NotAffected".to_owned() };
         };
-        let others = self.rendered.range(place..next).next().is_some();
+        let others = self.rendered.range(place..*next).next().is_some();
         match before {
             // A refusal that stands: the next that was rendered is refused too, whoever it was rendered for.
             Some(before) if before == told[0].given && before >= REFUSED => {
