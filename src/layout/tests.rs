@@ -117,7 +117,7 @@ fn mistakes_refuse_what_lies_below_them() {
       environments/prod/eu/one/cluster.yaml:5:3: error[EK1006]: vars is not built yet
       environments/prod/eu/one/cluster.yaml:6:3: error[EK1005]: unknown field colour; known here: paused, connection
       environments/prod/eu/one/cluster.yaml:7:3: error[EK1005]: paused must be true or false
-      environments/prod/eu/one/cluster.yaml:8:3: error[EK1005]: connection must be exactly one of context, kubeconfig, secret, inCluster
+      environments/prod/eu/one/cluster.yaml:8:3: error[EK1005]: connection must be exactly one of context, kubeconfig, inCluster
       environments/prod/eu/region.yaml:3:7: error[EK1001]: unclosed bracket '['
       environments/prod/tools: error[EK1003]: environments/prod has no place for this folder
     two [cluster=two,environment=prod,region=us] environments/prod/us/two

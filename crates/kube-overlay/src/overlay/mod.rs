@@ -154,7 +154,11 @@ impl<S: Slot> Run<'_, S> {
             change(value)?
         } else {
             let mut copy = Value::clone(slot);
-            let merged = change(&mut copy)?;
+            // Kept fields may undo what a patch did.
+            let merged = match change(&mut copy)? {
+                Merged::Changed if copy == **slot => Merged::Unchanged,
+                merged => merged,
+            };
             if merged == Merged::Changed {
                 *slot = Arc::new(copy);
             }
