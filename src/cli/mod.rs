@@ -1,7 +1,7 @@
 //! The command line: one file per command, each a thin caller of the other modules.
 //!
-//! Commands say nothing by themselves: they hand what they know to the [`Printer`], and end with an [`Exit`] or a
-//! [`CommandError`]. Whatever they need of the world around them comes in with [`World`], so that a test sees a whole
+//! Commands say nothing by themselves: they hand what they know to the `Printer`, and end with an `Exit` or a
+//! `CommandError`. Whatever they need of the world around them comes in with [`World`], so that a test sees a whole
 //! command line from its arguments to its last byte.
 
 mod accept_cluster;
@@ -160,7 +160,7 @@ pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, approve: &Approve<'_>) -
     execute(&arguments, &world, &mut io::stdout(), &mut io::stderr()).into()
 }
 
-/// Whether a stream may be coloured (https://no-color.org).
+/// Whether a stream may be coloured (<https://no-color.org>).
 pub fn color_wanted(terminal: bool) -> bool {
     let set = |name| std::env::var_os(name).unwrap_or_default();
     terminal && set("NO_COLOR").is_empty() && set("TERM") != "dumb"

@@ -67,8 +67,12 @@ pub(super) fn record_fetch(db: &Connection, fetch: &Fetch) -> Result<(), LedgerE
     let place = match last {
         Some((place, tip)) if tip == fetch.tip => place,
         _ => {
-            db.prepare_cached("INSERT INTO fetches (tip, was, rewritten, at) VALUES (?, ?, ?, ?)")?
-                .execute(params![fetch.tip, was, fetch.rewritten, At(fetch.at)])?;
+            db.prepare_cached("INSERT INTO fetches (tip, was, rewritten, at) VALUES (?, ?, ?, ?)")?.execute(params![
+                fetch.tip,
+                was,
+                fetch.rewritten,
+                At(fetch.at)
+            ])?;
             db.last_insert_rowid()
         }
     };
@@ -76,8 +80,10 @@ pub(super) fn record_fetch(db: &Connection, fetch: &Fetch) -> Result<(), LedgerE
         insert_commit(db, commit, fetch.at, place)?;
     }
     // A tip of which nothing is told (fetched by an agent that died before it wrote it down) still has its place.
-    db.prepare_cached("INSERT OR IGNORE INTO commits (id, author, email, time, subject, seen, arrived) VALUES (?1, '', '', ?2, '', ?2, ?3)")?
-        .execute(params![fetch.tip, At(fetch.at), place])?;
+    db.prepare_cached(
+        "INSERT OR IGNORE INTO commits (id, author, email, time, subject, seen, arrived) VALUES (?1, '', '', ?2, '', ?2, ?3)",
+    )?
+    .execute(params![fetch.tip, At(fetch.at), place])?;
     mark_rewritten(db, fetch, was.filter(|_| fetch.rewritten))
 }
 
@@ -230,7 +236,14 @@ fn last_rendering(db: &Connection, cluster: i64) -> Result<Option<Last>, LedgerE
     Ok(last.optional()?)
 }
 
-fn add_rendering(db: &Connection, cluster: i64, place: Place, last: Option<&Last>, given: &Given, now: Timestamp) -> Result<(), LedgerError> {
+fn add_rendering(
+    db: &Connection,
+    cluster: i64,
+    place: Place,
+    last: Option<&Last>,
+    given: &Given,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
     if let Some(last) = last.filter(|last| last.until == OPEN_END) {
         db.prepare_cached("UPDATE renderings SET until = ? WHERE id = ?")?.execute([last.from.max(place - 1), last.id])?;
     }
@@ -241,10 +254,8 @@ fn add_rendering(db: &Connection, cluster: i64, place: Place, last: Option<&Last
         Given::Refusal(refusal) => (place, None, Some(refusal)),
         Given::Absent => (OPEN_END, None, None),
     };
-    db.prepare_cached(
-        "INSERT INTO renderings (cluster, from_fetch, until, digest, refusal, by_commit, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-    )?
-    .execute(params![cluster, place, until, digest, refusal, by_commit, At(now)])?;
+    db.prepare_cached("INSERT INTO renderings (cluster, from_fetch, until, digest, refusal, by_commit, at) VALUES (?, ?, ?, ?, ?, ?, ?)")?
+        .execute(params![cluster, place, until, digest, refusal, by_commit, At(now)])?;
     Ok(())
 }
 

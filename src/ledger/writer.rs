@@ -165,7 +165,11 @@ async fn group(connection: &Connection, first: Command, queue: &mut mpsc::Receiv
 fn commit(connection: &Connection) -> Result<(), LedgerError> {
     if connection.is_autocommit() {
         // SQLite has rolled the transaction back by itself, and the command that met the reason was told of it.
-        return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT), Some("the transaction was rolled back".to_owned())).into());
+        return Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT),
+            Some("the transaction was rolled back".to_owned()),
+        )
+        .into());
     }
     let committed = connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
     if committed.is_err() && !connection.is_autocommit() {

@@ -65,7 +65,9 @@ fn refusal(name: &str) -> (Code, String) {
     let expected = match name {
         "prune" => "never or allow",
         "adopt" => "allow",
-        "drift" | "hook" | "ignore" | "recreate" | "wave-weight" => return (codes::NOT_BUILT_YET, format!("the annotation {PREFIX}{name} is not built yet")),
+        "drift" | "hook" | "ignore" | "recreate" | "wave-weight" => {
+            return (codes::NOT_BUILT_YET, format!("the annotation {PREFIX}{name} is not built yet"));
+        }
         "id" | "digest" => return (codes::RESERVED_FIELD, format!("the annotation {PREFIX}{name} is set by Evenkeel alone")),
         _ => return (codes::ANNOTATION, format!("unknown annotation {PREFIX}{name}")),
     };

@@ -154,7 +154,7 @@ mod tests {
 
     use super::*;
 
-    const COMPARE: Duration = Duration::from_secs(300);
+    const COMPARE: Duration = Duration::from_mins(5);
 
     fn digest(n: u8) -> Digest {
         Digest([n; 32])

@@ -1,7 +1,7 @@
 //! One cluster held to one rendering: plan, order, dry run, apply, prune, drift.
 //!
 //! Decisions are values ([`agenda`], [`plan`], [`prune`], [`holder`], [`breaker`], [`order`], [`parent`]); [`target`] is the
-//! task that carries them out through [`admit`](self) and [`carry`](self). Knows nothing of Git or of other clusters.
+//! task that carries them out through `attempt`, `admit` and `carry`. Knows nothing of Git or of other clusters.
 
 pub mod agenda;
 pub mod breaker;

@@ -24,6 +24,7 @@ pub fn stage(id: &ObjectId) -> Stage {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used)]
 mod tests {
     use super::*;
 

@@ -218,7 +218,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         if outcome.end == End::Synced {
             live.applied = Some((rendering.digest, desired.commit));
         }
-        let state = self.after(live, desired, outcome);
+        let state = live.after(desired, outcome);
         self.publish(live, Some(state)).await;
         self.memory.attempted(live.agenda.failures()).await;
     }
@@ -268,34 +268,6 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
     }
 
-    fn after(&self, live: &Live, desired: &Desired, outcome: Outcome) -> State {
-        let held = outcome.held.as_ref().filter(|verdict| !verdict.held.is_empty());
-        let phase = match outcome.end {
-            _ if outcome.wrong_cluster => Phase::WrongCluster,
-            End::Unreachable => Phase::Unreachable,
-            End::Refused => Phase::Refused,
-            End::Failed | End::Interrupted => Phase::Failed,
-            End::Waiting => Phase::Waiting,
-            End::Synced if held.is_some() => Phase::Held,
-            End::Synced => Phase::Synced,
-        };
-        let error = outcome.error.or_else(|| {
-            let verdict = held?;
-            let (first, reason) = verdict.held.first()?;
-            let plan = verdict.plan.map(|plan| plan.to_string()).unwrap_or_default();
-            let message = format!("{} deletions are held, the first {}: {reason}", verdict.held.len(), first.id);
-            Some(
-                Diagnostic::new(codes::HELD, Place::Nowhere, message)
-                    .with_hint(format!("Put the files back, or `evenkeel approve {plan}`.")),
-            )
-        });
-        let mut state = live.state_with(desired, phase, error);
-        state.drifted = outcome.drifted;
-        state.held_deletions = held.map_or(0, |verdict| verdict.held.len() as u64);
-        state.held_plan = held.and_then(|verdict| verdict.plan);
-        state
-    }
-
     async fn publish(&self, live: &mut Live, state: Option<State>) {
         let Some(state) = state.filter(|state| live.state.as_ref() != Some(state)) else { return };
         if let Err(problem) = self.memory.state(state.clone()).await {
@@ -328,6 +300,35 @@ fn kept_while_trying(phase: Phase) -> bool {
 }
 
 impl Live {
+    /// The state to show after an attempt.
+    fn after(&self, desired: &Desired, outcome: Outcome) -> State {
+        let held = outcome.held.as_ref().filter(|verdict| !verdict.held.is_empty());
+        let phase = match outcome.end {
+            _ if outcome.wrong_cluster => Phase::WrongCluster,
+            End::Unreachable => Phase::Unreachable,
+            End::Refused => Phase::Refused,
+            End::Failed | End::Interrupted => Phase::Failed,
+            End::Waiting => Phase::Waiting,
+            End::Synced if held.is_some() => Phase::Held,
+            End::Synced => Phase::Synced,
+        };
+        let error = outcome.error.or_else(|| {
+            let verdict = held?;
+            let (first, reason) = verdict.held.first()?;
+            let plan = verdict.plan.map(|plan| plan.to_string()).unwrap_or_default();
+            let message = format!("{} deletions are held, the first {}: {reason}", verdict.held.len(), first.id);
+            Some(
+                Diagnostic::new(codes::HELD, Place::Nowhere, message)
+                    .with_hint(format!("Put the files back, or `evenkeel approve {plan}`.")),
+            )
+        });
+        let mut state = self.state_with(desired, phase, error);
+        state.drifted = outcome.drifted;
+        state.held_deletions = held.map_or(0, |verdict| verdict.held.len() as u64);
+        state.held_plan = held.and_then(|verdict| verdict.plan);
+        state
+    }
+
     /// The state to show with that phase, as far as the rest is known.
     fn state_with(&self, desired: &Desired, phase: Phase, error: Option<Diagnostic>) -> State {
         let members = self.session.as_ref().and_then(|session| session.inventory.as_ref()).map(|inventory| inventory.len() as u64);

@@ -36,7 +36,8 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let rendering = || prop_oneof![1 => Just(None), 6 => (0..3_u8).prop_map(Some), 2 => Just(Some(REFUSED)), 1 => Just(Some(REFUSED_OTHERWISE))];
+    let rendering =
+        || prop_oneof![1 => Just(None), 6 => (0..3_u8).prop_map(Some), 2 => Just(Some(REFUSED)), 1 => Just(Some(REFUSED_OTHERWISE))];
     prop_oneof![
         4 => (1..4_u8).prop_map(Step::Push),
         1 => any::<Index>().prop_map(Step::ForceTo),
