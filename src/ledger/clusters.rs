@@ -30,8 +30,7 @@ pub struct AppliedObject {
 }
 
 /// The columns that [`state_of`] reads.
-pub(super) const STATE: &str =
-    "phase, health, desired, applied, rendering, objects, drifted, held_deletions, held_plan, error, since";
+pub(super) const STATE: &str = "phase, health, desired, applied, rendering, objects, drifted, held_deletions, held_plan, error, since";
 
 /// The state in the columns [`STATE`], and since when its phase holds; none before the first.
 pub(super) fn state_of(row: &Row<'_>) -> rusqlite::Result<Option<(State, Timestamp)>> {
@@ -103,8 +102,13 @@ pub(super) fn set_state(db: &Connection, name: &str, state: &State, at: Timestam
     ])?;
     // A newer commit that leaves everything as it is moves `desired` on every cluster: that is no transition.
     if same_phase.is_none_or(|(before, _)| before.error != state.error) {
-        db.prepare_cached("INSERT INTO transitions (cluster, at, phase, desired, error) VALUES (?, ?, ?, ?, ?)")?
-            .execute(params![cluster, At(at), Word(state.phase), state.desired, error])?;
+        db.prepare_cached("INSERT INTO transitions (cluster, at, phase, desired, error) VALUES (?, ?, ?, ?, ?)")?.execute(params![
+            cluster,
+            At(at),
+            Word(state.phase),
+            state.desired,
+            error
+        ])?;
     }
     Ok(())
 }
@@ -150,7 +154,8 @@ pub(super) fn forget_objects(db: &Connection, name: &str, ids: &[ObjectId]) -> R
 
 /// What the cluster runs: the digest, and the newest commit that gives it.
 pub(super) fn applied(db: &Connection, name: &str) -> Result<Option<(Digest, CommitId)>, LedgerError> {
-    let mut applied = db.prepare_cached("SELECT rendering, applied FROM clusters WHERE name = ? AND rendering NOT NULL AND applied NOT NULL")?;
+    let mut applied =
+        db.prepare_cached("SELECT rendering, applied FROM clusters WHERE name = ? AND rendering NOT NULL AND applied NOT NULL")?;
     Ok(applied.query_row([name], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
 }
 
@@ -161,8 +166,11 @@ pub(super) fn holding(db: &Connection, plan: Digest) -> Result<Vec<String>, Ledg
 
 pub(super) fn approve(db: &Connection, plan: Digest, who: &str, at: Timestamp) -> Result<(), LedgerError> {
     // The first approval stands: it is the one that was acted on.
-    db.prepare_cached("INSERT INTO approvals (plan, who, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")?
-        .execute(params![plan, who, At(at)])?;
+    db.prepare_cached("INSERT INTO approvals (plan, who, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")?.execute(params![
+        plan,
+        who,
+        At(at)
+    ])?;
     Ok(())
 }
 

@@ -35,6 +35,7 @@ use std::{
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
+use self::{branch::Fetch, writer::Writer};
 pub use self::{
     branch::{ClusterRow, Commit},
     clusters::AppliedObject,
@@ -42,7 +43,6 @@ pub use self::{
     reader::Reader,
     retention::{Removed, Retention},
 };
-use self::{branch::Fetch, writer::Writer};
 use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
@@ -89,7 +89,7 @@ impl Ledger {
         syncs::interrupt_all(&connection)?;
         let instance = format!("{:032x}", rand::random::<u128>());
         connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('instance', ?)", [instance])?;
-        let writer = Writer::start(connection, file::path(dir))?;
+        let writer = Writer::start(connection, &file::path(dir))?;
         Ok(Opened { ledger: Self { writer, clock, lost: Arc::default() }, rebuilt })
     }
 
@@ -226,9 +226,8 @@ impl Ledger {
     /// Removes what is older than it must be, in small transactions between which others write.
     pub async fn clean_up(&self, keep: Retention) -> Result<Removed, LedgerError> {
         let now = (self.clock)();
-        let clusters: Vec<i64> = self
-            .ask(|db| Ok(db.prepare("SELECT id FROM clusters")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?))
-            .await?;
+        let clusters: Vec<i64> =
+            self.ask(|db| Ok(db.prepare("SELECT id FROM clusters")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)).await?;
         let mut removed = Removed::default();
         for cluster in clusters {
             // Each round removes rows or is the last, so this ends.

@@ -72,7 +72,12 @@ impl Reader {
     pub fn history(&self, cluster: &str, limit: u32) -> Result<History, LedgerError> {
         self.read(|db| {
             let id = clusters::id_of(db, cluster)?;
-            Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: syncs(db, id, limit)?, transitions: transitions(db, id, limit)? })
+            Ok(History {
+                schema: SCHEMA,
+                cluster: cluster.to_owned(),
+                syncs: syncs(db, id, limit)?,
+                transitions: transitions(db, id, limit)?,
+            })
         })
     }
 

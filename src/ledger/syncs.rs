@@ -63,8 +63,13 @@ pub(super) fn end_bundle(db: &Connection, sync: SyncId, bundle: &str, outcome: &
 
 pub(super) fn object(db: &Connection, sync: SyncId, bundle: &str, result: &ObjectResult) -> Result<(), LedgerError> {
     let object = result.id.to_string();
-    db.prepare_cached("INSERT INTO object_results (sync, bundle, object, action, error) VALUES (?, ?, ?, ?, ?)")?
-        .execute(params![sync.0, bundle, object, sql::action(result.action), result.error.as_ref().map(Problem::text)])?;
+    db.prepare_cached("INSERT INTO object_results (sync, bundle, object, action, error) VALUES (?, ?, ?, ?, ?)")?.execute(params![
+        sync.0,
+        bundle,
+        object,
+        sql::action(result.action),
+        result.error.as_ref().map(Problem::text)
+    ])?;
     if result.action == Action::Pruned {
         db.prepare_cached("DELETE FROM objects WHERE cluster = (SELECT cluster FROM syncs WHERE id = ?) AND object = ?")?
             .execute(params![sync.0, object])?;
@@ -88,8 +93,12 @@ pub(super) fn warning(db: &Connection, sync: SyncId, object: &ObjectId, text: &s
 
 pub(super) fn end(db: &Connection, sync: SyncId, error: Option<&Diagnostic>, now: Timestamp) -> Result<(), LedgerError> {
     let result = result(db, sync, error)?;
-    db.prepare_cached("UPDATE syncs SET ended = ?, result = ?, error = ? WHERE id = ?")?
-        .execute(params![At(now), result, error.map(Problem::text), sync.0])?;
+    db.prepare_cached("UPDATE syncs SET ended = ?, result = ?, error = ? WHERE id = ?")?.execute(params![
+        At(now),
+        result,
+        error.map(Problem::text),
+        sync.0
+    ])?;
     if result == "Succeeded" {
         let sync: Option<(i64, CommitId, Digest)> = db
             .prepare_cached("SELECT cluster, target, rendering FROM syncs WHERE id = ?")?

@@ -77,10 +77,11 @@ fn run_and_kill(dir: &Path, lines: usize) -> Vec<String> {
     let (sender, said) = mpsc::channel();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let listener = std::thread::spawn(move || {
-        let spoken = stdout.lines().map_while(Result::ok).filter(|line| ["sync ", "bundle ", "end "].iter().any(|word| line.starts_with(word)));
+        let spoken =
+            stdout.lines().map_while(Result::ok).filter(|line| ["sync ", "bundle ", "end "].iter().any(|word| line.starts_with(word)));
         spoken.for_each(|line| drop(sender.send(line)));
     });
-    let mut heard: Vec<String> = (0..lines).map(|_| said.recv_timeout(Duration::from_secs(60)).unwrap()).collect();
+    let mut heard: Vec<String> = (0..lines).map(|_| said.recv_timeout(Duration::from_mins(1)).unwrap()).collect();
     child.kill().unwrap();
     child.wait().unwrap();
     listener.join().unwrap();
@@ -89,15 +90,22 @@ fn run_and_kill(dir: &Path, lines: usize) -> Vec<String> {
 }
 
 async fn check(ledger: &Ledger, acknowledged: &[String]) {
-    let count = async |sql: &'static str, sync: i64| -> i64 { ledger.ask(move |db| Ok(db.query_row(sql, [sync], |row| row.get(0))?)).await.unwrap() };
+    let count = async |sql: &'static str, sync: i64| -> i64 {
+        ledger.ask(move |db| Ok(db.query_row(sql, [sync], |row| row.get(0))?)).await.unwrap()
+    };
     for line in acknowledged {
         let (what, sync) = line.split_once(' ').unwrap();
         let sync = sync.parse().unwrap();
-        let found = match what {
-            "sync" => count("SELECT count(*) FROM syncs WHERE id = ? AND result <> 'Running'", sync).await,
-            "bundle" => count("SELECT count(*) FROM bundles WHERE sync = ? AND writes = 20", sync).await,
-            _ => count("SELECT (SELECT count(*) FROM object_results WHERE sync = ?1) = 20 AND result = 'Succeeded' FROM syncs WHERE id = ?1", sync).await,
-        };
+        let found =
+            match what {
+                "sync" => count("SELECT count(*) FROM syncs WHERE id = ? AND result <> 'Running'", sync).await,
+                "bundle" => count("SELECT count(*) FROM bundles WHERE sync = ? AND writes = 20", sync).await,
+                _ => count(
+                    "SELECT (SELECT count(*) FROM object_results WHERE sync = ?1) = 20 AND result = 'Succeeded' FROM syncs WHERE id = ?1",
+                    sync,
+                )
+                .await,
+            };
         assert_eq!(found, 1, "{line} was acknowledged");
     }
 }

@@ -71,7 +71,8 @@ impl Bed {
 
     /// The renderings of a commit: by cluster, a number that stands for a digest, or none for a refusal.
     async fn render(&self, commit: u8, results: &[(&str, Option<u8>)]) {
-        let results = results.iter().map(|(name, digest)| ((*name).to_owned(), digest.map(digest_of).ok_or_else(|| vec![problem("bad file")])));
+        let results =
+            results.iter().map(|(name, digest)| ((*name).to_owned(), digest.map(digest_of).ok_or_else(|| vec![problem("bad file")])));
         self.ledger.record_rendering(id(commit), results.collect()).await.unwrap();
     }
 
@@ -135,7 +136,12 @@ fn digest_of(n: u8) -> Digest {
 }
 
 fn row(name: &str) -> ClusterRow {
-    ClusterRow { name: name.to_owned(), environment: "prod".to_owned(), region: "eu".to_owned(), labels: [("tier".to_owned(), "1".to_owned())].into() }
+    ClusterRow {
+        name: name.to_owned(),
+        environment: "prod".to_owned(),
+        region: "eu".to_owned(),
+        labels: [("tier".to_owned(), "1".to_owned())].into(),
+    }
 }
 
 fn state(phase: Phase) -> State {

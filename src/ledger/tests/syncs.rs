@@ -53,7 +53,8 @@ async fn a_sync_is_told_in_full() {
     assert_eq!((entry.result.as_str(), entry.started < entry.ended.unwrap()), ("Failed", true));
     let error = ErrorAnswer { code: "EK1001".to_owned(), message: "base/web.yaml:3:7: no".to_owned(), hint: codes::YAML.next.to_owned() };
     assert_eq!(entry.error, Some(error.clone()));
-    let objects: Vec<_> = entry.objects.iter().map(|it| (it.id.as_str(), it.bundle.as_str(), it.action.as_str(), it.error.clone())).collect();
+    let objects: Vec<_> =
+        entry.objects.iter().map(|it| (it.id.as_str(), it.bundle.as_str(), it.action.as_str(), it.error.clone())).collect();
     assert_eq!(
         objects,
         [("Deployment.apps/shop/web", "shop", "Created", None), ("Deployment.apps/shop/db", "shop", "Failed", Some(error))]
@@ -238,9 +239,13 @@ async fn old_syncs_and_transitions_go() {
         let history = bed.reader().history("a", 10).unwrap();
         (history.syncs.len(), history.transitions.len())
     };
-    let day = Duration::from_secs(24 * 3600);
+    let day = Duration::from_hours(24);
     assert_eq!(bed.ledger.clean_up(Retention { time: day, newest: 0 }).await.unwrap(), Removed::default(), "all are newer");
-    assert_eq!(bed.ledger.clean_up(Retention { time: Duration::ZERO, newest: 6 }).await.unwrap(), Removed::default(), "all are among the newest");
+    assert_eq!(
+        bed.ledger.clean_up(Retention { time: Duration::ZERO, newest: 6 }).await.unwrap(),
+        Removed::default(),
+        "all are among the newest"
+    );
     let removed = bed.ledger.clean_up(Retention { time: Duration::ZERO, newest: 2 }).await.unwrap();
     assert_eq!((removed, kept(&bed)), (Removed { syncs: 4, transitions: 4 }, (2, 2)));
     let running = begin(&bed).await;
