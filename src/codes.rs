@@ -61,6 +61,9 @@ codes! {
     NOT_UTF8 "EK1017" "A file is not UTF-8 text or is too large" => "Manifests are UTF-8 and at most 8 MiB; name other files in .evenkeelignore.";
     UNKNOWN_CLUSTER "EK1018" "No cluster of that name" => "`evenkeel status` lists the clusters; names are the folders' names.";
     PROTECTED_IDENTITY "EK1019" "An object that Evenkeel keeps for itself" => "Choose another name; the parent of the fleet's objects is written by Evenkeel alone.";
+    NEAR_MISS "EK1020" "Something looks like a slip of the pen" => "If it is meant, nothing needs to be done; otherwise correct the name.";
+    IGNORE_FILE "EK1021" ".evenkeelignore is wrong" => "Mend the line named; the syntax is that of .gitignore.";
+    DOUBTFUL "EK1022" "Something is valid but probably not meant" => "If it is meant, nothing needs to be done.";
 
     // 2xxx: Git
     GIT_UNREACHABLE "EK2001" "The remote cannot be reached" => "The fleet stays as it is; check the network, the address and the remote's own state.";
@@ -70,6 +73,8 @@ codes! {
     GIT_BROKEN "EK2005" "The local mirror cannot be read or written" => "Check the disk; the mirror under the state directory may be deleted, it is fetched again.";
     GIT_REV "EK2006" "No such revision" => "Give at least 7 characters of a commit hash of the followed branch.";
     GIT_URL "EK2007" "The remote's address or a credential setting is wrong" => "Use a path, file://, http(s):// or ssh:// address, or user@host:path.";
+    GIT_PROGRAM "EK2008" "The git program cannot be run" => "Install git 2.32 or newer, with ssh for ssh remotes, where the agent's PATH finds it.";
+    GIT_OBJECTS "EK2009" "The remote sent objects that fail Git's checks" => "Run `git fsck` on the remote; what it names is damaged or could harm a checkout. The fleet stays as it is.";
 
     // 3xxx: connections to clusters
     KUBECONFIG "EK3001" "The kubeconfig has no usable connection for the cluster" => "Add a context named like the cluster, or set spec.connection in its cluster.yaml.";
@@ -93,6 +98,7 @@ codes! {
     IMMUTABLE "EK4010" "A field that cannot be changed on a live object" => "Set evenkeel.dev/recreate: on-immutable on the object to have it deleted and created anew.";
     FORBIDDEN "EK4011" "The agent lacks the right to do that on the cluster" => "Give its user the missing RBAC rule; the server's words name it.";
     LOST_HOLD "EK4012" "The hold on the cluster went to another agent in mid-sync" => "This agent stopped writing at once; it waits until the other is gone.";
+    PAUSED "EK4013" "Paused in the repository" => "Remove spec.paused where it stands; nothing is written until then.";
 
     // 5xxx: the ledger and the state directory
     STATE_DIR "EK5001" "The state directory cannot be used" => "Check its path, owner and mode; Evenkeel needs to write there.";
@@ -100,6 +106,8 @@ codes! {
     LEDGER "EK5003" "The ledger cannot be read or written" => "Check the disk (full, read-only); no cluster is written until it works.";
     LEDGER_NEWER "EK5004" "The ledger was written by a newer Evenkeel" => "Run that version or a newer one; an older one would lose what it recorded.";
     NO_LEDGER "EK5005" "There is no ledger in the state directory" => "Give the agent's --state-dir; it exists once `evenkeel run` has started there.";
+    NO_PLAN "EK5006" "No held deletions with that hash" => "`evenkeel status -o json` shows the hash as held_plan; it changes when the deletions do.";
+    DEFECT "EK5007" "A defect in Evenkeel" => "The rest goes on. Please report it with the log around this line.";
 
     // 6xxx: the command line and its settings
     USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";
@@ -107,4 +115,8 @@ codes! {
     SELECTOR "EK6003" "A selector is not a label selector" => "Use Kubernetes label syntax, such as environment=prod,region!=eu.";
     AGENT_GONE "EK6004" "The agent does not answer" => "Is it running? Its log and `systemctl status evenkeel` say more.";
     NOT_ALLOWED "EK6005" "The caller may not do that" => "Run it as root, as the agent's user or as a member of its group.";
+    NOT_OFFERED "EK6006" "A command or flag that this version does not have" => "See `evenkeel help` for what it has.";
+    BUSY "EK6007" "The agent has no room for the request" => "Try again in a moment; its log says what it is busy with.";
+    OUTPUT "EK6008" "The output cannot be written" => "Check the disk or the pipe that the output goes to.";
+    NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001].";
 }

@@ -1,2 +1,9 @@
-//! Evenkeel.
-fn main() {}
+//! The `evenkeel` program.
+
+use std::process::ExitCode;
+
+use evenkeel::{agent, cli};
+
+fn main() -> ExitCode {
+    cli::main(&agent::run, &|state_dir| Ok(Box::new(agent::RecordedAnswers::open(state_dir)?)), &agent::approve)
+}

@@ -1,1 +1,146 @@
 //! The daemon: wires the other modules, supervises them and shuts them down.
+//!
+//! One loop owns everything that is decided for the whole fleet: the newest commit, the fleet's layout, people's actions.
+//! What takes long runs beside it and reports back: the follower of the repository, rendering on a thread of its own, one
+//! task per cluster.
+
+mod answers;
+mod fleet;
+mod memory;
+mod once;
+mod settings;
+mod state_dir;
+mod supervisor;
+mod targets;
+
+pub use answers::RecordedAnswers;
+pub use settings::{GitSettings, Outcome, RunSettings};
+
+use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use self::{
+    fleet::Fleet,
+    once::Once,
+    state_dir::StateDir,
+    supervisor::Supervisor,
+    targets::{Shared, Targets},
+};
+use crate::{
+    cli::color_wanted,
+    cluster::{Kubeconfig, Limits},
+    codes,
+    diagnostic::{Diagnostic, Place},
+    git::{Credential, Credentials, Follower, FollowerSettings, GitError, Mirror, Remote},
+    ledger::Ledger,
+    log,
+    manifest::Digest,
+    render::Renderer,
+    server::{Accepted, Api, Server, SourceState},
+};
+use kube_overlay::LabelSelector;
+
+/// Messages from the clusters' tasks that may wait; a full queue makes them wait, and loses none.
+const NEWS: usize = 1024;
+/// Events of the repository that may wait.
+const EVENTS: usize = 16;
+/// Actions of people that may wait; more are refused by the server's own limits.
+const ACTIONS: usize = 64;
+/// How long an orderly stop may take, below what systemd and Kubernetes grant (30 s).
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The mirror's folder in the state directory.
+const MIRROR: &str = "git";
+
+/// Runs the agent until it is told to stop; with `once`, until every selected cluster has been brought to the head or has
+/// shown why it cannot be.
+pub fn run(settings: RunSettings, log: &log::Settings) -> Result<Outcome, Diagnostic> {
+    let terminal = std::io::stderr().is_terminal();
+    log::init(log, terminal, color_wanted(terminal))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Diagnostic::new(codes::DEFECT, Place::Nowhere, format!("cannot start threads: {error}")))?;
+    runtime.block_on(serve(settings))
+}
+
+/// Puts an approval on record while no agent runs; it is obeyed at the next start. EK5002 where one runs after all.
+pub fn approve(state_dir: &Path, plan: Digest, who: &str) -> Result<Accepted, Diagnostic> {
+    let state_dir = StateDir::open(state_dir)?;
+    // Refused here rather than made: an approval for a directory in which no agent ever ran is a slip.
+    Ledger::reader(state_dir.path())?;
+    let ledger = Ledger::open(state_dir.path())?.ledger;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Diagnostic::new(codes::DEFECT, Place::Nowhere, format!("cannot start threads: {error}")))?;
+    runtime.block_on(async {
+        let clusters = fleet::approve(&ledger, plan, who).await?;
+        ledger.close().await?;
+        Ok(Accepted { clusters })
+    })
+}
+
+async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
+    let state_dir = StateDir::open(&settings.state_dir)?;
+    let key = state_dir.digest_key()?;
+    let only = settings.only.as_deref().map(selector).transpose()?;
+    let remote = remote(&settings).map_err(|error| error.diagnostic())?;
+    let ledger = Ledger::open(state_dir.path())?.ledger;
+    let instance = ledger.instance().await?;
+    let kubeconfig = Arc::new(Kubeconfig::open(settings.kubeconfig.as_deref()).map_err(|error| error.diagnostic(Place::Nowhere))?);
+    let mirror = Arc::new(Mirror::open(&state_dir.path().join(MIRROR), remote.clone()).map_err(|error| error.diagnostic())?);
+    info!(version = env!("CARGO_PKG_VERSION"), instance, repo = %remote, branch = remote.branch(), "starting");
+
+    let stop = CancellationToken::new();
+    let (news_sender, news) = mpsc::channel(NEWS);
+    let (event_sender, events) = mpsc::channel(EVENTS);
+    let (action_sender, actions) = mpsc::channel(ACTIONS);
+    let trigger = Arc::new(Notify::new());
+    let state = SourceState { remote: remote.to_string(), branch: remote.branch().to_owned(), ..SourceState::default() };
+    let (source_sender, source) = watch::channel(state);
+
+    // Bound before anything is written: a socket that cannot be had is found at the start, not at three in the morning.
+    let server = if settings.once { None } else { Some(Server::bind(state_dir.path())?) };
+    let answers = Arc::new(RecordedAnswers::open(state_dir.path())?);
+    let server = server.map(|server| tokio::spawn(server.serve(Api::new(answers, action_sender, source), stop.clone())));
+    let follow = FollowerSettings { interval: settings.poll_interval, deadline: settings.git.timeout };
+    let follower = tokio::spawn(Follower::new(mirror.clone(), follow, trigger.clone()).run(event_sender, stop.clone()));
+
+    let targets = Targets::new(Shared {
+        kubeconfig,
+        ledger: ledger.clone(),
+        instance,
+        compare_every: settings.compare_interval,
+        limits: Limits::default(),
+        news: news_sender,
+    });
+    let renderer = Arc::new(Renderer::new(settings.namespace.clone(), key));
+    let fleet = Fleet::new(only, ledger, mirror, renderer, settings.namespace, targets);
+    let once = settings.once.then(Once::default);
+    let mut supervisor = Supervisor { fleet, once, events, news, actions, trigger, source: source_sender };
+    let result = supervisor.run().await;
+
+    stop.cancel();
+    supervisor.fleet.targets.stop(PATIENCE).await;
+    let _ = tokio::time::timeout(PATIENCE, follower).await;
+    if let Some(server) = server {
+        let _ = tokio::time::timeout(PATIENCE, server).await;
+    }
+    info!("stopped");
+    result
+}
+
+fn selector(text: &str) -> Result<LabelSelector, Diagnostic> {
+    LabelSelector::parse(text).map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{text:?}: {error}")))
+}
+
+fn remote(settings: &RunSettings) -> Result<Remote, GitError> {
+    let git = &settings.git;
+    let credentials = Credentials {
+        username: git.username.clone().map(Credential::Text),
+        password: git.password_file.clone().map(Credential::File),
+        ssh_key: git.ssh_key_file.clone(),
+        known_hosts: git.known_hosts_file.clone(),
+        ca_file: None,
+    };
+    Remote::new(settings.repo.reveal(), &settings.branch, credentials)
+}

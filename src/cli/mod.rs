@@ -1,1 +1,206 @@
 //! The command line: one file per command, each a thin caller of the other modules.
+//!
+//! Commands say nothing by themselves: they hand what they know to the [`Printer`], and end with an [`Exit`] or a
+//! [`CommandError`]. Whatever they need of the world around them comes in with [`World`], so that a test sees a whole
+//! command line from its arguments to its last byte.
+
+mod accept_cluster;
+mod approve;
+mod ask;
+mod check;
+mod error;
+mod explain;
+mod history;
+mod later;
+mod log;
+mod printer;
+mod render;
+mod repo;
+mod run;
+mod settings_file;
+mod status;
+mod sync;
+mod table;
+mod usage;
+mod values;
+mod where_is;
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use jiff::Timestamp;
+
+use self::{
+    error::{CommandError, Exit},
+    printer::Printer,
+    settings_file::SettingsFile,
+    values::{Limit, Output},
+};
+use crate::{
+    agent::{Outcome, RunSettings},
+    diagnostic::Diagnostic,
+    log::Settings as LogSettings,
+    manifest::Digest,
+    server::{Accepted, Answers},
+};
+
+/// Where questions look if nothing says otherwise: systemd's StateDirectory.
+const STATE_DIR: &str = "/var/lib/evenkeel";
+
+/// Runs the agent until it ends.
+pub type Agent<'a> = dyn Fn(RunSettings, &LogSettings) -> Result<Outcome, Diagnostic> + 'a;
+/// Opens the record of a state directory whose agent is stopped.
+pub type OpenLedger<'a> = dyn Fn(&Path) -> Result<Box<dyn Answers>, Diagnostic> + 'a;
+
+/// Records an approval in a state directory whose agent is stopped, for that user; answers with the clusters that it concerns.
+pub type Approve<'a> = dyn Fn(&Path, Digest, &str) -> Result<Accepted, Diagnostic> + 'a;
+
+/// What a command needs of the world around it, its output apart.
+pub struct World<'a> {
+    /// Standard output may be coloured.
+    pub color: bool,
+    /// The time.
+    pub now: Timestamp,
+    /// Runs the agent.
+    pub agent: &'a Agent<'a>,
+    /// Opens the record.
+    pub ledger: &'a OpenLedger<'a>,
+    /// Records an approval.
+    pub approve: &'a Approve<'a>,
+}
+
+/// Evenkeel holds a fleet of Kubernetes clusters to one Git repository
+#[derive(Debug, Parser)]
+#[command(name = "evenkeel", version, arg_required_else_help = true, subcommand_required = true, max_term_width = 100)]
+#[command(after_help = "Every flag has an environment variable and, under its long name, a key in the settings file.\n\
+    A flag wins over the environment, the environment over the file.\n\n\
+    Exit codes: 0 as asked, 1 failed or not in sync, 2 wrong use, 3 differences found")]
+struct Cli {
+    /// YAML file with settings
+    #[arg(long, value_name = "FILE", env = "EVENKEEL_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<run::RunArgs>),
+    Check(check::CheckArgs),
+    Render(render::RenderArgs),
+    Status(status::StatusArgs),
+    Log(log::LogArgs),
+    Where(where_is::WhereArgs),
+    History(history::HistoryArgs),
+    Sync(sync::SyncArgs),
+    Approve(approve::ApproveArgs),
+    AcceptCluster(accept_cluster::AcceptClusterArgs),
+    Explain(explain::ExplainArgs),
+}
+
+/// Which agent is meant.
+#[derive(Debug, Args)]
+struct StateDirArg {
+    /// State directory of the agent [default: /var/lib/evenkeel]
+    #[arg(long, value_name = "DIR", env = "EVENKEEL_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+}
+
+impl StateDirArg {
+    fn resolve(self, file: &SettingsFile) -> PathBuf {
+        self.state_dir.or_else(|| file.state_dir.clone()).unwrap_or_else(|| STATE_DIR.into())
+    }
+}
+
+/// How to answer.
+#[derive(Debug, Args)]
+struct OutputArg {
+    /// Form of the answer [default: table]
+    #[arg(short, long, value_name = "FORM", env = "EVENKEEL_OUTPUT", value_enum, hide_possible_values = true)]
+    output: Option<Output>,
+}
+
+impl OutputArg {
+    fn resolve(&self, file: &SettingsFile) -> Output {
+        self.output.or(file.output).unwrap_or_default()
+    }
+}
+
+/// How much to answer.
+#[derive(Debug, Args)]
+struct LimitArg {
+    /// How many entries, newest first, at most 1000 [default: 20]
+    #[arg(long, value_name = "NUMBER", env = "EVENKEEL_LIMIT")]
+    limit: Option<Limit>,
+}
+
+impl LimitArg {
+    fn resolve(&self, file: &SettingsFile) -> u32 {
+        self.limit.or(file.limit).unwrap_or(Limit(20)).0
+    }
+}
+
+/// The command line as clap knows it. Values of the environment stay out of the help: one may carry credentials.
+pub fn command() -> clap::Command {
+    fn discreet(command: clap::Command) -> clap::Command {
+        command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(discreet)
+    }
+    discreet(Cli::command())
+}
+
+/// Runs the command line of this process. The arguments are what stands behind the commands.
+pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, approve: &Approve<'_>) -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let world = World { color: color_wanted(io::stdout().is_terminal()), now: Timestamp::now(), agent, ledger, approve };
+    execute(&arguments, &world, &mut io::stdout(), &mut io::stderr()).into()
+}
+
+/// Whether a stream may be coloured (https://no-color.org).
+pub fn color_wanted(terminal: bool) -> bool {
+    let set = |name| std::env::var_os(name).unwrap_or_default();
+    terminal && set("NO_COLOR").is_empty() && set("TERM") != "dumb"
+}
+
+/// Runs one command line and returns its exit code.
+pub fn execute(arguments: &[OsString], world: &World<'_>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let mut printer = Printer::new(out, err, world.color);
+    match parse(arguments, &mut printer).and_then(|cli| cli.map_or(Ok(Exit::Done), |cli| dispatch(cli, world, &mut printer))) {
+        Ok(exit) => exit.code(),
+        Err(error) => {
+            printer.error(&error.to_string());
+            error.exit
+        }
+    }
+}
+
+/// The command asked for; none where help was asked for and is printed.
+fn parse(arguments: &[OsString], printer: &mut Printer<'_>) -> Result<Option<Cli>, CommandError> {
+    let parsed = command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
+        Ok(cli) => Ok(Some(cli)),
+        Err(error) if error.use_stderr() => Err(usage::explain(&error, arguments)),
+        Err(error) => printer.data(&error.render().to_string()).map(|()| None),
+    }
+}
+
+fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
+    let file = SettingsFile::read(cli.config.as_deref())?;
+    match cli.command {
+        Command::Run(args) => run::run(*args, file, world, printer),
+        Command::Check(args) => check::run(args, &file, printer),
+        Command::Render(args) => render::run(args, &file, printer),
+        Command::Status(args) => status::run(args, &file, world, printer),
+        Command::Log(args) => log::run(args, &file, world, printer),
+        Command::Where(args) => where_is::run(args, &file, world, printer),
+        Command::History(args) => history::run(args, &file, world, printer),
+        Command::Sync(args) => sync::run(args, &file, printer),
+        Command::Approve(args) => approve::run(args, &file, world, printer),
+        Command::AcceptCluster(args) => accept_cluster::run(args, &file, printer),
+        Command::Explain(args) => explain::run(&args, printer),
+    }
+}

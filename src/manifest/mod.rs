@@ -2,8 +2,20 @@
 //!
 //! Knows nothing of where the object goes.
 
+mod applyset;
+mod body;
 mod digest;
+mod file;
 mod id;
+mod policy;
+mod secret;
 
+pub use applyset::{ApplySet, PART_OF};
+pub use body::{Body, DIGEST_ANNOTATION, DigestKey, ID_ANNOTATION};
+pub(crate) use body::{fold_string_data, seal};
 pub use digest::Digest;
+pub use file::{Manifest, Manifests, Origin};
+pub(crate) use file::{identify, is_manifest, place_of, pointer, read, scrub, text};
 pub use id::{GroupKind, ObjectId};
+pub use policy::{Policy, Prune};
+pub use secret::{MASK, Masked, SecretBytes, mask_urls};

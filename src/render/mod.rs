@@ -1,1 +1,321 @@
 //! Layers to objects: what each cluster must run at a revision. Knows nothing of clusters' state.
+//!
+//! A rendering is a function of what the layout found, the content of the cluster's layers and the cluster's facts, and of nothing
+//! else. Everything on the way is kept by content id and shared by clusters and commits: files, layers, what a stack of layers gives
+//! down to each step, finished objects. So a commit costs what it changes.
+
+mod cache;
+mod layer;
+mod overlay;
+mod seal;
+mod stack;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    hash::Hash,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use kube_overlay::{Scope, Table};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    codes,
+    diagnostic::Diagnostic,
+    git::{Source, TreeId},
+    layout::{Cluster, Fleet, Layer, Level},
+    manifest::{ApplySet, Body, Digest, DigestKey, GroupKind, ObjectId, Origin, Policy},
+};
+
+use cache::{Cache, User, Users};
+use layer::{FileKey, Files, LayerFiles, ReadFile};
+use stack::Stack;
+
+/// Goes up with every change of what the same repository renders to, so that such a change is rolled out like a commit.
+const RENDERER_VERSION: u32 = 1;
+
+/// What is known of a cluster that a rendering may depend on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// The API server's version, such as `v1.36.3`; empty for a cluster that was never seen.
+    pub version: String,
+    /// Kinds that the server serves, and whether they live in namespaces. What is not here is looked up in the bundled table and in
+    /// the CustomResourceDefinitions of the rendering itself.
+    pub scopes: BTreeMap<GroupKind, bool>,
+}
+
+impl Facts {
+    /// Changes exactly when a fact does.
+    pub fn digest(&self) -> Digest {
+        let mut hash = Sha256::new();
+        part(&mut hash, &self.version);
+        for (kind, namespaced) in &self.scopes {
+            part(&mut hash, &kind.to_string());
+            hash.update([u8::from(*namespaced)]);
+        }
+        Digest(hash.finalize().into())
+    }
+
+    /// Whether a kind lives in namespaces; none if nobody knows.
+    fn namespaced(&self, id: &ObjectId, table: &Table) -> Option<bool> {
+        let told = || self.scopes.get(&id.group_kind()).copied();
+        table.scope(&id.group, &id.kind).map(|scope| scope == Scope::Namespaced).or_else(told)
+    }
+}
+
+/// What a cluster must run.
+#[derive(Debug, Clone)]
+pub struct Rendering {
+    /// Over the renderer's version, the fleet's mark, every object's identity, bundle and digest, and the bundles' settings.
+    pub digest: Digest,
+    /// Sorted by identity.
+    pub objects: Vec<Arc<RenderedObject>>,
+    /// The bundles that have objects here.
+    pub bundles: BTreeMap<String, BundleSettings>,
+    /// What is probably not meant.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Rendering {
+    /// The object of that identity.
+    pub fn object(&self, id: &ObjectId) -> Option<&Arc<RenderedObject>> {
+        self.objects.binary_search_by(|object| object.id.cmp(id)).ok().map(|at| &self.objects[at])
+    }
+}
+
+/// What bundle.yaml says of a bundle, over all layers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BundleSettings {
+    /// The file that says `paused: true`, if one does.
+    pub paused: Option<Arc<str>>,
+}
+
+/// One object as it is sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RenderedObject {
+    /// Its identity.
+    pub id: ObjectId,
+    /// The API version without its group.
+    pub version: String,
+    /// The bundle that first gave it.
+    pub bundle: Arc<str>,
+    /// Of the canonical bytes as Git gives them; keyed for Secrets.
+    pub digest: Digest,
+    /// Canonical JSON with the fleet's marks.
+    pub body: Body,
+    /// What its annotations ask for.
+    pub policy: Policy,
+    /// Where it was first given.
+    pub origin: Origin,
+}
+
+/// Renders clusters. One for all of them: it is what they share.
+pub struct Renderer {
+    namespace: String,
+    key: DigestKey,
+    caches: Mutex<Caches>,
+    bodies: seal::Bodies,
+}
+
+/// A layer, by its path and content and the ignore file's.
+type LayerKey = (String, TreeId, Digest);
+/// Made by the first that asks for it, while others who ask wait: what clusters share is never worked out twice at the same time.
+type Once<V> = Arc<OnceLock<Arc<V>>>;
+
+struct Caches {
+    revisions: Users<TreeId>,
+    files: Cache<FileKey, Once<ReadFile>>,
+    layers: Cache<LayerKey, Once<LayerFiles>>,
+    stacks: Cache<Digest, Once<Stack>>,
+    renderings: Cache<Digest, Arc<Rendering>>,
+}
+
+/// Of how many revisions all is kept: the newest, and one that clusters are still at.
+const REVISIONS_KEPT: u8 = 2;
+
+impl Caches {
+    fn enter(&mut self, revision: TreeId) -> User {
+        let (user, forgotten) = self.revisions.enter(revision);
+        if forgotten {
+            self.files.forget(user);
+            self.layers.forget(user);
+            self.stacks.forget(user);
+            self.renderings.forget(user);
+        }
+        user
+    }
+}
+
+impl Renderer {
+    /// `namespace` is where the parent of a fleet's objects stands, `evenkeel-system`.
+    pub fn new(namespace: impl Into<String>, key: DigestKey) -> Self {
+        let caches = Caches {
+            revisions: Users::new(REVISIONS_KEPT),
+            files: Cache::new(),
+            layers: Cache::new(),
+            stacks: Cache::new(),
+            renderings: Cache::new(),
+        };
+        Self { namespace: namespace.into(), key, caches: Mutex::new(caches), bodies: seal::Bodies::default() }
+    }
+
+    /// What the cluster must run, or every mistake in what its rendering reads.
+    pub fn render(&self, source: &dyn Source, fleet: &Fleet, cluster: &Cluster, facts: &Facts) -> Result<Arc<Rendering>, Vec<Diagnostic>> {
+        if !cluster.problems.is_empty() {
+            return Err(cluster.problems.clone());
+        }
+        let start = self.start(fleet);
+        let key = closure(start, cluster, facts);
+        let user = self.caches().enter(source.root());
+        let run = Run { renderer: self, source, fleet, user };
+        let (known, news) = {
+            let renderings = &mut self.caches().renderings;
+            let news = renderings.touch(&key, user).is_some();
+            (renderings.get(&key, user), news)
+        };
+        if let Some(rendering) = known {
+            if news {
+                run.keep(&cluster.layers, start);
+            }
+            return Ok(rendering);
+        }
+        let stack = run.stack(&cluster.layers, start);
+        run.keep(&cluster.layers, start);
+        let set = ApplySet::new(&fleet.name, &*self.namespace);
+        let seal = seal::Seal { set: &set, key: &self.key, bodies: &self.bodies, facts };
+        let rendering = Arc::new(seal.finish(&stack, &cluster.labels).inspect_err(|problems| self.distrust(problems))?);
+        self.caches().renderings.put(key, Arc::clone(&rendering), user);
+        Ok(rendering)
+    }
+
+    /// A file that could not be read may be readable the next time, so nothing that may lack it is kept.
+    fn distrust(&self, problems: &[Diagnostic]) {
+        if problems.iter().any(|problem| problem.code == codes::GIT_BROKEN) {
+            let mut caches = self.caches();
+            caches.files.clear();
+            caches.layers.clear();
+            caches.stacks.clear();
+        }
+    }
+
+    /// Names all that a stack depends on besides its layers.
+    fn start(&self, fleet: &Fleet) -> Digest {
+        let mut hash = Sha256::new();
+        part(&mut hash, &fleet.name);
+        part(&mut hash, &self.namespace);
+        hash.update(fleet.ignored.digest().0);
+        Digest(hash.finalize().into())
+    }
+
+    fn caches(&self) -> std::sync::MutexGuard<'_, Caches> {
+        // A panic elsewhere leaves the caches whole: an entry is put in one step.
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The rendering of one cluster at one revision.
+struct Run<'a> {
+    renderer: &'a Renderer,
+    source: &'a dyn Source,
+    fleet: &'a Fleet,
+    user: User,
+}
+
+impl Run<'_> {
+    /// What the layers give together. Each step above the cluster's own folder is kept, since other clusters stand on it too.
+    fn stack(&self, layers: &[Layer], start: Digest) -> Arc<Stack> {
+        let mut stack = Arc::new(Stack::default());
+        let mut key = start;
+        for layer in layers {
+            key = step(key, layer);
+            let make = || Arc::new(stack.with(&self.layer(layer)));
+            stack = match layer.level {
+                Level::Cluster => make(),
+                _ => self.once(|caches| &mut caches.stacks, &key, make),
+            };
+        }
+        stack
+    }
+
+    /// Notes for all that a rendering stands on that this revision uses it. Otherwise what a rendering was made of would be forgotten
+    /// while the rendering itself serves, and the next change would have to read all of it again.
+    fn keep(&self, layers: &[Layer], start: Digest) {
+        let caches = &mut *self.renderer.caches();
+        let mut key = start;
+        for layer in layers {
+            key = step(key, layer);
+            caches.stacks.touch(&key, self.user);
+            let files = caches.layers.touch(&self.layer_key(layer), self.user);
+            for file in files.iter().filter_map(|files| files.get()).flat_map(|files| &files.files) {
+                caches.files.touch(file, self.user);
+            }
+        }
+    }
+
+    fn layer_key(&self, layer: &Layer) -> LayerKey {
+        (layer.path.clone(), layer.tree, self.fleet.ignored.digest())
+    }
+
+    fn layer(&self, layer: &Layer) -> Arc<LayerFiles> {
+        self.once(
+            |caches| &mut caches.layers,
+            &self.layer_key(layer),
+            || Arc::new(layer::read(self.source, &self.fleet.ignored, layer, self)),
+        )
+    }
+
+    /// What is kept under the key, or else what `make` gives, kept from now on.
+    fn once<K: Hash + Eq + Clone, V>(
+        &self,
+        cache: impl Fn(&mut Caches) -> &mut Cache<K, Once<V>>,
+        key: &K,
+        make: impl FnOnce() -> Arc<V>,
+    ) -> Arc<V> {
+        let cell = cache(&mut self.renderer.caches()).get_or_put(key, self.user);
+        Arc::clone(cell.get_or_init(make))
+    }
+}
+
+impl Files for Run<'_> {
+    fn file(&self, key: &FileKey, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile> {
+        self.once(|caches| &mut caches.files, key, || Arc::new(read()))
+    }
+}
+
+impl fmt::Debug for Renderer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Renderer").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+/// Names all that a cluster's rendering reads.
+fn closure(start: Digest, cluster: &Cluster, facts: &Facts) -> Digest {
+    let layers = cluster.layers.iter().fold(start, step);
+    let mut hash = Sha256::new();
+    hash.update(layers.0);
+    hash.update(facts.digest().0);
+    for (label, value) in &cluster.labels {
+        part(&mut hash, label);
+        part(&mut hash, value);
+    }
+    Digest(hash.finalize().into())
+}
+
+fn step(above: Digest, layer: &Layer) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(above.0);
+    part(&mut hash, &layer.path);
+    hash.update(layer.tree.0);
+    hash.update([layer.level as u8]);
+    Digest(hash.finalize().into())
+}
+
+/// Hashes a text so that no two sequences of texts look alike.
+fn part(hash: &mut Sha256, text: &str) {
+    hash.update((text.len() as u64).to_le_bytes());
+    hash.update(text);
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,13 @@ pub trait Journal: Send + Sync {
     /// A try begins. Returns once it is on disk.
     fn begin_sync(&self, start: SyncStart) -> impl Future<Output = Result<SyncId, JournalError>> + Send;
     /// A bundle is about to be written, with that many writes and deletions. Returns once it is on disk.
-    fn begin_bundle(&self, sync: SyncId, bundle: &str, writes: u64, deletions: u64) -> impl Future<Output = Result<(), JournalError>> + Send;
+    fn begin_bundle(
+        &self,
+        sync: SyncId,
+        bundle: &str,
+        writes: u64,
+        deletions: u64,
+    ) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// What became of an object. Committed in groups; a crash may lose the last 50 ms, which the next sync finds again.
     fn object(&self, sync: SyncId, bundle: &str, result: ObjectResult);
     /// A warning of the server about an object.

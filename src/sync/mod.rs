@@ -1,9 +1,28 @@
 //! One cluster held to one rendering: plan, order, dry run, apply, prune, drift.
 //!
-//! Knows nothing of Git or of other clusters.
+//! Decisions are values ([`agenda`], [`plan`], [`prune`], [`holder`], [`breaker`], [`order`], [`parent`]); [`target`] is the
+//! task that carries them out through [`admit`](self) and [`carry`](self). Knows nothing of Git or of other clusters.
 
+pub mod agenda;
+pub mod breaker;
+pub mod holder;
+pub mod order;
+pub mod parent;
+pub mod plan;
+pub mod prune;
+pub mod target;
+
+mod abreast;
+mod admit;
+mod attempt;
+mod carry;
 mod journal;
+mod observe;
 mod phase;
 
 pub use journal::{Action, BundleOutcome, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};
+pub use observe::Recorded;
 pub use phase::{Health, Phase, State};
+
+/// On members: whether they may be deleted when they leave Git.
+pub(crate) const PRUNE_ANNOTATION: &str = "evenkeel.dev/prune";

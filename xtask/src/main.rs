@@ -28,6 +28,8 @@ enum Task {
     Test,
     /// A fleet of four clusters on this machine, held to a copy of examples/repo-layout, until Ctrl-C.
     Demo(demo::Options),
+    /// Measures Evenkeel beside a bare client, in one run; figures are in docs/PERFORMANCE.md.
+    Bench,
     /// Builds the control planes that tests and the demo need, and says where they are.
     Binaries,
     /// Makes the schema table of kube-overlay anew from a real API server.
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Test => test::run(),
         Task::Demo(options) => demo::run(&options),
+        Task::Bench => bench(),
         Task::Binaries => binaries(),
         Task::Schema => schema_table(),
     };
@@ -53,6 +56,14 @@ fn main() -> ExitCode {
 fn binaries() -> Result<()> {
     let binaries = testbed::binaries::ensure_built()?;
     println!("{}\n{}", binaries.kube_apiserver.display(), binaries.etcd.display());
+    Ok(())
+}
+
+fn bench() -> Result<()> {
+    testbed::binaries::ensure_built()?;
+    let program = build(true)?;
+    let status = cargo().args(["run", "--quiet", "--release", "--package", "bench", "--"]).arg(program).status().context("starting cargo")?;
+    ensure!(status.success(), "the benchmark failed: {status}");
     Ok(())
 }
 

@@ -4,11 +4,11 @@
 //! allocation however many clusters run it. Nothing here reads a file or a clock; the schema is a parameter ([`Table`]).
 //!
 //! * [`strategic_merge`] lays one object over another, as Kustomize 5 does.
-//! * [`json_patch`] carries out RFC 6902 operations.
+//! * [`json_patch()`] carries out RFC 6902 operations.
 //! * [`Overlay`] is the transformers' part of a kustomization: it is read with serde and applied to a list of objects.
 //! * [`LabelSelector`] is Kubernetes' selector syntax.
 //!
-//! Where this departs from Kustomize on purpose, README.md says so and `tests/kustomize.rs` compares the rest with the real one.
+//! Where this departs from Kustomize on purpose, README.md says so and `tests/kustomize/` compares the rest with the real one.
 
 mod fields;
 mod identity;

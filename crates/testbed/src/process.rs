@@ -15,7 +15,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::TempDir;
 
 /// Set to keep the scratch folders (logs, data, kubeconfigs) when a program ends; their place is then written to stderr.
@@ -166,9 +166,9 @@ impl Process {
         self.signal(Signal::CONT)
     }
 
-    /// Asks it to end (SIGTERM).
+    /// Asks it to end (SIGTERM). Its children are its own affair, as they are under a service manager.
     pub fn terminate(&self) -> Result<()> {
-        self.signal(Signal::TERM)
+        kill_process(self.id()?, Signal::TERM).with_context(|| format!("sending a signal to {}", self.name))
     }
 
     /// Kills the process group (SIGKILL) and waits for the end of the process.
@@ -202,9 +202,13 @@ impl Process {
         self.log.as_deref().map(tail).unwrap_or_default()
     }
 
+    /// To the whole group.
     fn signal(&self, signal: Signal) -> Result<()> {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("no process id")?;
-        kill_process_group(pid, signal).with_context(|| format!("sending a signal to {}", self.name))
+        kill_process_group(self.id()?, signal).with_context(|| format!("sending a signal to {}", self.name))
+    }
+
+    fn id(&self) -> Result<Pid> {
+        i32::try_from(self.pid()).ok().and_then(Pid::from_raw).context("no process id")
     }
 
     fn forget(&self) {

@@ -5,7 +5,7 @@ use crate::fields::{self, FieldSpec};
 use crate::identity;
 use crate::merge::Merged;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 const fn spec(group: &'static str, version: &'static str, kind: &'static str, path: &'static str, create: bool) -> FieldSpec {
     FieldSpec { group, version, kind, path, create }
@@ -137,25 +137,29 @@ fn set<S: Slot>(
 }
 
 pub(super) fn replicas<S: Slot>(entries: &[Replica], run: &mut Run<'_, S>) -> Result<(), OverlayError> {
-    for (nth, Replica { name, count }) in entries.iter().enumerate() {
-        let (entry, count) = (format!("replicas[{nth}]"), Value::from(*count));
-        let mut found = false;
-        for at in run.positions() {
-            let object = run.object(at);
-            if identity::name(object) != name {
-                continue;
-            }
-            let specs: Vec<&FieldSpec> = REPLICAS.iter().filter(|spec| spec.selects(object)).collect();
-            found |= !specs.is_empty();
-            let needed: Vec<&FieldSpec> = specs.into_iter().filter(|spec| spec.any(object, &|value| value != Some(&count))).collect();
-            set(&entry, at, &needed, run, &mut |value| {
+    // By name first, since there may be as many entries as objects.
+    let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (nth, entry) in entries.iter().enumerate() {
+        by_name.entry(&entry.name).or_default().push(nth);
+    }
+    let mut used = vec![false; entries.len()];
+    if entries.is_empty() {
+        return Ok(());
+    }
+    for at in run.positions() {
+        let Some(named) = by_name.get(identity::name(run.object(at))) else { continue };
+        let Some(spec) = REPLICAS.iter().find(|spec| spec.selects(run.object(at))) else { continue };
+        for nth in named {
+            used[*nth] = true;
+            let count = Value::from(entries[*nth].count);
+            let needed = spec.any(run.object(at), &|value| value != Some(&count)).then_some(spec);
+            set(&format!("replicas[{nth}]"), at, needed.as_slice(), run, &mut |value| {
                 *value = count.clone();
                 Ok(())
             })?;
         }
-        if !found {
-            run.report.unmatched.push(entry);
-        }
     }
+    let unmatched = used.iter().enumerate().filter(|(_, used)| !**used);
+    run.report.unmatched.extend(unmatched.map(|(nth, _)| format!("replicas[{nth}]")));
     Ok(())
 }

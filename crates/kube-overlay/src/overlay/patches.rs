@@ -114,10 +114,13 @@ fn json_patch<S: Slot>(entry: &str, operations: &Value, target: &Target, run: &m
     for at in selected {
         let before = Arc::clone(run.objects[at].object());
         run.edit(at, |value| {
-            json_patch::patch(value, &operations)?;
+            json_patch::patch(value, &operations).map_err(|error| error.to_string())?;
+            if !value.is_object() {
+                return Err("the patch leaves something that is not an object; to delete it, use `$patch: delete`".to_owned());
+            }
             Ok(if *value == *before { Merged::Unchanged } else { Merged::Changed })
         })
-        .map_err(|error: json_patch::PatchError| OverlayError::new(entry.to_owned(), Some(&before), error.to_string()))?;
+        .map_err(|message| OverlayError::new(entry.to_owned(), Some(&before), message))?;
     }
     Ok(())
 }

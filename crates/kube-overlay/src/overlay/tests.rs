@@ -145,6 +145,10 @@ fn patch_errors_name_the_entry_and_the_object() {
             "{target: {kind: Service}, patch: '[{op: remove, path: /x}]'}",
             "patches[0]: Service shop/web: operation '/0' failed at path '/x': path is invalid",
         ),
+        (
+            "{target: {kind: Service}, patch: '[{op: replace, path: \"\", value: null}]'}",
+            "patches[0]: Service shop/web: the patch leaves something that is not an object; to delete it, use `$patch: delete`",
+        ),
         ("{patch: '[{op: remove, path: /x}]'}", "patches[0]: a JSON patch needs a target"),
         (
             "{target: {}, patch: 'just text'}",

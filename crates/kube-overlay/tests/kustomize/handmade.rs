@@ -204,6 +204,87 @@ fn targets_and_json_patches() {
     compare(&cases);
 }
 
+#[test]
+fn label_selectors() {
+    let selectors = [
+        "",
+        " ",
+        "app",
+        "!app",
+        "! app",
+        "app=web",
+        "app==web",
+        "app = web",
+        "app!=web",
+        "app=",
+        "app!=",
+        "absent=",
+        "app in (web)",
+        "app in (web,db)",
+        "app in ( web , db )",
+        "app in(web)",
+        "app in ()",
+        "app in (,web)",
+        "app in (web,)",
+        "app notin (db)",
+        "app notin (web)",
+        "absent notin (x)",
+        "app,!absent",
+        "app=web,absent!=x",
+        "app,",
+        ",app",
+        ",,",
+        "app web",
+        "app=web app",
+        "app in web",
+        "app in (web",
+        "app in web)",
+        "app>1",
+        "app<1",
+        "app>x",
+        "rank>1",
+        "rank>2",
+        "rank<3",
+        "rank<2",
+        "a/b/c",
+        "-app",
+        "app-",
+        "app=-x",
+        "app=a b",
+        "app=web=x",
+        "App=web",
+        "EXAMPLE.com/app",
+        "example.com/app",
+        "example.com/",
+        "/app",
+        "in",
+        "in in (in)",
+        "notin",
+        "!app=web",
+        "app!web",
+        "(app)",
+        "app=(web)",
+        "!",
+        "=",
+        "app=web!",
+        "app=web,app=db",
+        "app in (web),rank",
+        "app===web",
+        "app=!web",
+        "app notin(web)",
+        "rank=2",
+        "rank in (2)",
+    ];
+    let object = "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, labels: {app: web, rank: '2', in: in}}}";
+    let long = [format!("{}=x", "k".repeat(63)), format!("{}=x", "k".repeat(64)), format!("app={}", "v".repeat(64))];
+    let cases = selectors.iter().map(|text| (*text).to_owned()).chain(long).map(|text| Case {
+        name: text.clone(),
+        objects: vec![yaml(object)],
+        overlay: json!({"patches": [{"target": {"labelSelector": text}, "patch": "{apiVersion: v1, kind: X, metadata: {name: x, annotations: {selected: 'yes'}}}"}]}).to_string(),
+    });
+    assert!(compare(&cases.collect::<Vec<_>>()) > 25);
+}
+
 /// Objects in which every field of Kustomize's label and annotation tables is there.
 const WORKLOADS: [&str; 11] = [
     "{apiVersion: apps/v1, kind: Deployment, metadata: {name: d}, spec: {selector: {matchLabels: {app: d}}, template: {metadata: {labels: {app: d}}, spec: {

@@ -24,6 +24,7 @@ use hyper_util::rt::TokioIo;
 use rustls::crypto::ring;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::background::{Task, runtime};
@@ -82,7 +83,6 @@ struct Shared {
     auth: Option<String>,
     fault: Mutex<HttpFault>,
     requests: AtomicUsize,
-    connections: Mutex<Vec<Task>>,
 }
 
 type Answer = Response<BoxBody<Bytes, io::Error>>;
@@ -108,13 +108,7 @@ impl GitHttp {
         let entered = runtime()?.enter();
         let listener = TcpListener::from_std(listener)?;
         drop(entered);
-        let shared = Arc::new(Shared {
-            folder: folder.to_owned(),
-            auth,
-            fault: Mutex::default(),
-            requests: AtomicUsize::new(0),
-            connections: Mutex::default(),
-        });
+        let shared = Arc::new(Shared { folder: folder.to_owned(), auth, fault: Mutex::default(), requests: AtomicUsize::new(0) });
         let task = Task::start(accept(listener, tls, shared.clone()))?;
         Ok(Self { url, ca, shared, _task: task })
     }
@@ -154,17 +148,19 @@ fn acceptor(authority: &Authority) -> Result<TlsAcceptor> {
 }
 
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
-    // Running out of files is the one error that is seen here; the test that did so has failed already.
-    while let Ok((stream, _)) = listener.accept().await {
-        let connection = Task::start(connection(stream, tls.clone(), Arc::downgrade(&shared)));
-        if let Ok(task) = connection {
-            lock(&shared.connections).push(task);
+    // Dropped with this task, and all connections with it.
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            // Running out of files is the one error that is seen here; the test that did so has failed already.
+            Ok((stream, _)) = listener.accept() => { connections.spawn(connection(stream, tls.clone(), shared.clone())); }
+            Some(_) = connections.join_next() => {}
+            else => return,
         }
     }
 }
 
-/// Serves one connection. It holds no reference of its own, so that dropping the server ends its connections.
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: std::sync::Weak<Shared>) {
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     match tls {
         None => serve(stream, shared).await,
         // A client that does not trust the certificate ends the handshake; that is its affair.
@@ -176,7 +172,7 @@ async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, shared: std::sy
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: std::sync::Weak<Shared>) {
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, shared: Arc<Shared>) {
     let service = service_fn(move |request| {
         let shared = shared.clone();
         async move { Ok::<_, Infallible>(answer(request, shared).await) }
@@ -185,14 +181,9 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, sha
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(request: Request<Incoming>, shared: std::sync::Weak<Shared>) -> Answer {
-    let (folder, auth, fault) = match shared.upgrade() {
-        Some(shared) => {
-            shared.requests.fetch_add(1, Ordering::SeqCst);
-            (shared.folder.clone(), shared.auth.clone(), *lock(&shared.fault))
-        }
-        None => return plain(StatusCode::SERVICE_UNAVAILABLE, "stopped"),
-    };
+async fn answer(request: Request<Incoming>, shared: Arc<Shared>) -> Answer {
+    shared.requests.fetch_add(1, Ordering::SeqCst);
+    let fault = *lock(&shared.fault);
     match fault {
         HttpFault::Hang => std::future::pending().await,
         HttpFault::Status(code) => {
@@ -201,13 +192,13 @@ async fn answer(request: Request<Incoming>, shared: std::sync::Weak<Shared>) -> 
         HttpFault::None | HttpFault::TruncateAfter(_) => {}
     }
     let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if auth.is_some() && auth.as_deref() != given {
+    if shared.auth.is_some() && shared.auth.as_deref() != given {
         let mut refusal = plain(StatusCode::UNAUTHORIZED, "credentials are needed");
         refusal.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Basic realm=\"testbed\""));
         return refusal;
     }
     let pack = request.uri().path().ends_with("/git-upload-pack");
-    match backend(request, &folder).await {
+    match backend(request, &shared.folder).await {
         Ok((status, mut headers, body)) => match fault {
             HttpFault::TruncateAfter(count) if pack => {
                 headers.insert(header::CONTENT_LENGTH, body.len().into());

@@ -80,8 +80,8 @@ func reply(stream []byte) (result answer) {
 	return answer{OK: true, Value: documents, Trailing: trailing}
 }
 
-// readEither is what kubectl does with a stream that begins like JSON. Its decoder does not show where it changes to YAML, so what
-// the YAML reader says of trailing text is taken.
+// readEither is what kubectl does with a stream that begins like JSON. Its decoder changes to YAML when it meets something else and
+// does not show where, so a stream that is neither JSON to its end nor YAML to its end counts as one with trailing text.
 func readEither(stream []byte) ([]any, bool, error) {
 	decoder := yamlutil.NewYAMLOrJSONDecoder(bytes.NewReader(stream), 4096)
 	var documents []any
@@ -100,8 +100,21 @@ func readEither(stream []byte) ([]any, bool, error) {
 			documents = append(documents, value)
 		}
 	}
+	if isJSON(stream) {
+		return documents, false, nil
+	}
 	_, trailing, err := readYAML(stream)
 	return documents, trailing || err != nil, nil
+}
+
+func isJSON(stream []byte) bool {
+	decoder := json.NewDecoder(bytes.NewReader(stream))
+	for {
+		var ignored json.RawMessage
+		if err := decoder.Decode(&ignored); err != nil {
+			return errors.Is(err, io.EOF)
+		}
+	}
 }
 
 func readYAML(stream []byte) ([]any, bool, error) {
@@ -141,7 +154,7 @@ func more(part []byte) bool {
 	return !errors.Is(decoder.Decode(&ignored), io.EOF)
 }
 
-// numbers keeps every number as it is written.
+// numbers keeps every number as it is written. Numbers out of range are refused here; kubectl refuses them when it reads the object.
 func numbers(raw []byte) (any, error) {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return nil, nil
@@ -149,6 +162,29 @@ func numbers(raw []byte) (any, error) {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	var value any
-	err := decoder.Decode(&value)
-	return value, err
+	if err := decoder.Decode(&value); err != nil {
+		return nil, err
+	}
+	return value, inRange(value)
+}
+
+func inRange(value any) error {
+	switch value := value.(type) {
+	case json.Number:
+		_, err := value.Float64()
+		return err
+	case []any:
+		for _, item := range value {
+			if err := inRange(item); err != nil {
+				return err
+			}
+		}
+	case map[string]any:
+		for _, item := range value {
+			if err := inRange(item); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

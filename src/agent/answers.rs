@@ -1,0 +1,75 @@
+//! What is on record, as the server and the commands ask for it.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use super::MIRROR;
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    git::{CommitId, GitError, Store},
+    ledger::{
+        Ledger, Reader,
+        answers::{History, Log, Status, Where},
+    },
+    server::Answers,
+};
+
+/// Answers from a state directory, with the agent running or stopped.
+pub struct RecordedAnswers {
+    /// One connection, since SQLite's are not shared; a query takes milliseconds.
+    reader: Mutex<Reader>,
+    mirror: PathBuf,
+}
+
+impl RecordedAnswers {
+    /// Opens the ledger for reading. EK5005 where there is none.
+    pub fn open(state_dir: &Path) -> Result<Self, Diagnostic> {
+        Ok(Self { reader: Mutex::new(Ledger::reader(state_dir)?), mirror: state_dir.join(MIRROR) })
+    }
+
+    fn reader(&self) -> std::sync::MutexGuard<'_, Reader> {
+        // A panic in a query leaves nothing half-done: it only reads.
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A commit that is on record, or the merge that brought one that is not.
+    fn commit(&self, rev: &str) -> Result<CommitId, Diagnostic> {
+        if rev == "HEAD" {
+            let none = || Diagnostic::new(codes::GIT_REV, Place::Nowhere, "no commit was fetched yet");
+            return self.reader().status()?.commit.ok_or_else(none);
+        }
+        let missing = match self.reader().find_commit(rev) {
+            Ok(commit) => return Ok(commit),
+            Err(error) => Diagnostic::from(error),
+        };
+        let Some(tip) = self.reader().status()?.commit else { return Err(missing) };
+        // Which branch is followed does not matter: the tip is on record.
+        let merge = || {
+            let store = Store::open_mirror(&self.mirror, "")?;
+            store.mainline_to(tip, store.resolve(rev)?)
+        };
+        merge().map_err(|_: GitError| missing)
+    }
+}
+
+impl Answers for RecordedAnswers {
+    fn status(&self) -> Result<Status, Diagnostic> {
+        Ok(self.reader().status()?)
+    }
+
+    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
+        Ok(self.reader().log(limit)?)
+    }
+
+    fn where_is(&self, rev: &str) -> Result<Where, Diagnostic> {
+        let commit = self.commit(rev)?;
+        Ok(self.reader().where_is(commit)?)
+    }
+
+    fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
+        Ok(self.reader().history(cluster, limit)?)
+    }
+}

@@ -1,0 +1,398 @@
+//! The fleet at the newest commit: rendering it, and telling each cluster's task what it should run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::{once::Once, targets::Targets};
+use crate::{
+    cluster::ConnectionSpec,
+    codes,
+    diagnostic::{Diagnostic, Place},
+    git::{CommitId, CommitInfo, GitError, Mirror},
+    layout,
+    ledger::{ClusterRow, Commit, Ledger},
+    manifest::{ApplySet, Digest},
+    render::{Facts, Renderer, Rendering},
+    server::{Accepted, Action},
+    sync::{
+        Health, Phase, State,
+        prune::Budget,
+        target::{Ask, Desired},
+    },
+};
+use kube_overlay::LabelSelector;
+
+/// Commits of one fetch that are put on record one by one; what is older was replaced before the agent looked.
+const COMMITS: usize = 1000;
+
+/// What a commit makes of the fleet.
+pub(super) struct Rendered {
+    pub(super) commit: CommitId,
+    fleet: Result<layout::Fleet, Vec<Diagnostic>>,
+    clusters: BTreeMap<String, Result<Arc<Rendering>, Vec<Diagnostic>>>,
+}
+
+/// What ended by itself.
+pub(super) enum Ended {
+    /// A rendering is there.
+    Rendering(Rendered),
+    /// The task of this cluster broke.
+    Task(String),
+}
+
+/// The fleet, and the work on its newest commit.
+pub(super) struct Fleet {
+    only: Option<LabelSelector>,
+    ledger: Ledger,
+    mirror: Arc<Mirror>,
+    renderer: Arc<Renderer>,
+    /// Of the parent, on every cluster.
+    namespace: String,
+    pub(super) targets: Targets,
+    facts: BTreeMap<String, Facts>,
+    tip: Option<CommitId>,
+    /// At most one rendering at a time; a newer tip waits for it, since what it parsed is of use to the next.
+    rendering: JoinSet<Rendered>,
+    /// The tip moved, or facts changed, while a rendering ran.
+    again: bool,
+    /// The newest commit whose fleet the tasks have been told.
+    told: Option<CommitId>,
+    known: BTreeMap<String, layout::Cluster>,
+    /// What each cluster's task was last told, to start it again with.
+    desired: BTreeMap<String, (ConnectionSpec, Desired)>,
+}
+
+impl Fleet {
+    pub(super) fn new(
+        only: Option<LabelSelector>,
+        ledger: Ledger,
+        mirror: Arc<Mirror>,
+        renderer: Arc<Renderer>,
+        namespace: String,
+        targets: Targets,
+    ) -> Self {
+        Self {
+            only,
+            ledger,
+            mirror,
+            renderer,
+            namespace,
+            targets,
+            facts: BTreeMap::new(),
+            tip: None,
+            rendering: JoinSet::new(),
+            again: false,
+            told: None,
+            known: BTreeMap::new(),
+            desired: BTreeMap::new(),
+        }
+    }
+
+    /// Begins with the tip that was fetched before this start, where nothing newer is known: a remote that is down keeps no
+    /// cluster from being held to what was last fetched.
+    pub(super) async fn resume(&mut self) -> Result<(), Diagnostic> {
+        match self.mirror.tip().map_err(|error| error.diagnostic())? {
+            Some(tip) if self.tip.is_none() => self.follow(tip, Some(tip), false, Timestamp::now()).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts a new tip on record and begins to render it.
+    pub(super) async fn follow(&mut self, tip: CommitId, was: Option<CommitId>, rewritten: bool, now: Timestamp) -> Result<(), Diagnostic> {
+        let mirror = self.mirror.clone();
+        let commits = tokio::task::spawn_blocking(move || {
+            // The first look at a branch records its tip: the history before it was never this agent's to carry out.
+            let mut commits = mirror.commits(was, tip, if was.is_some() { COMMITS } else { 1 })?;
+            if commits.is_empty() {
+                commits = mirror.commits(None, tip, 1)?;
+            }
+            Ok(commits.into_iter().rev().map(recorded).collect())
+        });
+        let commits: Result<Vec<Commit>, GitError> = commits.await.map_err(|error| broken(&error.to_string()))?;
+        let commits = commits.map_err(|error| error.diagnostic())?;
+        if let Some(newest) = commits.last() {
+            info!(commit = %tip, author = newest.author, commits = commits.len(), "{}", newest.subject);
+        }
+        self.ledger.record_fetch(commits, tip, was, rewritten, now).await?;
+        self.tip = Some(tip);
+        self.render();
+        Ok(())
+    }
+
+    /// Begins to render the newest commit, or notes that it must be done once the running one is through.
+    fn render(&mut self) {
+        let Some(commit) = self.tip else { return };
+        if !self.rendering.is_empty() {
+            self.again = true;
+            return;
+        }
+        let (mirror, renderer, facts, only) = (self.mirror.clone(), self.renderer.clone(), self.facts.clone(), self.only.clone());
+        self.rendering.spawn_blocking(move || render(commit, &mirror, &renderer, &facts, only.as_ref()));
+    }
+
+    /// The next thing that ends by itself: a rendering, or a task that broke. Never ready while neither runs.
+    pub(super) async fn next(&mut self) -> Ended {
+        tokio::select! {
+            Some(rendered) = self.rendering.join_next() => Ended::Rendering(rendered.unwrap_or_else(|error| Rendered {
+                commit: self.tip.unwrap_or(CommitId([0; 20])),
+                fleet: Err(vec![broken(&format!("rendering broke off: {error}"))]),
+                clusters: BTreeMap::new(),
+            })),
+            cluster = self.targets.broken() => Ended::Task(cluster),
+        }
+    }
+
+    /// Puts a rendering on record and tells the clusters' tasks. What an older commit gave is dropped.
+    pub(super) async fn take(&mut self, rendered: Rendered) -> Result<(), Diagnostic> {
+        if std::mem::take(&mut self.again) {
+            self.render();
+        }
+        if self.tip != Some(rendered.commit) {
+            return Ok(());
+        }
+        match rendered.fleet {
+            Ok(fleet) => self.tell(rendered.commit, &fleet, rendered.clusters).await,
+            Err(errors) => self.refuse_all(rendered.commit, errors).await,
+        }
+    }
+
+    async fn tell(
+        &mut self,
+        commit: CommitId,
+        fleet: &layout::Fleet,
+        mut renderings: BTreeMap<String, Result<Arc<Rendering>, Vec<Diagnostic>>>,
+    ) -> Result<(), Diagnostic> {
+        for warning in fleet.warnings.iter().chain(&fleet.problems) {
+            warn!(%commit, code = %warning.code, "{warning}");
+        }
+        let rows = fleet.clusters.iter().map(row).collect();
+        self.ledger.record_fleet(rows).await?;
+        let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
+        self.ledger.record_rendering(commit, results.collect()).await?;
+        let allowance = fleet.spec.budget.cluster;
+        let set = ApplySet::new(&fleet.name, self.namespace.as_str());
+        for cluster in &fleet.clusters {
+            let Some(rendering) = renderings.remove(&cluster.name) else { continue };
+            if let Err(errors) = &rendering {
+                for error in errors {
+                    error!(%commit, cluster = cluster.name, environment = cluster.environment, region = cluster.region, code = %error.code, "{error}");
+                }
+            }
+            let desired = Desired {
+                commit,
+                fleet: fleet.name.clone(),
+                set: set.clone(),
+                manager: format!("evenkeel-{}", fleet.name),
+                adopt: fleet.spec.adopt == layout::Adopt::Allow,
+                budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
+                rendering: rendering.map_err(|errors| summary(&errors)),
+                paused: cluster.paused.clone(),
+            };
+            self.want(&cluster.name, connection(cluster), desired).await?;
+        }
+        self.detach(fleet).await?;
+        self.known = fleet.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.clone())).collect();
+        self.told = Some(commit);
+        Ok(())
+    }
+
+    async fn want(&mut self, cluster: &str, spec: ConnectionSpec, desired: Desired) -> Result<(), Diagnostic> {
+        let applied = if self.targets.names().contains(cluster) { None } else { self.ledger.applied(cluster).await? };
+        self.desired.insert(cluster.to_owned(), (spec.clone(), desired.clone()));
+        self.targets.want(cluster, spec, desired, applied);
+        Ok(())
+    }
+
+    /// The task of this cluster broke; it is started again as it was told.
+    pub(super) async fn restart(&mut self, cluster: &str) {
+        if let Some((spec, desired)) = self.desired.get(cluster).cloned()
+            && let Err(error) = self.want(cluster, spec, desired).await
+        {
+            error!(cluster, code = %error.code, "{error}");
+        }
+    }
+
+    /// A cluster that left the repository keeps its objects; its task ends and `status` says so.
+    async fn detach(&mut self, fleet: &layout::Fleet) -> Result<(), Diagnostic> {
+        let here: BTreeSet<&str> = fleet.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+        let gone = self.ledger.cluster_names().await?.into_iter().filter(|name| !here.contains(name.as_str()));
+        for cluster in gone.collect::<Vec<_>>() {
+            self.targets.drop_cluster(&cluster);
+            self.desired.remove(&cluster);
+            let Some(state) = self.ledger.state(&cluster).await? else { continue };
+            if state.phase != Phase::Detached {
+                let state = State { phase: Phase::Detached, health: Health::Unknown, desired: None, error: None, ..state };
+                self.ledger.set_state(&cluster, state, Timestamp::now()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A mistake in a root file refuses every cluster. Those of which only the ledger knows are told through it.
+    async fn refuse_all(&mut self, commit: CommitId, errors: Vec<Diagnostic>) -> Result<(), Diagnostic> {
+        for error in &errors {
+            error!(%commit, code = %error.code, "{error}");
+        }
+        let why = summary(&errors);
+        let names = self.ledger.cluster_names().await?;
+        let attached: Vec<String> = names.into_iter().filter(|name| self.is_selected_name(name)).collect();
+        let results = attached.iter().map(|name| (name.clone(), Err(errors.clone()))).collect();
+        self.ledger.record_rendering(commit, results).await?;
+        for cluster in attached {
+            if let Some((spec, mut desired)) = self.desired.get(&cluster).cloned() {
+                desired.commit = commit;
+                desired.rendering = Err(why.clone());
+                self.want(&cluster, spec, desired).await?;
+            } else if let Some(state) = self.ledger.state(&cluster).await?.filter(|state| state.phase != Phase::Detached) {
+                let state = State { phase: Phase::Refused, desired: Some(commit), error: Some(why.clone()), ..state };
+                self.ledger.set_state(&cluster, state, Timestamp::now()).await?;
+            }
+        }
+        self.told = Some(commit);
+        Ok(())
+    }
+
+    fn is_selected_name(&self, name: &str) -> bool {
+        match (&self.only, self.known.get(name)) {
+            (None, _) => true,
+            (Some(only), Some(cluster)) => only.matches(&cluster.labels),
+            (Some(_), None) => false,
+        }
+    }
+
+    /// What a cluster serves. Where it differs from what its rendering assumed, it is rendered anew.
+    pub(super) fn learn(&mut self, cluster: &str, facts: Facts) {
+        if self.facts.get(cluster) != Some(&facts) {
+            self.facts.insert(cluster.to_owned(), facts);
+            self.render();
+        }
+    }
+
+    /// Whether all selected clusters are done; none while one is on its way.
+    pub(super) fn verdict(&self, once: &Once) -> Option<bool> {
+        let commit = self.tip.filter(|tip| self.told == Some(*tip))?;
+        if self.desired.is_empty() {
+            // Nothing was ever told: the root files are wrong, or no cluster is selected.
+            return Some(false);
+        }
+        once.verdict(commit, self.desired.keys().map(String::as_str))
+    }
+
+    /// The clusters that are brought to the head, by name.
+    pub(super) fn selected(&self) -> Vec<String> {
+        self.desired.keys().cloned().collect()
+    }
+
+    /// Does what a person asked.
+    pub(super) async fn act(&mut self, action: Action) -> Result<Accepted, Diagnostic> {
+        match action {
+            Action::Sync { selector, who } => {
+                let selector = LabelSelector::parse(&selector)
+                    .map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{selector}: {error}")))?;
+                let clusters = self.known.values().filter(|cluster| selector.matches(&cluster.labels));
+                let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
+                if clusters.is_empty() {
+                    return Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, "the selector selects no cluster"));
+                }
+                info!(who, clusters = clusters.join(","), "sync asked for");
+                Ok(Accepted { clusters: clusters.into_iter().filter(|cluster| self.targets.ask(cluster, Ask::Sync)).collect() })
+            }
+            Action::Approve { plan, who } => {
+                let clusters = approve(&self.ledger, plan, &who).await?;
+                info!(who, %plan, clusters = clusters.join(","), "deletions approved");
+                for cluster in &clusters {
+                    self.targets.ask(cluster, Ask::Sync);
+                }
+                Ok(Accepted { clusters })
+            }
+            Action::AcceptCluster { name, who } => {
+                if !self.targets.ask(&name, Ask::AcceptCluster) {
+                    return Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {name} in the fleet")));
+                }
+                info!(who, cluster = name, "accepted as the cluster it is now");
+                Ok(Accepted { clusters: vec![name] })
+            }
+        }
+    }
+}
+
+/// Puts on record that the deletions of this plan may go through, and says on which clusters they are held.
+pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<Vec<String>, Diagnostic> {
+    let clusters = ledger.clusters_holding(plan).await?;
+    if clusters.is_empty() {
+        return Err(Diagnostic::new(codes::NO_PLAN, Place::Nowhere, format!("no cluster holds deletions of the plan {plan}")));
+    }
+    ledger.approve(plan, who, Timestamp::now()).await?;
+    Ok(clusters)
+}
+
+/// How to connect: as cluster.yaml says, else by the context named like the cluster.
+fn connection(cluster: &layout::Cluster) -> ConnectionSpec {
+    match cluster.connection.clone() {
+        None => ConnectionSpec::Context(cluster.name.clone()),
+        Some(layout::Connection::Context(name)) => ConnectionSpec::Context(name),
+        Some(layout::Connection::Kubeconfig(path)) => ConnectionSpec::Kubeconfig { path, context: None },
+        Some(layout::Connection::Secret(name)) => ConnectionSpec::Secret(name),
+        Some(layout::Connection::InCluster) => ConnectionSpec::InCluster,
+    }
+}
+
+fn recorded(commit: CommitInfo) -> Commit {
+    let CommitInfo { id, parent, author, email, time, subject } = commit;
+    Commit { id, parent, author, email, time, subject }
+}
+
+fn row(cluster: &layout::Cluster) -> ClusterRow {
+    ClusterRow {
+        name: cluster.name.clone(),
+        environment: cluster.environment.clone(),
+        region: cluster.region.clone(),
+        labels: cluster.labels.clone(),
+    }
+}
+
+/// Reads and renders a commit; on a thread of its own.
+fn render(
+    commit: CommitId,
+    mirror: &Mirror,
+    renderer: &Renderer,
+    facts: &BTreeMap<String, Facts>,
+    only: Option<&LabelSelector>,
+) -> Rendered {
+    let tree = match mirror.tree(commit) {
+        Ok(tree) => tree,
+        Err(error) => return Rendered { commit, fleet: Err(vec![error.diagnostic()]), clusters: BTreeMap::new() },
+    };
+    let fleet = match layout::read(&tree) {
+        Ok(fleet) => fleet,
+        Err(errors) => return Rendered { commit, fleet: Err(errors), clusters: BTreeMap::new() },
+    };
+    let default = Facts::default();
+    let selected = fleet.clusters.iter().filter(|cluster| only.is_none_or(|only| only.matches(&cluster.labels)));
+    let clusters = selected
+        .map(|cluster| {
+            let facts = facts.get(&cluster.name).unwrap_or(&default);
+            (cluster.name.clone(), renderer.render(&tree, &fleet, cluster, facts))
+        })
+        .collect();
+    Rendered { commit, fleet: Ok(fleet), clusters }
+}
+
+/// The first of several mistakes, with the number of the others.
+fn summary(errors: &[Diagnostic]) -> Diagnostic {
+    match errors {
+        [] => broken("refused without a reason"),
+        [one] => one.clone(),
+        [first, others @ ..] => Diagnostic { message: format!("{} (and {} more)", first.message, others.len()), ..first.clone() },
+    }
+}
+
+fn broken(why: &str) -> Diagnostic {
+    Diagnostic::new(codes::DEFECT, Place::Nowhere, why)
+}

@@ -1,0 +1,102 @@
+//! What a cluster's task remembers and records, kept in the ledger.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use crate::{
+    diagnostic::Diagnostic,
+    ledger::{AppliedObject, Ledger},
+    manifest::{Digest, ObjectId},
+    render::Facts,
+    sync::{BundleOutcome, Journal, JournalError, ObjectResult, Recorded, State, SyncId, SyncStart, target::Memory},
+};
+
+/// What a cluster's task tells the agent.
+#[derive(Debug)]
+pub(super) enum News {
+    /// Its state changed.
+    State(Box<State>),
+    /// An attempt ended; that many failed in a row.
+    Attempted(u32),
+    /// What the cluster serves.
+    Facts(Facts),
+}
+
+/// The ledger as one cluster's task sees it.
+pub(super) struct ClusterMemory {
+    pub(super) cluster: String,
+    pub(super) ledger: Ledger,
+    /// Bounded; the agent's loop always drains it.
+    pub(super) news: mpsc::Sender<(String, News)>,
+}
+
+impl ClusterMemory {
+    async fn tell(&self, news: News) {
+        // The agent's loop is gone only at the very end, when nobody asks any more.
+        let _ = self.news.send((self.cluster.clone(), news)).await;
+    }
+}
+
+impl Journal for ClusterMemory {
+    async fn begin_sync(&self, start: SyncStart) -> Result<SyncId, JournalError> {
+        self.ledger.begin_sync(start).await
+    }
+
+    async fn begin_bundle(&self, sync: SyncId, bundle: &str, writes: u64, deletions: u64) -> Result<(), JournalError> {
+        self.ledger.begin_bundle(sync, bundle, writes, deletions).await
+    }
+
+    fn object(&self, sync: SyncId, bundle: &str, result: ObjectResult) {
+        self.ledger.object(sync, bundle, result);
+    }
+
+    fn warning(&self, sync: SyncId, object: &ObjectId, text: &str) {
+        self.ledger.warning(sync, object, text);
+    }
+
+    fn end_bundle(&self, sync: SyncId, bundle: &str, outcome: BundleOutcome) {
+        self.ledger.end_bundle(sync, bundle, outcome);
+    }
+
+    async fn end_sync(&self, sync: SyncId, error: Option<Diagnostic>) -> Result<(), JournalError> {
+        self.ledger.end_sync(sync, error).await
+    }
+}
+
+impl Memory for ClusterMemory {
+    async fn state(&self, state: State) -> Result<(), JournalError> {
+        self.tell(News::State(Box::new(state.clone()))).await;
+        Ok(self.ledger.set_state(&self.cluster, state, Timestamp::now()).await?)
+    }
+
+    async fn attempted(&self, failures: u32) {
+        self.tell(News::Attempted(failures)).await;
+    }
+
+    async fn recorded(&self) -> Result<Vec<Recorded>, JournalError> {
+        let objects = self.ledger.applied_objects(&self.cluster).await?;
+        Ok(objects.into_iter().map(|AppliedObject { id, bundle, live, adopted }| Recorded { id, bundle, live, adopted }).collect())
+    }
+
+    async fn forget(&self, ids: Vec<ObjectId>) -> Result<(), JournalError> {
+        Ok(self.ledger.forget_objects(&self.cluster, ids).await?)
+    }
+
+    async fn uid(&self) -> Result<Option<String>, JournalError> {
+        Ok(self.ledger.cluster_uid(&self.cluster).await?)
+    }
+
+    async fn accept(&self, uid: &str) -> Result<(), JournalError> {
+        Ok(self.ledger.set_cluster_uid(&self.cluster, uid).await?)
+    }
+
+    async fn approved(&self) -> Result<BTreeSet<Digest>, JournalError> {
+        Ok(self.ledger.approvals().await?)
+    }
+
+    async fn facts(&self, facts: Facts) {
+        self.tell(News::Facts(facts)).await;
+    }
+}

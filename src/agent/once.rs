@@ -1,0 +1,86 @@
+//! `--once`: when is every cluster done?
+
+use std::collections::BTreeMap;
+
+use crate::{
+    git::CommitId,
+    sync::{Phase, State},
+};
+
+/// Attempts after which a cluster that fails or does not answer counts as done: two more than one hiccup needs, some four
+/// seconds in all.
+const ATTEMPTS: u32 = 3;
+
+/// What is known of each cluster.
+#[derive(Debug, Default)]
+pub(super) struct Once {
+    clusters: BTreeMap<String, (Option<State>, u32)>,
+}
+
+impl Once {
+    pub(super) fn state(&mut self, cluster: &str, state: State) {
+        self.clusters.entry(cluster.to_owned()).or_default().0 = Some(state);
+    }
+
+    pub(super) fn attempted(&mut self, cluster: &str, failures: u32) {
+        self.clusters.entry(cluster.to_owned()).or_default().1 = failures;
+    }
+
+    /// Whether all of these clusters are in sync with the commit; none while one is still on its way.
+    pub(super) fn verdict<'a>(&self, commit: CommitId, mut clusters: impl Iterator<Item = &'a str>) -> Option<bool> {
+        clusters.try_fold(true, |all, cluster| {
+            let (state, failures) = self.clusters.get(cluster)?;
+            let state = state.as_ref().filter(|state| state.desired == Some(commit))?;
+            match state.phase {
+                Phase::Synced => Some(all),
+                Phase::Held | Phase::Refused | Phase::Paused | Phase::WrongCluster | Phase::Waiting | Phase::Returned | Phase::Detached => {
+                    Some(false)
+                }
+                Phase::Failed | Phase::Unreachable if *failures >= ATTEMPTS => Some(false),
+                Phase::Failed | Phase::Unreachable | Phase::Syncing => None,
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::Health;
+
+    fn state(phase: Phase, desired: u8) -> State {
+        State {
+            phase,
+            health: Health::Unknown,
+            desired: Some(CommitId([desired; 20])),
+            applied: None,
+            rendering: None,
+            objects: 0,
+            drifted: 0,
+            held_deletions: 0,
+            held_plan: None,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn it_waits_for_every_cluster_and_reports_the_worst() {
+        let head = CommitId([1; 20]);
+        let mut once = Once::default();
+        let verdict = |once: &Once| once.verdict(head, ["a", "b"].into_iter());
+        assert_eq!(verdict(&once), None, "nothing known");
+        once.state("a", state(Phase::Synced, 1));
+        assert_eq!(verdict(&once), None, "b is not known");
+        once.state("b", state(Phase::Synced, 0));
+        assert_eq!(verdict(&once), None, "b is at an older commit");
+        once.state("b", state(Phase::Unreachable, 1));
+        once.attempted("b", 2);
+        assert_eq!(verdict(&once), None, "b is tried again");
+        once.attempted("b", 3);
+        assert_eq!(verdict(&once), Some(false));
+        once.state("b", state(Phase::Synced, 1));
+        assert_eq!(verdict(&once), Some(true));
+        once.state("a", state(Phase::Paused, 1));
+        assert_eq!(verdict(&once), Some(false));
+    }
+}

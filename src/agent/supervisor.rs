@@ -1,0 +1,156 @@
+//! The agent's loop.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Notify, mpsc, watch},
+    time::Instant,
+};
+use tracing::{error, info, warn};
+
+use super::{
+    fleet::{Ended, Fleet, Rendered},
+    memory::News,
+    once::Once,
+    settings::Outcome,
+};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    git::Event,
+    ledger::answers::ErrorAnswer,
+    server::{ActionRequest, SourceState},
+};
+
+pub(super) struct Supervisor {
+    pub(super) fleet: Fleet,
+    /// With `--once`, what is known so far.
+    pub(super) once: Option<Once>,
+    pub(super) events: mpsc::Receiver<Event>,
+    pub(super) news: mpsc::Receiver<(String, News)>,
+    pub(super) actions: mpsc::Receiver<ActionRequest>,
+    pub(super) trigger: Arc<Notify>,
+    pub(super) source: watch::Sender<SourceState>,
+}
+
+/// How often the watchdog is fed and `--once` looks, where systemd asks for nothing quicker.
+const TICK: Duration = Duration::from_secs(5);
+
+impl Supervisor {
+    /// Runs until a signal, or with `--once` until all is done.
+    pub(super) async fn run(&mut self) -> Result<Outcome, Diagnostic> {
+        let no_signals =
+            |error: std::io::Error| Diagnostic::new(codes::STATE_DIR, Place::Nowhere, format!("cannot listen for signals: {error}"));
+        let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+        let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
+        let watchdog = sd_notify::watchdog_enabled().map_or(TICK, |limit| (limit / 3).min(TICK));
+        let mut tick = tokio::time::interval_at(Instant::now() + watchdog, watchdog);
+        if self.once.is_none() {
+            self.fleet.resume().await?;
+        }
+        notify(&[sd_notify::NotifyState::Ready]);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => {
+                    info!("SIGHUP: fetching now");
+                    self.trigger.notify_one();
+                }
+                _ = tick.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
+                Some(event) = self.events.recv() => self.repository(event).await?,
+                Some((cluster, news)) = self.news.recv() => self.heard(&cluster, news),
+                Some(request) = self.actions.recv() => self.act(request).await,
+                ended = self.fleet.next() => match ended {
+                    Ended::Rendering(rendered) => self.rendered(rendered).await,
+                    Ended::Task(cluster) => self.fleet.restart(&cluster).await,
+                },
+            }
+            if let Some(verdict) = self.once.as_ref().and_then(|once| self.fleet.verdict(once)) {
+                return Ok(Outcome { in_sync: verdict, clusters: self.fleet.selected() });
+            }
+        }
+        notify(&[sd_notify::NotifyState::Stopping]);
+        info!("stopping");
+        Ok(Outcome { in_sync: self.once.is_none(), clusters: self.fleet.selected() })
+    }
+
+    async fn repository(&mut self, event: Event) -> Result<(), Diagnostic> {
+        let now = Timestamp::now();
+        match event {
+            Event::Tip { tip, was, rewritten } => {
+                self.source.send_modify(|source| (source.tip, source.last_fetch, source.error) = (Some(tip), Some(now), None));
+                if rewritten {
+                    warn!(commit = %tip, was = was.map(tracing::field::display), "the branch was rewritten; its new tip is followed");
+                }
+                if let Err(error) = self.fleet.follow(tip, was, rewritten, now).await {
+                    error!(commit = %tip, code = %error.code, "{error}");
+                }
+            }
+            Event::Unchanged | Event::Recovered => {
+                self.source.send_modify(|source| (source.last_fetch, source.error) = (Some(now), None));
+                self.fleet.resume().await?;
+            }
+            Event::Missing => {
+                let branch = self.source.borrow().branch.clone();
+                let message = format!("no branch {branch} yet, or nothing in it; waiting for a push");
+                warn!(code = codes::GIT_NO_BRANCH.id, "{message}");
+                let error = Diagnostic::new(codes::GIT_NO_BRANCH, Place::Nowhere, message);
+                self.source.send_modify(|source| source.error = Some(ErrorAnswer::from(&error)));
+                if self.once.is_some() {
+                    return Err(error);
+                }
+            }
+            Event::Failed(error) => {
+                let error = error.diagnostic();
+                warn!(code = %error.code, "{}; the fleet stays as it is", error.message);
+                self.source.send_modify(|source| source.error = Some(ErrorAnswer::from(&error)));
+                if self.once.is_some() {
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn rendered(&mut self, rendered: Rendered) {
+        let commit = rendered.commit;
+        if let Err(error) = self.fleet.take(rendered).await {
+            // Nothing is passed on that is not on record; the clusters stay as they are and the next fetch tries again.
+            error!(%commit, code = %error.code, "{error}");
+        }
+    }
+
+    fn heard(&mut self, cluster: &str, news: News) {
+        match news {
+            News::State(state) => {
+                if let Some(once) = &mut self.once {
+                    once.state(cluster, *state);
+                }
+            }
+            News::Attempted(failures) => {
+                if let Some(once) = &mut self.once {
+                    once.attempted(cluster, failures);
+                }
+            }
+            News::Facts(facts) => self.fleet.learn(cluster, facts),
+        }
+    }
+
+    async fn act(&mut self, request: ActionRequest) {
+        let answer = self.fleet.act(request.action).await;
+        // Whoever asked may be gone; what was asked is done all the same.
+        let _ = request.answer.send(answer);
+        self.trigger.notify_one();
+    }
+}
+
+/// Tells systemd, where it started us. That it does not listen is no reason to stop.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("systemd does not take the notification: {error}");
+    }
+}

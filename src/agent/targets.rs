@@ -1,0 +1,153 @@
+//! The clusters' tasks: one each, started when a cluster appears in the repository, stopped when it leaves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::{Id, JoinError, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::memory::{ClusterMemory, News};
+use crate::{
+    cluster::{ClusterError, Connection, ConnectionSpec, Kubeconfig, Limits},
+    git::CommitId,
+    ledger::Ledger,
+    manifest::Digest,
+    sync::target::{Ask, Connect, Desired, Target},
+};
+
+/// How many asks wait at one cluster; more are dropped, since one sync answers them all.
+const ASKS: usize = 8;
+
+/// What all tasks share.
+pub(super) struct Shared {
+    pub(super) kubeconfig: Arc<Kubeconfig>,
+    pub(super) ledger: Ledger,
+    pub(super) instance: String,
+    pub(super) compare_every: Duration,
+    pub(super) limits: Limits,
+    pub(super) news: mpsc::Sender<(String, News)>,
+}
+
+/// All clusters' tasks.
+pub(super) struct Targets {
+    shared: Shared,
+    running: BTreeMap<String, Running>,
+    tasks: JoinSet<()>,
+    names: BTreeMap<Id, String>,
+}
+
+struct Running {
+    desired: watch::Sender<Option<Desired>>,
+    asks: mpsc::Sender<Ask>,
+    spec: Arc<Mutex<ConnectionSpec>>,
+    stop: CancellationToken,
+}
+
+/// Opens connections by the agent's kubeconfig and what the repository says of the cluster.
+struct Connector {
+    cluster: String,
+    kubeconfig: Arc<Kubeconfig>,
+    spec: Arc<Mutex<ConnectionSpec>>,
+    limits: Limits,
+}
+
+impl Connect for Connector {
+    async fn connect(&self) -> Result<Connection, ClusterError> {
+        let spec = self.spec.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Connection::open(&self.kubeconfig, &spec, &self.cluster, self.limits.clone()).await
+    }
+}
+
+impl Targets {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared, running: BTreeMap::new(), tasks: JoinSet::new(), names: BTreeMap::new() }
+    }
+
+    /// The clusters that have a task.
+    pub(super) fn names(&self) -> BTreeSet<String> {
+        self.running.keys().cloned().collect()
+    }
+
+    /// Tells a cluster's task what the newest commit wants, and starts the task where there is none. `applied` is what the
+    /// ledger says that the cluster runs.
+    pub(super) fn want(&mut self, cluster: &str, spec: ConnectionSpec, desired: Desired, applied: Option<(Digest, CommitId)>) {
+        if let Some(running) = self.running.get(cluster) {
+            *running.spec.lock().unwrap_or_else(PoisonError::into_inner) = spec;
+            running.desired.send_replace(Some(desired));
+            return;
+        }
+        let (desired_sender, desired) = watch::channel(Some(desired));
+        let (asks_sender, asks) = mpsc::channel(ASKS);
+        let spec = Arc::new(Mutex::new(spec));
+        let stop = CancellationToken::new();
+        let Shared { kubeconfig, ledger, instance, compare_every, limits, news } = &self.shared;
+        let connect = Connector { cluster: cluster.to_owned(), kubeconfig: kubeconfig.clone(), spec: spec.clone(), limits: limits.clone() };
+        let target = Target {
+            cluster: cluster.to_owned(),
+            instance: instance.clone(),
+            compare_every: *compare_every,
+            memory: ClusterMemory { cluster: cluster.to_owned(), ledger: ledger.clone(), news: news.clone() },
+            connect,
+            desired,
+            asks,
+            stop: stop.clone(),
+        };
+        let task = self.tasks.spawn(target.run(applied));
+        self.names.insert(task.id(), cluster.to_owned());
+        self.running.insert(cluster.to_owned(), Running { desired: desired_sender, asks: asks_sender, spec, stop });
+    }
+
+    /// Passes an ask on. False where the cluster has no task.
+    pub(super) fn ask(&self, cluster: &str, ask: Ask) -> bool {
+        // A full queue has an ask in it that does what this one would.
+        self.running.get(cluster).is_some_and(|running| running.asks.try_send(ask).is_ok() || !running.asks.is_closed())
+    }
+
+    /// The cluster left the repository: its task ends, its objects stay.
+    pub(super) fn drop_cluster(&mut self, cluster: &str) {
+        if let Some(running) = self.running.remove(cluster) {
+            info!(cluster, "left the repository; its objects stay");
+            running.stop.cancel();
+        }
+    }
+
+    /// A task that ended by itself, which only a defect makes it do; the caller starts it again. Never ready while there
+    /// is no task.
+    pub(super) async fn broken(&mut self) -> String {
+        loop {
+            let (id, why) = match self.tasks.join_next_with_id().await {
+                None => std::future::pending().await,
+                Some(Ok((id, ()))) => (id, None),
+                Some(Err(error)) => (error.id(), Some(error)),
+            };
+            let Some(cluster) = self.names.remove(&id) else { continue };
+            // A task that was asked to stop is no longer in the list, or a new one of the same name is.
+            let stopped = self.running.get(&cluster).is_none_or(|running| !running.desired.is_closed());
+            if stopped {
+                continue;
+            }
+            self.running.remove(&cluster);
+            let why = why.as_ref().filter(|error| JoinError::is_panic(error)).map_or("ended", |_| "panicked");
+            error!(cluster, "the cluster's task {why}; it is started again");
+            return cluster;
+        }
+    }
+
+    /// Stops all tasks in good order, for at most that long.
+    pub(super) async fn stop(&mut self, patience: Duration) {
+        for running in self.running.values() {
+            running.stop.cancel();
+        }
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(patience, all).await.is_err() {
+            error!("some clusters' tasks did not stop within {} s", patience.as_secs());
+        }
+    }
+}

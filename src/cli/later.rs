@@ -1,0 +1,7 @@
+//! Commands and flags that are designed and not built yet: named as such, so that nobody looks for a typing mistake.
+
+/// Commands.
+pub(super) const COMMANDS: &[&str] =
+    &["plan", "why", "blame", "events", "diff", "hold", "release", "rollback", "retry", "resume", "init", "doctor"];
+/// Flags.
+pub(super) const FLAGS: &[&str] = &["--healthy", "--mode", "--listen", "--server"];

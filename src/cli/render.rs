@@ -1,0 +1,116 @@
+//! `evenkeel render`: what a cluster must run.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    OutputArg,
+    error::{CommandError, Exit},
+    printer::Printer,
+    repo::RepoArgs,
+    settings_file::SettingsFile,
+    table::clean,
+    values::Output,
+};
+use crate::{
+    codes,
+    layout::{self, Fleet},
+    manifest::{DIGEST_ANNOTATION, DigestKey, ID_ANNOTATION, MASK, PART_OF},
+    render::{Facts, RenderedObject, Renderer},
+};
+
+/// Print what a cluster must run, values of Secrets masked
+#[derive(Debug, Args)]
+pub(super) struct RenderArgs {
+    /// The cluster's name
+    #[arg(value_name = "CLUSTER")]
+    cluster: String,
+    #[command(flatten)]
+    repo: RepoArgs,
+    #[command(flatten)]
+    output: OutputArg,
+}
+
+pub(super) fn run(args: RenderArgs, file: &SettingsFile, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
+    let output = args.output.resolve(file);
+    let source = args.repo.open(file)?;
+    let refuse = |problems: Vec<_>, printer: &mut Printer<'_>| {
+        printer.problems(&problems);
+        Ok(Exit::Amiss)
+    };
+    let fleet = match layout::read(&*source) {
+        Ok(fleet) => fleet,
+        Err(problems) => return refuse(problems, printer),
+    };
+    let cluster = fleet.cluster(&args.cluster).ok_or_else(|| unknown(&args.cluster, &fleet))?;
+    // The digests are taken out again, so that any key will do.
+    let renderer = Renderer::new(file.namespace(), DigestKey::new([0; 32]));
+    let rendering = match renderer.render(&*source, &fleet, cluster, &Facts::default()) {
+        Ok(rendering) => rendering,
+        Err(problems) => return refuse(problems, printer),
+    };
+    let objects = rendering.objects.iter().map(|object| Ok((object.as_ref(), shown(object)?)));
+    let objects = objects.collect::<Result<Vec<_>, serde_json::Error>>().map_err(std::io::Error::from)?;
+    printer.data(&match output {
+        Output::Json => as_list(objects)?,
+        Output::Table | Output::Yaml => as_documents(&objects),
+    })?;
+    Ok(Exit::Done)
+}
+
+fn unknown(name: &str, fleet: &Fleet) -> CommandError {
+    let names: Vec<&str> = fleet.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    CommandError::new(codes::UNKNOWN_CLUSTER, format!("the repository has no cluster `{name}`"))
+        .with_hint(format!("It has: {}.", clean(&names.join(", "))))
+}
+
+/// The object as Git gives it: without the fleet's marks, which carry digests, and without a Secret's values.
+fn shown(object: &RenderedObject) -> Result<Value, serde_json::Error> {
+    let mut value: Value = serde_json::from_slice(object.body.as_slice())?;
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        for (map, marks) in [("labels", &[PART_OF][..]), ("annotations", &[ID_ANNOTATION, DIGEST_ANNOTATION][..])] {
+            let Some(entries) = metadata.get_mut(map).and_then(Value::as_object_mut) else { continue };
+            entries.retain(|key, _| !marks.contains(&key.as_str()));
+            if entries.is_empty() {
+                metadata.remove(map);
+            }
+        }
+    }
+    if object.id.is("", "Secret") {
+        hide(&mut value);
+    }
+    Ok(value)
+}
+
+/// Masks all of a Secret that may be secret. What is no map where one belongs is refused by the server only, and masked too.
+fn hide(secret: &mut Value) {
+    if let Some(copy) = secret.pointer_mut("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration") {
+        *copy = MASK.into();
+    }
+    for (field, value) in secret.as_object_mut().into_iter().flatten() {
+        match (field.as_str(), value) {
+            ("apiVersion" | "kind" | "metadata" | "type" | "immutable", _) => {}
+            (_, Value::Object(entries)) => entries.values_mut().for_each(|value| *value = MASK.into()),
+            (_, value) => *value = MASK.into(),
+        }
+    }
+}
+
+/// One `List`, as kubectl prints it.
+fn as_list(objects: Vec<(&RenderedObject, Value)>) -> Result<String, CommandError> {
+    let items: Vec<Value> = objects.into_iter().map(|(_, value)| value).collect();
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    Ok(serde_json::to_string_pretty(&list).map_err(std::io::Error::from)? + "\n")
+}
+
+/// Documents, each below its bundle and the place where it was first given.
+fn as_documents(objects: &[(&RenderedObject, Value)]) -> String {
+    let mut text = String::new();
+    for (object, value) in objects {
+        let _ = writeln!(text, "---\n# bundle {}, from {}", clean(&object.bundle), clean(&object.origin.place().to_string()));
+        text.push_str(&kube_yaml::emit(value));
+    }
+    text
+}

@@ -1,0 +1,138 @@
+//! `evenkeel run`: the agent.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{
+    World,
+    error::{CommandError, Exit},
+    printer::Printer,
+    settings_file::SettingsFile,
+    status,
+    values::{Interval, Namespace},
+};
+use crate::{
+    agent::{GitSettings, RunSettings},
+    log::{self, Format, Settings as LogSettings},
+    manifest::Masked,
+};
+
+/// Hold the fleet to the repository
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Config repository: a path, or an address (file, http, https, ssh)
+    #[arg(long, value_name = "URL|PATH", env = "EVENKEEL_REPO", value_parser = clap::value_parser!(Masked<String>))]
+    repo: Option<Masked<String>>,
+    /// Branch to follow [default: main]
+    #[arg(long, value_name = "NAME", env = "EVENKEEL_BRANCH")]
+    branch: Option<String>,
+    /// Folder for the mirror, the ledger and the socket
+    #[arg(long, value_name = "DIR", env = "EVENKEEL_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// Kubeconfig with one context per cluster, named like it [default: KUBECONFIG or ~/.kube/config]
+    #[arg(long, value_name = "FILE", env = "EVENKEEL_KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// Bring the clusters to the head of the branch once, report, and end
+    #[arg(long, value_name = "BOOL", env = "EVENKEEL_ONCE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    once: Option<bool>,
+    /// Only these clusters: a label selector over environment, region, cluster and labels
+    #[arg(long, value_name = "SELECTOR", env = "EVENKEEL_ONLY")]
+    only: Option<String>,
+    /// Namespace on every cluster for the fleet's own ConfigMap [default: evenkeel-system]
+    #[arg(long, value_name = "NAME", env = "EVENKEEL_NAMESPACE")]
+    namespace: Option<Namespace>,
+    /// Time between two looks at the remote [default: 30s]
+    #[arg(long, value_name = "TIME", env = "EVENKEEL_POLL_INTERVAL")]
+    poll_interval: Option<Interval>,
+    /// Time between two comparisons of a whole cluster with the repository [default: 10m]
+    #[arg(long, value_name = "TIME", env = "EVENKEEL_COMPARE_INTERVAL")]
+    compare_interval: Option<Interval>,
+    #[command(flatten)]
+    git: GitArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Git")]
+struct GitArgs {
+    /// Deadline of a fetch [default: 2m]
+    #[arg(long = "git-timeout", value_name = "TIME", env = "EVENKEEL_GIT_TIMEOUT")]
+    timeout: Option<Interval>,
+    /// User name for http(s), and for ssh where the address has none
+    #[arg(long = "git-username", value_name = "NAME", env = "EVENKEEL_GIT_USERNAME")]
+    username: Option<String>,
+    /// File with the password or token for http(s)
+    #[arg(long = "git-password-file", value_name = "FILE", env = "EVENKEEL_GIT_PASSWORD_FILE")]
+    password_file: Option<PathBuf>,
+    /// File with the private key for ssh [default: the ssh agent's keys]
+    #[arg(long = "git-ssh-key-file", value_name = "FILE", env = "EVENKEEL_GIT_SSH_KEY_FILE")]
+    ssh_key_file: Option<PathBuf>,
+    /// File with the host keys for ssh [default: ~/.ssh/known_hosts]
+    #[arg(long = "git-known-hosts-file", value_name = "FILE", env = "EVENKEEL_GIT_KNOWN_HOSTS_FILE")]
+    known_hosts_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Log, on stderr")]
+struct LogArgs {
+    /// auto (human on a terminal, JSON otherwise), human or json [default: auto]
+    #[arg(long = "log-format", value_name = "FORM", env = "EVENKEEL_LOG_FORMAT")]
+    format: Option<Format>,
+    /// error, warn, info, debug or trace, or a list such as info,evenkeel::sync=debug [default: info]
+    #[arg(long = "log-level", value_name = "LEVEL", env = "EVENKEEL_LOG_LEVEL")]
+    level: Option<String>,
+}
+
+pub(super) fn run(args: RunArgs, file: SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
+    let (settings, log) = resolve(args, file)?;
+    let (once, state_dir) = (settings.once, settings.state_dir.clone());
+    let outcome = (world.agent)(settings, &log)?;
+    if once {
+        status::report(&state_dir, &outcome.clusters, world, printer)?;
+    }
+    Ok(if outcome.in_sync { Exit::Done } else { Exit::Amiss })
+}
+
+/// Flag and environment over file over default.
+fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSettings), CommandError> {
+    let RunArgs { git, log, .. } = args;
+    let namespace = args.namespace.map_or_else(|| file.namespace().to_owned(), |Namespace(name)| name);
+    let repo = args.repo.or(file.repo).ok_or_else(|| missing("repo"))?;
+    let state_dir = args.state_dir.or(file.state_dir).ok_or_else(|| missing("state-dir"))?;
+    let branch = args.branch.or(file.branch).unwrap_or_else(|| "main".to_owned());
+    let log = LogSettings {
+        format: log.format.or(file.log_format).unwrap_or_default(),
+        level: log.level.or(file.log_level).unwrap_or_else(|| "info".to_owned()),
+    };
+    log::filter(&log.level)?;
+    if repo.reveal().is_empty() || branch.is_empty() || state_dir.as_os_str().is_empty() {
+        return Err(CommandError::usage("--repo, --branch and --state-dir cannot be empty"));
+    }
+    let settings = RunSettings {
+        repo,
+        branch,
+        state_dir,
+        kubeconfig: args.kubeconfig.or(file.kubeconfig),
+        once: args.once.or(file.once).unwrap_or(false),
+        only: args.only.or(file.only),
+        namespace,
+        poll_interval: args.poll_interval.or(file.poll_interval).unwrap_or(Interval::seconds(30)).0,
+        compare_interval: args.compare_interval.or(file.compare_interval).unwrap_or(Interval::seconds(600)).0,
+        git: GitSettings {
+            timeout: git.timeout.or(file.git_timeout).unwrap_or(Interval::seconds(120)).0,
+            username: git.username.or(file.git_username),
+            password_file: git.password_file.or(file.git_password_file),
+            ssh_key_file: git.ssh_key_file.or(file.git_ssh_key_file),
+            known_hosts_file: git.known_hosts_file.or(file.git_known_hosts_file),
+        },
+    };
+    Ok((settings, log))
+}
+
+fn missing(flag: &str) -> CommandError {
+    let variable = flag.to_ascii_uppercase().replace('-', "_");
+    CommandError::usage(format!("--{flag} is missing"))
+        .with_hint(format!("Give --{flag}, EVENKEEL_{variable}, or the key `{flag}` in the settings file; see `evenkeel help run`."))
+}

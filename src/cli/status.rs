@@ -1,0 +1,127 @@
+//! `evenkeel status`: where every cluster stands.
+
+use std::{collections::BTreeMap, fmt::Write as _, path::Path};
+
+use clap::Args;
+use jiff::Timestamp;
+
+use super::{
+    OutputArg, StateDirArg, World, ask,
+    error::{CommandError, Exit},
+    printer::Printer,
+    settings_file::SettingsFile,
+    table::{self, Cell, Color, Table, age, clean, short_or_dash},
+};
+use crate::{
+    ledger::answers::{ClusterStatus, Status},
+    manifest::mask_urls,
+    server::SourceState,
+    sync::Health,
+};
+
+/// Show where every cluster stands
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    state_dir: StateDirArg,
+    #[command(flatten)]
+    output: OutputArg,
+}
+
+pub(super) fn run(args: StatusArgs, file: &SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
+    let output = args.output.resolve(file);
+    let asked = ask::open(world, &args.state_dir.resolve(file), printer)?;
+    let status = asked.answers.status()?;
+    let color = printer.color;
+    printer.answer(output, &status, |status| render(status, asked.source.as_ref(), world.now, color))?;
+    Ok(Exit::Done)
+}
+
+/// The table after a run with `--once`, of these clusters.
+pub(super) fn report(state_dir: &Path, clusters: &[String], world: &World<'_>, printer: &mut Printer<'_>) -> Result<(), CommandError> {
+    let mut status = (world.ledger)(state_dir)?.status()?;
+    status.clusters.retain(|cluster| clusters.contains(&cluster.name));
+    printer.data(&render(&status, None, world.now, printer.color))
+}
+
+fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: bool) -> String {
+    let mut text = headline(status);
+    if let Some(source) = source {
+        text.push_str(&source_trouble(source, now));
+    }
+    if status.clusters.is_empty() {
+        return text;
+    }
+    text.push('\n');
+    text.push_str(&clusters(&status.clusters, now).render(color));
+    text.push_str(&table::errors(status.clusters.iter().filter_map(|cluster| Some((cluster.name.clone(), cluster.error.as_ref()?)))));
+    for cluster in &status.clusters {
+        if let (count @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan) {
+            let _ =
+                writeln!(text, "\n{}: {count} deletions are held; to release exactly these: evenkeel approve {plan}", clean(&cluster.name));
+        }
+    }
+    text
+}
+
+/// `Head 3f2a91c, 4 clusters: 1 Refused, 3 Synced`, the worst first.
+fn headline(status: &Status) -> String {
+    let head = status.commit.map_or_else(|| "No commit yet".to_owned(), |commit| format!("Head {}", table::short(commit)));
+    let mut phases = BTreeMap::new();
+    for cluster in &status.clusters {
+        *phases.entry(cluster.phase).or_insert(0_u32) += 1;
+    }
+    let phases: Vec<String> = phases.iter().map(|(phase, count)| format!("{count} {phase:?}")).collect();
+    match status.clusters.len() {
+        0 => format!("{head}, no clusters\n"),
+        1 => format!("{head}, 1 cluster: {}\n", phases.join(", ")),
+        count => format!("{head}, {count} clusters: {}\n", phases.join(", ")),
+    }
+}
+
+/// One line and a hint where the repository cannot be followed; nothing where all is well.
+fn source_trouble(source: &SourceState, now: Timestamp) -> String {
+    let Some(error) = &source.error else { return String::new() };
+    let fetched = source.last_fetch.map_or_else(|| "never fetched yet".to_owned(), |then| format!("last fetched {} ago", age(now, then)));
+    let place = clean(&mask_urls(&format!("{} of {}", source.branch, source.remote)));
+    let message = clean(&mask_urls(&error.message));
+    format!("{place}, {fetched}: error[{}]: {message}\n  hint: {}\n", clean(&error.code), clean(&error.hint))
+}
+
+fn clusters(clusters: &[ClusterStatus], now: Timestamp) -> Table {
+    let mut table = Table::new(["CLUSTER", "ENVIRONMENT", "REGION", "PHASE", "HEALTH", "DESIRED", "APPLIED", "OBJECTS", "SINCE", "ERROR"]);
+    let mut environment = None;
+    for cluster in clusters {
+        if environment.replace(&cluster.environment).is_some_and(|before| *before != cluster.environment) {
+            table.gap();
+        }
+        let objects = match cluster.drifted {
+            0 => cluster.objects.to_string(),
+            drifted => format!("{} ({drifted} drifted)", cluster.objects),
+        };
+        table.row(vec![
+            Cell::from(&cluster.name),
+            Cell::from(&cluster.environment),
+            Cell::from(&cluster.region),
+            table::phase(cluster.phase),
+            health(cluster.health),
+            short_or_dash(cluster.desired).into(),
+            short_or_dash(cluster.applied).into(),
+            objects.into(),
+            age(now, cluster.since).into(),
+            cluster.error.as_ref().map(|error| error.code.as_str()).unwrap_or_default().into(),
+        ]);
+    }
+    table
+}
+
+fn health(health: Health) -> Cell {
+    let color = match health {
+        Health::Healthy => Color::Good,
+        Health::Progressing => Color::Moving,
+        Health::Degraded => Color::Bad,
+        Health::Suspended => Color::Attention,
+        Health::Unknown => Color::Plain,
+    };
+    Cell::colored(color, format!("{health:?}"))
+}

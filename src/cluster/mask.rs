@@ -1,0 +1,74 @@
+//! Values of Secrets do not leave through a server's error message.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use serde_json::Value;
+
+/// Shorter values are left: they are found in any sentence, and replacing them would only mark where they occur.
+const VALUE_LENGTH_MIN: usize = 4;
+
+/// What stands for a value.
+const MASK: &str = "***";
+
+/// The message without any value of the Secret that the body is, encoded or decoded; the message itself for other kinds.
+pub(super) fn mask(message: &str, body: &[u8]) -> String {
+    let mut values = values(body);
+    values.retain(|value| value.len() >= VALUE_LENGTH_MIN);
+    // The longest first: one value may be a part of another.
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    values.iter().fold(message.to_owned(), |text, value| text.replace(value.as_str(), MASK))
+}
+
+fn values(body: &[u8]) -> Vec<String> {
+    // Most objects are not Secrets, and need not be parsed to know it.
+    if !body.windows(8).any(|word| word == b"\"Secret\"") {
+        return Vec::new();
+    }
+    let Ok(object) = serde_json::from_slice::<Value>(body) else { return Vec::new() };
+    if object["kind"] != "Secret" || object["apiVersion"] != "v1" {
+        return Vec::new();
+    }
+    let mut values = Vec::new();
+    for field in ["data", "stringData"] {
+        for value in object[field].as_object().into_iter().flatten().filter_map(|(_, value)| value.as_str()) {
+            spell(value, &mut values);
+            if let Some(plain) = BASE64_STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+                spell(&plain, &mut values);
+                plain.lines().for_each(|line| spell(line.trim(), &mut values));
+            }
+        }
+    }
+    values
+}
+
+/// The value as it is, and as Go and JSON quote it.
+fn spell(value: &str, out: &mut Vec<String>) {
+    out.push(value.to_owned());
+    let quoted = Value::from(value).to_string();
+    out.push(quoted[1..quoted.len() - 1].to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_every_spelling() {
+        let plain = "hunter2\nsecond \"line\"";
+        let encoded = BASE64_STANDARD.encode(plain);
+        let body =
+            format!(r#"{{"apiVersion":"v1","kind":"Secret","data":{{"password":"{encoded}"}},"stringData":{{"b":"correct horse"}}}}"#);
+        for shown in [plain, &encoded, "hunter2\\nsecond \\\"line\\\"", "hunter2", "correct horse"] {
+            let masked = mask(&format!("invalid value: {shown}!"), body.as_bytes());
+            assert_eq!(masked, "invalid value: ***!");
+        }
+    }
+
+    #[test]
+    fn leaves_other_messages() {
+        let config = br#"{"apiVersion":"v1","kind":"ConfigMap","data":{"a":"value1"}}"#;
+        assert_eq!(mask("value1 is wrong", config), "value1 is wrong");
+        let secret = br#"{"apiVersion":"v1","kind":"Secret","data":{"a":"b2s="}}"#;
+        assert_eq!(mask("this is ok", secret), "this is ok");
+        assert_eq!(mask("broken", b"\"Secret\" {"), "broken");
+    }
+}

@@ -1,0 +1,106 @@
+//! The annotations by which an object says how Evenkeel should treat it.
+
+use serde_json::Value;
+
+use crate::codes::{self, Code};
+
+/// What the `evenkeel.dev/` annotations of an object say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// `prune`: whether it may be deleted when it leaves Git. Without it, the kind decides.
+    pub prune: Option<Prune>,
+    /// `adopt: allow`: taken over if it exists already and others own its fields.
+    pub adopt: bool,
+}
+
+/// `evenkeel.dev/prune`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prune {
+    /// Stays in the cluster when it leaves Git.
+    Never,
+    /// May be deleted, even if its kind is one that otherwise needs approval.
+    Allow,
+}
+
+const PREFIX: &str = "evenkeel.dev/";
+
+/// Why an annotation is refused.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BadAnnotation {
+    pub(crate) key: String,
+    pub(crate) code: Code,
+    pub(crate) message: String,
+}
+
+impl Policy {
+    /// Reads the annotations of an object or of a patch, in which `null` takes one away. Annotations of others are not looked at.
+    pub(crate) fn read(object: &Value) -> (Self, Vec<BadAnnotation>) {
+        let mut policy = Self::default();
+        let mut bad = Vec::new();
+        let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
+        for (key, value) in annotations.into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+            let Some(name) = key.strip_prefix(PREFIX) else { continue };
+            if let Err((code, message)) = policy.set(name, value.as_str()) {
+                bad.push(BadAnnotation { key: key.clone(), code, message });
+            }
+        }
+        (policy, bad)
+    }
+
+    fn set(&mut self, name: &str, value: Option<&str>) -> Result<(), (Code, String)> {
+        match (name, value) {
+            ("prune", Some("never")) => self.prune = Some(Prune::Never),
+            ("prune", Some("allow")) => self.prune = Some(Prune::Allow),
+            // What happens anyway.
+            ("drift", Some("repair")) => {}
+            ("adopt", Some("allow")) => self.adopt = true,
+            _ => return Err(refusal(name)),
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with an annotation of that name whose value does not fit.
+fn refusal(name: &str) -> (Code, String) {
+    let expected = match name {
+        "prune" => "never or allow",
+        "adopt" => "allow",
+        "drift" | "hook" | "ignore" | "recreate" | "wave-weight" => return (codes::NOT_BUILT_YET, format!("the annotation {PREFIX}{name} is not built yet")),
+        "id" | "digest" => return (codes::RESERVED_FIELD, format!("the annotation {PREFIX}{name} is set by Evenkeel alone")),
+        _ => return (codes::ANNOTATION, format!("unknown annotation {PREFIX}{name}")),
+    };
+    (codes::ANNOTATION, format!("the annotation {PREFIX}{name} must be {expected}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_annotation_is_checked() {
+        let object = |annotations: Value| json!({"metadata": {"annotations": annotations}});
+        let (policy, bad) = Policy::read(&object(json!({
+            "evenkeel.dev/prune": "never", "evenkeel.dev/drift": "repair",
+            "evenkeel.dev/adopt": "allow", "example.org/prune": "sometimes",
+        })));
+        assert_eq!(bad, []);
+        assert_eq!(policy, Policy { prune: Some(Prune::Never), adopt: true });
+
+        for (key, value, code) in [
+            ("prune", json!("sometimes"), codes::ANNOTATION),
+            ("prune", json!(true), codes::ANNOTATION),
+            ("recreate", json!("on-immutable"), codes::NOT_BUILT_YET),
+            ("drift", json!("off"), codes::NOT_BUILT_YET),
+            ("pruned", json!("never"), codes::ANNOTATION),
+            ("hook", json!("pre-sync"), codes::NOT_BUILT_YET),
+            ("ignore", json!("/spec/replicas"), codes::NOT_BUILT_YET),
+            ("id", json!("ConfigMap/a/b"), codes::RESERVED_FIELD),
+        ] {
+            let (_, bad) = Policy::read(&object(json!({format!("evenkeel.dev/{key}"): value})));
+            assert_eq!(bad.iter().map(|bad| bad.code).collect::<Vec<_>>(), [code], "{key}");
+        }
+        assert_eq!(Policy::read(&object(json!({"evenkeel.dev/prune": null}))), (Policy::default(), vec![]));
+    }
+}

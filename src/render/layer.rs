@@ -1,0 +1,297 @@
+//! One layer's folder, read: its manifests, patches, bundle settings and overlays.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, OnceLock},
+};
+
+use kube_overlay::{LabelSelector, Scope, Table};
+use serde_json::Value;
+
+use super::{RenderedObject, overlay::LayerOverlay};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    git::{BlobId, Node as GitNode, Source, TreeId},
+    layout::{BUNDLE, Ignored, Layer, Level, Own, is_label},
+    manifest::{self, ObjectId, Origin},
+};
+
+/// How deep folders may lie in a layer.
+const DEPTH_MAX: usize = 32;
+/// The bundle of what stands in no bundle's folder.
+pub(super) const DEFAULT_BUNDLE: &str = "default";
+
+/// An object on its way through the layers, or a patch of one. Shared by every cluster that it reaches unchanged.
+pub(super) struct Piece {
+    pub(super) id: ObjectId,
+    /// The identity that it had before an overlay moved it to a namespace: deeper layers may go on using that one.
+    pub(super) written: Option<ObjectId>,
+    pub(super) value: Arc<Value>,
+    pub(super) origin: Origin,
+    pub(super) bundle: Arc<str>,
+    /// Whether it stands in the layer's root folder, from where any bundle may be patched.
+    pub(super) in_root: bool,
+    /// The JSON pointer of a `$patch` or the like.
+    pub(super) directive: Option<String>,
+    /// What is sent for it by the members of a set, which this names; made once.
+    pub(super) sealed: OnceLock<(Arc<str>, Arc<RenderedObject>)>,
+}
+
+/// A layer's folder.
+pub(super) struct LayerFiles {
+    pub(super) level: Level,
+    /// Objects to add, or to lay over those of the layers above; by path, then as they stand in the file.
+    pub(super) manifests: Vec<Arc<Piece>>,
+    /// What `*.patch.yaml` files hold.
+    pub(super) patches: Vec<Arc<Piece>>,
+    /// The files of both.
+    pub(super) files: Vec<FileKey>,
+    /// Every bundle's folder, with its bundle.yaml where it has one.
+    pub(super) bundles: BTreeMap<Arc<str>, Option<BundleFile>>,
+    /// The bundles' overlays, then the root's.
+    pub(super) overlays: Vec<LayerOverlay>,
+    pub(super) problems: Vec<Diagnostic>,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// A bundle.yaml.
+pub(super) struct BundleFile {
+    pub(super) path: Arc<str>,
+    pub(super) paused: bool,
+    pub(super) targets: Option<LabelSelector>,
+}
+
+/// A file of manifests, read; kept by its path and content.
+pub(super) struct ReadFile {
+    pub(super) pieces: Vec<Arc<Piece>>,
+    problems: Vec<Diagnostic>,
+    warnings: Vec<Diagnostic>,
+}
+
+/// A file, by its path and content.
+pub(super) type FileKey = (Arc<str>, BlobId);
+
+/// Reads files of manifests, from a cache where they were read before.
+pub(super) trait Files {
+    /// That file, read with this function unless it is at hand.
+    fn file(&self, key: &FileKey, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile>;
+}
+
+struct Found {
+    path: String,
+    name: String,
+    blob: BlobId,
+    /// None for the layer's root folder.
+    bundle: Option<Arc<str>>,
+    /// How many folders below the layer's root.
+    depth: usize,
+}
+
+/// Reads a layer's folder. Never fails: mistakes are part of what is read.
+pub(super) fn read(source: &dyn Source, ignored: &Ignored, layer: &Layer, files: &dyn Files) -> LayerFiles {
+    let mut reader = LayerReader { source, ignored, layer, found: Vec::new(), read: LayerFiles::new(layer.level) };
+    reader.folder(&layer.path, layer.tree, None, 0);
+    reader.files(files);
+    reader.read
+}
+
+impl LayerFiles {
+    fn new(level: Level) -> Self {
+        Self {
+            level,
+            manifests: Vec::new(),
+            patches: Vec::new(),
+            files: Vec::new(),
+            bundles: BTreeMap::new(),
+            overlays: Vec::new(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+struct LayerReader<'a> {
+    source: &'a dyn Source,
+    ignored: &'a Ignored,
+    layer: &'a Layer,
+    found: Vec<Found>,
+    read: LayerFiles,
+}
+
+impl LayerReader<'_> {
+    fn refuse(&mut self, code: codes::Code, path: &str, message: impl Into<String>) {
+        self.read.problems.push(Diagnostic::new(code, Place::file(path), message));
+    }
+
+    fn folder(&mut self, path: &str, tree: TreeId, bundle: Option<&Arc<str>>, depth: usize) {
+        if depth > DEPTH_MAX {
+            return self.refuse(codes::STRAY_FILE, path, format!("folders lie more than {DEPTH_MAX} deep"));
+        }
+        let folder = match self.source.folder(tree) {
+            Ok(folder) => folder,
+            Err(error) => return self.refuse(codes::GIT_BROKEN, path, error.to_string()),
+        };
+        for entry in &folder.entries {
+            let below = format!("{path}/{}", entry.name);
+            let is_folder = matches!(entry.node, GitNode::Folder(_));
+            if entry.name.starts_with('.') || self.ignored.leaves_out(&below, is_folder) {
+                continue;
+            }
+            match entry.node {
+                GitNode::Folder(tree) => match bundle {
+                    Some(bundle) => self.folder(&below, tree, Some(bundle), depth + 1),
+                    None => self.bundle_folder(&entry.name, &below, tree),
+                },
+                GitNode::File(blob) => {
+                    self.found.push(Found { path: below, name: entry.name.clone(), blob, bundle: bundle.cloned(), depth });
+                }
+                GitNode::Link => self.refuse(codes::STRAY_FILE, &below, "a symbolic link, which is never followed"),
+                GitNode::Submodule => self.refuse(codes::STRAY_FILE, &below, "a submodule, which is never followed"),
+            }
+        }
+    }
+
+    fn bundle_folder(&mut self, name: &str, path: &str, tree: TreeId) {
+        if self.layer.level == Level::Cluster && name == "base" {
+            return; // the layout has refused it
+        }
+        if !is_label(name) {
+            self.refuse(codes::STRAY_FILE, path, format!("`{name}` cannot name a bundle: it must be a label's value"));
+        }
+        let bundle: Arc<str> = name.into();
+        self.read.bundles.insert(Arc::clone(&bundle), None);
+        self.folder(path, tree, Some(&bundle), 1);
+    }
+
+    fn text(&mut self, path: &str, blob: BlobId) -> Option<String> {
+        match read_text(self.source, path, blob) {
+            Ok(text) => Some(text),
+            Err(problem) => {
+                self.read.problems.push(problem);
+                None
+            }
+        }
+    }
+
+    fn files(&mut self, files: &dyn Files) {
+        let found = std::mem::take(&mut self.found);
+        let blobs: HashMap<&str, BlobId> = found.iter().map(|file| (file.path.as_str(), file.blob)).collect();
+        let mut named = BTreeSet::new();
+        for file in &found {
+            match file.name.as_str() {
+                "overlay.yaml" => self.overlay(file, &blobs, &mut named),
+                "bundle.yaml" => self.bundle(file),
+                "kustomization.yaml" | "kustomization.yml" | "Kustomization" => {
+                    let message = "folders with a kustomization are not built yet";
+                    self.refuse(codes::NOT_BUILT_YET, &file.path, message);
+                }
+                _ => {}
+            }
+        }
+        // The root's overlay comes last, over what the bundles' gave.
+        self.read.overlays.sort_by(|a, b| (a.bundle.is_none(), &a.bundle).cmp(&(b.bundle.is_none(), &b.bundle)));
+        for file in &found {
+            let own = matches!(file.name.as_str(), "overlay.yaml" | "bundle.yaml" | "kustomization.yaml" | "kustomization.yml")
+                || (self.layer.level == Level::Cluster && file.depth == 0 && file.name == "cluster.yaml");
+            if own || named.contains(&file.path) || !manifest::is_manifest(&file.name) {
+                continue;
+            }
+            let key: FileKey = (file.path.as_str().into(), file.blob);
+            let read = files.file(&key, &|| read_file(self.source, file));
+            self.read.files.push(key);
+            self.read.problems.extend(read.problems.iter().cloned());
+            self.read.warnings.extend(read.warnings.iter().cloned());
+            let is_patch = file.name.rsplit('.').nth(1) == Some("patch");
+            let list = if is_patch { &mut self.read.patches } else { &mut self.read.manifests };
+            list.extend(read.pieces.iter().cloned());
+        }
+        self.refuse_doubles();
+    }
+
+    fn bundle(&mut self, file: &Found) {
+        let Some(bundle) = file.bundle.as_ref().filter(|_| file.depth == 1) else {
+            let message = "bundle.yaml belongs in a bundle's folder, the first one under a layer";
+            return self.refuse(codes::STRAY_FILE, &file.path, message);
+        };
+        let Some(text) = self.text(&file.path, file.blob) else { return };
+        let own = Own::read(&file.path, &text, &BUNDLE, Some(bundle), &mut self.read.problems);
+        let mut targets = None;
+        if let Some(selector) = own.field::<String>("targets") {
+            match selector.parse::<LabelSelector>() {
+                Ok(selector) => targets = Some(selector),
+                Err(error) => own.refuse(codes::OWN_KIND, "/spec/targets", error.to_string(), &mut self.read.problems),
+            }
+        }
+        let settings = BundleFile { path: file.path.as_str().into(), paused: own.paused(), targets };
+        self.read.bundles.insert(Arc::clone(bundle), Some(settings));
+    }
+
+    fn overlay(&mut self, file: &Found, blobs: &HashMap<&str, BlobId>, named: &mut BTreeSet<String>) {
+        if file.depth > 1 {
+            let message = "overlay.yaml belongs in the layer's root or in a bundle's folder, the first one under it";
+            return self.refuse(codes::STRAY_FILE, &file.path, message);
+        }
+        let Some(text) = self.text(&file.path, file.blob) else { return };
+        let source = self.source;
+        let load = |path: &str| blobs.get(path).map(|blob| read_text(source, path, *blob));
+        match LayerOverlay::read(&file.path, &text, file.bundle.clone(), &load, named) {
+            Ok(overlay) => self.read.overlays.push(overlay),
+            Err(problems) => self.read.problems.extend(problems),
+        }
+    }
+
+    /// The same identity twice in one layer: which of the two is meant cannot be told.
+    fn refuse_doubles(&mut self) {
+        let mut first: HashMap<&ObjectId, &Origin> = HashMap::new();
+        for piece in &self.read.manifests {
+            if let Some(origin) = first.get(&piece.id) {
+                let message = format!("{} stands at {} already", piece.id, origin.place());
+                self.read.problems.push(Diagnostic::new(codes::DUPLICATE_OBJECT, piece.origin.place(), message));
+            } else {
+                first.insert(&piece.id, &piece.origin);
+            }
+        }
+    }
+}
+
+fn read_text(source: &dyn Source, path: &str, blob: BlobId) -> Result<String, Diagnostic> {
+    let bytes = source.blob(blob).map_err(|error| Diagnostic::new(codes::GIT_BROKEN, Place::file(path), error.to_string()))?;
+    manifest::text(path, bytes)
+}
+
+fn read_file(source: &dyn Source, file: &Found) -> ReadFile {
+    let text = match read_text(source, &file.path, file.blob) {
+        Ok(text) => text,
+        Err(problem) => return ReadFile { pieces: Vec::new(), problems: vec![problem], warnings: Vec::new() },
+    };
+    let manifest::Manifests { manifests, problems, mut warnings } = manifest::read(&file.path, &text);
+    let bundle = file.bundle.clone().unwrap_or_else(|| DEFAULT_BUNDLE.into());
+    let pieces = manifests.into_iter().map(|mut manifest| {
+        drop_namespace(&mut manifest, &mut warnings);
+        Arc::new(Piece {
+            id: manifest.id,
+            written: None,
+            value: Arc::new(manifest.value),
+            origin: manifest.origin,
+            bundle: Arc::clone(&bundle),
+            in_root: file.bundle.is_none(),
+            directive: manifest.directive,
+            sealed: OnceLock::new(),
+        })
+    });
+    ReadFile { pieces: pieces.collect(), problems, warnings }
+}
+
+/// A cluster-scoped object has no namespace, whatever is written; kubectl drops it too, without a word.
+fn drop_namespace(manifest: &mut manifest::Manifest, warnings: &mut Vec<Diagnostic>) {
+    if Table::bundled().scope(&manifest.id.group, &manifest.id.kind) != Some(Scope::Cluster) || manifest.id.namespace.is_none() {
+        return;
+    }
+    manifest.id.namespace = None;
+    if let Some(metadata) = manifest.value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.remove("namespace");
+    }
+    let message = format!("{} is cluster-scoped; its namespace is left out", manifest.id.kind);
+    warnings.push(Diagnostic::new(codes::DOUBTFUL, manifest.origin.place(), message));
+}

@@ -1,0 +1,275 @@
+//! overlay.yaml: reading it, and carrying it out on what the layers so far gave.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use kube_overlay::{Overlay, OverlayError, PatchSource};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{layer::Piece, stack::Stack};
+use crate::{
+    codes::{self, Code},
+    diagnostic::{Diagnostic, Place},
+    layout::API_VERSION,
+    manifest::{self, place_of, pointer},
+};
+
+/// An overlay.yaml.
+pub(super) struct LayerOverlay {
+    /// The bundle whose folder it stands in; none in a layer's root.
+    pub(super) bundle: Option<Arc<str>>,
+    path: String,
+    overlay: Overlay,
+    /// Where its entries stand, by the names that the engine gives them, such as `patches[2]`.
+    places: HashMap<String, Place>,
+}
+
+const FIELDS: [&str; 6] = ["images", "replicas", "labels", "commonAnnotations", "namespace", "patches"];
+const LATER: [&str; 4] = ["components", "configMapGenerator", "secretGenerator", "generatorOptions"];
+
+/// Reads a file of the layer by its path; none if there is no such file.
+pub(super) type Load<'a> = dyn Fn(&str) -> Option<Result<String, Diagnostic>> + 'a;
+
+impl LayerOverlay {
+    /// Reads an overlay.yaml and the patches that it names. The paths of those go into `named`: they are not manifests.
+    pub(super) fn read(
+        path: &str,
+        text: &str,
+        bundle: Option<Arc<str>>,
+        load: &Load<'_>,
+        named: &mut BTreeSet<String>,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let mut documents = kube_yaml::parse(text).map_err(|error| {
+            vec![Diagnostic::new(codes::YAML, Place::at(path, error.position.line, error.position.column), error.message)]
+        })?;
+        documents.retain(|document| !matches!(document.root.value, kube_yaml::Kind::Null));
+        let [document] = documents.as_slice() else {
+            return Err(vec![Diagnostic::new(codes::OWN_KIND, Place::file(path), "the file must hold one document, of kind: Overlay")]);
+        };
+        let mut reader = Reader { path, root: &document.root, places: HashMap::new(), problems: Vec::new() };
+        let mut overlay = reader.overlay(document.root.to_json());
+        for (number, patch) in overlay.patches.iter_mut().enumerate() {
+            patch.content = reader.patch(number, &patch.source, load, named);
+        }
+        let Reader { places, problems, .. } = reader;
+        if problems.is_empty() { Ok(Self { bundle, path: path.to_owned(), overlay, places }) } else { Err(problems) }
+    }
+
+    /// Carries it out on its bundle's objects, or on all.
+    pub(super) fn apply(&self, stack: &mut Stack) {
+        let concerned = |piece: &Piece| self.bundle.as_ref().is_none_or(|bundle| *bundle == piece.bundle);
+        let positions: Vec<usize> = (0..stack.pieces.len()).filter(|at| concerned(&stack.pieces[*at])).collect();
+        let mut values: Vec<Arc<Value>> = positions.iter().map(|at| Arc::clone(&stack.pieces[*at].value)).collect();
+        let report = match self.overlay.apply(&mut values, &stack.table) {
+            Ok(report) => report,
+            Err(error) => return stack.problems.push(self.failed(&error)),
+        };
+        for entry in &report.unmatched {
+            stack.warnings.push(Diagnostic::new(codes::DOUBTFUL, self.place(entry), format!("{entry} finds no object to change")));
+        }
+        if report.changed.is_empty() && report.deleted.is_empty() {
+            return;
+        }
+        for at in &report.changed {
+            let piece = &stack.pieces[positions[*at]];
+            match self.changed(piece, Arc::unwrap_or_clone(std::mem::take(&mut values[*at]))) {
+                Ok(changed) => stack.pieces[positions[*at]] = Arc::new(changed),
+                Err(problems) => stack.problems.extend(problems),
+            }
+        }
+        let deleted: BTreeSet<usize> = report.deleted.iter().map(|at| positions[*at]).collect();
+        let mut at = 0;
+        stack.pieces.retain(|_| {
+            at += 1;
+            !deleted.contains(&(at - 1))
+        });
+        self.sort(stack);
+    }
+
+    /// The object with what the overlay made of it. Its name and namespace may be others.
+    fn changed(&self, piece: &Piece, mut value: Value) -> Result<Piece, Vec<Diagnostic>> {
+        let refuse = |code, pointer: &str, message: &str| {
+            Diagnostic::new(code, Place::file(&*self.path), format!("{} at {pointer}: {message}", piece.id))
+        };
+        let id = match manifest::identify(&value) {
+            Ok(id) => id,
+            Err(error) => return Err(vec![refuse(error.code, error.pointer, &error.message)]),
+        };
+        let problems = manifest::scrub(&mut value, &id);
+        if !problems.is_empty() {
+            return Err(problems.iter().map(|(code, pointer, message)| refuse(*code, pointer, message)).collect());
+        }
+        let mut changed = piece.changed(value);
+        if changed.id != id {
+            changed.written = Some(changed.written.unwrap_or(std::mem::replace(&mut changed.id, id)));
+        }
+        Ok(changed)
+    }
+
+    /// Sorts the objects again; two that have become one are a mistake.
+    fn sort(&self, stack: &mut Stack) {
+        stack.pieces.sort_by(|a, b| a.id.cmp(&b.id));
+        let mut problems = Vec::new();
+        stack.pieces.dedup_by(|later, kept| {
+            let same = later.id == kept.id;
+            if same {
+                let message = format!("makes objects from {} and {} both {}", kept.origin.place(), later.origin.place(), kept.id);
+                problems.push(Diagnostic::new(codes::DUPLICATE_OBJECT, Place::file(&*self.path), message));
+            }
+            same
+        });
+        stack.problems.extend(problems);
+    }
+
+    fn failed(&self, error: &OverlayError) -> Diagnostic {
+        let object = error.object.as_ref().map(|object| format!("{object}: ")).unwrap_or_default();
+        Diagnostic::new(codes::OVERLAY, self.place(&error.entry), format!("{object}{}", error.message))
+    }
+
+    fn place(&self, entry: &str) -> Place {
+        self.places.get(entry).cloned().unwrap_or_else(|| Place::file(&*self.path))
+    }
+}
+
+struct Reader<'a> {
+    path: &'a str,
+    root: &'a kube_yaml::Node,
+    places: HashMap<String, Place>,
+    problems: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    fn refuse(&mut self, code: Code, at: &str, message: impl Into<String>) {
+        self.problems.push(Diagnostic::new(code, place_of(self.path, self.root, at), message));
+    }
+
+    fn overlay(&mut self, value: Value) -> Overlay {
+        let Value::Object(mut fields) = value else {
+            self.refuse(codes::OWN_KIND, "", "not a mapping; it should hold kind: Overlay");
+            return Overlay::default();
+        };
+        for (name, expected) in [("apiVersion", API_VERSION), ("kind", "Overlay")] {
+            match fields.remove(name) {
+                Some(Value::String(found)) if found == expected => {}
+                Some(found) => self.refuse(codes::OWN_KIND, &pointer("", name), format!("{name} is {found}; here it must be {expected}")),
+                None => self.refuse(codes::OWN_KIND, "", format!("{name}: {expected} is missing")),
+            }
+        }
+        for name in fields.keys() {
+            if LATER.contains(&name.as_str()) {
+                self.refuse(codes::NOT_BUILT_YET, &pointer("", name), format!("{name} is not built yet"));
+            } else if !FIELDS.contains(&name.as_str()) {
+                self.refuse(codes::OWN_KIND, &pointer("", name), format!("unknown field {name}; known here: {}", FIELDS.join(", ")));
+            }
+        }
+        Overlay {
+            images: self.list(&mut fields, "images"),
+            replicas: self.list(&mut fields, "replicas"),
+            labels: self.list(&mut fields, "labels"),
+            common_annotations: self.one(&mut fields, "commonAnnotations"),
+            namespace: self.one(&mut fields, "namespace"),
+            patches: self.list(&mut fields, "patches"),
+        }
+    }
+
+    fn one<T: DeserializeOwned + Default>(&mut self, fields: &mut Map<String, Value>, name: &str) -> T {
+        let at = pointer("", name);
+        self.places.insert(name.to_owned(), place_of(self.path, self.root, &at));
+        match fields.remove(name) {
+            None | Some(Value::Null) => T::default(),
+            Some(value) => serde_json::from_value(value).unwrap_or_else(|error| {
+                self.refuse(codes::OWN_KIND, &at, format!("{name}: {error}"));
+                T::default()
+            }),
+        }
+    }
+
+    fn list<T: DeserializeOwned>(&mut self, fields: &mut Map<String, Value>, name: &str) -> Vec<T> {
+        let items = match fields.remove(name) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Array(items)) => items,
+            Some(_) => {
+                self.refuse(codes::OWN_KIND, &pointer("", name), format!("{name} must be a list"));
+                return Vec::new();
+            }
+        };
+        let mut read = Vec::with_capacity(items.len());
+        for (number, item) in items.into_iter().enumerate() {
+            let at = format!("/{name}/{number}");
+            self.places.insert(format!("{name}[{number}]"), place_of(self.path, self.root, &at));
+            match serde_json::from_value(item) {
+                Ok(item) => read.push(item),
+                Err(error) => self.refuse(codes::OWN_KIND, &at, format!("{name}: {error}")),
+            }
+        }
+        read
+    }
+
+    /// The documents of a patch, which stands in the overlay or in a file beside it.
+    fn patch(&mut self, number: usize, source: &PatchSource, load: &Load<'_>, named: &mut BTreeSet<String>) -> Vec<Arc<Value>> {
+        match source {
+            PatchSource::Inline(text) => {
+                let at = format!("/patches/{number}/patch");
+                let documents = kube_yaml::parse(text);
+                documents.map_or_else(
+                    |error| {
+                        let message = format!("{}, in line {} of the patch", error.message, error.position.line);
+                        self.refuse(codes::YAML, &at, message);
+                        Vec::new()
+                    },
+                    values,
+                )
+            }
+            PatchSource::Path(relative) => {
+                let at = format!("/patches/{number}/path");
+                let Some(path) = resolve(self.path, relative) else {
+                    self.refuse(codes::OVERLAY, &at, format!("`{relative}` leads out of the repository"));
+                    return Vec::new();
+                };
+                let text = match load(&path) {
+                    Some(Ok(text)) => text,
+                    Some(Err(problem)) => {
+                        self.problems.push(problem);
+                        return Vec::new();
+                    }
+                    None => {
+                        self.refuse(codes::OVERLAY, &at, format!("there is no file {path} in this layer"));
+                        return Vec::new();
+                    }
+                };
+                let documents = kube_yaml::parse(&text);
+                let read = documents.map_or_else(
+                    |error| {
+                        let place = Place::at(&*path, error.position.line, error.position.column);
+                        self.problems.push(Diagnostic::new(codes::YAML, place, error.message));
+                        Vec::new()
+                    },
+                    values,
+                );
+                named.insert(path);
+                read
+            }
+        }
+    }
+}
+
+fn values(documents: Vec<kube_yaml::Document>) -> Vec<Arc<Value>> {
+    documents.into_iter().map(|document| document.root.to_json()).filter(|value| !value.is_null()).map(Arc::new).collect()
+}
+
+/// A path as a file names it, seen from the root; none if it leads out.
+fn resolve(file: &str, relative: &str) -> Option<String> {
+    let mut parts: Vec<&str> = file.split('/').collect();
+    parts.pop();
+    for part in relative.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()?),
+            name => parts.push(name),
+        }
+    }
+    (!relative.starts_with('/')).then(|| parts.join("/"))
+}

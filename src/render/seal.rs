@@ -1,0 +1,151 @@
+//! The last step: what the layers gave becomes what is sent.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::{BundleSettings, Facts, RENDERER_VERSION, RenderedObject, Rendering, layer::Piece, part, stack::Stack};
+use crate::{
+    codes,
+    diagnostic::Diagnostic,
+    layout::sort_problems,
+    manifest::{self, ApplySet, Body, Digest, DigestKey, Policy},
+};
+
+/// The bodies in use by the digest of their object, so that equal ones are one allocation wherever they came from.
+#[derive(Default)]
+pub(super) struct Bodies(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    bodies: HashMap<Digest, Weak<[u8]>>,
+    /// How many entries there may be before those out of use are looked for.
+    sweep_at: usize,
+}
+
+impl Bodies {
+    fn share(&self, digest: Digest, body: Body) -> Body {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = known.bodies.get(&digest).and_then(Weak::upgrade).map(Body::from_shared);
+        if let Some(same) = same.filter(|same| *same == body) {
+            return same;
+        }
+        if known.bodies.len() >= known.sweep_at {
+            known.bodies.retain(|_, body| body.strong_count() > 0);
+            known.sweep_at = (known.bodies.len() * 2).max(1024);
+        }
+        known.bodies.insert(digest, body.downgrade());
+        body
+    }
+}
+
+/// What finishing an object takes besides the object.
+pub(super) struct Seal<'a> {
+    pub(super) set: &'a ApplySet,
+    pub(super) key: &'a DigestKey,
+    pub(super) bodies: &'a Bodies,
+    pub(super) facts: &'a Facts,
+}
+
+impl Seal<'_> {
+    /// The rendering of a cluster with these labels, or all that is wrong with it.
+    pub(super) fn finish(&self, stack: &Stack, labels: &BTreeMap<String, String>) -> Result<Rendering, Vec<Diagnostic>> {
+        let mut problems = stack.problems.clone();
+        let mut warnings = stack.warnings.clone();
+        warnings.extend(stack.near_bundles());
+        let set_id: Arc<str> = self.set.id().into();
+        let mut objects = Vec::with_capacity(stack.pieces.len());
+        for piece in stack.pieces.iter().filter(|piece| targeted(stack, piece, labels)) {
+            match self.placed(piece, stack, &mut warnings) {
+                Ok(piece) => objects.push(self.object(&piece, &set_id)),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        // Dropping a namespace can make two identities one.
+        objects.sort_by(|a, b| a.id.cmp(&b.id));
+        for pair in objects.windows(2).filter(|pair| pair[0].id == pair[1].id) {
+            let message = format!("{} stands at {} already", pair[1].id, pair[0].origin.place());
+            problems.push(Diagnostic::new(codes::DUPLICATE_OBJECT, pair[1].origin.place(), message));
+        }
+        if !problems.is_empty() {
+            sort_problems(&mut problems);
+            return Err(problems);
+        }
+        sort_problems(&mut warnings);
+        let names: BTreeSet<&Arc<str>> = objects.iter().map(|object| &object.bundle).collect();
+        let settings = |name: &Arc<str>| BundleSettings { paused: stack.bundles.get(name).and_then(|bundle| bundle.paused.clone()) };
+        let bundles = names.into_iter().map(|name| (name.to_string(), settings(name))).collect();
+        Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, warnings })
+    }
+
+    /// The object where the cluster keeps it: in a namespace or beside them, and not in Evenkeel's own place.
+    fn placed(&self, piece: &Arc<Piece>, stack: &Stack, warnings: &mut Vec<Diagnostic>) -> Result<Arc<Piece>, Diagnostic> {
+        let refuse = |code, message: String| Err(Diagnostic::new(code, piece.origin.place(), message));
+        let parent = |namespace: &str| piece.id.is("", "ConfigMap") && piece.id.name == self.set.name && namespace == self.set.namespace;
+        match (self.facts.namespaced(&piece.id, &stack.table), &piece.id.namespace) {
+            (_, Some(namespace)) if parent(namespace) => {
+                refuse(codes::PROTECTED_IDENTITY, format!("{} is where Evenkeel keeps what it knows of the cluster", piece.id))
+            }
+            (Some(true), None) => refuse(codes::NO_NAMESPACE, format!("{} has no namespace", piece.id)),
+            (Some(false), Some(_)) => {
+                let message = format!("{} is cluster-scoped; its namespace is left out", piece.id.kind);
+                warnings.push(Diagnostic::new(codes::DOUBTFUL, piece.origin.place(), message));
+                let mut value = (*piece.value).clone();
+                if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+                    metadata.remove("namespace");
+                }
+                let mut placed = piece.changed(value);
+                placed.id.namespace = None;
+                Ok(Arc::new(placed))
+            }
+            _ => Ok(Arc::clone(piece)),
+        }
+    }
+
+    /// What is sent for an object. Made once for every cluster that it reaches unchanged.
+    fn object(&self, piece: &Piece, set_id: &Arc<str>) -> Arc<RenderedObject> {
+        let (set, object) = piece.sealed.get_or_init(|| (Arc::clone(set_id), Arc::new(self.make(piece, set_id))));
+        // Only a change of the fleet's name makes another set.
+        if set == set_id { Arc::clone(object) } else { Arc::new(self.make(piece, set_id)) }
+    }
+
+    fn make(&self, piece: &Piece, set_id: &str) -> RenderedObject {
+        let (digest, body) = manifest::seal(&piece.value, &piece.id, set_id, self.key);
+        let api_version = piece.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+        RenderedObject {
+            id: piece.id.clone(),
+            version: api_version.rsplit('/').next().unwrap_or_default().to_owned(),
+            bundle: Arc::clone(&piece.bundle),
+            digest,
+            body: self.bodies.share(digest, body),
+            policy: Policy::read(&piece.value).0,
+            origin: piece.origin.clone(),
+        }
+    }
+}
+
+fn targeted(stack: &Stack, piece: &Piece, labels: &BTreeMap<String, String>) -> bool {
+    let targets = stack.bundles.get(&piece.bundle).and_then(|bundle| bundle.targets.as_ref());
+    targets.is_none_or(|targets| targets.matches(labels))
+}
+
+/// Over all that makes one rendering differ from another on a cluster.
+fn digest(set_id: &str, objects: &[Arc<RenderedObject>], bundles: &BTreeMap<String, BundleSettings>) -> Digest {
+    let mut hash = Sha256::new();
+    hash.update(RENDERER_VERSION.to_le_bytes());
+    part(&mut hash, set_id);
+    for object in objects {
+        part(&mut hash, &object.id.to_string());
+        part(&mut hash, &object.bundle);
+        hash.update(object.digest.0);
+    }
+    for (name, settings) in bundles {
+        part(&mut hash, name);
+        hash.update([u8::from(settings.paused.is_some())]);
+    }
+    Digest(hash.finalize().into())
+}

@@ -1,0 +1,300 @@
+//! What a stack of layers gives: objects, each with its bundle and origin.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, OnceLock},
+};
+
+use kube_overlay::{LabelSelector, Merged, Table, strategic_merge};
+
+use super::layer::{DEFAULT_BUNDLE, LayerFiles, Piece};
+use crate::{
+    codes,
+    diagnostic::Diagnostic,
+    layout::{Level, one_edit_apart, sort_problems},
+    manifest::{self, ObjectId},
+};
+
+/// The objects that the layers so far give together, and all that was found wrong with them.
+#[derive(Clone)]
+pub(super) struct Stack {
+    /// Sorted by identity, each once.
+    pub(super) pieces: Vec<Arc<Piece>>,
+    pub(super) bundles: BTreeMap<Arc<str>, Bundle>,
+    /// The built-in kinds and those of the CustomResourceDefinitions among the objects.
+    pub(super) table: Table,
+    pub(super) problems: Vec<Diagnostic>,
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// A bundle's settings over the layers so far.
+#[derive(Clone, Default)]
+pub(super) struct Bundle {
+    /// The file that says so; the outermost.
+    pub(super) paused: Option<Arc<str>>,
+    /// Which clusters run it; a deeper layer's word replaces those above.
+    pub(super) targets: Option<LabelSelector>,
+    /// The file that spoke of it last.
+    pub(super) file: Option<Arc<str>>,
+}
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self { pieces: Vec::new(), bundles: BTreeMap::new(), table: Table::bundled().clone(), problems: Vec::new(), warnings: Vec::new() }
+    }
+}
+
+impl Stack {
+    /// What it gives with one more layer on top.
+    pub(super) fn with(&self, layer: &LayerFiles) -> Self {
+        let mut stack = self.clone();
+        stack.problems.extend(layer.problems.iter().cloned());
+        stack.warnings.extend(layer.warnings.iter().cloned());
+        stack.bundles(layer);
+        let patches = stack.add(layer);
+        // Definitions first: how the lists of a custom resource merge is theirs to say.
+        let (definitions, others): (Vec<_>, Vec<_>) = patches.into_iter().partition(|patch| is_definition(&patch.id));
+        stack.merge(&definitions);
+        stack.read_definitions(self);
+        stack.merge(&others);
+        for overlay in &layer.overlays {
+            overlay.apply(&mut stack);
+        }
+        sort_problems(&mut stack.problems);
+        sort_problems(&mut stack.warnings);
+        stack
+    }
+
+    fn bundles(&mut self, layer: &LayerFiles) {
+        for (name, file) in &layer.bundles {
+            let bundle = self.bundles.entry(Arc::clone(name)).or_default();
+            let Some(file) = file else { continue };
+            bundle.file = Some(Arc::clone(&file.path));
+            if file.paused {
+                bundle.paused.get_or_insert_with(|| Arc::clone(&file.path));
+            }
+            if let Some(targets) = &file.targets {
+                bundle.targets = Some(targets.clone());
+            }
+        }
+    }
+
+    /// Adds the layer's objects that are not there yet, and returns what is left: patches of those that are, in the order in which
+    /// they are to be laid over.
+    fn add(&mut self, layer: &LayerFiles) -> Vec<Arc<Piece>> {
+        let mut patches = Vec::new();
+        let mut added = Vec::new();
+        let known = Lookup::new(&self.pieces);
+        for piece in &layer.manifests {
+            if known.find(&piece.id).is_found() {
+                patches.push(Arc::clone(piece));
+            } else if let Some(directive) = &piece.directive {
+                let problem = self.without_target(piece, &format!("there is no {} above it, and {directive} makes it a patch", piece.id));
+                self.problems.push(problem);
+            } else {
+                added.push(Arc::clone(piece));
+            }
+        }
+        if layer.level > Level::Base {
+            for piece in &added {
+                if let Some(near) = self.near(&piece.id) {
+                    let message =
+                        format!("{} is new here, and nearly has the name of {}, given at {}", piece.id, near.id, near.origin.place());
+                    self.warnings.push(Diagnostic::new(codes::NEAR_MISS, piece.origin.place(), message));
+                }
+            }
+        }
+        added.sort_by(|a, b| a.id.cmp(&b.id));
+        added.dedup_by(|a, b| a.id == b.id); // a double is refused where the layer is read
+        self.pieces.extend(added);
+        self.pieces.sort_by(|a, b| a.id.cmp(&b.id));
+        patches.extend(layer.patches.iter().cloned());
+        patches
+    }
+
+    fn without_target(&self, patch: &Piece, message: &str) -> Diagnostic {
+        let problem = Diagnostic::new(codes::PATCH_WITHOUT_TARGET, patch.origin.place(), message);
+        match self.near(&patch.id) {
+            Some(near) => problem.with_hint(format!("Was {} meant, given at {}?", near.id, near.origin.place())),
+            None => problem,
+        }
+    }
+
+    /// An object whose name or namespace is one edit away from this one's.
+    fn near(&self, id: &ObjectId) -> Option<&Arc<Piece>> {
+        let start = self.pieces.partition_point(|piece| (&piece.id.group, &piece.id.kind) < (&id.group, &id.kind));
+        let same_kind = self.pieces[start..].iter().take_while(|piece| piece.id.group == id.group && piece.id.kind == id.kind);
+        same_kind.into_iter().find(|piece| {
+            let (theirs, ours) = (piece.id.namespace.as_deref().unwrap_or_default(), id.namespace.as_deref().unwrap_or_default());
+            (theirs == ours && one_edit_apart(&piece.id.name, &id.name)) || (piece.id.name == id.name && one_edit_apart(theirs, ours))
+        })
+    }
+
+    /// Lays patches over their targets, in this order.
+    fn merge(&mut self, patches: &[Arc<Piece>]) {
+        if patches.is_empty() {
+            return;
+        }
+        let mut targets: Vec<Option<Arc<Piece>>> = self.pieces.iter().cloned().map(Some).collect();
+        let known = Lookup::new(&self.pieces);
+        let mut problems = Vec::new();
+        for patch in patches {
+            let target = match known.find(&patch.id) {
+                Target::At(at) => &mut targets[at],
+                Target::Missing => {
+                    problems.push(self.without_target(patch, &format!("there is no {} for this patch", patch.id)));
+                    continue;
+                }
+                Target::Several => {
+                    let message = format!("several objects were written as {}; give metadata.namespace to tell them apart", patch.id);
+                    problems.push(Diagnostic::new(codes::PATCH_WITHOUT_TARGET, patch.origin.place(), message));
+                    continue;
+                }
+            };
+            let Some(piece) = target else {
+                problems.push(Diagnostic::new(
+                    codes::PATCH_WITHOUT_TARGET,
+                    patch.origin.place(),
+                    format!("{} is deleted by a patch before this one", patch.id),
+                ));
+                continue;
+            };
+            match lay_over(piece, patch, &self.table) {
+                Ok(merged) => *target = merged,
+                Err(found) => problems.extend(found),
+            }
+        }
+        drop(known);
+        self.pieces = targets.into_iter().flatten().collect();
+        self.problems.extend(problems);
+    }
+
+    /// Reads the CustomResourceDefinitions again if they are others than before.
+    fn read_definitions(&mut self, before: &Self) {
+        let definitions =
+            |stack: &Self| -> Vec<Arc<Piece>> { stack.pieces.iter().filter(|piece| is_definition(&piece.id)).cloned().collect() };
+        let now = definitions(self);
+        if now.iter().map(Arc::as_ptr).eq(definitions(before).iter().map(Arc::as_ptr)) {
+            return;
+        }
+        let values: Vec<&serde_json::Value> = now.iter().map(|piece| &*piece.value).collect();
+        self.table = Table::bundled().with_definitions(&values);
+    }
+}
+
+fn is_definition(id: &ObjectId) -> bool {
+    id.is("apiextensions.k8s.io", "CustomResourceDefinition")
+}
+
+/// One patch over one object: the object as it is then, none if the patch deletes it.
+fn lay_over(piece: &Arc<Piece>, patch: &Piece, table: &Table) -> Result<Option<Arc<Piece>>, Vec<Diagnostic>> {
+    let refuse = |code, message: String| vec![Diagnostic::new(code, patch.origin.place(), message)];
+    if !patch.in_root && patch.bundle != piece.bundle {
+        let message = format!(
+            "{} is of bundle {}, given at {}; this folder is bundle {}",
+            piece.id,
+            piece.bundle,
+            piece.origin.place(),
+            patch.bundle
+        );
+        return Err(refuse(codes::BUNDLE_MISMATCH, message));
+    }
+    let mut value = (*piece.value).clone();
+    let mut laid = std::borrow::Cow::Borrowed(&*patch.value);
+    if piece.id.namespace != patch.id.namespace {
+        // Found by the identity that it was written with: the namespace it was moved to stays.
+        if let Some(metadata) = laid.to_mut().get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+            metadata.remove("namespace");
+        }
+    }
+    match strategic_merge(&mut value, &laid, table) {
+        Ok(Merged::Unchanged) => Ok(Some(Arc::clone(piece))),
+        Ok(Merged::Deleted) => Ok(None),
+        Ok(Merged::Changed) => {
+            let problems = manifest::scrub(&mut value, &piece.id);
+            if !problems.is_empty() {
+                return Err(problems
+                    .into_iter()
+                    .flat_map(|(code, pointer, message)| refuse(code, format!("{pointer}: {message}")))
+                    .collect());
+            }
+            Ok(Some(Arc::new(piece.changed(value))))
+        }
+        Err(error) if error.path.is_empty() => Err(refuse(codes::MERGE, error.message)),
+        Err(error) => Err(refuse(codes::MERGE, format!("at {}: {}", error.path, error.message))),
+    }
+}
+
+impl Piece {
+    /// The same object with other content.
+    pub(super) fn changed(&self, value: serde_json::Value) -> Self {
+        Self {
+            id: self.id.clone(),
+            written: self.written.clone(),
+            value: Arc::new(value),
+            origin: self.origin.clone(),
+            bundle: Arc::clone(&self.bundle),
+            in_root: self.in_root,
+            directive: None,
+            sealed: OnceLock::new(),
+        }
+    }
+}
+
+/// Where an identity is found.
+enum Target {
+    At(usize),
+    Missing,
+    /// Objects of several namespaces were written with it.
+    Several,
+}
+
+impl Target {
+    fn is_found(&self) -> bool {
+        !matches!(self, Self::Missing)
+    }
+}
+
+/// Finds objects by identity, or else by the one that they were written with.
+struct Lookup<'a> {
+    pieces: &'a [Arc<Piece>],
+    written: HashMap<&'a ObjectId, Vec<usize>>,
+}
+
+impl<'a> Lookup<'a> {
+    fn new(pieces: &'a [Arc<Piece>]) -> Self {
+        let mut written: HashMap<_, Vec<usize>> = HashMap::new();
+        for (at, piece) in pieces.iter().enumerate() {
+            if let Some(id) = &piece.written {
+                written.entry(id).or_default().push(at);
+            }
+        }
+        Self { pieces, written }
+    }
+
+    fn find(&self, id: &ObjectId) -> Target {
+        if let Ok(at) = self.pieces.binary_search_by(|piece| piece.id.cmp(id)) {
+            return Target::At(at);
+        }
+        match self.written.get(id).map(Vec::as_slice) {
+            Some([at]) => Target::At(*at),
+            Some(_) => Target::Several,
+            None => Target::Missing,
+        }
+    }
+}
+
+impl Stack {
+    /// Bundles' names that only a deeper layer knows and that nearly have the name of another.
+    pub(super) fn near_bundles(&self) -> Vec<Diagnostic> {
+        let used: std::collections::BTreeSet<&str> = self.pieces.iter().map(|piece| &*piece.bundle).collect();
+        let idle = self.bundles.iter().filter(|(name, _)| !used.contains(&***name) && &***name != DEFAULT_BUNDLE);
+        idle.filter_map(|(name, bundle)| {
+            let place = crate::diagnostic::Place::file(&**bundle.file.as_ref()?);
+            let near = used.iter().find(|other| one_edit_apart(other, name));
+            let meant = near.map(|near| format!("; was {near} meant?")).unwrap_or_default();
+            Some(Diagnostic::new(codes::NEAR_MISS, place, format!("bundle {name} has no objects{meant}")))
+        })
+        .collect()
+    }
+}

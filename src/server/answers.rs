@@ -1,0 +1,44 @@
+//! Who can answer: the ledger, or an agent that is asked over its socket.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::{
+    diagnostic::Diagnostic,
+    git::CommitId,
+    ledger::answers::{ErrorAnswer, History, Log, Status, Where},
+    manifest::mask_urls,
+};
+
+/// The questions that the record answers. Calls block; the server makes them on threads of their own.
+pub trait Answers {
+    /// Where every cluster stands.
+    fn status(&self) -> Result<Status, Diagnostic>;
+    /// The newest commits of the branch, at most `limit`.
+    fn log(&self, limit: u32) -> Result<Log, Diagnostic>;
+    /// What became of a commit, given by at least 7 characters of its hash.
+    fn where_is(&self, rev: &str) -> Result<Where, Diagnostic>;
+    /// The newest syncs and transitions of a cluster, at most `limit` of each.
+    fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic>;
+}
+
+/// How the agent stands with the config repository.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceState {
+    /// The remote's address; credentials in it are masked when it is sent.
+    #[serde(serialize_with = "masked")]
+    pub remote: String,
+    /// The branch that is followed.
+    pub branch: String,
+    /// Its tip as last fetched.
+    pub tip: Option<CommitId>,
+    /// When a fetch last succeeded.
+    pub last_fetch: Option<Timestamp>,
+    /// Why the last fetch failed.
+    pub error: Option<ErrorAnswer>,
+}
+
+fn masked<S: Serializer>(remote: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&mask_urls(remote))
+}

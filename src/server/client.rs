@@ -1,0 +1,172 @@
+//! The other end of the socket: how commands ask an agent.
+
+use std::{fmt::Write as _, io, path::PathBuf, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{Method, Request, StatusCode, client::conn::http1, header};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{net::UnixStream, time::timeout};
+
+use super::{
+    actions::{AcceptClusterBody, Accepted, ApproveBody, SyncBody},
+    answers::SourceState,
+};
+use crate::{
+    codes::{self, Code},
+    diagnostic::{Diagnostic, Place},
+    ledger::answers::{ErrorAnswer, History, Log, Status, Where},
+    manifest::Digest,
+};
+
+/// Bytes of an answer: a thousand commits on a thousand clusters stay below.
+const ANSWER_LEN_MAX: usize = 512 * 1024 * 1024;
+
+/// Why an agent did not answer a question.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// No socket, or nobody listens on it: the agent is stopped.
+    #[error("no agent runs there")]
+    NotRunning,
+    /// The socket's mode keeps the caller out.
+    #[error("the socket may not be opened")]
+    NotAllowed,
+    /// It took longer than the client waits.
+    #[error("no answer within {} s", .0.as_secs())]
+    Late(Duration),
+    /// The connection broke.
+    #[error("the connection to the agent broke: {0}")]
+    Broken(String),
+    /// Something other than this version's answer came.
+    #[error("the agent's answer cannot be understood: {0}")]
+    Strange(String),
+    /// The agent says no.
+    #[error("{}", .0.message)]
+    Refused(ErrorAnswer),
+}
+
+/// Asks the agent behind one socket. Every question is a connection of its own, and bounded in time.
+#[derive(Debug, Clone)]
+pub struct Client {
+    socket: PathBuf,
+    time_max: Duration,
+}
+
+impl Client {
+    /// For the agent that listens on `socket`; no question takes longer than `time_max`.
+    pub const fn new(socket: PathBuf, time_max: Duration) -> Self {
+        Self { socket, time_max }
+    }
+
+    /// How the agent stands with the config repository.
+    pub async fn source(&self) -> Result<SourceState, ClientError> {
+        self.get("/api/v1/source").await
+    }
+
+    /// Where every cluster stands.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.get("/api/v1/status").await
+    }
+
+    /// The newest commits.
+    pub async fn log(&self, limit: u32) -> Result<Log, ClientError> {
+        self.get(&format!("/api/v1/log?limit={limit}")).await
+    }
+
+    /// What became of a commit.
+    pub async fn where_is(&self, rev: &str) -> Result<Where, ClientError> {
+        self.get(&format!("/api/v1/where/{}", segment(rev))).await
+    }
+
+    /// The newest syncs of a cluster.
+    pub async fn history(&self, cluster: &str, limit: u32) -> Result<History, ClientError> {
+        self.get(&format!("/api/v1/history/{}?limit={limit}", segment(cluster))).await
+    }
+
+    /// Asks for a sync of the selected clusters.
+    pub async fn sync(&self, selector: &str) -> Result<Accepted, ClientError> {
+        self.post("/api/v1/sync", &SyncBody { selector: selector.to_owned() }).await
+    }
+
+    /// Releases held deletions.
+    pub async fn approve(&self, plan: Digest) -> Result<Accepted, ClientError> {
+        self.post("/api/v1/approve", &ApproveBody { plan }).await
+    }
+
+    /// Takes the cluster behind a name for the right one.
+    pub async fn accept_cluster(&self, name: &str) -> Result<Accepted, ClientError> {
+        self.post("/api/v1/accept-cluster", &AcceptClusterBody { name: name.to_owned() }).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.ask(Method::GET, path, Bytes::new()).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| ClientError::Strange(error.to_string()))?;
+        self.ask(Method::POST, path, body.into()).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Bytes) -> Result<T, ClientError> {
+        let (status, answer) =
+            timeout(self.time_max, self.exchange(method, path, body)).await.unwrap_or(Err(ClientError::Late(self.time_max)))?;
+        let strange = |error: serde_json::Error| ClientError::Strange(format!("{status}: {error}"));
+        if status.is_success() {
+            serde_json::from_slice(&answer).map_err(strange)
+        } else {
+            Err(ClientError::Refused(serde_json::from_slice(&answer).map_err(strange)?))
+        }
+    }
+
+    async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
+        let stream = UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning,
+            io::ErrorKind::PermissionDenied => ClientError::NotAllowed,
+            _ => ClientError::Broken(error.to_string()),
+        })?;
+        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let driver = tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "evenkeel")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(body))
+            .map_err(|error| ClientError::Strange(error.to_string()))?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        let status = response.status();
+        let answer = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
+        driver.abort();
+        answer.map(|answer| (status, answer.to_bytes())).map_err(|error| ClientError::Broken(error.to_string()))
+    }
+}
+
+/// The text as one segment of a path (RFC 3986, unreserved characters as they are).
+fn segment(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            segment.push(char::from(byte));
+        } else {
+            let _ = write!(segment, "%{byte:02X}");
+        }
+    }
+    segment
+}
+
+impl From<ClientError> for Diagnostic {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused(ErrorAnswer { code, message, hint }) => {
+                let code = Code::find(&code).unwrap_or(codes::AGENT_GONE);
+                Self::new(code, Place::Nowhere, message).with_hint(hint)
+            }
+            ClientError::NotAllowed => Self::new(codes::NOT_ALLOWED, Place::Nowhere, error.to_string()),
+            ClientError::Strange(_) => Self::new(codes::AGENT_GONE, Place::Nowhere, error.to_string())
+                .with_hint("Use the agent's own version of evenkeel; `evenkeel --version` names this one's."),
+            _ => Self::new(codes::AGENT_GONE, Place::Nowhere, error.to_string()),
+        }
+    }
+}

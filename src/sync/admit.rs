@@ -1,0 +1,85 @@
+//! May this object be written? The server's dry run says so, and at first contact also whose it is.
+
+use super::{
+    Action, Journal,
+    carry::{Carrier, Problem},
+    plan::{Why, Write},
+};
+use crate::{
+    cluster::{Api, ApiError, ErrorKind},
+    codes,
+    diagnostic::{Diagnostic, Place},
+    manifest::PART_OF,
+    render::RenderedObject,
+};
+
+/// How an object may be written.
+#[derive(Debug, Clone)]
+pub(super) struct Admission {
+    /// What writing it will have been.
+    pub(super) action: Action,
+    /// Fields that others own may be taken.
+    pub(super) force: bool,
+}
+
+impl<J: Journal> Carrier<'_, J> {
+    /// Dry-runs one object.
+    pub(super) async fn admit_one(&self, write: &Write) -> Result<Admission, Problem> {
+        let object = &write.object;
+        let api = self.api(object)?;
+        if write.why == Why::New {
+            return self.first_contact(&api, object).await;
+        }
+        let action = if write.why == Why::Changed { Action::Changed } else { Action::Repaired };
+        match self.apply(&api, object, true, true).await {
+            Ok(_) => Ok(Admission { action, force: true }),
+            Err(error) => Err(self.refusal(object, &error)),
+        }
+    }
+
+    /// An object that is not a member. Without force, so that the server names those who own fields of it; a claim of
+    /// another fleet always shows, since the `part-of` label differs.
+    async fn first_contact(&self, api: &Api, object: &RenderedObject) -> Result<Admission, Problem> {
+        let error = match self.apply(api, object, false, true).await {
+            Ok(applied) if applied.created => return Ok(Admission { action: Action::Created, force: false }),
+            Ok(_) => return Ok(Admission { action: Action::Adopted, force: false }),
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => error,
+            Err(error) => return Err(self.refusal(object, &error)),
+        };
+        let id = &object.id;
+        let place = Place::Object(id.to_string());
+        let live = self.connection.get_meta(api, id.namespace.as_deref(), &id.name).await.map_err(|error| self.refusal(object, &error))?;
+        let owner = live.as_ref().and_then(|live| live.labels.get(PART_OF));
+        if owner.is_some_and(|owner| *owner != self.parent.set().id()) {
+            let message = format!("{} manages it already; this fleet is {}. {}", managers(&error), self.manager, error.message());
+            return Err(Problem::Refused(Diagnostic::new(codes::OTHER_FLEET, place, message)));
+        }
+        if !self.adopt && !object.policy.adopt {
+            let message = format!("it exists and {} owns fields of it: {}", managers(&error), error.message());
+            return Err(Problem::Refused(Diagnostic::new(codes::CONFLICT, place, message)));
+        }
+        match self.apply(api, object, true, true).await {
+            Ok(_) => {
+                self.journal.warning(self.sync, id, &format!("taken over from {}: {}", managers(&error), error.message()));
+                Ok(Admission { action: Action::Adopted, force: true })
+            }
+            Err(error) => Err(self.refusal(object, &error)),
+        }
+    }
+
+    /// A dry run that did not pass: a decision of the server, or trouble on the way to it.
+    fn refusal(&self, object: &RenderedObject, error: &ApiError) -> Problem {
+        if error.is_unreachable() || self.cancel.is_cancelled() {
+            return Problem::Stop(self.stop_for(error));
+        }
+        let diagnostic = error.diagnostic(Place::Object(object.id.to_string()));
+        if error.retryable() { Problem::Failed(diagnostic) } else { Problem::Refused(diagnostic) }
+    }
+}
+
+/// The managers of the fields in conflict, each once.
+fn managers(error: &ApiError) -> String {
+    let ErrorKind::Conflict(conflicts) = error.kind() else { return String::new() };
+    let names: std::collections::BTreeSet<&str> = conflicts.iter().map(|conflict| conflict.manager.as_str()).collect();
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,239 @@
+//! What one cluster's task does next: a pure state machine over goals, outcomes and time.
+//!
+//! Time is a [`Duration`] since the task began, so that histories can be played in microseconds.
+
+use std::time::Duration;
+
+use super::{
+    Trigger,
+    breaker::{Breaker, SLOWLY, SOON},
+};
+use crate::manifest::Digest;
+
+/// What the cluster should run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// This rendering.
+    Run(Digest),
+    /// Nothing may be written: paused, or its rendering is refused.
+    Rest,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A newer commit decided; the same goal again changes nothing.
+    Goal(Goal),
+    /// A person asked for a sync, approved a plan or accepted the cluster.
+    Asked,
+    /// An attempt to reach this digest ended.
+    Ended(Digest, End),
+    /// Looking at the parent failed while all was quiet.
+    Lost,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The cluster runs the rendering (deletions may be held).
+    Synced,
+    /// The server refuses part of it.
+    Refused,
+    /// A write failed.
+    Failed,
+    /// The server cannot be reached, or another cluster answers.
+    Unreachable,
+    /// Another agent holds the cluster.
+    Waiting,
+    /// Cut by a newer commit or a shutdown.
+    Interrupted,
+}
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Begin an attempt.
+    Attempt(Trigger),
+    /// Nothing until then, or until an event where no time is given.
+    Sleep(Option<Duration>),
+}
+
+/// How long to wait before looking again whether the other agent is gone.
+const OTHER_HOLDER: Duration = super::holder::LOOK;
+
+/// The state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Agenda {
+    goal: Goal,
+    mode: Mode,
+    breaker: Breaker,
+    /// Between two full comparisons.
+    compare_every: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// An attempt is due since then.
+    Due(Trigger),
+    /// An attempt is due at that time.
+    At(Duration, Trigger),
+}
+
+impl Agenda {
+    /// At the start, with nothing known.
+    pub fn new(compare_every: Duration) -> Self {
+        Self { goal: Goal::Rest, mode: Mode::Due(Trigger::Start), breaker: Breaker::default(), compare_every }
+    }
+
+    /// Attempts that failed in a row.
+    pub fn failures(&self) -> u32 {
+        self.breaker.failures()
+    }
+
+    /// What to do at this time.
+    pub fn next(&self, now: Duration) -> Next {
+        match (self.goal, self.mode) {
+            (Goal::Rest, _) => Next::Sleep(None),
+            (Goal::Run(_), Mode::Due(trigger)) => Next::Attempt(trigger),
+            (Goal::Run(_), Mode::At(at, trigger)) if at <= now => Next::Attempt(trigger),
+            (Goal::Run(_), Mode::At(at, _)) => Next::Sleep(Some(at)),
+        }
+    }
+
+    /// The state after an event. `jitter` is a random number from 0 to 1.
+    #[must_use]
+    pub fn step(mut self, event: Event, now: Duration, jitter: f64) -> Self {
+        match event {
+            Event::Goal(goal) if goal == self.goal => {}
+            Event::Goal(goal) => {
+                // A rendering that never ran is a fresh start: what failed was another one.
+                let first = self.mode == Mode::Due(Trigger::Start);
+                self.goal = goal;
+                self.breaker = Breaker::default();
+                self.mode = Mode::Due(if first { Trigger::Start } else { Trigger::Commit });
+            }
+            Event::Asked => {
+                self.breaker = Breaker::default();
+                self.mode = Mode::Due(Trigger::Asked);
+            }
+            Event::Lost => self.again(SOON, now, jitter),
+            Event::Ended(digest, end) => self.ended(digest, end, now, jitter),
+        }
+        self
+    }
+
+    fn ended(&mut self, digest: Digest, end: End, now: Duration, jitter: f64) {
+        if self.goal != Goal::Run(digest) {
+            // The goal moved on while the attempt ran: the newest commit is due at once, however the old one ended.
+            self.mode = Mode::Due(Trigger::Commit);
+            return;
+        }
+        match end {
+            End::Synced => {
+                self.breaker = self.breaker.succeeded();
+                // Between 90 % and 110 %, so that a fleet that started together does not compare together.
+                self.mode = Mode::At(now + self.compare_every.mul_f64(0.9 + jitter.clamp(0.0, 1.0) / 5.0), Trigger::Drift);
+            }
+            End::Refused => self.again(SLOWLY, now, jitter),
+            End::Failed | End::Unreachable => self.again(SOON, now, jitter),
+            End::Waiting => self.mode = Mode::At(now + OTHER_HOLDER, Trigger::Retry),
+            End::Interrupted => self.mode = Mode::Due(Trigger::Retry),
+        }
+    }
+
+    fn again(&mut self, pace: super::breaker::Pace, now: Duration, jitter: f64) {
+        let (breaker, pause) = self.breaker.failed(pace, jitter);
+        self.breaker = breaker;
+        self.mode = Mode::At(now + pause, Trigger::Retry);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const COMPARE: Duration = Duration::from_secs(300);
+
+    fn digest(n: u8) -> Digest {
+        Digest([n; 32])
+    }
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_goal_is_attempted_at_once_and_compared_later() {
+        let agenda = Agenda::new(COMPARE);
+        assert_eq!(agenda.next(at(0)), Next::Sleep(None), "nothing to run yet");
+        let agenda = agenda.step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5);
+        assert_eq!(agenda.next(at(0)), Next::Attempt(Trigger::Start));
+        let agenda = agenda.step(Event::Ended(digest(1), End::Synced), at(2), 0.5);
+        assert_eq!(agenda.next(at(3)), Next::Sleep(Some(at(302))));
+        assert_eq!(agenda.next(at(302)), Next::Attempt(Trigger::Drift));
+        let same = agenda.clone().step(Event::Goal(Goal::Run(digest(1))), at(4), 0.5);
+        assert_eq!(same, agenda, "a commit that changes nothing here changes nothing");
+    }
+
+    #[test]
+    fn a_newer_goal_wins_over_every_pause_and_forgets_its_failures() {
+        for end in [End::Refused, End::Failed, End::Unreachable, End::Waiting, End::Synced] {
+            let agenda =
+                Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5).step(Event::Ended(digest(1), end), at(1), 1.0);
+            assert!(matches!(agenda.next(at(1)), Next::Sleep(Some(_))), "{end:?}");
+            let agenda = agenda.step(Event::Goal(Goal::Run(digest(2))), at(1), 0.5);
+            assert_eq!(agenda.next(at(1)), Next::Attempt(Trigger::Commit), "{end:?}");
+            assert_eq!(agenda.failures(), 0);
+        }
+    }
+
+    #[test]
+    fn an_old_attempt_that_ends_late_does_not_delay_the_new_goal() {
+        let agenda = Agenda::new(COMPARE)
+            .step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5)
+            .step(Event::Goal(Goal::Run(digest(2))), at(1), 0.5)
+            .step(Event::Ended(digest(1), End::Synced), at(2), 0.5);
+        assert_eq!(agenda.next(at(2)), Next::Attempt(Trigger::Commit));
+    }
+
+    #[test]
+    fn rest_stops_everything_and_refusals_are_asked_again_slowly() {
+        let agenda = Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5);
+        let refused = agenda.clone().step(Event::Ended(digest(1), End::Refused), at(0), 1.0);
+        assert_eq!(refused.next(at(59)), Next::Sleep(Some(at(60))));
+        let resting = agenda.step(Event::Goal(Goal::Rest), at(1), 0.5).step(Event::Asked, at(2), 0.5);
+        assert_eq!(resting.next(at(3)), Next::Sleep(None));
+    }
+
+    fn events() -> impl Strategy<Value = Event> {
+        let ends = prop::sample::select(vec![End::Synced, End::Refused, End::Failed, End::Unreachable, End::Waiting, End::Interrupted]);
+        prop_oneof![
+            (0u8..3).prop_map(|n| Event::Goal(Goal::Run(digest(n)))),
+            Just(Event::Goal(Goal::Rest)),
+            Just(Event::Asked),
+            Just(Event::Lost),
+            ((0u8..3), ends).prop_map(|(n, end)| Event::Ended(digest(n), end)),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happened, a goal is attempted again within the longest pause, and a new one at once.
+        #[test]
+        fn every_history_has_a_way_on(history in prop::collection::vec((events(), 0u64..1000), 0..60)) {
+            let mut agenda = Agenda::new(COMPARE);
+            let mut now = 0;
+            for (event, pause) in history {
+                now += pause;
+                agenda = agenda.step(event, at(now), 0.7);
+            }
+            let longest = SLOWLY.cap.max(COMPARE.mul_f64(1.1));
+            if agenda.goal != Goal::Rest {
+                prop_assert!(matches!(agenda.next(at(now) + longest), Next::Attempt(_)));
+            }
+            let agenda = agenda.step(Event::Goal(Goal::Run(digest(9))), at(now), 0.7);
+            prop_assert!(matches!(agenda.next(at(now)), Next::Attempt(_)));
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! One attempt to bring a cluster to its rendering: connect, check whose cluster it is, hold it, compare, carry out.
+
+use std::{collections::BTreeSet, future::Future, sync::Arc};
+
+use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    BundleOutcome, Journal, JournalError, Recorded, State, SyncStart, Trigger,
+    agenda::End,
+    carry::{Carrier, Report, Stop},
+    holder::{self, LOOK, Step, Waiting},
+    observe::observe,
+    parent::{Parent, ParentStore, is_write_conflict},
+    plan::{Inventory, Plan, plan},
+    prune::{Verdict, Where, judge},
+    target::Desired,
+};
+use crate::{
+    cluster::{ApiError, Apis, ClusterError, Connection},
+    codes,
+    diagnostic::{Diagnostic, Place},
+    manifest::{ApplySet, Digest, GroupKind},
+    render::{Facts, Rendering},
+};
+
+/// What a cluster's task remembers across restarts, beside what it journals.
+pub trait Memory: Journal {
+    /// Stores the cluster's state where it differs from the last one.
+    fn state(&self, state: State) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// The applied objects.
+    fn recorded(&self) -> impl Future<Output = Result<Vec<Recorded>, JournalError>> + Send;
+    /// The uid that the cluster had; none before the first connection.
+    fn uid(&self) -> impl Future<Output = Result<Option<String>, JournalError>> + Send;
+    /// From now on this uid is the cluster.
+    fn accept(&self, uid: &str) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// The plans whose deletions were approved.
+    fn approved(&self) -> impl Future<Output = Result<BTreeSet<Digest>, JournalError>> + Send;
+    /// Objects that are recorded but no longer stand on the cluster, nor in the rendering.
+    fn forget(&self, ids: Vec<crate::manifest::ObjectId>) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// What the cluster serves.
+    fn facts(&self, facts: Facts) -> impl Future<Output = ()> + Send;
+    /// An attempt ended; that many failed in a row.
+    fn attempted(&self, failures: u32) -> impl Future<Output = ()> + Send;
+}
+
+/// Opens connections to the cluster; the agent knows kubeconfigs, the sync does not.
+pub trait Connect: Send + Sync {
+    /// A new connection, with credentials read anew.
+    fn connect(&self) -> impl Future<Output = Result<Connection, ClusterError>> + Send;
+}
+
+/// A live connection and what was learnt over it.
+pub(super) struct Session {
+    pub(super) connection: Connection,
+    pub(super) uid: String,
+    pub(super) apis: Arc<Apis>,
+    /// None before the first list, and again when it may be wrong.
+    pub(super) inventory: Option<Inventory>,
+}
+
+/// How an attempt ended, and what `status` will say.
+pub(super) struct Outcome {
+    pub(super) end: End,
+    pub(super) error: Option<Diagnostic>,
+    pub(super) wrong_cluster: bool,
+    pub(super) held: Option<Verdict>,
+    pub(super) drifted: u64,
+    /// Where another agent holds the cluster: whether our claim stands.
+    pub(super) claim: Option<bool>,
+}
+
+impl Outcome {
+    pub(super) fn new(end: End, error: Option<Diagnostic>) -> Self {
+        Self { end, error, wrong_cluster: false, held: None, drifted: 0, claim: None }
+    }
+}
+
+/// What stays the same over a cluster's life.
+pub(super) struct Settings {
+    pub(super) cluster: String,
+    pub(super) instance: String,
+}
+
+pub(super) struct Attempt<'a, M> {
+    pub(super) settings: &'a Settings,
+    pub(super) memory: &'a M,
+    pub(super) desired: &'a Desired,
+    pub(super) rendering: &'a Rendering,
+    pub(super) trigger: Trigger,
+    pub(super) cancel: &'a CancellationToken,
+    pub(super) accept_uid: bool,
+    pub(super) waiting: Waiting,
+}
+
+/// The attempt ended early.
+enum Early {
+    Outcome(Box<Outcome>),
+    Api(ApiError),
+    Journal(JournalError),
+}
+
+impl From<ApiError> for Early {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<JournalError> for Early {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}
+
+impl<M: Memory> Attempt<'_, M> {
+    /// Runs it. The session is kept for the next one unless the connection broke.
+    pub(super) async fn run(&self, session: &mut Option<Session>, connect: &impl Connect) -> Outcome {
+        match self.try_run(session, connect).await {
+            Ok(outcome) => outcome,
+            Err(Early::Outcome(outcome)) => *outcome,
+            Err(Early::Journal(error)) => Outcome::new(End::Failed, Some(error.0)),
+            Err(Early::Api(_)) if self.cancel.is_cancelled() => Outcome::new(End::Interrupted, None),
+            Err(Early::Api(error)) => {
+                let end = if error.is_unreachable() { End::Unreachable } else { End::Failed };
+                if end == End::Unreachable {
+                    *session = None;
+                }
+                Outcome::new(end, Some(error.diagnostic(Place::Nowhere)))
+            }
+        }
+    }
+
+    async fn try_run(&self, slot: &mut Option<Session>, connect: &impl Connect) -> Result<Outcome, Early> {
+        if slot.is_none() {
+            *slot = Some(self.open(connect).await?);
+        }
+        let Some(session) = slot.as_mut() else { return Ok(Outcome::new(End::Failed, None)) };
+        let connection = session.connection.clone();
+        let store = ParentStore::new(&connection, &self.desired.set);
+        let mut parent = self.hold(&store).await?;
+        if session.inventory.is_none() || self.trigger != Trigger::Commit {
+            session.inventory = Some(self.look(session, &parent).await?);
+        }
+        let inventory = session.inventory.clone().unwrap_or_default();
+        let plan = plan(self.rendering, &inventory);
+        let approved = self.memory.approved().await?;
+        let place = Where { fleet: &self.desired.fleet, cluster_uid: &session.uid };
+        let verdict = judge(&plan, self.rendering, &inventory, self.desired.budget, place, |hash| approved.contains(hash));
+        if plan.writes.is_empty() && verdict.delete.is_empty() {
+            if parent.rendering != Some(self.rendering.digest) {
+                self.finish_parent(&store, &inventory).await?;
+            }
+            return Ok(Outcome { held: Some(verdict), ..Outcome::new(End::Synced, None) });
+        }
+        if parent.widen(plan.writes.values().flatten().map(|write| &write.object.id)) {
+            parent = store.write(&parent).await?;
+        }
+        debug_assert!(parent.holder.is_some(), "a plan is carried out under a hold only");
+        self.carry_out(session, &store, plan, verdict).await
+    }
+
+    /// Connects and makes sure that it is the cluster that it was.
+    async fn open(&self, connect: &impl Connect) -> Result<Session, Early> {
+        let connection = match connect.connect().await {
+            Ok(connection) => connection,
+            Err(error) => return Err(early(End::Unreachable, error.diagnostic(Place::Nowhere))),
+        };
+        let uid = connection.identity().await?;
+        match self.memory.uid().await? {
+            Some(known) if known != uid && !self.accept_uid => {
+                let message = format!("the kube-system namespace has uid {uid}; the cluster {} had {known}", self.settings.cluster);
+                let error = Diagnostic::new(codes::WRONG_CLUSTER, Place::Nowhere, message);
+                let outcome = Outcome { wrong_cluster: true, ..Outcome::new(End::Unreachable, Some(error)) };
+                return Err(Early::Outcome(Box::new(outcome)));
+            }
+            Some(known) if known == uid => {}
+            _ => self.memory.accept(&uid).await?,
+        }
+        let apis = connection.discover().await?;
+        self.memory.facts(facts(&apis)).await;
+        Ok(Session { connection, uid, apis: Arc::new(apis), inventory: None })
+    }
+
+    /// The parent, with the hold ours; or an early end where another agent has it.
+    async fn hold(&self, store: &ParentStore<'_>) -> Result<Parent, Early> {
+        let mut parent = store.read().await?;
+        let me = self.settings.instance.as_str();
+        match holder::step(&parent, me, self.waiting) {
+            Step::Ours => return Ok(parent),
+            Step::Answer => parent.claim = None,
+            Step::Take(holder) => {
+                parent.holder = Some(holder);
+                parent.claim = None;
+                self.desired.manager.clone_into(&mut parent.manager);
+            }
+            Step::Claim => {
+                parent.claim = Some(me.to_owned());
+                store.write(&parent).await?;
+                return Err(other_holder(&parent, me));
+            }
+            Step::Wait => return Err(other_holder(&parent, me)),
+        }
+        Ok(store.write(&parent).await?)
+    }
+
+    async fn look(&self, session: &Session, parent: &Parent) -> Result<Inventory, Early> {
+        let recorded = self.memory.recorded().await?;
+        let known: Vec<_> = recorded.iter().map(|record| record.id.clone()).collect();
+        let manager = &self.desired.manager;
+        let set = &self.desired.set;
+        let inventory = observe(&session.connection, &session.apis, set, manager, parent, self.rendering, recorded).boxed().await?;
+        let gone: Vec<_> = known.into_iter().filter(|id| !inventory.contains_key(id)).collect();
+        if !gone.is_empty() {
+            self.memory.forget(gone).await?;
+        }
+        Ok(inventory)
+    }
+
+    async fn carry_out(&self, session: &mut Session, store: &ParentStore<'_>, plan: Plan, verdict: Verdict) -> Result<Outcome, Early> {
+        let start = SyncStart {
+            cluster: self.settings.cluster.clone(),
+            commit: self.desired.commit,
+            rendering: self.rendering.digest,
+            trigger: self.trigger,
+        };
+        let sync = self.memory.begin_sync(start).await?;
+        let stop = self.cancel.child_token();
+        let carrier = Carrier {
+            connection: &session.connection,
+            apis: std::sync::Mutex::new(session.apis.clone()),
+            parent: store,
+            manager: &self.desired.manager,
+            journal: self.memory,
+            sync,
+            cancel: &stop,
+            inventory: std::sync::Mutex::new(session.inventory.take().unwrap_or_default()),
+            adopt: self.desired.adopt,
+        };
+        let mut lost = false;
+        let report = {
+            let mut carry = carrier.carry(&plan, &verdict).boxed();
+            tokio::select! {
+                report = &mut carry => report,
+                // A sync may take longer than a claimant's patience, so the hold is looked after meanwhile.
+                () = keep_hold(store, &self.settings.instance) => {
+                    lost = true;
+                    stop.cancel();
+                    carry.await
+                }
+            }
+        };
+        let report = if lost { Report { stop: Some(Stop::LostHold), ..report } } else { report };
+        let inventory = carrier.inventory.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        session.apis = carrier.apis.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut outcome = outcome(&report);
+        outcome.drifted = if outcome.end == End::Synced { 0 } else { plan.drifted() as u64 };
+        if outcome.end == End::Synced {
+            self.finish_parent(store, &inventory).await?;
+        }
+        session.inventory = Some(inventory);
+        self.memory.end_sync(sync, outcome.error.clone()).await?;
+        outcome.held = Some(verdict);
+        Ok(outcome)
+    }
+
+    /// Puts on the parent what now runs.
+    async fn finish_parent(&self, store: &ParentStore<'_>, inventory: &Inventory) -> Result<(), ApiError> {
+        let (digest, commit) = (self.rendering.digest, self.desired.commit);
+        store
+            .change(|parent| {
+                if parent.rendering != Some(digest) {
+                    parent.rendering = Some(digest);
+                    parent.commit = Some(commit);
+                }
+                self.desired.manager.clone_into(&mut parent.manager);
+                parent.shrink(inventory.keys());
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// What of the server's APIs a rendering may depend on.
+fn facts(apis: &Apis) -> Facts {
+    let facts = apis.facts();
+    let scopes = facts.scopes.into_iter().map(|((group, kind), namespaced)| (GroupKind { group, kind }, namespaced));
+    Facts { version: facts.version, scopes: scopes.collect() }
+}
+
+/// Looks after the hold until it is lost. Trouble with the connection is left to the writes to find.
+async fn keep_hold(store: &ParentStore<'_>, me: &str) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Ok(mut parent) = store.read().await else { continue };
+        match holder::step(&parent, me, Waiting::default()) {
+            Step::Ours => {}
+            Step::Answer => {
+                parent.claim = None;
+                // A conflict means that the parent changed since; the next look sees how.
+                let _ = store.write(&parent).await;
+            }
+            Step::Take(_) | Step::Claim | Step::Wait => return,
+        }
+    }
+}
+
+fn early(end: End, error: Diagnostic) -> Early {
+    Early::Outcome(Box::new(Outcome::new(end, Some(error))))
+}
+
+fn other_holder(parent: &Parent, me: &str) -> Early {
+    let holder = parent.holder.as_ref().map_or("unknown", |holder| holder.instance.as_str());
+    let error = Diagnostic::new(codes::OTHER_HOLDER, Place::Nowhere, format!("the agent with instance {holder} holds the cluster"));
+    let claim = Some(parent.claim.as_deref() == Some(me));
+    Early::Outcome(Box::new(Outcome { claim, ..Outcome::new(End::Waiting, Some(error)) }))
+}
+
+/// Sums a report up: what stopped it, else the first failure, else the first refusal.
+fn outcome(report: &Report) -> Outcome {
+    match &report.stop {
+        Some(Stop::Interrupted) => return Outcome::new(End::Interrupted, None),
+        Some(Stop::Unreachable(error)) => return Outcome::new(End::Unreachable, Some(error.clone())),
+        Some(Stop::Journal(error)) => return Outcome::new(End::Failed, Some(error.clone())),
+        Some(Stop::LostHold) => {
+            let error = Diagnostic::new(codes::LOST_HOLD, Place::Nowhere, "another agent took the hold while objects were written");
+            return Outcome::new(End::Waiting, Some(error));
+        }
+        None => {}
+    }
+    let failed = report.bundles.values().find_map(|outcome| match outcome {
+        BundleOutcome::Failed(error) => Some(error),
+        _ => None,
+    });
+    let refused = report.bundles.values().find_map(|outcome| match outcome {
+        BundleOutcome::Refused { error, .. } => Some(error),
+        _ => None,
+    });
+    match (failed.or(report.failed_deletions.first()), refused) {
+        (Some(error), _) => Outcome::new(End::Failed, Some(error.clone())),
+        (None, Some(error)) => Outcome::new(End::Refused, Some(error.clone())),
+        (None, None) => Outcome::new(End::Synced, None),
+    }
+}
+
+/// Gives the hold up, so that another agent need not wait. Best effort: a stop must not hang on a dead cluster.
+pub(super) async fn release(session: &Session, set: &ApplySet, me: &str) {
+    let store = ParentStore::new(&session.connection, set);
+    let _ = store
+        .change(|parent| {
+            if parent.holder.as_ref().is_some_and(|holder| holder.instance == me) {
+                parent.holder = None;
+            }
+        })
+        .await;
+}
+
+/// Looks at the parent while all is quiet: answers a claim, notices a lost hold and a dead cluster.
+pub(super) async fn look_after(session: &Session, set: &ApplySet, me: &str) -> Result<(), ApiError> {
+    let store = ParentStore::new(&session.connection, set);
+    let mut parent = store.read().await?;
+    if holder::step(&parent, me, Waiting::default()) == Step::Answer {
+        parent.claim = None;
+        match store.write(&parent).await {
+            Err(error) if is_write_conflict(&error) => {}
+            result => result.map(drop)?,
+        }
+    }
+    Ok(())
+}

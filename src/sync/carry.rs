@@ -1,0 +1,520 @@
+//! Carrying a plan out: dry run, definitions, dry run of what waited for them, writes, deletions.
+//!
+//! Nothing of a bundle is written until all of it is admissible. The one exception is what others cannot be judged
+//! without, namespaces and CustomResourceDefinitions; where the rest is refused after them, the record says so.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Action, BundleOutcome, Journal, Live, ObjectResult, SyncId,
+    abreast::abreast,
+    admit::Admission,
+    order::{Stage, stage},
+    parent::ParentStore,
+    plan::{Deletion, Inventory, Member, Plan, Write},
+    prune::Verdict,
+};
+use crate::{
+    cluster::{Api, ApiError, Apis, Apply, Connection, Deletion as Deleted, ErrorKind, Meta},
+    codes,
+    diagnostic::{Diagnostic, Place},
+    manifest::{ID_ANNOTATION, ObjectId, PART_OF},
+    render::RenderedObject,
+};
+
+/// Requests that one sync has in flight. The connection has its own limit below which this queues; past some 8 in flight
+/// an API server on two cores gains little (docs/PERFORMANCE.md).
+pub(super) const IN_FLIGHT: usize = 16;
+
+/// How long a CustomResourceDefinition may take to become Established and served. The API server needs well under a
+/// second; a conflict of names never ends.
+const ESTABLISH: Duration = Duration::from_secs(30);
+
+/// Why a whole sync stops.
+#[derive(Debug, Clone)]
+pub(super) enum Stop {
+    /// A newer commit or a shutdown.
+    Interrupted,
+    /// The cluster does not answer.
+    Unreachable(Diagnostic),
+    /// Another agent took the hold.
+    LostHold,
+    /// The ledger cannot be written: nothing is done that cannot be recorded.
+    Journal(Diagnostic),
+}
+
+/// Why one object was not written.
+#[derive(Debug, Clone)]
+pub(super) enum Problem {
+    /// The server refuses it, or a rule of ours does.
+    Refused(Diagnostic),
+    /// It did not work this time.
+    Failed(Diagnostic),
+    /// It is not about the object at all.
+    Stop(Stop),
+}
+
+/// What became of a sync.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// Of every bundle that had something to send or delete.
+    pub(super) bundles: BTreeMap<Arc<str>, BundleOutcome>,
+    /// Deletions that failed.
+    pub(super) failed_deletions: Vec<Diagnostic>,
+    /// What cut it short.
+    pub(super) stop: Option<Stop>,
+}
+
+/// Everything that carrying out needs.
+pub(super) struct Carrier<'a, J> {
+    pub(super) connection: &'a Connection,
+    pub(super) apis: Mutex<Arc<Apis>>,
+    pub(super) parent: &'a ParentStore<'a>,
+    pub(super) manager: &'a str,
+    pub(super) journal: &'a J,
+    pub(super) sync: SyncId,
+    pub(super) cancel: &'a CancellationToken,
+    pub(super) inventory: Mutex<Inventory>,
+    /// Objects may be taken over from other managers without an annotation.
+    pub(super) adopt: bool,
+}
+
+/// One object on its way.
+struct Item<'p> {
+    write: &'p Write,
+    stage: Stage,
+    admission: Option<Admission>,
+}
+
+/// One bundle on its way.
+struct Run<'p> {
+    items: Vec<Item<'p>>,
+    deletions: u64,
+    outcome: Option<BundleOutcome>,
+    begun: bool,
+}
+
+impl<J: Journal> Carrier<'_, J> {
+    /// Carries the plan out as far as it goes.
+    pub(super) async fn carry(&self, plan: &Plan, verdict: &Verdict) -> Report {
+        let mut runs = runs(plan, verdict);
+        let mut report = Report::default();
+        report.stop = self.carry_runs(&mut runs, plan, verdict, &mut report.failed_deletions).await.err();
+        for (bundle, run) in runs {
+            let outcome = run.outcome.unwrap_or(if report.stop.is_some() { BundleOutcome::Interrupted } else { BundleOutcome::Applied });
+            self.journal.end_bundle(self.sync, &bundle, outcome.clone());
+            report.bundles.insert(bundle, outcome);
+        }
+        report
+    }
+
+    async fn carry_runs(
+        &self,
+        runs: &mut BTreeMap<Arc<str>, Run<'_>>,
+        plan: &Plan,
+        verdict: &Verdict,
+        failed_deletions: &mut Vec<Diagnostic>,
+    ) -> Result<(), Stop> {
+        let coming = Coming::of(plan);
+        self.admit(runs, |item| !coming.must_wait(&item.write.object, &self.apis())).await?;
+        if runs.values().any(|run| run.outcome.is_none() && run.items.iter().any(|item| item.stage == Stage::Definitions)) {
+            self.write(runs, Stage::Definitions).await?;
+            self.await_definitions(runs).await?;
+        }
+        self.admit(runs, |_| true).await?;
+        self.write(runs, Stage::Main).await?;
+        self.write(runs, Stage::Interceptors).await?;
+        self.delete(runs, verdict, failed_deletions).await
+    }
+
+    pub(super) fn apis(&self) -> Arc<Apis> {
+        self.apis.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Dry-runs what is not admitted yet and passes `now`. A refusal ends its bundle.
+    async fn admit(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>, now: impl Fn(&Item<'_>) -> bool) -> Result<(), Stop> {
+        let mut waiting = Vec::new();
+        for (bundle, run) in runs.iter_mut().filter(|(_, run)| run.outcome.is_none()) {
+            for (at, item) in run.items.iter().enumerate() {
+                if item.admission.is_none() && now(item) {
+                    waiting.push((bundle.clone(), at, item.write));
+                }
+            }
+        }
+        let judge = |(bundle, at, write)| async move { (bundle, at, write, self.admit_one(write).await) }.boxed();
+        let judged = abreast(waiting, IN_FLIGHT, &judge).await;
+        let mut adopted = BTreeSet::new();
+        let mut stop = None;
+        for (bundle, at, write, result) in judged {
+            let Some(run) = runs.get_mut(&bundle) else { continue };
+            match result {
+                Ok(admission) => {
+                    if admission.action == Action::Adopted {
+                        adopted.insert(write.object.id.to_string());
+                    }
+                    run.items[at].admission = Some(admission);
+                }
+                Err(Problem::Stop(why)) => stop = Some(why),
+                Err(Problem::Refused(error)) => {
+                    let after_definitions = run.begun;
+                    self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Refused, &error));
+                    run.end(BundleOutcome::Refused { error, after_definitions });
+                }
+                Err(Problem::Failed(error)) => {
+                    self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Failed, &error));
+                    run.end(BundleOutcome::Failed(error));
+                }
+            }
+        }
+        if let Some(stop) = stop {
+            return Err(stop);
+        }
+        // The mark must stand before the first write: a crash between the two must not make an adopted object prunable.
+        if !adopted.is_empty() {
+            self.parent.change(|parent| parent.adopted.extend(adopted.iter().cloned())).await.map_err(|error| self.stop_for(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the admitted objects of one stage, of all bundles side by side.
+    async fn write<'p>(&self, runs: &mut BTreeMap<Arc<str>, Run<'p>>, stage: Stage) -> Result<(), Stop> {
+        let mut waiting = Vec::new();
+        for (bundle, run) in runs.iter_mut().filter(|(_, run)| run.outcome.is_none()) {
+            let before = waiting.len();
+            let items = run.items.iter().filter(|item| item.stage == stage);
+            waiting.extend(items.filter_map(|item| Some((bundle.clone(), item.write, item.admission.clone()?))));
+            if waiting.len() > before {
+                self.begin(bundle, run).await?;
+            }
+        }
+        let write = |(bundle, write, admission): (Arc<str>, &'p Write, Admission)| {
+            async move {
+                let result = self.write_one(&bundle, write, &admission).await;
+                (bundle, write, result)
+            }
+            .boxed()
+        };
+        let written = abreast(waiting, IN_FLIGHT, &write).await;
+        let mut stop = None;
+        for (bundle, write, result) in written {
+            match result {
+                Ok(()) => {}
+                Err(Problem::Stop(why)) => stop = Some(why),
+                Err(Problem::Refused(error) | Problem::Failed(error)) => {
+                    self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Failed, &error));
+                    if let Some(run) = runs.get_mut(&bundle) {
+                        run.end(BundleOutcome::Failed(error));
+                    }
+                }
+            }
+        }
+        stop.map_or(Ok(()), Err)
+    }
+
+    /// Puts on record that a bundle is about to be written, once.
+    async fn begin(&self, bundle: &str, run: &mut Run<'_>) -> Result<(), Stop> {
+        if !run.begun {
+            let writes = run.items.len() as u64;
+            self.journal.begin_bundle(self.sync, bundle, writes, run.deletions).await.map_err(|error| Stop::Journal(error.0))?;
+            run.begun = true;
+        }
+        Ok(())
+    }
+
+    async fn write_one(&self, bundle: &Arc<str>, write: &Write, admission: &Admission) -> Result<(), Problem> {
+        let object = &write.object;
+        let api = self.api(object)?;
+        let applied = self.apply(&api, object, admission.force, false).await.map_err(|error| self.write_problem(object, &error))?;
+        for warning in &applied.warnings {
+            self.journal.warning(self.sync, &object.id, warning);
+        }
+        let live = self.remember(bundle, object, &applied.meta, admission.action == Action::Adopted);
+        let action = if applied.created { Action::Created } else { admission.action };
+        self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action, live: Some(live), error: None });
+        Ok(())
+    }
+
+    /// Takes the live object into the inventory as just applied.
+    fn remember(&self, bundle: &Arc<str>, object: &RenderedObject, meta: &Meta, adopted: bool) -> Live {
+        // An answer without our entry cannot come from a server that applied; a digest that no entry has makes the next
+        // comparison send the object again.
+        let fields = meta.fields(self.manager).unwrap_or(object.digest);
+        let live = Live { uid: meta.uid.clone(), digest: object.digest, fields };
+        let mut inventory = self.inventory.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_adopted = inventory.get(&object.id).is_some_and(|member| member.adopted && member.uid == meta.uid);
+        inventory.insert(
+            object.id.clone(),
+            Member {
+                uid: meta.uid.clone(),
+                resource_version: meta.resource_version.clone(),
+                digest: Some(object.digest),
+                fields: Some(fields),
+                recorded: Some(live.clone()),
+                bundle: Some(bundle.to_string()),
+                adopted: adopted || was_adopted,
+                prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
+                deleting: meta.deleting,
+            },
+        );
+        live
+    }
+
+    pub(super) async fn apply(
+        &self,
+        api: &Api,
+        object: &RenderedObject,
+        force: bool,
+        dry_run: bool,
+    ) -> Result<crate::cluster::Applied, ApiError> {
+        if self.cancel.is_cancelled() {
+            return Err(ApiError::new(ErrorKind::Unreachable, "the sync was interrupted"));
+        }
+        let how = Apply { manager: self.manager, force, dry_run };
+        self.connection.apply(api, object.id.namespace.as_deref(), &object.id.name, object.body.bytes(), how).await
+    }
+
+    /// How the cluster serves the object's kind.
+    pub(super) fn api(&self, object: &RenderedObject) -> Result<Api, Problem> {
+        let id = &object.id;
+        self.apis().find(&id.group, &object.version, &id.kind).cloned().ok_or_else(|| {
+            let version = if id.group.is_empty() { object.version.clone() } else { format!("{}/{}", id.group, object.version) };
+            let message = format!("the cluster does not serve {} in {version}", id.kind);
+            Problem::Refused(Diagnostic::new(codes::NO_KIND, Place::Object(id.to_string()), message))
+        })
+    }
+
+    pub(super) fn stop_for(&self, error: &ApiError) -> Stop {
+        if self.cancel.is_cancelled() { Stop::Interrupted } else { Stop::Unreachable(error.diagnostic(Place::Nowhere)) }
+    }
+
+    fn write_problem(&self, object: &RenderedObject, error: &ApiError) -> Problem {
+        if error.is_unreachable() || self.cancel.is_cancelled() {
+            return Problem::Stop(self.stop_for(error));
+        }
+        let mut diagnostic = error.diagnostic(Place::Object(object.id.to_string()));
+        if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Refused) {
+            diagnostic = Diagnostic::new(codes::WRITE_FAILED, diagnostic.place, diagnostic.message);
+        }
+        Problem::Failed(diagnostic)
+    }
+
+    /// Waits until the definitions just written are served, and takes the new list of APIs.
+    async fn await_definitions(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>) -> Result<(), Stop> {
+        let mut wanted = Vec::new();
+        for (bundle, run) in runs.iter().filter(|(_, run)| run.outcome.is_none()) {
+            for item in &run.items {
+                if item.write.object.id.kind == "CustomResourceDefinition" && item.stage == Stage::Definitions {
+                    wanted.push((bundle.clone(), item.write.object.id.clone()));
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let deadline = tokio::time::Instant::now() + ESTABLISH;
+        let mut pause = Duration::from_millis(50);
+        loop {
+            let mut missing = Vec::new();
+            for (bundle, id) in wanted {
+                if let Some(why) = self.not_established(&id).await.map_err(|error| self.stop_for(&error))? {
+                    missing.push(((bundle, id), why));
+                }
+            }
+            if missing.is_empty() || tokio::time::Instant::now() >= deadline {
+                for ((bundle, id), why) in missing {
+                    let error = Diagnostic::new(codes::NOT_ESTABLISHED, Place::Object(id.to_string()), why);
+                    self.journal.object(self.sync, &bundle, not_done(&id, Action::Failed, &error));
+                    if let Some(run) = runs.get_mut(&bundle) {
+                        run.end(BundleOutcome::Failed(error));
+                    }
+                }
+                return Ok(());
+            }
+            wanted = missing.into_iter().map(|(which, _)| which).collect();
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(Stop::Interrupted),
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(1)),
+            }
+            let apis = self.connection.discover().await.map_err(|error| self.stop_for(&error))?;
+            *self.apis.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(apis);
+        }
+    }
+
+    /// What a definition still lacks: its condition, or its place in the server's list of APIs.
+    async fn not_established(&self, id: &ObjectId) -> Result<Option<String>, ApiError> {
+        let apis = self.apis();
+        let Some(api) = apis.preferred(&id.group, &id.kind) else { return Ok(Some("the cluster serves no definitions".to_owned())) };
+        let Some(definition) = self.connection.get(api, None, &id.name).await? else { return Ok(Some("it is gone".to_owned())) };
+        let conditions = definition["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let condition = |kind: &str| conditions.iter().find(|condition| condition["type"] == kind);
+        if let Some(refused) = condition("NamesAccepted").filter(|condition| condition["status"] == "False") {
+            return Ok(Some(refused["message"].as_str().unwrap_or("its names are not accepted").to_owned()));
+        }
+        if condition("Established").is_none_or(|condition| condition["status"] != "True") {
+            return Ok(Some("it is not Established".to_owned()));
+        }
+        let (group, kind) = (&definition["spec"]["group"], &definition["spec"]["names"]["kind"]);
+        let served = apis.preferred(group.as_str().unwrap_or_default(), kind.as_str().unwrap_or_default()).is_some();
+        Ok((!served).then(|| "the API server does not list its kind".to_owned()))
+    }
+
+    /// Deletes what may go, interceptors first and definitions last, and nothing of a bundle that was not written.
+    async fn delete(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>, verdict: &Verdict, failed: &mut Vec<Diagnostic>) -> Result<(), Stop> {
+        let all_well = runs.values().all(|run| run.outcome.is_none());
+        for (deletions, action) in [(&verdict.held, Action::Held), (&verdict.kept, Action::Kept)] {
+            for (deletion, reason) in deletions {
+                let error = Diagnostic::new(codes::HELD, Place::Object(deletion.id.to_string()), reason.clone());
+                let error = (action == Action::Held).then_some(error);
+                self.journal.object(self.sync, bundle_of(deletion), ObjectResult { id: deletion.id.clone(), action, live: None, error });
+            }
+        }
+        for stage_now in [Stage::Interceptors, Stage::Main, Stage::Definitions] {
+            let due: Vec<&Deletion> = verdict
+                .delete
+                .iter()
+                .filter(|deletion| stage(&deletion.id) == stage_now)
+                .filter(|deletion| match deletion.bundle.as_deref() {
+                    Some(bundle) => runs.get(bundle).is_none_or(|run| run.outcome.is_none()),
+                    None => all_well,
+                })
+                .collect();
+            for deletion in &due {
+                if let Some(run) = runs.get_mut(bundle_of(deletion)) {
+                    self.begin(bundle_of(deletion), run).await?;
+                }
+            }
+            let delete = |deletion| async move { (deletion, self.delete_one(deletion).await) }.boxed();
+            for (deletion, result) in abreast(due, IN_FLIGHT, &delete).await {
+                match result {
+                    Ok(()) => {}
+                    Err(Problem::Stop(stop)) => return Err(stop),
+                    Err(Problem::Refused(error) | Problem::Failed(error)) => {
+                        self.journal.object(self.sync, bundle_of(deletion), not_done(&deletion.id, Action::Failed, &error));
+                        failed.push(error);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_one(&self, deletion: &Deletion) -> Result<(), Problem> {
+        if self.cancel.is_cancelled() {
+            return Err(Problem::Stop(Stop::Interrupted));
+        }
+        let id = &deletion.id;
+        let place = || Place::Object(id.to_string());
+        let apis = self.apis();
+        let mut version = deletion.resource_version.clone();
+        // Its status may change between our look and the deletion; each time it is looked at again, whose it is too.
+        for _ in 0..4 {
+            let Some(api) = apis.preferred(&id.group, &id.kind) else { break };
+            match self.connection.delete(api, id.namespace.as_deref(), &id.name, &deletion.uid, Some(&version)).await {
+                Ok(Deleted::Gone | Deleted::Pending { .. } | Deleted::NotFound) => break,
+                Err(error) if *error.kind() == ErrorKind::PreconditionFailed => {
+                    let meta = self.connection.get_meta(api, id.namespace.as_deref(), &id.name).await;
+                    match meta.map_err(|error| self.delete_problem(place(), &error))? {
+                        Some(meta) if meta.uid == deletion.uid && self.is_ours(id, &meta) => version = meta.resource_version,
+                        // Gone, recreated by someone, or no longer ours: not ours to delete.
+                        _ => {
+                            self.forget(deletion, Action::Kept);
+                            return Ok(());
+                        }
+                    }
+                }
+                Err(error) => return Err(self.delete_problem(place(), &error)),
+            }
+        }
+        self.forget(deletion, Action::Pruned);
+        Ok(())
+    }
+
+    fn delete_problem(&self, place: Place, error: &ApiError) -> Problem {
+        if error.is_unreachable() || self.cancel.is_cancelled() {
+            return Problem::Stop(self.stop_for(error));
+        }
+        let words = error.diagnostic(place.clone());
+        Problem::Failed(Diagnostic::new(codes::DELETE_FAILED, place, words.message))
+    }
+
+    fn is_ours(&self, id: &ObjectId, meta: &Meta) -> bool {
+        meta.labels.get(PART_OF) == Some(&self.parent.set().id()) && meta.annotations.get(ID_ANNOTATION) == Some(&id.to_string())
+    }
+
+    fn forget(&self, deletion: &Deletion, action: Action) {
+        self.inventory.lock().unwrap_or_else(PoisonError::into_inner).remove(&deletion.id);
+        let result = ObjectResult { id: deletion.id.clone(), action, live: None, error: None };
+        self.journal.object(self.sync, bundle_of(deletion), result);
+    }
+}
+
+impl Run<'_> {
+    /// Keeps the first problem: later ones are in the objects' own results.
+    fn end(&mut self, outcome: BundleOutcome) {
+        if self.outcome.is_none() {
+            self.outcome = Some(outcome);
+        }
+    }
+}
+
+fn bundle_of(deletion: &Deletion) -> &str {
+    deletion.bundle.as_deref().unwrap_or("default")
+}
+
+fn not_done(id: &ObjectId, action: Action, error: &Diagnostic) -> ObjectResult {
+    ObjectResult { id: id.clone(), action, live: None, error: Some(error.clone()) }
+}
+
+fn runs<'p>(plan: &'p Plan, verdict: &Verdict) -> BTreeMap<Arc<str>, Run<'p>> {
+    let mut runs: BTreeMap<Arc<str>, Run<'p>> = BTreeMap::new();
+    let empty = || Run { items: Vec::new(), deletions: 0, outcome: None, begun: false };
+    for (bundle, writes) in &plan.writes {
+        let items = writes.iter().map(|write| Item { write, stage: stage(&write.object.id), admission: None }).collect();
+        runs.insert(bundle.clone(), Run { items, ..empty() });
+    }
+    for deletion in &verdict.delete {
+        runs.entry(bundle_of(deletion).into()).or_insert_with(empty).deletions += 1;
+    }
+    runs
+}
+
+/// The group and kind that a CustomResourceDefinition defines.
+fn defined_kind(definition: &RenderedObject) -> Option<(String, String)> {
+    let definition: serde_json::Value = serde_json::from_slice(definition.body.as_slice()).ok()?;
+    let spec = &definition["spec"];
+    Some((spec["group"].as_str()?.to_owned(), spec["names"]["kind"].as_str()?.to_owned()))
+}
+
+/// What this sync brings along that other objects of it need before they can be judged.
+struct Coming<'p> {
+    namespaces: BTreeSet<&'p str>,
+    kinds: BTreeSet<(String, String)>,
+}
+
+impl<'p> Coming<'p> {
+    fn of(plan: &'p Plan) -> Self {
+        let mut coming = Self { namespaces: BTreeSet::new(), kinds: BTreeSet::new() };
+        for write in plan.writes.values().flatten() {
+            let object = &write.object;
+            if object.id.is("", "Namespace") {
+                coming.namespaces.insert(&object.id.name);
+            } else if object.id.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+                coming.kinds.extend(defined_kind(object));
+            }
+        }
+        coming
+    }
+
+    fn must_wait(&self, object: &RenderedObject, apis: &Apis) -> bool {
+        let id = &object.id;
+        id.namespace.as_deref().is_some_and(|namespace| self.namespaces.contains(namespace))
+            || (self.kinds.contains(&(id.group.clone(), id.kind.clone())) && apis.find(&id.group, &object.version, &id.kind).is_none())
+    }
+}

@@ -1,0 +1,113 @@
+//! One agent writes a cluster. Who, is written on the parent and changed only under its resourceVersion.
+//!
+//! A second agent places a claim. A holder that lives removes the claim; one that is gone does not, and after
+//! [`PATIENCE`] the claimant takes over. So nothing needs to be renewed while all is quiet, and no clocks are compared:
+//! the claimant measures its own waiting.
+
+use std::time::Duration;
+
+use super::parent::{Holder, Parent};
+
+/// How long a claim must stand unanswered. Six times the interval at which a holder looks, so that one slow answer of the
+/// API server loses nothing.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How often a holder looks at its parent.
+pub const LOOK: Duration = Duration::from_secs(10);
+
+/// How long a refused claimant keeps quiet before it claims again.
+pub const QUIET: Duration = Duration::from_mins(2);
+
+/// What an agent does about the hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// It is ours; nothing to write.
+    Ours,
+    /// Write this holder and no claim.
+    Take(Holder),
+    /// It is ours and someone claims it: write the parent without the claim.
+    Answer,
+    /// Someone else's: write our claim and wait.
+    Claim,
+    /// Someone else's, and our claim stands or was refused lately: wait.
+    Wait,
+}
+
+/// What the claimant remembers between looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// How long our claim has stood unanswered.
+    pub claimed_for: Option<Duration>,
+    /// How long ago our claim was answered.
+    pub refused_for: Option<Duration>,
+}
+
+/// Decides from the parent as read. `me` is this agent's instance.
+pub fn step(parent: &Parent, me: &str, waiting: Waiting) -> Step {
+    let Some(holder) = &parent.holder else {
+        return Step::Take(Holder { instance: me.to_owned(), epoch: 1 });
+    };
+    if holder.instance == me {
+        return if parent.claim.is_some() { Step::Answer } else { Step::Ours };
+    }
+    let ours = parent.claim.as_deref() == Some(me);
+    match (ours, waiting.claimed_for, waiting.refused_for) {
+        (true, Some(waited), _) if waited >= PATIENCE => {
+            Step::Take(Holder { instance: me.to_owned(), epoch: holder.epoch.saturating_add(1) })
+        }
+        // Our claim stands, or it was there and is not now: the holder lives. Or it was refused lately, or another claimant
+        // was first and gets its turn.
+        (true, _, _) | (false, Some(_), _) => Step::Wait,
+        (false, None, Some(quiet)) if quiet < QUIET => Step::Wait,
+        (false, None, _) if parent.claim.is_some() => Step::Wait,
+        (false, None, _) => Step::Claim,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parent(holder: Option<&str>, claim: Option<&str>) -> Parent {
+        Parent {
+            holder: holder.map(|instance| Holder { instance: instance.into(), epoch: 4 }),
+            claim: claim.map(Into::into),
+            ..Parent::default()
+        }
+    }
+
+    fn waited(seconds: u64) -> Waiting {
+        Waiting { claimed_for: Some(Duration::from_secs(seconds)), refused_for: None }
+    }
+
+    #[test]
+    fn a_free_cluster_is_taken() {
+        assert_eq!(step(&parent(None, None), "me", Waiting::default()), Step::Take(Holder { instance: "me".into(), epoch: 1 }));
+    }
+
+    #[test]
+    fn the_holder_goes_on_and_answers_claims() {
+        assert_eq!(step(&parent(Some("me"), None), "me", Waiting::default()), Step::Ours);
+        assert_eq!(step(&parent(Some("me"), Some("other")), "me", Waiting::default()), Step::Answer);
+    }
+
+    #[test]
+    fn a_claimant_waits_and_takes_over_only_from_a_silent_holder() {
+        assert_eq!(step(&parent(Some("other"), None), "me", Waiting::default()), Step::Claim);
+        assert_eq!(step(&parent(Some("other"), Some("me")), "me", waited(59)), Step::Wait);
+        assert_eq!(step(&parent(Some("other"), Some("me")), "me", waited(60)), Step::Take(Holder { instance: "me".into(), epoch: 5 }));
+        assert_eq!(step(&parent(Some("other"), None), "me", waited(61)), Step::Wait, "the claim was answered");
+    }
+
+    #[test]
+    fn a_refused_claimant_keeps_quiet_for_a_while() {
+        let refused = |seconds| Waiting { claimed_for: None, refused_for: Some(Duration::from_secs(seconds)) };
+        assert_eq!(step(&parent(Some("other"), None), "me", refused(119)), Step::Wait);
+        assert_eq!(step(&parent(Some("other"), None), "me", refused(120)), Step::Claim);
+    }
+
+    #[test]
+    fn of_two_claimants_the_first_is_served() {
+        assert_eq!(step(&parent(Some("other"), Some("third")), "me", Waiting::default()), Step::Wait);
+    }
+}

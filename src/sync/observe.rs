@@ -1,0 +1,91 @@
+//! What of the fleet stands on a cluster: one list of metadata per kind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::FutureExt as _;
+
+use super::{
+    Live,
+    abreast::abreast,
+    parent::Parent,
+    plan::{Inventory, Member},
+};
+use crate::{
+    cluster::{Api, ApiError, Apis, Connection, ErrorKind, Meta},
+    manifest::{ApplySet, DIGEST_ANNOTATION, Digest, GroupKind, ID_ANNOTATION, ObjectId, PART_OF},
+    render::Rendering,
+};
+
+/// What the ledger remembers of an applied object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// Which.
+    pub id: ObjectId,
+    /// From which bundle.
+    pub bundle: String,
+    /// As it was after our last apply.
+    pub live: Live,
+    /// It stood on the cluster before the fleet took it.
+    pub adopted: bool,
+}
+
+/// Lists that run side by side. Each is one request unless a kind has more than a page of members.
+const LISTS: usize = 8;
+
+/// Lists the members of every kind that the parent or the rendering names. A list that fails fails the whole: half an
+/// inventory would read as deletions.
+pub(super) async fn observe<'a>(
+    connection: &Connection,
+    apis: &'a Apis,
+    set: &ApplySet,
+    manager: &str,
+    parent: &Parent,
+    rendering: &Rendering,
+    recorded: Vec<Recorded>,
+) -> Result<Inventory, ApiError> {
+    let kinds: BTreeSet<GroupKind> =
+        parent.kinds.iter().cloned().chain(rendering.objects.iter().map(|object| object.id.group_kind())).collect();
+    let selector = format!("{PART_OF}={}", set.id());
+    let served: Vec<&'a Api> = kinds.iter().filter_map(|kind| apis.preferred(&kind.group, &kind.kind)).collect();
+    let list = |api: &'a Api| {
+        let (connection, selector) = (connection.clone(), selector.clone());
+        async move { (api, connection.list(api, &selector).await) }.boxed()
+    };
+    let lists = abreast(served, LISTS, &list).await;
+    let mut recorded: BTreeMap<ObjectId, Recorded> = recorded.into_iter().map(|record| (record.id.clone(), record)).collect();
+    let mut inventory = Inventory::new();
+    for (api, list) in lists {
+        let metas = match list {
+            Ok(metas) => metas,
+            // Its definition went between discovery and the list, and its objects with it.
+            Err(error) if *error.kind() == ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        for meta in metas {
+            let id =
+                ObjectId { group: api.group.clone(), kind: api.kind.clone(), namespace: meta.namespace.clone(), name: meta.name.clone() };
+            // Controllers copy labels (a Service's to its EndpointSlices): only what carries its own identity is ours.
+            if meta.annotations.get(ID_ANNOTATION) == Some(&id.to_string()) {
+                let record = recorded.remove(&id);
+                let adopted = parent.adopted.contains(&id.to_string());
+                inventory.insert(id, member(meta, manager, record, adopted));
+            }
+        }
+    }
+    Ok(inventory)
+}
+
+fn member(meta: Meta, manager: &str, record: Option<Recorded>, adopted: bool) -> Member {
+    let record = record.filter(|record| record.live.uid == meta.uid);
+    Member {
+        digest: meta.annotations.get(DIGEST_ANNOTATION).and_then(|text| text.parse::<Digest>().ok()),
+        fields: meta.fields(manager),
+        bundle: record.as_ref().map(|record| record.bundle.clone()),
+        adopted: adopted || record.as_ref().is_some_and(|record| record.adopted),
+        recorded: record.map(|record| record.live),
+        prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
+        deleting: meta.deleting,
+        uid: meta.uid,
+        resource_version: meta.resource_version,
+    }
+}

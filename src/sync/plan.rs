@@ -1,0 +1,252 @@
+//! What a cluster needs: its rendering against what is applied. Values in, values out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::Live;
+use crate::{
+    manifest::{Digest, ObjectId},
+    render::{RenderedObject, Rendering},
+};
+
+/// An object of the fleet as it stands on the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// metadata.uid
+    pub uid: String,
+    /// metadata.resourceVersion as last seen.
+    pub resource_version: String,
+    /// What the object says was applied: its annotation evenkeel.dev/digest.
+    pub digest: Option<Digest>,
+    /// The digest of our entry in its managedFields; none where it has none.
+    pub fields: Option<Digest>,
+    /// What the ledger remembers of our last apply; none after the state directory was lost.
+    pub recorded: Option<Live>,
+    /// The bundle it was last applied from; none after the state directory was lost.
+    pub bundle: Option<String>,
+    /// It stood on the cluster before the fleet took it.
+    pub adopted: bool,
+    /// Its live annotation evenkeel.dev/prune.
+    pub prune: Option<String>,
+    /// Its deletion has begun and waits for finalizers.
+    pub deleting: bool,
+}
+
+/// All objects of the fleet on one cluster.
+pub type Inventory = BTreeMap<ObjectId, Member>;
+
+/// Why an object is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    /// It is not a member: not there, or there and not ours.
+    New,
+    /// The rendering changed.
+    Changed,
+    /// Someone changed what we own.
+    Drifted,
+    /// Nothing says that it is as we left it: the record was lost.
+    Unverified,
+}
+
+/// One object to send.
+#[derive(Debug, Clone)]
+pub struct Write {
+    /// What.
+    pub object: Arc<RenderedObject>,
+    /// Why.
+    pub why: Why,
+}
+
+/// One object that left the rendering.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deletion {
+    /// Which.
+    pub id: ObjectId,
+    /// The uid it must still have.
+    pub uid: String,
+    /// The resourceVersion it must still have.
+    pub resource_version: String,
+    /// The bundle it belonged to, where known.
+    pub bundle: Option<String>,
+}
+
+/// Everything that one sync would do.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// Objects to send by bundle; a bundle with nothing to send is not here.
+    pub writes: BTreeMap<Arc<str>, Vec<Write>>,
+    /// Objects to delete, before the guards of [`super::prune`].
+    pub deletions: Vec<Deletion>,
+}
+
+impl Plan {
+    /// Nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.deletions.is_empty()
+    }
+
+    /// How many objects are sent because someone changed them.
+    pub fn drifted(&self) -> usize {
+        self.writes.values().flatten().filter(|write| write.why == Why::Drifted).count()
+    }
+}
+
+/// Compares. Objects of a paused bundle are neither sent nor deleted.
+pub fn plan(rendering: &Rendering, inventory: &Inventory) -> Plan {
+    let paused = |bundle: &str| rendering.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some());
+    let mut plan = Plan::default();
+    let mut wanted = BTreeSet::new();
+    for object in &rendering.objects {
+        wanted.insert(&object.id);
+        if paused(&object.bundle) {
+            continue;
+        }
+        if let Some(why) = why(object, inventory.get(&object.id)) {
+            plan.writes.entry(object.bundle.clone()).or_default().push(Write { object: object.clone(), why });
+        }
+    }
+    for (id, member) in inventory {
+        if wanted.contains(id) || member.deleting || member.bundle.as_deref().is_some_and(paused) {
+            continue;
+        }
+        plan.deletions.push(Deletion {
+            id: id.clone(),
+            uid: member.uid.clone(),
+            resource_version: member.resource_version.clone(),
+            bundle: member.bundle.clone(),
+        });
+    }
+    plan
+}
+
+/// Why the object must be sent; none where the cluster has it as it should be.
+fn why(object: &RenderedObject, member: Option<&Member>) -> Option<Why> {
+    let Some(member) = member else { return Some(Why::New) };
+    if member.digest != Some(object.digest) {
+        return Some(Why::Changed);
+    }
+    match &member.recorded {
+        None => Some(Why::Unverified),
+        Some(live) if live.digest != object.digest => Some(Why::Changed),
+        Some(live) if live.uid != member.uid || Some(live.fields) != member.fields => Some(Why::Drifted),
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+pub(super) mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::{
+        git::MemorySource,
+        layout,
+        manifest::DigestKey,
+        render::{Facts, Renderer},
+    };
+
+    /// What a cluster must run when these ConfigMaps (bundle and name) are in the repository.
+    pub(crate) fn rendering(objects: &[(&str, &str)], value: &str) -> Arc<Rendering> {
+        let own =
+            |kind: &str, name: &str| json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind, "metadata": {"name": name}}).to_string();
+        let mut files = vec![
+            ("evenkeel.yaml".to_owned(), own("Fleet", "shop")),
+            ("environments/test/eu/one/cluster.yaml".to_owned(), own("Cluster", "one")),
+        ];
+        for (bundle, name) in objects {
+            let object =
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}, "data": {"v": value}});
+            files.push((format!("base/{bundle}/{name}.yaml"), object.to_string()));
+        }
+        let source = MemorySource::new(files).unwrap();
+        let fleet = layout::read(&source).unwrap();
+        let renderer = Renderer::new("evenkeel-system", DigestKey::new([0; 32]));
+        renderer.render(&source, &fleet, fleet.cluster("one").unwrap(), &Facts::default()).unwrap()
+    }
+
+    /// The inventory of a cluster that runs exactly that.
+    pub(crate) fn applied(rendering: &Rendering) -> Inventory {
+        let member = |object: &Arc<RenderedObject>| Member {
+            uid: format!("uid of {}", object.id),
+            resource_version: "1".to_owned(),
+            digest: Some(object.digest),
+            fields: Some(Digest::of(b"fields")),
+            recorded: Some(Live { uid: format!("uid of {}", object.id), digest: object.digest, fields: Digest::of(b"fields") }),
+            bundle: Some(object.bundle.to_string()),
+            adopted: false,
+            prune: None,
+            deleting: false,
+        };
+        rendering.objects.iter().map(|object| (object.id.clone(), member(object))).collect()
+    }
+
+    pub(crate) fn id(name: &str) -> ObjectId {
+        format!("ConfigMap/shop/{name}").parse().unwrap()
+    }
+
+    fn whys(plan: &Plan) -> Vec<(String, Why)> {
+        plan.writes.values().flatten().map(|write| (write.object.id.name.clone(), write.why)).collect()
+    }
+
+    #[test]
+    fn an_applied_rendering_needs_nothing() {
+        let rendering = rendering(&[("a", "one"), ("b", "two")], "1");
+        assert!(plan(&rendering, &applied(&rendering)).is_empty());
+    }
+
+    #[test]
+    fn each_difference_has_its_reason() {
+        let old = rendering(&[("a", "changed")], "1");
+        let new =
+            rendering(&[("a", "changed"), ("a", "drifted"), ("a", "new"), ("a", "recreated"), ("a", "same"), ("a", "unrecorded")], "2");
+        let mut inventory = applied(&new);
+        inventory.remove(&id("new"));
+        inventory.insert(id("changed"), applied(&old)[&id("changed")].clone());
+        inventory.get_mut(&id("drifted")).unwrap().fields = Some(Digest::of(b"someone took a field"));
+        inventory.get_mut(&id("recreated")).unwrap().uid = "another".to_owned();
+        inventory.get_mut(&id("unrecorded")).unwrap().recorded = None;
+        let plan = plan(&new, &inventory);
+        let expected = [
+            ("changed", Why::Changed),
+            ("drifted", Why::Drifted),
+            ("new", Why::New),
+            ("recreated", Why::Drifted),
+            ("unrecorded", Why::Unverified),
+        ];
+        assert_eq!(whys(&plan), expected.map(|(name, why)| (name.to_owned(), why)));
+        assert_eq!(plan.drifted(), 2);
+    }
+
+    #[test]
+    fn a_move_between_bundles_deletes_nothing() {
+        let before = rendering(&[("a", "one")], "1");
+        let after = rendering(&[("b", "one")], "1");
+        assert!(plan(&after, &applied(&before)).is_empty(), "the same object in another bundle");
+    }
+
+    #[test]
+    fn what_is_being_deleted_is_not_deleted_again() {
+        let before = rendering(&[("a", "one"), ("a", "two")], "1");
+        let mut inventory = applied(&before);
+        inventory.get_mut(&id("two")).unwrap().deleting = true;
+        assert!(plan(&rendering(&[("a", "one")], "1"), &inventory).deletions.is_empty());
+    }
+
+    proptest! {
+        /// Nothing is deleted that is not a member, nor anything that the rendering wants.
+        #[test]
+        fn only_members_that_left_are_deleted(wanted in prop::collection::btree_set(0u8..12, 0..12), there in prop::collection::btree_set(0u8..12, 0..12)) {
+            let names: Vec<String> = (0..12).map(|n| format!("n{n}")).collect();
+            let of = |set: &BTreeSet<u8>| rendering(&set.iter().map(|n| ("a", names[usize::from(*n)].as_str())).collect::<Vec<_>>(), "1");
+            let inventory = applied(&of(&there));
+            let plan = plan(&of(&wanted), &inventory);
+            let deleted: BTreeSet<ObjectId> = plan.deletions.iter().map(|deletion| deletion.id.clone()).collect();
+            let expected: BTreeSet<ObjectId> = there.difference(&wanted).map(|n| id(&names[usize::from(*n)])).collect();
+            prop_assert_eq!(deleted, expected);
+        }
+    }
+}

@@ -1,0 +1,372 @@
+//! The task of one cluster. It knows no other cluster, so whatever happens here stays here.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+pub use super::attempt::{Connect, Memory};
+use super::{
+    Health, Phase, State, Trigger,
+    agenda::{Agenda, End, Event, Goal, Next},
+    attempt::{Attempt, Outcome, Session, Settings, look_after, release},
+    holder::{LOOK, Waiting},
+    prune::Budget,
+};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    git::CommitId,
+    manifest::ApplySet,
+    render::Rendering,
+};
+
+/// What a commit wants of the cluster.
+#[derive(Debug, Clone)]
+pub struct Desired {
+    /// The newest commit.
+    pub commit: CommitId,
+    /// The fleet's name.
+    pub fleet: String,
+    /// The parent.
+    pub set: ApplySet,
+    /// The field manager.
+    pub manager: String,
+    /// Objects may be taken over from other managers without an annotation of their own.
+    pub adopt: bool,
+    /// How much may be deleted without approval.
+    pub budget: Budget,
+    /// The rendering, or why there is none.
+    pub rendering: Result<Arc<Rendering>, Diagnostic>,
+    /// What says that nothing may be written, where something does.
+    pub paused: Option<String>,
+}
+
+impl Desired {
+    fn goal(&self) -> Goal {
+        match &self.rendering {
+            Ok(rendering) if self.paused.is_none() => Goal::Run(rendering.digest),
+            _ => Goal::Rest,
+        }
+    }
+}
+
+/// What a person asks of a cluster's task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Compare and sync now.
+    Sync,
+    /// The cluster that answers is the right one.
+    AcceptCluster,
+}
+
+/// The fixed parts of a cluster's task.
+pub struct Target<M, C> {
+    /// The cluster's name.
+    pub cluster: String,
+    /// This agent's instance.
+    pub instance: String,
+    /// Between two full comparisons.
+    pub compare_every: Duration,
+    /// Where it records.
+    pub memory: M,
+    /// How it connects.
+    pub connect: C,
+    /// What the newest commit wants.
+    pub desired: watch::Receiver<Option<Desired>>,
+    /// What people ask.
+    pub asks: mpsc::Receiver<Ask>,
+    /// Ends the task in good order.
+    pub stop: CancellationToken,
+}
+
+/// How long giving up the hold may take at the end.
+const RELEASE: Duration = Duration::from_secs(3);
+
+/// What the task knows at a moment.
+struct Live {
+    began: Instant,
+    agenda: Agenda,
+    session: Option<Session>,
+    /// The digest and commit that the cluster is known to run.
+    applied: Option<(crate::manifest::Digest, CommitId)>,
+    state: Option<State>,
+    accept_uid: bool,
+    waiting: Waiting,
+    claimed_at: Option<Instant>,
+    refused_at: Option<Instant>,
+}
+
+impl<M: Memory, C: Connect> Target<M, C> {
+    /// Runs until it is stopped. `applied` is what the ledger says that the cluster runs.
+    pub async fn run(mut self, applied: Option<(crate::manifest::Digest, CommitId)>) {
+        let settings = Settings { cluster: self.cluster.clone(), instance: self.instance.clone() };
+        let mut live = Live {
+            began: Instant::now(),
+            agenda: Agenda::new(self.compare_every),
+            session: None,
+            applied,
+            state: None,
+            accept_uid: false,
+            waiting: Waiting::default(),
+            claimed_at: None,
+            refused_at: None,
+        };
+        while !self.stop.is_cancelled() {
+            let Some(desired) = self.desired.borrow_and_update().clone() else {
+                tokio::select! {
+                    () = self.stop.cancelled() => break,
+                    changed = self.desired.changed() => if changed.is_err() { break } else { continue },
+                }
+            };
+            live.event(Event::Goal(desired.goal()));
+            if self.settle_without_attempt(&mut live, &desired).await {
+                self.sleep(&mut live, &desired, None).await;
+                continue;
+            }
+            match live.agenda.next(live.now()) {
+                Next::Attempt(trigger) => self.attempt(&settings, &mut live, &desired, trigger).await,
+                Next::Sleep(until) => self.sleep(&mut live, &desired, until).await,
+            }
+        }
+        let desired = self.desired.borrow().clone();
+        if let (Some(session), Some(desired)) = (&live.session, desired) {
+            let _ = tokio::time::timeout(RELEASE, release(session, &desired.set, &settings.instance)).await;
+        }
+    }
+
+    /// Shows the states that need no cluster: a refused rendering, a pause, and a commit that changes nothing here.
+    /// True where nothing may be attempted.
+    async fn settle_without_attempt(&self, live: &mut Live, desired: &Desired) -> bool {
+        let (phase, error) =
+            match (&desired.rendering, &desired.paused) {
+                (Err(error), _) => (Phase::Refused, Some(error.clone())),
+                (_, Some(by)) => {
+                    (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), format!("spec.paused in {by}"))))
+                }
+                (Ok(rendering), None) => {
+                    let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held));
+                    if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
+                        live.applied = Some((rendering.digest, desired.commit));
+                        let state =
+                            live.state.clone().map(|state| State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
+                        self.publish(live, state).await;
+                    } else if live.state.as_ref().is_some_and(|state| {
+                        state.desired != Some(desired.commit) && !matches!(live.agenda.next(live.now()), Next::Attempt(_))
+                    }) {
+                        // Same rendering, not settled: the newer commit is what it waits for now.
+                        let state = live.state.clone().map(|state| State { desired: Some(desired.commit), ..state });
+                        self.publish(live, state).await;
+                    }
+                    return false;
+                }
+            };
+        let state = live.state_with(desired, phase, error);
+        self.publish(live, Some(state)).await;
+        true
+    }
+
+    async fn attempt(&mut self, settings: &Settings, live: &mut Live, desired: &Desired, trigger: Trigger) {
+        let Ok(rendering) = &desired.rendering else { return };
+        if !matches!(trigger, Trigger::Drift) && live.state.as_ref().is_none_or(|state| !kept_while_trying(state.phase)) {
+            let state = live.state_with(desired, Phase::Syncing, None);
+            self.publish(live, Some(state)).await;
+        }
+        let cancel = CancellationToken::new();
+        let now = Instant::now();
+        live.waiting = Waiting {
+            claimed_for: live.claimed_at.map(|at| now.duration_since(at)),
+            refused_for: live.refused_at.map(|at| now.duration_since(at)),
+        };
+        let attempt = Attempt {
+            settings,
+            memory: &self.memory,
+            desired,
+            rendering,
+            trigger,
+            cancel: &cancel,
+            accept_uid: live.accept_uid,
+            waiting: live.waiting,
+        };
+        let outcome = {
+            let mut running = attempt.run(&mut live.session, &self.connect).boxed();
+            loop {
+                tokio::select! {
+                    outcome = &mut running => break outcome,
+                    () = self.stop.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
+                    Ok(()) = self.desired.changed(), if !cancel.is_cancelled() => {
+                        let newer = self.desired.borrow_and_update().as_ref().map(Desired::goal);
+                        if newer != Some(desired.goal()) {
+                            cancel.cancel();
+                        }
+                    }
+                }
+            }
+        };
+        live.accept_uid = false;
+        live.remember_claim(&outcome);
+        live.event(Event::Ended(rendering.digest, outcome.end));
+        self.report(desired, &outcome, trigger, live.agenda.failures());
+        if outcome.end == End::Interrupted {
+            return;
+        }
+        if outcome.end == End::Synced {
+            live.applied = Some((rendering.digest, desired.commit));
+        }
+        let state = self.after(live, desired, outcome);
+        self.publish(live, Some(state)).await;
+        self.memory.attempted(live.agenda.failures()).await;
+    }
+
+    /// Sleeps until something happens, looking at the parent from time to time.
+    async fn sleep(&mut self, live: &mut Live, desired: &Desired, until: Option<Duration>) {
+        let wake = until.map(|until| live.began + until);
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                changed = self.desired.changed() => {
+                    if changed.is_err() { self.stop.cancel(); }
+                    return;
+                }
+                Some(ask) = self.asks.recv() => {
+                    if ask == Ask::AcceptCluster {
+                        live.accept_uid = true;
+                        live.session = None;
+                    }
+                    live.event(Event::Asked);
+                    return;
+                }
+                () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => return,
+                () = tokio::time::sleep(LOOK), if live.session.is_some() => {
+                    if let Some(error) = self.look(live, desired).await {
+                        warn!(cluster = %self.cluster, code = %error.code, "{}", error.message);
+                        live.session = None;
+                        live.event(Event::Lost);
+                        let state = live.state_with(desired, Phase::Unreachable, Some(error));
+                        self.publish(live, Some(state)).await;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn look(&self, live: &Live, desired: &Desired) -> Option<Diagnostic> {
+        let session = live.session.as_ref()?;
+        match tokio::time::timeout(LOOK, look_after(session, &desired.set, &self.instance)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => error.is_unreachable().then(|| error.diagnostic(Place::Nowhere)),
+            Err(_) => {
+                let message = format!("the API server has not answered for {} s", LOOK.as_secs());
+                Some(Diagnostic::new(codes::UNREACHABLE, Place::Nowhere, message))
+            }
+        }
+    }
+
+    fn after(&self, live: &Live, desired: &Desired, outcome: Outcome) -> State {
+        let held = outcome.held.as_ref().filter(|verdict| !verdict.held.is_empty());
+        let phase = match outcome.end {
+            _ if outcome.wrong_cluster => Phase::WrongCluster,
+            End::Unreachable => Phase::Unreachable,
+            End::Refused => Phase::Refused,
+            End::Failed | End::Interrupted => Phase::Failed,
+            End::Waiting => Phase::Waiting,
+            End::Synced if held.is_some() => Phase::Held,
+            End::Synced => Phase::Synced,
+        };
+        let error = outcome.error.or_else(|| {
+            let verdict = held?;
+            let (first, reason) = verdict.held.first()?;
+            let plan = verdict.plan.map(|plan| plan.to_string()).unwrap_or_default();
+            let message = format!("{} deletions are held, the first {}: {reason}", verdict.held.len(), first.id);
+            Some(
+                Diagnostic::new(codes::HELD, Place::Nowhere, message)
+                    .with_hint(format!("Put the files back, or `evenkeel approve {plan}`.")),
+            )
+        });
+        let mut state = live.state_with(desired, phase, error);
+        state.drifted = outcome.drifted;
+        state.held_deletions = held.map_or(0, |verdict| verdict.held.len() as u64);
+        state.held_plan = held.and_then(|verdict| verdict.plan);
+        state
+    }
+
+    async fn publish(&self, live: &mut Live, state: Option<State>) {
+        let Some(state) = state.filter(|state| live.state.as_ref() != Some(state)) else { return };
+        if let Err(problem) = self.memory.state(state.clone()).await {
+            error!(cluster = %self.cluster, code = %problem.0.code, "{}", problem.0.message);
+        }
+        live.state = Some(state);
+    }
+
+    /// One line for on-call per attempt that did something or went wrong.
+    fn report(&self, desired: &Desired, outcome: &Outcome, trigger: Trigger, failures: u32) {
+        let (cluster, commit) = (&self.cluster, desired.commit);
+        let code = outcome.error.as_ref().map(|error| error.code.id).unwrap_or_default();
+        let message = outcome.error.as_ref().map(ToString::to_string).unwrap_or_default();
+        let held = outcome.held.as_ref().map_or(0, |verdict| verdict.held.len());
+        match outcome.end {
+            End::Synced if held > 0 => warn!(%cluster, %commit, code = codes::HELD.id, held, "synced; deletions are held for approval"),
+            End::Synced if trigger == Trigger::Drift => tracing::debug!(%cluster, %commit, "compared"),
+            End::Synced => info!(%cluster, %commit, "synced"),
+            End::Interrupted => info!(%cluster, %commit, "interrupted; a newer commit or a stop comes first"),
+            End::Waiting => info!(%cluster, %commit, code, "{message}"),
+            End::Refused => error!(%cluster, %commit, code, "refused: {message}"),
+            End::Failed | End::Unreachable => error!(%cluster, %commit, code, failures, "{message}"),
+        }
+    }
+}
+
+/// States that stay on show while the next try runs: on-call must not see `Syncing` flicker over a cluster that is down.
+fn kept_while_trying(phase: Phase) -> bool {
+    matches!(phase, Phase::Unreachable | Phase::WrongCluster | Phase::Waiting | Phase::Refused | Phase::Failed)
+}
+
+impl Live {
+    /// The state to show with that phase, as far as the rest is known.
+    fn state_with(&self, desired: &Desired, phase: Phase, error: Option<Diagnostic>) -> State {
+        let members = self.session.as_ref().and_then(|session| session.inventory.as_ref()).map(|inventory| inventory.len() as u64);
+        State {
+            phase,
+            health: Health::Unknown,
+            desired: Some(desired.commit),
+            applied: self.applied.map(|(_, commit)| commit),
+            rendering: self.applied.map(|(digest, _)| digest),
+            objects: members.or(self.state.as_ref().map(|state| state.objects)).unwrap_or(0),
+            drifted: 0,
+            held_deletions: self.state.as_ref().map_or(0, |state| state.held_deletions),
+            held_plan: self.state.as_ref().and_then(|state| state.held_plan),
+            error,
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    fn event(&mut self, event: Event) {
+        let now = self.now();
+        self.agenda = self.agenda.clone().step(event, now, rand::random::<f64>());
+    }
+
+    /// Measures our own waiting for another holder.
+    fn remember_claim(&mut self, outcome: &Outcome) {
+        let waits = outcome.end == End::Waiting && outcome.error.as_ref().is_some_and(|error| error.code == codes::OTHER_HOLDER);
+        if !waits {
+            (self.claimed_at, self.refused_at) = (None, None);
+            return;
+        }
+        match outcome.claim {
+            Some(true) => {
+                self.claimed_at.get_or_insert_with(Instant::now);
+            }
+            Some(false) if self.claimed_at.take().is_some() => self.refused_at = Some(Instant::now()),
+            Some(false) | None => {}
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! A fleet with something of everything, as a ledger would tell it.
+
+use evenkeel::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    git::CommitId,
+    ledger::answers::{
+        ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, ErrorAnswer, History, Log, LogEntry, ObjectEntry, SCHEMA, Status,
+        SyncEntry, Transition, WarningEntry, Where,
+    },
+    manifest::Digest,
+    server::Answers,
+    sync::{Health, Phase},
+};
+use jiff::{Timestamp, ToSpan};
+
+/// The time of every test.
+pub(crate) fn now() -> Timestamp {
+    "2026-11-24T12:00:00Z".parse().unwrap()
+}
+
+fn ago(seconds: i64) -> Timestamp {
+    now() - seconds.seconds()
+}
+
+/// A commit whose hash is that byte, again and again.
+pub(crate) fn commit(byte: u8) -> CommitId {
+    CommitId([byte; 20])
+}
+
+fn error(code: codes::Code, message: &str) -> ErrorAnswer {
+    ErrorAnswer { code: code.id.to_owned(), message: message.to_owned(), hint: code.next.to_owned() }
+}
+
+fn cluster(name: &str, environment: &str, region: &str, phase: Phase) -> ClusterStatus {
+    ClusterStatus {
+        name: name.to_owned(),
+        environment: environment.to_owned(),
+        region: region.to_owned(),
+        desired: Some(commit(0xc3)),
+        applied: Some(commit(0xc2)),
+        phase,
+        health: Health::Unknown,
+        objects: 120,
+        drifted: 0,
+        held_deletions: 0,
+        held_plan: None,
+        since: ago(300),
+        error: None,
+    }
+}
+
+/// Every kind of trouble, and none.
+pub(crate) fn status() -> Status {
+    let denied = "Deployment.apps/shop/web: admission webhook \"policy\" denied the request:\nno limits\u{1b}[2J";
+    Status {
+        schema: SCHEMA,
+        commit: Some(commit(0xc3)),
+        clusters: vec![
+            ClusterStatus {
+                applied: Some(commit(0xc3)),
+                health: Health::Healthy,
+                ..cluster("dev-eu-1", "development", "eu", Phase::Synced)
+            },
+            ClusterStatus {
+                health: Health::Degraded,
+                drifted: 2,
+                error: Some(error(codes::REFUSED, denied)),
+                ..cluster("prod-eu-1", "production", "eu", Phase::Refused)
+            },
+            ClusterStatus {
+                health: Health::Progressing,
+                error: Some(error(codes::REFUSED, denied)),
+                since: ago(90_000),
+                ..cluster("prod-eu-2", "production", "eu", Phase::Refused)
+            },
+            ClusterStatus {
+                applied: Some(commit(0xc3)),
+                held_deletions: 34,
+                held_plan: Some(Digest([0xab; 32])),
+                error: Some(error(codes::HELD, "34 of 120 objects would be deleted")),
+                ..cluster("prod-us-1", "production", "us", Phase::Held)
+            },
+            ClusterStatus {
+                desired: None,
+                applied: None,
+                objects: 0,
+                error: Some(error(codes::UNREACHABLE, "https://10.0.0.1:6443: connection refused")),
+                ..cluster("staging-eu-1", "staging", "eu", Phase::Unreachable)
+            },
+        ],
+    }
+}
+
+fn on(name: &str, phase: CommitPhase) -> CommitOnCluster {
+    CommitOnCluster { name: name.to_owned(), phase, since: Some(ago(300)), reason: String::new(), superseded_by: None }
+}
+
+fn on_clusters() -> Vec<CommitOnCluster> {
+    vec![
+        on("dev-eu-1", CommitPhase::Cluster(Phase::Synced)),
+        CommitOnCluster { reason: "no limits".to_owned(), ..on("prod-eu-1", CommitPhase::Cluster(Phase::Refused)) },
+        CommitOnCluster { superseded_by: Some(commit(0xc3)), ..on("prod-eu-2", CommitPhase::Commit(CommitOnly::Superseded)) },
+        on("prod-us-1", CommitPhase::Commit(CommitOnly::NotAffected)),
+        CommitOnCluster { since: None, ..on("staging-eu-1", CommitPhase::Commit(CommitOnly::Pending)) },
+    ]
+}
+
+pub(crate) fn log() -> Log {
+    let entry = |byte, author: &str, subject: &str, clusters| LogEntry {
+        commit: commit(byte),
+        author: author.to_owned(),
+        time: ago(3600),
+        subject: subject.to_owned(),
+        seen: ago(3590),
+        rewritten: false,
+        clusters,
+    };
+    let all = |phase: CommitPhase| {
+        ["dev-eu-1", "prod-eu-1", "prod-eu-2", "prod-us-1", "prod-ap-9", "staging-eu-1"].map(|name| on(name, phase)).to_vec()
+    };
+    Log {
+        schema: SCHEMA,
+        commits: vec![
+            entry(0xc3, "Zoë", "Raise the limits of the shop", on_clusters()),
+            LogEntry { rewritten: true, ..entry(0xc2, "Bob", "Try something\u{1b}[31m", all(CommitPhase::Commit(CommitOnly::Applied))) },
+            entry(0xc1, "Zoë", "Say hello in the README", all(CommitPhase::Commit(CommitOnly::NotAffected))),
+        ],
+    }
+}
+
+pub(crate) fn where_is() -> Where {
+    Where { schema: SCHEMA, commit: commit(0xc3), clusters: on_clusters() }
+}
+
+pub(crate) fn history() -> History {
+    let object =
+        |id: &str, action: &str| ObjectEntry { id: id.to_owned(), bundle: "shop".to_owned(), action: action.to_owned(), error: None };
+    let sync = SyncEntry {
+        id: 7,
+        commit: commit(0xc3),
+        rendering: Digest([0xdd; 32]),
+        trigger: "Commit".to_owned(),
+        started: ago(300),
+        ended: Some(ago(295)),
+        result: "Refused".to_owned(),
+        error: Some(error(codes::REFUSED, "Deployment.apps/shop/web: no limits")),
+        objects: vec![
+            ObjectEntry { error: Some(error(codes::REFUSED, "no limits")), ..object("Deployment.apps/shop/web", "Refused") },
+            object("ConfigMap/shop/a", "Created"),
+            object("ConfigMap/shop/b", "Created"),
+        ],
+        warnings: vec![WarningEntry { id: "CronJob.batch/shop/tidy".to_owned(), text: "batch/v1beta1 is deprecated".to_owned() }],
+    };
+    let running = SyncEntry {
+        id: 8,
+        trigger: "Retry".to_owned(),
+        started: ago(4),
+        ended: None,
+        result: "Running".to_owned(),
+        error: None,
+        objects: Vec::new(),
+        warnings: Vec::new(),
+        ..sync.clone()
+    };
+    let transition = |seconds, phase| Transition { at: ago(seconds), phase, desired: Some(commit(0xc3)), error: None };
+    History {
+        schema: SCHEMA,
+        cluster: "prod-eu-1".to_owned(),
+        syncs: vec![running, sync],
+        transitions: vec![
+            Transition { error: Some(error(codes::REFUSED, "no limits")), ..transition(295, Phase::Refused) },
+            transition(300, Phase::Syncing),
+            Transition { desired: None, ..transition(9000, Phase::Waiting) },
+        ],
+    }
+}
+
+/// Answers with the fleet above.
+pub(crate) struct Record;
+
+impl Answers for Record {
+    fn status(&self) -> Result<Status, Diagnostic> {
+        Ok(status())
+    }
+
+    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
+        let mut log = log();
+        log.commits.truncate(limit as usize);
+        Ok(log)
+    }
+
+    fn where_is(&self, rev: &str) -> Result<Where, Diagnostic> {
+        if where_is().commit.to_string().starts_with(rev) {
+            return Ok(where_is());
+        }
+        Err(Diagnostic::new(codes::GIT_REV, Place::Nowhere, format!("no commit {rev} on the branch")))
+    }
+
+    fn history(&self, cluster: &str, _limit: u32) -> Result<History, Diagnostic> {
+        if cluster == "prod-eu-1" {
+            return Ok(history());
+        }
+        Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {cluster}")))
+    }
+}
+
+/// A ledger without a commit.
+pub(crate) struct Empty;
+
+impl Answers for Empty {
+    fn status(&self) -> Result<Status, Diagnostic> {
+        Ok(Status { schema: SCHEMA, commit: None, clusters: Vec::new() })
+    }
+
+    fn log(&self, _: u32) -> Result<Log, Diagnostic> {
+        Ok(Log { schema: SCHEMA, commits: Vec::new() })
+    }
+
+    fn where_is(&self, _: &str) -> Result<Where, Diagnostic> {
+        Ok(Where { schema: SCHEMA, commit: commit(1), clusters: Vec::new() })
+    }
+
+    fn history(&self, cluster: &str, _: u32) -> Result<History, Diagnostic> {
+        Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: Vec::new(), transitions: Vec::new() })
+    }
+}

@@ -1,0 +1,76 @@
+//! The command line, from its arguments to its last byte.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod docs;
+mod fleet;
+mod process;
+mod repo;
+mod run;
+mod schemas;
+mod secrets;
+mod tables;
+
+use std::{ffi::OsString, fmt::Write as _};
+
+use evenkeel::{cli, server::Accepted};
+
+/// What a command line wrote and how it ended.
+struct Output {
+    line: String,
+    out: String,
+    err: String,
+    code: u8,
+}
+
+impl Output {
+    /// As a person would see it.
+    fn whole(&self) -> String {
+        let Self { line, out, err, code } = self;
+        let mut whole = format!("$ {line}\n{out}");
+        for line in err.lines() {
+            let _ = writeln!(whole, "stderr| {line}");
+        }
+        whole + &format!("[exit {code}]\n")
+    }
+}
+
+/// The world around a command line in a test.
+struct Setup {
+    agent: Box<cli::Agent<'static>>,
+    ledger: Box<cli::OpenLedger<'static>>,
+    approve: Box<cli::Approve<'static>>,
+    color: bool,
+}
+
+impl Default for Setup {
+    /// A stopped agent whose ledger knows the fleet of [`fleet`].
+    fn default() -> Self {
+        Self {
+            agent: Box::new(|_, _| panic!("no agent in this test")),
+            ledger: Box::new(|_| Ok(Box::new(fleet::Record))),
+            approve: Box::new(|_, plan, who| {
+                assert!(who.contains("uid "), "{who}");
+                let holds = fleet::status().clusters.into_iter().filter(|cluster| cluster.held_plan == Some(plan));
+                Ok(Accepted { clusters: holds.map(|cluster| cluster.name).collect() })
+            }),
+            color: false,
+        }
+    }
+}
+
+impl Setup {
+    fn run(&self, line: &str) -> Output {
+        let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let world =
+            cli::World { color: self.color, now: fleet::now(), agent: &*self.agent, ledger: &*self.ledger, approve: &*self.approve };
+        let code = cli::execute(&arguments, &world, &mut out, &mut err);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Output { line: line.to_owned(), out: text(out), err: text(err), code }
+    }
+}
+
+/// Runs a line in the default world.
+fn run(line: &str) -> Output {
+    Setup::default().run(line)
+}

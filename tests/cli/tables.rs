@@ -1,0 +1,195 @@
+//! What commands answer, whole.
+
+use std::{os::unix::fs::PermissionsExt, sync::Arc};
+
+use evenkeel::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    ledger::answers::ErrorAnswer,
+    server::{Accepted, Action, ActionRequest, Api, Server, SourceState, socket_path},
+};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, watch},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Setup,
+    fleet::{Empty, Record, now},
+    run,
+};
+
+/// Where no agent can run.
+const NOWHERE: &str = "--state-dir /nonexistent";
+
+macro_rules! whole {
+    ($name:ident $line:expr) => {
+        #[test]
+        fn $name() {
+            insta::assert_snapshot!(run(&$line).whole());
+        }
+    };
+}
+
+whole!(status_table format!("evenkeel status {NOWHERE}"));
+whole!(status_json format!("evenkeel status {NOWHERE} -o json"));
+whole!(status_yaml format!("evenkeel status {NOWHERE} -o yaml"));
+whole!(log_table format!("evenkeel log {NOWHERE}"));
+whole!(log_of_one format!("evenkeel log --limit 1 {NOWHERE} -o json"));
+whole!(where_table format!("evenkeel where c3c3c3c {NOWHERE}"));
+whole!(where_json format!("evenkeel where c3c3c3c {NOWHERE} -o json"));
+whole!(where_unknown format!("evenkeel where 1234567 {NOWHERE}"));
+whole!(history_table format!("evenkeel history prod-eu-1 {NOWHERE}"));
+whole!(history_json format!("evenkeel history prod-eu-1 {NOWHERE} -o json"));
+whole!(history_unknown format!("evenkeel history prod-xx-1 {NOWHERE}"));
+whole!(sync_without_an_agent format!("evenkeel sync environment=production {NOWHERE}"));
+whole!(approve_without_an_agent format!("evenkeel approve {} {NOWHERE}", "ab".repeat(32)));
+whole!(approve_of_no_hash format!("evenkeel approve abab {NOWHERE}"));
+whole!(accept_cluster_without_an_agent format!("evenkeel accept-cluster prod-eu-1 {NOWHERE}"));
+whole!(explain "evenkeel explain ek4001");
+whole!(explain_unknown "evenkeel explain EK9999");
+whole!(no_command "evenkeel");
+whole!(unknown_command "evenkeel statsu");
+whole!(command_of_a_later_version "evenkeel plan main..feature");
+whole!(flag_of_a_later_version "evenkeel run --once --healthy");
+whole!(flag_with_value_of_a_later_version "evenkeel status --server=https://x");
+whole!(unknown_flag "evenkeel status --statedir /x");
+whole!(argument_missing "evenkeel where");
+whole!(wrong_output_form "evenkeel status -o xml");
+whole!(wrong_limit "evenkeel log --limit 0");
+whole!(settings_file_missing "evenkeel status --config /nonexistent/settings.yaml");
+
+#[test]
+fn an_empty_ledger_is_no_error() {
+    let setup = Setup { ledger: Box::new(|_| Ok(Box::new(Empty))), ..Setup::default() };
+    let whole =
+        ["status", "log", "where 0101010", "history prod-eu-1"].map(|line| setup.run(&format!("evenkeel {line} {NOWHERE}")).whole());
+    insta::assert_snapshot!(whole.join("\n"));
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    let colored = Setup { color: true, ..Setup::default() };
+    for line in ["status", "log", "where c3c3c3c", "history prod-eu-1"] {
+        let line = format!("evenkeel {line} {NOWHERE}");
+        let (plain, colored) = (run(&line).out, colored.run(&line).out);
+        assert!(!plain.contains('\u{1b}') && colored.contains("\u{1b}[31m"), "{colored}");
+        let stripped =
+            ["\u{1b}[31m", "\u{1b}[32m", "\u{1b}[33m", "\u{1b}[36m", "\u{1b}[0m"].iter().fold(colored, |text, code| text.replace(code, ""));
+        assert_eq!(stripped, plain);
+    }
+}
+
+#[test]
+fn a_ledger_that_is_not_there_fails() {
+    let missing = |dir: &std::path::Path| Err(Diagnostic::new(codes::NO_LEDGER, Place::Nowhere, format!("no ledger in {}", dir.display())));
+    let output = Setup { ledger: Box::new(missing), ..Setup::default() }.run(&format!("evenkeel status {NOWHERE}"));
+    assert_eq!((output.code, output.out.as_str()), (1, ""));
+    assert!(output.err.starts_with("error[EK5005]: no ledger in /nonexistent\nhint: "), "{}", output.err);
+}
+
+/// An agent that only answers on its socket.
+struct SocketAgent {
+    dir: tempfile::TempDir,
+    source: watch::Sender<SourceState>,
+    /// Runs the server until it is dropped.
+    _runtime: Runtime,
+}
+
+fn socket_agent() -> SocketAgent {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (sender, mut actions) = mpsc::channel(4);
+    let (source, watched) = watch::channel(SourceState::default());
+    let _entered = runtime.enter();
+    let server = Server::bind(dir.path()).unwrap();
+    runtime.spawn(server.serve(Api::new(Arc::new(Record), sender, watched), CancellationToken::new()));
+    runtime.spawn(async move {
+        while let Some(ActionRequest { action, answer }) = actions.recv().await {
+            let accepted = |clusters: &[&str]| Ok(Accepted { clusters: clusters.iter().map(ToString::to_string).collect() });
+            let _ = answer.send(match action {
+                Action::Sync { selector, .. } if selector == "environment=production" => accepted(&["prod-eu-1", "prod-us-1"]),
+                Action::Sync { selector, .. } => {
+                    Err(Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("`{selector}` selects wrongly")))
+                }
+                Action::Approve { .. } => accepted(&[]),
+                Action::AcceptCluster { name, .. } => accepted(&[&name]),
+            });
+        }
+    });
+    SocketAgent { dir, source, _runtime: runtime }
+}
+
+impl SocketAgent {
+    fn run(&self, line: &str) -> String {
+        let dir = self.dir.path().display().to_string();
+        let setup = Setup { ledger: Box::new(|_| panic!("the agent is to be asked")), ..Setup::default() };
+        setup.run(&format!("evenkeel {line} --state-dir {dir}")).whole().replace(&dir, "DIR")
+    }
+}
+
+#[test]
+fn a_running_agent_answers_as_the_ledger_does() {
+    let agent = socket_agent();
+    for line in ["status", "status -o json", "log --limit 2", "where c3c3c3c -o yaml", "where 1234567", "history prod-eu-1"] {
+        let stopped = run(&format!("evenkeel {line} {NOWHERE}")).whole();
+        let note = "stderr| note: no agent answers on /nonexistent; this is what was recorded last\n";
+        assert!(stopped.contains(note), "{stopped}");
+        assert_eq!(agent.run(line), stopped.replace(note, "").replace("/nonexistent", "DIR"));
+    }
+}
+
+#[test]
+fn actions_reach_a_running_agent() {
+    let agent = socket_agent();
+    let approve = format!("approve {}", "ab".repeat(32));
+    let lines =
+        ["sync environment=production", "sync environment=production -o json", "sync environment", &approve, "accept-cluster dev-eu-1"];
+    insta::assert_snapshot!(lines.map(|line| agent.run(line)).join("\n"));
+}
+
+#[test]
+fn a_repository_that_cannot_be_followed_is_told_above_the_table() {
+    let agent = socket_agent();
+    agent.source.send_modify(|source| {
+        *source = SourceState {
+            remote: "https://deploy:hunter2@git.example/config.git".to_owned(),
+            branch: "main".to_owned(),
+            tip: None,
+            last_fetch: Some(now() - jiff::SignedDuration::from_mins(7)),
+            error: Some(ErrorAnswer {
+                code: "EK2001".to_owned(),
+                message: "https://deploy:hunter2@git.example/config.git: no route to host".to_owned(),
+                hint: codes::GIT_UNREACHABLE.next.to_owned(),
+            }),
+        };
+    });
+    let output = agent.run("status");
+    let head: Vec<&str> = output.lines().take(5).collect();
+    insta::assert_snapshot!(head[1..].join("\n"));
+}
+
+#[test]
+fn a_hanging_agent_leaves_the_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(socket_path(dir.path())).unwrap();
+    let name = dir.path().display().to_string();
+    let output = run(&format!("evenkeel status --state-dir {name}"));
+    assert_eq!(output.out, run(&format!("evenkeel status {NOWHERE}")).out);
+    assert_eq!(output.err.replace(&name, "DIR").lines().next(), Some("note: the agent on DIR does not answer (no answer within 3 s)"));
+}
+
+/// A socket that the caller may not open is no stopped agent.
+#[test]
+fn a_forbidden_socket_is_told_as_such() {
+    if rustix::process::geteuid().is_root() {
+        // Root may open any socket.
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(socket_path(dir.path())).unwrap();
+    std::fs::set_permissions(socket_path(dir.path()), std::fs::Permissions::from_mode(0o000)).unwrap();
+    let output = run(&format!("evenkeel status --state-dir {}", dir.path().display()));
+    assert_eq!((output.code, output.err.starts_with("error[EK6005]")), (1, true), "{}", output.err);
+}

@@ -1,0 +1,11 @@
+//! The main job, end to end: real API servers, real git remotes, the program as it is installed.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod adoption;
+mod commits;
+mod deploy;
+mod faults;
+mod holder;
+mod life;
+mod refusals;
+mod scene;
