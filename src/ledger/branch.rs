@@ -154,7 +154,7 @@ pub(super) fn record_fleet(db: &Connection, clusters: &[ClusterRow], now: Timest
          labels = excluded.labels, in_repo = 1",
     )?;
     for ClusterRow { name, environment, region, labels } in clusters {
-        let labels = serde_json::Value::from_iter(labels.iter().map(|(key, value)| (key.as_str(), value.as_str()))).to_string();
+        let labels = serde_json::json!(labels).to_string();
         upsert.execute(params![name, environment, region, labels])?;
     }
     let here: std::collections::BTreeSet<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
@@ -163,7 +163,8 @@ pub(super) fn record_fleet(db: &Connection, clusters: &[ClusterRow], now: Timest
     for (id, _) in known.iter().filter(|(_, name)| !here.contains(name.as_str())) {
         db.prepare_cached("UPDATE clusters SET in_repo = 0 WHERE id = ?")?.execute([id])?;
         let place: Option<Place> = db.prepare_cached("SELECT max(id) FROM fetches")?.query_row([], |row| row.get(0))?;
-        if let (Some(place), Some(last)) = (place, last_rendering(db, *id)?) {
+        // It may have come back and gone again without being rendered.
+        if let (Some(place), Some(last)) = (place, last_rendering(db, *id)?.filter(|last| last.given != Given::Absent)) {
             add_rendering(db, *id, place, Some(&last), &Given::Absent, now)?;
         }
     }
@@ -247,8 +248,7 @@ fn add_rendering(
     if let Some(last) = last.filter(|last| last.until == OPEN_END) {
         db.prepare_cached("UPDATE renderings SET until = ? WHERE id = ?")?.execute([last.from.max(place - 1), last.id])?;
     }
-    // What follows a refusal is the tip's doing even where it did not move: only now is it known what it brings.
-    let by_commit = last.is_none_or(|last| last.until == OPEN_END || last.until < place || !matches!(last.given, Given::Digest(_)));
+    let by_commit = last.is_none_or(|last| last.until == OPEN_END || last.until < place);
     let (until, digest, refusal) = match given {
         Given::Digest(digest) => (place, Some(digest), None),
         Given::Refusal(refusal) => (place, None, Some(refusal)),

@@ -85,6 +85,13 @@ pub(super) struct Standing {
     pub(super) tips: Vec<Place>,
 }
 
+impl Standing {
+    /// Where it first stood.
+    pub(super) fn first(&self) -> Place {
+        self.tips.first().copied().unwrap_or(self.place)
+    }
+}
+
 /// What became of a commit on a cluster, apart from the cluster's own state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Fate {
@@ -113,7 +120,7 @@ pub(super) enum Fate {
 }
 
 /// Derives the fate. `rows` are those of one cluster in order, from the one that the last tip at or before the standing
-/// brought on, at least as far as the next that a tip brought after it; `tips` from the standing on, at least as far.
+/// brought on, at least as far as the next that a tip brought after it; `tips` from where the commit first stood on.
 pub(super) fn fate(rows: &[Row], tips: &Tips, standing: &Standing) -> Fate {
     let place = standing.place;
     let Some(last) = rows.iter().rfind(|row| row.covers(place)) else { return unrendered(rows, tips, place) };
@@ -122,14 +129,16 @@ pub(super) fn fate(rows: &[Row], tips: &Tips, standing: &Standing) -> Fate {
     }
     if last.is_refused() {
         // Never rendered, amid others that were refused.
-        return next_affecting(rows, tips, place).map_or(Fate::Pending, |next| superseded(tips, next, ""));
+        let next = next_affecting(rows, tips, place).filter(|next| last.covers(*next));
+        return next.map_or(Fate::NotAffected, |next| superseded(tips, next, ""));
     }
     // A tip that came back while the cluster still had to run what it once brought.
-    let brought = rows.iter().rfind(|row| row.by_commit && row.from <= place);
-    match brought.filter(|row| standing.tips.contains(&row.from)) {
-        Some(row) => chapter(rows, tips, last, row.from),
-        None => Fate::NotAffected,
-    }
+    let brought = standing.tips.iter().rfind(|tip| {
+        let there = rows.iter().rfind(|row| row.covers(**tip));
+        let is_open = || next_affecting(rows, tips, **tip).is_none_or(|next| next > place);
+        there.is_some_and(|there| affects(rows, tips, there, **tip)) && is_open()
+    });
+    brought.map_or(Fate::NotAffected, |begin| chapter(rows, tips, last, *begin))
 }
 
 fn affects(rows: &[Row], tips: &Tips, last: &Row, place: Place) -> bool {
@@ -147,7 +156,7 @@ fn unrendered(rows: &[Row], tips: &Tips, place: Place) -> Fate {
 
 fn chapter(rows: &[Row], tips: &Tips, last: &Row, begin: Place) -> Fate {
     let Some(end) = next_affecting(rows, tips, begin) else {
-        return Fate::Current { since: begin, removed: last.kind == Kind::Absent };
+        return Fate::Current { since: begin, removed: rows.last().is_some_and(|row| row.kind == Kind::Absent) };
     };
     let reached = rows.iter().filter(|row| row.from >= begin && row.from < end).find_map(|row| row.reached);
     match (reached, &last.kind) {
@@ -161,10 +170,10 @@ fn chapter(rows: &[Row], tips: &Tips, last: &Row, begin: Place) -> Fate {
 
 fn next_affecting(rows: &[Row], tips: &Tips, after: Place) -> Option<Place> {
     let brought = rows.iter().find(|row| row.by_commit && row.from > after).map(|row| row.from);
-    let refused = rows.iter().filter(|row| row.is_refused() && row.until > after).find_map(|row| {
+    let refused = rows.iter().enumerate().filter(|(_, row)| row.is_refused() && row.until > after).find_map(|(at, row)| {
         let place = tips.next_rendered(row.from.max(after + 1))?;
-        // A later row of the same tip may have made it good again; that row then says that the tip brought it.
-        row.covers(place).then_some(place)
+        let was_mended = rows.get(at + 1).is_some_and(|next| next.from == place);
+        (row.covers(place) && !was_mended).then_some(place)
     });
     [brought, refused].into_iter().flatten().min()
 }

@@ -90,14 +90,12 @@ fn is_at_rest(path: &Path) -> bool {
 
 /// The path as it must stand in an SQLite URI.
 fn escape(path: &Path) -> String {
-    let mut escaped = String::new();
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'/' | b'-' | b'.' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => escaped.push(char::from(*byte)),
-            byte => escaped.push_str(&format!("%{byte:02x}")),
-        }
-    }
-    escaped
+    let bytes = path.as_os_str().as_encoded_bytes().iter();
+    let escaped = bytes.map(|byte| match byte {
+        b'/' | b'-' | b'.' | b'_' | b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(*byte).to_string(),
+        byte => format!("%{byte:02x}"),
+    });
+    escaped.collect()
 }
 
 fn configure(connection: &Connection) -> Result<(), LedgerError> {

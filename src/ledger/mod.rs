@@ -89,7 +89,7 @@ impl Ledger {
         syncs::interrupt_all(&connection)?;
         let instance = format!("{:032x}", rand::random::<u128>());
         connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('instance', ?)", [instance])?;
-        let writer = Writer::start(connection, file::path(dir))?;
+        let writer = Writer::start(connection, &file::path(dir))?;
         Ok(Opened { ledger: Self { writer, clock, lost: Arc::default() }, rebuilt })
     }
 

@@ -23,7 +23,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { time: Duration::from_secs(90 * 24 * 3600), newest: 100 }
+        Self { time: Duration::from_hours(90 * 24), newest: 100 }
     }
 }
 

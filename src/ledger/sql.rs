@@ -109,7 +109,7 @@ impl Problem {
 
     /// Several problems as text; the first 100 of them, which is more than anyone reads.
     pub(super) fn texts(diagnostics: &[Diagnostic]) -> String {
-        serde_json::Value::from_iter(diagnostics.iter().take(100).map(Self::json)).to_string()
+        diagnostics.iter().take(100).map(Self::json).collect::<serde_json::Value>().to_string()
     }
 
     /// The first of several problems, in one sentence.

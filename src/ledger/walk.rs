@@ -29,7 +29,7 @@ struct Cluster {
 
 pub(super) fn where_is(db: &Connection, commit: CommitId) -> Result<Where, LedgerError> {
     let standing = standing(db, commit)?.ok_or_else(|| LedgerError::UnknownCommit(commit.to_string()))?;
-    let tips = tips(db, standing.place)?;
+    let tips = tips(db, standing.first())?;
     let mut answer = Where { schema: SCHEMA, commit, clusters: Vec::new() };
     for cluster in clusters(db)? {
         let rows = rows(db, cluster.id, standing.place, standing.place)?;
@@ -46,7 +46,7 @@ pub(super) fn log(db: &Connection, limit: u32) -> Result<Log, LedgerError> {
         .collect::<Result<_, _>>()?;
     let places = || standings.iter().map(|standing| standing.place);
     let (Some(first), Some(last)) = (places().min(), places().max()) else { return Ok(Log { schema: SCHEMA, commits }) };
-    let tips = tips(db, first)?;
+    let tips = tips(db, standings.iter().map(Standing::first).min().unwrap_or(first))?;
     for cluster in clusters(db)? {
         let rows = rows(db, cluster.id, first, last)?;
         for (entry, standing) in commits.iter_mut().zip(&standings) {
@@ -97,10 +97,8 @@ fn tips(db: &Connection, from: Place) -> Result<Tips, LedgerError> {
 fn rows(db: &Connection, cluster: i64, first: Place, last: Place) -> Result<Vec<Row>, LedgerError> {
     let mut rows = db.prepare_cached(
         "SELECT from_fetch, until, digest NOT NULL, refusal, by_commit, reached_at FROM renderings WHERE cluster = ?1 \
-         AND id >= coalesce((SELECT min(id) FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch = \
-           (SELECT max(from_fetch) FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch <= ?2)), 0) \
-         AND id <= coalesce((SELECT min(id) FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch = \
-           (SELECT min(from_fetch) FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch > ?3)), ?4) \
+         AND id >= coalesce((SELECT id FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch <= ?2 ORDER BY from_fetch DESC LIMIT 1), 0) \
+         AND id <= coalesce((SELECT id FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch > ?3 ORDER BY from_fetch LIMIT 1), ?4) \
          ORDER BY id",
     )?;
     let rows = rows.query_map(params![cluster, first, last, i64::MAX], row)?;

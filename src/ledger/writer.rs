@@ -3,7 +3,7 @@
 //! Commands arrive over a bounded channel and are committed in groups, so that a thousand results cost a few fsyncs. A
 //! command that someone waits for ends its group: what is in the queue with it goes along, and nobody waits for a timer.
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{path::Path, thread, time::Duration};
 
 use rusqlite::Connection;
 use tokio::{
@@ -44,8 +44,8 @@ enum Message {
 
 impl Writer {
     /// Starts the thread, which owns the connection from now on.
-    pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, LedgerError> {
-        let failed = |error: std::io::Error| LedgerError::File { path: path.clone(), why: error.to_string() };
+    pub(super) fn start(connection: Connection, path: &Path) -> Result<Self, LedgerError> {
+        let failed = |error: std::io::Error| LedgerError::File { path: path.to_owned(), why: error.to_string() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(failed)?;
         let (commands, queue) = mpsc::channel(QUEUE);
         let write = move || runtime.block_on(write(connection, queue));

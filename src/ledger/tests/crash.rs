@@ -81,7 +81,7 @@ fn run_and_kill(dir: &Path, lines: usize) -> Vec<String> {
             stdout.lines().map_while(Result::ok).filter(|line| ["sync ", "bundle ", "end "].iter().any(|word| line.starts_with(word)));
         spoken.for_each(|line| drop(sender.send(line)));
     });
-    let mut heard: Vec<String> = (0..lines).map(|_| said.recv_timeout(Duration::from_secs(60)).unwrap()).collect();
+    let mut heard: Vec<String> = (0..lines).map(|_| said.recv_timeout(Duration::from_mins(1)).unwrap()).collect();
     child.kill().unwrap();
     child.wait().unwrap();
     listener.join().unwrap();

@@ -70,6 +70,8 @@ struct Model {
     arrived: BTreeMap<u8, usize>,
     tips: Vec<u8>,
     rendered: BTreeSet<usize>,
+    /// How many tips there were when the fleet was last told.
+    fleet_at: Option<usize>,
     in_repo: [bool; 3],
     known: [bool; 3],
     /// By cluster, then by tip.
@@ -95,14 +97,15 @@ impl Model {
     }
 
     fn tell(&mut self, cluster: usize, given: u8) {
-        self.told[cluster].entry(self.tips.len() - 1).or_default().push(Told { given, reached: false });
+        let last = self.told[cluster].values().next_back().and_then(|told| told.last());
+        let reached = last.is_some_and(|last| last.given == given && last.reached);
+        self.told[cluster].entry(self.tips.len() - 1).or_default().push(Told { given, reached });
     }
 
-    /// The cluster runs what the tip gives.
+    /// The cluster runs what the tip gives, and so what all before it gave that gave the same.
     fn reach(&mut self, cluster: usize, given: u8) {
-        if let Some(told) = self.told[cluster].get_mut(&(self.tips.len() - 1)).and_then(|told| told.last_mut()) {
-            told.reached |= told.given == given;
-        }
+        let told = self.told[cluster].values_mut().rev().flat_map(|told| told.iter_mut().rev());
+        told.take_while(|told| told.given == given).for_each(|told| told.reached = true);
     }
 
     /// What the tip gives for a cluster that is in the repository.
@@ -118,17 +121,17 @@ impl Model {
 
     /// The tip changed what the cluster must run, or was refused there.
     fn affects(&self, cluster: usize, place: usize) -> bool {
-        let Some(told) = self.told[cluster].get(&place) else { return false };
-        let mut before = self.before(cluster, place);
-        let mut is_first = true;
-        let mut changed = false;
-        for Told { given, .. } in told {
-            let counts = is_first || before.is_some_and(|before| before >= REFUSED);
-            changed |= counts && before != Some(*given);
-            before = Some(*given);
-            is_first = false;
-        }
+        let Some(told) = self.told[cluster].get(&place) else {
+            return self.rendered.contains(&place) && self.is_amid_a_refusal(cluster, place);
+        };
+        let changed = self.before(cluster, place) != Some(told[0].given);
         changed || told.last().is_some_and(|told| (REFUSED..ABSENT).contains(&told.given))
+    }
+
+    /// Nothing was told of this tip, and the tips around it were refused for the same reason: it was too.
+    fn is_amid_a_refusal(&self, cluster: usize, place: usize) -> bool {
+        let after = self.told[cluster].range(place..).next().map(|(_, told)| told[0].given);
+        after.is_some_and(|after| (REFUSED..ABSENT).contains(&after)) && self.before(cluster, place) == after
     }
 
     fn next_affecting(&self, cluster: usize, after: usize) -> Option<usize> {
@@ -139,11 +142,11 @@ impl Model {
         let as_tip = (0..self.tips.len()).rev().find(|place| self.tips[*place] == commit);
         let place = as_tip.unwrap_or_else(|| self.arrived[&commit]);
         let superseded = |by: usize| format!("Superseded by {}", self.tips[by]);
-        if !self.told[cluster].contains_key(&place) {
-            return self.passed_over(cluster, place);
-        }
         if self.affects(cluster, place) {
             return if as_tip.is_some() { self.chapter(cluster, place) } else { superseded(place) };
+        }
+        if !self.told[cluster].contains_key(&place) {
+            return self.passed_over(cluster, place);
         }
         let brought = (0..=place).rev().find(|place| self.affects(cluster, *place));
         match brought.filter(|brought| as_tip.is_some() && self.tips[*brought] == commit) {
@@ -161,16 +164,16 @@ impl Model {
         let Some((next, told)) = self.told[cluster].range(place..).next() else {
             return if self.in_repo[cluster] { "Pending".to_owned() } else { "NotAffected".to_owned() };
         };
+        let superseded = |by: usize| format!("Superseded by {}", self.tips[by]);
         let others = self.rendered.range(place..*next).next().is_some();
         match before {
-            // A refusal that stands: the next that was rendered is refused too, whoever it was rendered for.
             Some(before) if before == told[0].given && before >= REFUSED => {
-                let refused = self.rendered.range(place..).next().unwrap();
-                format!("Superseded by {}", self.tips[*refused])
+                let affecting = self.next_affecting(cluster, place).filter(|affecting| affecting <= next);
+                affecting.map_or_else(|| "NotAffected".to_owned(), superseded)
             }
             Some(before) if before == told[0].given => self.came_back(cluster, place),
             None if others => "NotAffected".to_owned(),
-            _ => format!("Superseded by {}", self.tips[*next]),
+            _ => superseded(*next),
         }
     }
 
@@ -185,7 +188,9 @@ impl Model {
 
     fn chapter(&self, cluster: usize, begin: usize) -> String {
         let Some(end) = self.next_affecting(cluster, begin) else { return self.present(cluster, begin) };
-        let mut told = self.told[cluster].range(begin..end).flat_map(|(_, told)| told);
+        // What the cluster ran before is not this chapter's doing.
+        let before = self.before(cluster, begin);
+        let mut told = self.told[cluster].range(begin..end).flat_map(|(_, told)| told).skip_while(|told| Some(told.given) == before);
         if told.any(|told| told.reached || told.given == ABSENT) {
             return "Applied".to_owned();
         }
@@ -193,7 +198,7 @@ impl Model {
     }
 
     fn present(&self, cluster: usize, begin: usize) -> String {
-        let removed = !self.in_repo[cluster];
+        let removed = self.before(cluster, usize::MAX) == Some(ABSENT);
         let place = |commit| (0..self.tips.len()).rev().find(|place| self.tips[*place] == commit);
         let begun = match self.phase[cluster] {
             None => false,
@@ -224,6 +229,8 @@ async fn take(bed: &mut Bed, model: &mut Model, step: Step) {
             let parent = index.get(&model.commits).0;
             push(bed, model, Some(parent), 1, true).await;
         }
+        // The fleet is read off the tip, once, before it is rendered.
+        Step::Fleet(_) if model.fleet_at == Some(model.tips.len()) || model.rendered.contains(&(model.tips.len() - 1)) => {}
         Step::Fleet(here) => set_fleet(bed, model, here).await,
         Step::Render(results) => render(bed, model, results).await,
         Step::Restart => bed.restart().await,
@@ -250,9 +257,10 @@ async fn push(bed: &Bed, model: &mut Model, parent: Option<u8>, count: u8, rewri
 async fn set_fleet(bed: &Bed, model: &mut Model, here: [bool; 3]) {
     let names: Vec<&str> = CLUSTERS.into_iter().zip(here).filter_map(|(name, here)| here.then_some(name)).collect();
     bed.fleet(&names).await;
+    model.fleet_at = Some(model.tips.len());
     for cluster in 0..3 {
         if model.in_repo[cluster] && !here[cluster] {
-            if !model.told[cluster].is_empty() {
+            if model.before(cluster, usize::MAX).is_some_and(|last| last != ABSENT) {
                 model.tell(cluster, ABSENT);
             }
             bed.state(CLUSTERS[cluster], state(Phase::Detached)).await;

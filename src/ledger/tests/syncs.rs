@@ -239,7 +239,7 @@ async fn old_syncs_and_transitions_go() {
         let history = bed.reader().history("a", 10).unwrap();
         (history.syncs.len(), history.transitions.len())
     };
-    let day = Duration::from_secs(24 * 3600);
+    let day = Duration::from_hours(24);
     assert_eq!(bed.ledger.clean_up(Retention { time: day, newest: 0 }).await.unwrap(), Removed::default(), "all are newer");
     assert_eq!(
         bed.ledger.clean_up(Retention { time: Duration::ZERO, newest: 6 }).await.unwrap(),
