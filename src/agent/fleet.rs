@@ -187,6 +187,8 @@ impl Fleet {
             let desired = Desired {
                 commit,
                 fleet: fleet.name.clone(),
+                environment: cluster.environment.clone(),
+                region: cluster.region.clone(),
                 set: set.clone(),
                 manager: format!("evenkeel-{}", fleet.name),
                 adopt: fleet.spec.adopt == layout::Adopt::Allow,

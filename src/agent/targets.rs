@@ -11,7 +11,7 @@ use tokio::{
     task::{Id, JoinError, JoinSet},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{Instrument as _, error, error_span, info};
 
 use super::memory::{ClusterMemory, News};
 use crate::{
@@ -83,6 +83,7 @@ impl Targets {
             running.desired.send_replace(Some(desired));
             return;
         }
+        let span = error_span!("cluster", cluster, environment = desired.environment, region = desired.region);
         let (desired_sender, desired) = watch::channel(Some(desired));
         let (asks_sender, asks) = mpsc::channel(ASKS);
         let spec = Arc::new(Mutex::new(spec));
@@ -99,7 +100,7 @@ impl Targets {
             asks,
             stop: stop.clone(),
         };
-        let task = self.tasks.spawn(target.run(applied));
+        let task = self.tasks.spawn(target.run(applied).instrument(span));
         self.names.insert(task.id(), cluster.to_owned());
         self.running.insert(cluster.to_owned(), Running { desired: desired_sender, asks: asks_sender, spec, stop });
     }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, future::Future, sync::Arc};
 
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument as _, error_span};
 
 use super::{
     BundleOutcome, Journal, JournalError, Recorded, State, SyncStart, Trigger,
@@ -238,7 +239,8 @@ impl<M: Memory> Attempt<'_, M> {
         };
         let mut lost = false;
         let report = {
-            let mut carry = carrier.carry(&plan, &verdict).boxed();
+            let span = error_span!("sync", commit = %self.desired.commit);
+            let mut carry = carrier.carry(&plan, &verdict).instrument(span).boxed();
             tokio::select! {
                 report = &mut carry => report,
                 // A sync may take longer than a claimant's patience, so the hold is looked after meanwhile.

@@ -11,6 +11,7 @@ use std::{
 
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
 
 use super::{
     Action, BundleOutcome, Journal, Live, ObjectResult, SyncId,
@@ -18,7 +19,7 @@ use super::{
     admit::Admission,
     order::{Stage, stage},
     parent::ParentStore,
-    plan::{Deletion, Inventory, Member, Plan, Write},
+    plan::{Deletion, Inventory, Member, Plan, Why, Write},
     prune::Verdict,
 };
 use crate::{
@@ -109,6 +110,7 @@ impl<J: Journal> Carrier<'_, J> {
         report.stop = self.carry_runs(&mut runs, plan, verdict, &mut report.failed_deletions).await.err();
         for (bundle, run) in runs {
             let outcome = run.outcome.unwrap_or(if report.stop.is_some() { BundleOutcome::Interrupted } else { BundleOutcome::Applied });
+            log_outcome(&bundle, &outcome);
             self.journal.end_bundle(self.sync, &bundle, outcome.clone());
             report.bundles.insert(bundle, outcome);
         }
@@ -237,6 +239,9 @@ impl<J: Journal> Carrier<'_, J> {
         }
         let live = self.remember(bundle, object, &applied.meta, admission.action == Action::Adopted);
         let action = if applied.created { Action::Created } else { admission.action };
+        if write.why == Why::Drifted {
+            warn!(bundle = &**bundle, object = %object.id, "someone changed it; it is as it should be again");
+        }
         self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action, live: Some(live), error: None });
         Ok(())
     }
@@ -462,6 +467,17 @@ impl Run<'_> {
             self.outcome = Some(outcome);
         }
     }
+}
+
+/// One line for each bundle that is not as it should be.
+fn log_outcome(bundle: &str, outcome: &BundleOutcome) {
+    let (what, error) = match outcome {
+        BundleOutcome::Refused { error, .. } => ("refused", error),
+        BundleOutcome::Failed(error) => ("failed", error),
+        BundleOutcome::Applied | BundleOutcome::Interrupted => return,
+    };
+    let object = matches!(error.place, Place::Object(_)).then(|| tracing::field::display(&error.place));
+    error!(bundle, object, code = error.code.id, "{what}: {}", error.message);
 }
 
 fn bundle_of(deletion: &Deletion) -> &str {

@@ -8,7 +8,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 pub use super::attempt::{Connect, Memory};
 use super::{
@@ -33,6 +33,10 @@ pub struct Desired {
     pub commit: CommitId,
     /// The fleet's name.
     pub fleet: String,
+    /// The cluster's environment, for those who read logs.
+    pub environment: String,
+    /// The cluster's region, for those who read logs.
+    pub region: String,
     /// The parent.
     pub set: ApplySet,
     /// The field manager.
@@ -276,20 +280,22 @@ impl<M: Memory, C: Connect> Target<M, C> {
         live.state = Some(state);
     }
 
-    /// One line for on-call per attempt that did something or went wrong.
+    /// One line for on-call per attempt that did something or went wrong. Bundles that are refused or fail have lines of
+    /// their own.
     fn report(&self, desired: &Desired, outcome: &Outcome, trigger: Trigger, failures: u32) {
         let (cluster, commit) = (&self.cluster, desired.commit);
-        let code = outcome.error.as_ref().map(|error| error.code.id).unwrap_or_default();
-        let message = outcome.error.as_ref().map(ToString::to_string).unwrap_or_default();
+        let error = outcome.error.as_ref();
+        let code = error.map(|error| error.code.id);
+        let message = error.map(|error| error.message.as_str()).unwrap_or_default();
         let held = outcome.held.as_ref().map_or(0, |verdict| verdict.held.len());
         match outcome.end {
-            End::Synced if held > 0 => warn!(%cluster, %commit, code = codes::HELD.id, held, "synced; deletions are held for approval"),
-            End::Synced if trigger == Trigger::Drift => tracing::debug!(%cluster, %commit, "compared"),
-            End::Synced => info!(%cluster, %commit, "synced"),
-            End::Interrupted => info!(%cluster, %commit, "interrupted; a newer commit or a stop comes first"),
-            End::Waiting => info!(%cluster, %commit, code, "{message}"),
-            End::Refused => error!(%cluster, %commit, code, "refused: {message}"),
-            End::Failed | End::Unreachable => error!(%cluster, %commit, code, failures, "{message}"),
+            End::Synced if held > 0 => warn!(cluster, %commit, code = codes::HELD.id, held, "synced; deletions are held for approval"),
+            End::Synced if trigger == Trigger::Drift => debug!(cluster, %commit, "compared"),
+            End::Synced => info!(cluster, %commit, "synced"),
+            End::Interrupted => info!(cluster, %commit, "interrupted; a newer commit or a stop comes first"),
+            End::Waiting => info!(cluster, %commit, code, "{message}"),
+            End::Refused => error!(cluster, %commit, code, "not in sync: the server refuses some of it; asked again slowly"),
+            End::Failed | End::Unreachable => error!(cluster, %commit, code, failures, "{message}"),
         }
     }
 }

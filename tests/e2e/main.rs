@@ -9,3 +9,4 @@ mod holder;
 mod life;
 mod refusals;
 mod scene;
+mod secrets;

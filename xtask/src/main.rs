@@ -62,7 +62,8 @@ fn binaries() -> Result<()> {
 fn bench() -> Result<()> {
     testbed::binaries::ensure_built()?;
     let program = build(true)?;
-    let status = cargo().args(["run", "--quiet", "--release", "--package", "bench", "--"]).arg(program).status().context("starting cargo")?;
+    let status =
+        cargo().args(["run", "--quiet", "--release", "--package", "bench", "--"]).arg(program).status().context("starting cargo")?;
     ensure!(status.success(), "the benchmark failed: {status}");
     Ok(())
 }
