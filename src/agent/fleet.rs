@@ -94,13 +94,18 @@ impl Fleet {
         }
     }
 
-    /// Begins with the tip that was fetched before this start, where nothing newer is known: a remote that is down keeps no
-    /// cluster from being held to what was last fetched.
+    /// Takes up the tip that the mirror has, where it is not the one that is followed: after a start, whether the remote
+    /// answers or not, and after a tip could not be put on record.
     pub(super) async fn resume(&mut self) -> Result<(), Diagnostic> {
-        match self.mirror.tip().map_err(|error| error.diagnostic())? {
-            Some(tip) if self.tip.is_none() => self.follow(tip, Some(tip), false, Timestamp::now()).await,
-            _ => Ok(()),
-        }
+        let Some(tip) = self.mirror.tip().map_err(|error| error.diagnostic())?.filter(|tip| self.tip != Some(*tip)) else {
+            return Ok(());
+        };
+        let was = match self.tip {
+            Some(was) => Some(was),
+            None => self.ledger.tip().await?,
+        };
+        let rewritten = was.is_some_and(|was| !self.mirror.contains(tip, was).unwrap_or(false));
+        self.follow(tip, was, rewritten, Timestamp::now()).await
     }
 
     /// Puts a new tip on record and begins to render it.
@@ -121,8 +126,26 @@ impl Fleet {
         }
         self.ledger.record_fetch(commits, tip, was, rewritten, now).await?;
         self.tip = Some(tip);
+        self.keep("desired".to_owned(), tip);
         self.render();
         Ok(())
+    }
+
+    /// Keeps a commit from being cleared away after the branch was forced elsewhere. Best effort: nothing that runs needs it.
+    pub(super) fn keep(&self, name: String, commit: CommitId) {
+        let mirror = self.mirror.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = mirror.keep(&name, commit) {
+                warn!(%commit, code = %error.code(), "{error}");
+            }
+        });
+    }
+
+    /// Whether the tasks have been told of the newest commit; where not, its rendering is begun again.
+    pub(super) fn catch_up(&mut self) {
+        if self.tip != self.told && self.rendering.is_empty() {
+            self.render();
+        }
     }
 
     /// Begins to render the newest commit, or notes that it must be done once the running one is through.

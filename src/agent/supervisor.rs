@@ -19,9 +19,10 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    git::Event,
+    git::{Event, GitError},
     ledger::answers::ErrorAnswer,
     server::{ActionRequest, SourceState},
+    sync::Phase,
 };
 
 pub(super) struct Supervisor {
@@ -60,7 +61,10 @@ impl Supervisor {
                     info!("SIGHUP: fetching now");
                     self.trigger.notify_one();
                 }
-                _ = tick.tick() => notify(&[sd_notify::NotifyState::Watchdog]),
+                _ = tick.tick() => {
+                    notify(&[sd_notify::NotifyState::Watchdog]);
+                    self.fleet.catch_up();
+                }
                 Some(event) = self.events.recv() => self.repository(event).await?,
                 Some((cluster, news)) = self.news.recv() => self.heard(&cluster, news),
                 Some(request) = self.actions.recv() => self.act(request).await,
@@ -105,10 +109,12 @@ impl Supervisor {
                 }
             }
             Event::Failed(error) => {
+                // A damaged mirror is fetched anew at once.
+                let begun_anew = matches!(error, GitError::Broken { rebuilt: true, .. });
                 let error = error.diagnostic();
                 warn!(code = %error.code, "{}; the fleet stays as it is", error.message);
                 self.source.send_modify(|source| source.error = Some(ErrorAnswer::from(&error)));
-                if self.once.is_some() {
+                if self.once.is_some() && !begun_anew {
                     return Err(error);
                 }
             }
@@ -119,7 +125,7 @@ impl Supervisor {
     async fn rendered(&mut self, rendered: Rendered) {
         let commit = rendered.commit;
         if let Err(error) = self.fleet.take(rendered).await {
-            // Nothing is passed on that is not on record; the clusters stay as they are and the next fetch tries again.
+            // Nothing is passed on that is not on record; the clusters stay as they are, and the next tick tries again.
             error!(%commit, code = %error.code, "{error}");
         }
     }
@@ -127,6 +133,9 @@ impl Supervisor {
     fn heard(&mut self, cluster: &str, news: News) {
         match news {
             News::State(state) => {
+                if let Some(applied) = state.applied.filter(|_| state.phase == Phase::Synced) {
+                    self.fleet.keep(format!("applied/{cluster}"), applied);
+                }
                 if let Some(once) = &mut self.once {
                     once.state(cluster, *state);
                 }

@@ -198,7 +198,7 @@ impl Store {
     }
 
     /// Whether `ancestor` is `from` or one that it is built on.
-    pub(super) fn contains(&self, from: CommitId, ancestor: CommitId) -> Result<bool, GitError> {
+    pub fn contains(&self, from: CommitId, ancestor: CommitId) -> Result<bool, GitError> {
         self.with(|repository| self.reaches(repository, from, ancestor))
     }
 

@@ -116,19 +116,17 @@ impl From<JournalError> for Early {
 impl<M: Memory> Attempt<'_, M> {
     /// Runs it. The session is kept for the next one unless the connection broke.
     pub(super) async fn run(&self, session: &mut Option<Session>, connect: &impl Connect) -> Outcome {
-        match self.try_run(session, connect).await {
+        let outcome = match self.try_run(session, connect).await {
             Ok(outcome) => outcome,
             Err(Early::Outcome(outcome)) => *outcome,
             Err(Early::Journal(error)) => Outcome::new(End::Failed, Some(error.0)),
             Err(Early::Api(_)) if self.cancel.is_cancelled() => Outcome::new(End::Interrupted, None),
-            Err(Early::Api(error)) => {
-                let end = if error.is_unreachable() { End::Unreachable } else { End::Failed };
-                if end == End::Unreachable {
-                    *session = None;
-                }
-                Outcome::new(end, Some(error.diagnostic(Place::Nowhere)))
-            }
+            Err(Early::Api(error)) => failure(&error),
+        };
+        if outcome.end == End::Unreachable {
+            *session = None;
         }
+        outcome
     }
 
     async fn try_run(&self, slot: &mut Option<Session>, connect: &impl Connect) -> Result<Outcome, Early> {
@@ -256,8 +254,10 @@ impl<M: Memory> Attempt<'_, M> {
         session.apis = carrier.apis.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut outcome = outcome(&report);
         outcome.drifted = if outcome.end == End::Synced { 0 } else { plan.drifted() as u64 };
-        if outcome.end == End::Synced {
-            self.finish_parent(store, &inventory).await?;
+        if outcome.end == End::Synced
+            && let Err(error) = self.finish_parent(store, &inventory).await
+        {
+            outcome = failure(&error);
         }
         session.inventory = Some(inventory);
         self.memory.end_sync(sync, outcome.error.clone()).await?;
@@ -304,6 +304,12 @@ async fn keep_hold(store: &ParentStore<'_>, me: &str) {
             Step::Take(_) | Step::Claim | Step::Wait => return,
         }
     }
+}
+
+/// A request that failed apart from any object.
+fn failure(error: &ApiError) -> Outcome {
+    let end = if error.is_unreachable() { End::Unreachable } else { End::Failed };
+    Outcome::new(end, Some(error.diagnostic(Place::Nowhere)))
 }
 
 fn early(end: End, error: Diagnostic) -> Early {
