@@ -263,11 +263,11 @@ fn add_rendering(
 pub(super) fn reached(db: &Connection, cluster: i64, commit: CommitId, rendering: Digest, now: Timestamp) -> Result<(), LedgerError> {
     let Some(place) = place_of(db, commit)? else { return Ok(()) };
     let mut row = db.prepare_cached(
-        "SELECT id FROM renderings WHERE cluster = ?1 AND from_fetch <= ?2 AND until >= ?2 AND digest = ?3 AND reached_at IS NULL \
+        "SELECT id FROM renderings WHERE cluster = ?1 AND from_fetch <= ?2 AND until >= ?2 AND digest = ?3 \
          ORDER BY id DESC LIMIT 1",
     )?;
     if let Some(id) = row.query_row(params![cluster, place, rendering], |row| row.get::<_, i64>(0)).optional()? {
-        db.prepare_cached("UPDATE renderings SET reached_at = ? WHERE id = ?")?.execute(params![At(now), id])?;
+        db.prepare_cached("UPDATE renderings SET reached_at = ? WHERE id = ? AND reached_at IS NULL")?.execute(params![At(now), id])?;
     }
     Ok(())
 }

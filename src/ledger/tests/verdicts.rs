@@ -176,6 +176,23 @@ async fn facts_change_what_a_commit_gives() {
 }
 
 #[tokio::test]
+async fn only_what_ran_is_called_reached() {
+    let bed = Bed::new();
+    bed.fetch(&[1]).await;
+    bed.fleet(&["a"]).await;
+    bed.render(1, &[("a", Some(1))]).await;
+    bed.fetch(&[2]).await;
+    // The cluster's facts change back and forth; it settles, and says so twice, only then.
+    for digest in [1, 9, 1] {
+        bed.render(2, &[("a", Some(digest))]).await;
+    }
+    bed.synced("a", 2, 1).await;
+    bed.synced("a", 2, 1).await;
+    bed.render(2, &[("a", None)]).await;
+    assert_eq!(bed.short(1, "a"), "Superseded by 2");
+}
+
+#[tokio::test]
 async fn a_cluster_comes_and_goes() {
     let bed = Bed::new();
     bed.fetch(&[1]).await;
