@@ -16,7 +16,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::{CommitId, CommitInfo, GitError, Mirror},
     layout,
-    ledger::{ClusterRow, Commit, Ledger},
+    ledger::{ClusterRow, Ledger},
     manifest::{ApplySet, Digest},
     render::{Facts, Renderer, Rendering},
     server::{Accepted, Action},
@@ -117,9 +117,10 @@ impl Fleet {
             if commits.is_empty() {
                 commits = mirror.commits(None, tip, 1)?;
             }
-            Ok(commits.into_iter().rev().map(recorded).collect())
+            commits.reverse();
+            Ok(commits)
         });
-        let commits: Result<Vec<Commit>, GitError> = commits.await.map_err(|error| broken(&error.to_string()))?;
+        let commits: Result<Vec<CommitInfo>, GitError> = commits.await.map_err(|error| broken(&error.to_string()))?;
         let commits = commits.map_err(|error| error.diagnostic())?;
         if let Some(newest) = commits.last() {
             info!(commit = %tip, author = newest.author, commits = commits.len(), "{}", newest.subject);
@@ -291,12 +292,28 @@ impl Fleet {
         }
     }
 
-    /// What a cluster serves. Where it differs from what its rendering assumed, it is rendered anew.
-    pub(super) fn learn(&mut self, cluster: &str, facts: Facts) {
-        if self.facts.get(cluster) != Some(&facts) {
-            self.facts.insert(cluster.to_owned(), facts);
-            self.render();
+    /// Takes up what clusters served when they were last seen, so that a start renders as the last run did.
+    pub(super) async fn remember_facts(&mut self) -> Result<(), Diagnostic> {
+        for (cluster, json) in self.ledger.facts().await? {
+            // Facts of another version's form are learnt anew.
+            if let Ok(facts) = serde_json::from_str(&json) {
+                self.facts.insert(cluster, facts);
+            }
         }
+        Ok(())
+    }
+
+    /// What a cluster serves. Where it differs from what its rendering assumed, it is rendered anew.
+    pub(super) async fn learn(&mut self, cluster: &str, facts: Facts) {
+        if self.facts.get(cluster) == Some(&facts) {
+            return;
+        }
+        let json = serde_json::to_string(&facts).unwrap_or_default();
+        if let Err(error) = self.ledger.set_facts(cluster, json).await {
+            warn!(cluster, code = %error.code(), "what the cluster serves is not on record: {error}");
+        }
+        self.facts.insert(cluster.to_owned(), facts);
+        self.render();
     }
 
     /// Whether all selected clusters are done; none while one is on its way.
@@ -366,11 +383,6 @@ fn connection(cluster: &layout::Cluster) -> ConnectionSpec {
         Some(layout::Connection::Secret(name)) => ConnectionSpec::Secret(name),
         Some(layout::Connection::InCluster) => ConnectionSpec::InCluster,
     }
-}
-
-fn recorded(commit: CommitInfo) -> Commit {
-    let CommitInfo { id, parent, author, email, time, subject } = commit;
-    Commit { id, parent, author, email, time, subject }
 }
 
 fn row(cluster: &layout::Cluster) -> ClusterRow {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     diagnostic::Diagnostic,
-    ledger::{AppliedObject, Ledger},
+    ledger::Ledger,
     manifest::{Digest, ObjectId},
     render::Facts,
     sync::{BundleOutcome, Journal, JournalError, ObjectResult, Recorded, State, SyncId, SyncStart, target::Memory},
@@ -76,8 +76,7 @@ impl Memory for ClusterMemory {
     }
 
     async fn recorded(&self) -> Result<Vec<Recorded>, JournalError> {
-        let objects = self.ledger.applied_objects(&self.cluster).await?;
-        Ok(objects.into_iter().map(|AppliedObject { id, bundle, live, adopted }| Recorded { id, bundle, live, adopted }).collect())
+        Ok(self.ledger.applied_objects(&self.cluster).await?)
     }
 
     async fn forget(&self, ids: Vec<ObjectId>) -> Result<(), JournalError> {

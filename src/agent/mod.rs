@@ -20,7 +20,7 @@ use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info};
 
 use self::{
     fleet::Fleet,
@@ -35,7 +35,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{Credential, Credentials, Follower, FollowerSettings, GitError, Mirror, Remote},
-    ledger::Ledger,
+    ledger::{Ledger, Opened},
     log,
     manifest::Digest,
     render::Renderer,
@@ -84,7 +84,13 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     let key = state_dir.digest_key()?;
     let only = settings.only.as_deref().map(selector).transpose()?;
     let remote = remote(&settings).map_err(|error| error.diagnostic())?;
-    let ledger = Ledger::open(state_dir.path())?.ledger;
+    let Opened { ledger, rebuilt } = Ledger::open(state_dir.path())?;
+    if rebuilt {
+        error!(
+            code = codes::LEDGER.id,
+            "the ledger was damaged; it was moved aside and an empty one begun, so the history before is not shown"
+        );
+    }
     let instance = ledger.instance().await?;
     let kubeconfig = Arc::new(Kubeconfig::open(settings.kubeconfig.as_deref()).map_err(|error| error.diagnostic(Place::Nowhere))?);
     let mirror = Arc::new(Mirror::open(&state_dir.path().join(MIRROR), remote.clone()).map_err(|error| error.diagnostic())?);
@@ -114,9 +120,10 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         news: news_sender,
     });
     let renderer = Arc::new(Renderer::new(settings.namespace.clone(), key));
-    let fleet = Fleet::new(only, ledger, mirror, renderer, settings.namespace, targets);
+    let mut fleet = Fleet::new(only, ledger.clone(), mirror, renderer, settings.namespace, targets);
+    fleet.remember_facts().await?;
     let once = settings.once.then(Once::default);
-    let mut supervisor = Supervisor { fleet, once, events, news, actions, trigger, source: source_sender };
+    let mut supervisor = Supervisor { fleet, ledger, once, events, news, actions, trigger, source: source_sender };
     let result = supervisor.run().await;
 
     stop.cancel();

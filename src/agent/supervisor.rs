@@ -20,13 +20,14 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{Event, GitError},
-    ledger::answers::ErrorAnswer,
+    ledger::{Ledger, Retention, answers::ErrorAnswer},
     server::{ActionRequest, SourceState},
     sync::Phase,
 };
 
 pub(super) struct Supervisor {
     pub(super) fleet: Fleet,
+    pub(super) ledger: Ledger,
     /// With `--once`, what is known so far.
     pub(super) once: Option<Once>,
     pub(super) events: mpsc::Receiver<Event>,
@@ -39,6 +40,9 @@ pub(super) struct Supervisor {
 /// How often the watchdog is fed and `--once` looks, where systemd asks for nothing quicker.
 const TICK: Duration = Duration::from_secs(5);
 
+/// How often the ledger lets go of what is too old.
+const HOUSEKEEPING: Duration = Duration::from_hours(24);
+
 impl Supervisor {
     /// Runs until a signal, or with `--once` until all is done.
     pub(super) async fn run(&mut self) -> Result<Outcome, Diagnostic> {
@@ -48,6 +52,7 @@ impl Supervisor {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
         let watchdog = sd_notify::watchdog_enabled().map_or(TICK, |limit| (limit / 3).min(TICK));
+        let mut housekeeping = tokio::time::interval_at(Instant::now() + HOUSEKEEPING, HOUSEKEEPING);
         let mut tick = tokio::time::interval_at(Instant::now() + watchdog, watchdog);
         if self.once.is_none() {
             self.fleet.resume().await?;
@@ -65,8 +70,9 @@ impl Supervisor {
                     notify(&[sd_notify::NotifyState::Watchdog]);
                     self.fleet.catch_up();
                 }
+                _ = housekeeping.tick() => self.clean_up().await,
                 Some(event) = self.events.recv() => self.repository(event).await?,
-                Some((cluster, news)) = self.news.recv() => self.heard(&cluster, news),
+                Some((cluster, news)) = self.news.recv() => self.heard(&cluster, news).await,
                 Some(request) = self.actions.recv() => self.act(request).await,
                 ended = self.fleet.next() => match ended {
                     Ended::Rendering(rendered) => self.rendered(rendered).await,
@@ -122,6 +128,17 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Lets go of what is older than the ledger keeps.
+    async fn clean_up(&self) {
+        match self.ledger.clean_up(Retention::default()).await {
+            Ok(removed) => info!(syncs = removed.syncs, transitions = removed.transitions, "cleaned the ledger up"),
+            Err(error) => {
+                let error = Diagnostic::from(error);
+                error!(code = %error.code, "{error}");
+            }
+        }
+    }
+
     async fn rendered(&mut self, rendered: Rendered) {
         let commit = rendered.commit;
         if let Err(error) = self.fleet.take(rendered).await {
@@ -130,7 +147,7 @@ impl Supervisor {
         }
     }
 
-    fn heard(&mut self, cluster: &str, news: News) {
+    async fn heard(&mut self, cluster: &str, news: News) {
         match news {
             News::State(state) => {
                 if let Some(applied) = state.applied.filter(|_| state.phase == Phase::Synced) {
@@ -145,7 +162,7 @@ impl Supervisor {
                     once.attempted(cluster, failures);
                 }
             }
-            News::Facts(facts) => self.fleet.learn(cluster, facts),
+            News::Facts(facts) => self.fleet.learn(cluster, facts).await,
         }
     }
 

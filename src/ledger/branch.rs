@@ -10,35 +10,22 @@ use super::{
     fate::Place,
     sql::{At, Problem},
 };
-use crate::{diagnostic::Diagnostic, git::CommitId, manifest::Digest};
+use crate::{
+    diagnostic::Diagnostic,
+    git::{CommitId, CommitInfo},
+    manifest::Digest,
+};
 
 /// Bytes of an author, address or subject that are kept. Git sets no limit, and whoever may push chooses them.
 const TEXT_MAX: usize = 1000;
 /// Until where a cluster's absence holds: no commit is needed to go on with it.
 const OPEN_END: Place = Place::MAX;
 
-/// A commit as the ledger keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Commit {
-    /// Its hash.
-    pub id: CommitId,
-    /// The first parent; none for the first commit.
-    pub parent: Option<CommitId>,
-    /// The author's name.
-    pub author: String,
-    /// The author's address.
-    pub email: String,
-    /// The author's date.
-    pub time: Timestamp,
-    /// First line of the message.
-    pub subject: String,
-}
-
 /// What a fetch brought.
 #[derive(Debug, Clone)]
 pub(super) struct Fetch {
     /// Oldest first.
-    pub(super) commits: Vec<Commit>,
+    pub(super) commits: Vec<CommitInfo>,
     pub(super) tip: CommitId,
     pub(super) was: Option<CommitId>,
     pub(super) rewritten: bool,
@@ -89,7 +76,7 @@ pub(super) fn record_fetch(db: &Connection, fetch: &Fetch) -> Result<(), LedgerE
 
 /// The commits to record. After a force-push the whole history may be given: what is older than a known commit, or than
 /// a known commit's parent, was on the branch before the first look at it.
-fn unknown_commits<'f>(db: &Connection, fetch: &'f Fetch) -> Result<&'f [Commit], LedgerError> {
+fn unknown_commits<'f>(db: &Connection, fetch: &'f Fetch) -> Result<&'f [CommitInfo], LedgerError> {
     if !fetch.rewritten {
         return Ok(&fetch.commits);
     }
@@ -103,7 +90,7 @@ fn unknown_commits<'f>(db: &Connection, fetch: &'f Fetch) -> Result<&'f [Commit]
     Ok(&fetch.commits)
 }
 
-fn insert_commit(db: &Connection, commit: &Commit, seen: Timestamp, arrived: Place) -> Result<(), LedgerError> {
+fn insert_commit(db: &Connection, commit: &CommitInfo, seen: Timestamp, arrived: Place) -> Result<(), LedgerError> {
     db.prepare_cached(
         "INSERT INTO commits (id, parent, author, email, time, subject, seen, arrived) VALUES (?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (id) DO UPDATE SET parent = excluded.parent, author = excluded.author, email = excluded.email, \

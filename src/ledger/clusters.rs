@@ -13,21 +13,8 @@ use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
     manifest::{Digest, ObjectId},
-    sync::{Live, Phase, State},
+    sync::{Live, Phase, Recorded, State},
 };
-
-/// What is remembered of an applied object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppliedObject {
-    /// Which.
-    pub id: ObjectId,
-    /// From which bundle.
-    pub bundle: String,
-    /// As it was after our last apply.
-    pub live: Live,
-    /// It stood on the cluster before the fleet took it.
-    pub adopted: bool,
-}
 
 /// The columns that [`state_of`] reads.
 pub(super) const STATE: &str = "phase, health, desired, applied, rendering, objects, drifted, held_deletions, held_plan, error, since";
@@ -131,14 +118,14 @@ pub(super) fn set_uid(db: &Connection, name: &str, uid: &str) -> Result<(), Ledg
     Ok(())
 }
 
-pub(super) fn objects(db: &Connection, name: &str) -> Result<Vec<AppliedObject>, LedgerError> {
+pub(super) fn objects(db: &Connection, name: &str) -> Result<Vec<Recorded>, LedgerError> {
     let mut objects = db.prepare_cached(
         "SELECT object, bundle, objects.uid, digest, fields, adopted FROM objects JOIN clusters ON clusters.id = cluster WHERE name = ?",
     )?;
     let objects = objects.query_map([name], |row| {
         let id = row.get_ref(0)?.as_str()?.parse::<ObjectId>().map_err(rusqlite::types::FromSqlError::other)?;
         let live = Live { uid: row.get(2)?, digest: row.get(3)?, fields: row.get(4)? };
-        Ok(AppliedObject { id, bundle: row.get(1)?, live, adopted: row.get(5)? })
+        Ok(Recorded { id, bundle: row.get(1)?, live, adopted: row.get(5)? })
     })?;
     Ok(objects.collect::<Result<_, _>>()?)
 }

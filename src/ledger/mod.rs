@@ -35,19 +35,18 @@ use std::{
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
-use self::{branch::Fetch, writer::Writer};
 pub use self::{
-    branch::{ClusterRow, Commit},
-    clusters::AppliedObject,
+    branch::ClusterRow,
     error::LedgerError,
     reader::Reader,
     retention::{Removed, Retention},
 };
+use self::{branch::Fetch, writer::Writer};
 use crate::{
     diagnostic::Diagnostic,
-    git::CommitId,
+    git::{CommitId, CommitInfo},
     manifest::{Digest, ObjectId},
-    sync::State,
+    sync::{Recorded, State},
 };
 
 /// Tells the time; tests have their own.
@@ -117,7 +116,7 @@ impl Ledger {
     /// `rewritten` where the old tip is no ancestor of the new one. The same tip again is no change.
     pub async fn record_fetch(
         &self,
-        new_commits: Vec<Commit>,
+        new_commits: Vec<CommitInfo>,
         tip: CommitId,
         was: Option<CommitId>,
         rewritten: bool,
@@ -168,7 +167,7 @@ impl Ledger {
     }
 
     /// The objects that are applied to a cluster.
-    pub async fn applied_objects(&self, cluster: &str) -> Result<Vec<AppliedObject>, LedgerError> {
+    pub async fn applied_objects(&self, cluster: &str) -> Result<Vec<Recorded>, LedgerError> {
         let cluster = cluster.to_owned();
         self.ask(move |db| clusters::objects(db, &cluster)).await
     }

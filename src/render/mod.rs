@@ -18,6 +18,7 @@ use std::{
 };
 
 use kube_overlay::{Scope, Table};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -36,13 +37,32 @@ use stack::Stack;
 const RENDERER_VERSION: u32 = 1;
 
 /// What is known of a cluster that a rendering may depend on.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Facts {
     /// The API server's version, such as `v1.36.3`; empty for a cluster that was never seen.
     pub version: String,
     /// Kinds that the server serves, and whether they live in namespaces. What is not here is looked up in the bundled table and in
     /// the CustomResourceDefinitions of the rendering itself.
+    #[serde(with = "scopes")]
     pub scopes: BTreeMap<GroupKind, bool>,
+}
+
+/// Kinds as texts, since a JSON key is one.
+mod scopes {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    use crate::manifest::GroupKind;
+
+    pub(super) fn serialize<S: Serializer>(scopes: &BTreeMap<GroupKind, bool>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(scopes.iter().map(|(kind, namespaced)| (kind.to_string(), namespaced)))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<GroupKind, bool>, D::Error> {
+        let scopes = BTreeMap::<String, bool>::deserialize(deserializer)?;
+        Ok(scopes.into_iter().map(|(kind, namespaced)| (kind.parse().unwrap_or_else(|never| match never {}), namespaced)).collect())
+    }
 }
 
 impl Facts {

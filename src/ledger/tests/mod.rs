@@ -19,13 +19,13 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::{
-    ClusterRow, Commit, Ledger, Reader,
+    ClusterRow, Ledger, Reader,
     answers::{CommitOnCluster, CommitOnly, CommitPhase},
 };
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    git::CommitId,
+    git::{CommitId, CommitInfo},
     manifest::Digest,
     sync::{Health, Phase, State, SyncStart, Trigger},
 };
@@ -120,8 +120,8 @@ fn id(n: u8) -> CommitId {
 }
 
 /// Commit n, the child of n-1.
-fn commit(n: u8) -> Commit {
-    Commit {
+fn commit(n: u8) -> CommitInfo {
+    CommitInfo {
         id: id(n),
         parent: n.checked_sub(1).map(id),
         author: "Ada".to_owned(),

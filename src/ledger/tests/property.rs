@@ -246,7 +246,7 @@ async fn push(bed: &Bed, model: &mut Model, parent: Option<u8>, count: u8, rewri
     let was = model.tip().map(id);
     let new = first..first + count;
     let parent_of = |n| if n == first { parent } else { Some(n - 1) };
-    let commits: Vec<Commit> = new.clone().map(|n| Commit { parent: parent_of(n).map(id), ..commit(n) }).collect();
+    let commits: Vec<CommitInfo> = new.clone().map(|n| CommitInfo { parent: parent_of(n).map(id), ..commit(n) }).collect();
     model.tips.push(new.end - 1);
     for n in new {
         model.see(n, parent_of(n), model.tips.len() - 1);

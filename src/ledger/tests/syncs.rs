@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    ledger::{AppliedObject, Removed, Retention, answers::ErrorAnswer},
+    ledger::{Recorded, Removed, Retention, answers::ErrorAnswer},
     manifest::ObjectId,
     sync::{Action, BundleOutcome, Journal as _, Live, ObjectResult, SyncId},
 };
@@ -132,7 +132,7 @@ async fn a_restart_knows_what_was_applied() {
     bed.ledger.approve(digest_of(5), "ada", at(0)).await.unwrap();
     bed.restart().await;
     assert_eq!(bed.ledger.instance().await.unwrap(), instance);
-    let applied = |name: &str, uid: &str, adopted| AppliedObject { id: object(name), bundle: "shop".to_owned(), live: live(uid), adopted };
+    let applied = |name: &str, uid: &str, adopted| Recorded { id: object(name), bundle: "shop".to_owned(), live: live(uid), adopted };
     assert_eq!(
         bed.ledger.applied_objects("a").await.unwrap(),
         [applied("adopted", "u2", true), applied("created", "u1", false), applied("kept", "u6", false), applied("replaced", "u4", false)]

@@ -139,7 +139,7 @@ async fn a_force_push_to_another_line() {
     let bed = Bed::new();
     bed.fetch(&[1]).await;
     bed.fetch(&[2, 3]).await;
-    let line = vec![commit(0), commit(1), Commit { parent: Some(id(1)), ..commit(7) }, Commit { parent: Some(id(7)), ..commit(8) }];
+    let line = vec![commit(0), commit(1), CommitInfo { parent: Some(id(1)), ..commit(7) }, CommitInfo { parent: Some(id(7)), ..commit(8) }];
     bed.ledger.record_fetch(line, id(8), Some(id(3)), true, bed.now()).await.unwrap();
     let log = bed.reader().log(10).unwrap().commits;
     let rewritten: Vec<_> = log.iter().map(|entry| (entry.commit.0[19], entry.rewritten)).collect();
@@ -264,7 +264,7 @@ async fn commits_are_found_by_their_beginning() {
     let one = CommitId([0x12; 20]);
     let mut two = one;
     two.0[5] = 0x13;
-    let commits = [one, two].map(|id| Commit { id, ..commit(1) });
+    let commits = [one, two].map(|id| CommitInfo { id, ..commit(1) });
     bed.ledger.record_fetch(commits.to_vec(), two, None, false, at(0)).await.unwrap();
     let find = |prefix: &str| bed.reader().find_commit(prefix);
     assert_eq!(find("121212121212").unwrap(), one);
@@ -283,6 +283,6 @@ async fn commits_are_found_by_their_beginning() {
 async fn what_people_choose_is_bounded() {
     let bed = Bed::new();
     let subject = "ü".repeat(5000);
-    bed.ledger.record_fetch(vec![Commit { subject: subject.clone(), ..commit(1) }], id(1), None, false, at(0)).await.unwrap();
+    bed.ledger.record_fetch(vec![CommitInfo { subject: subject.clone(), ..commit(1) }], id(1), None, false, at(0)).await.unwrap();
     assert_eq!(bed.reader().log(1).unwrap().commits[0].subject, subject[..1000]);
 }
