@@ -2,7 +2,10 @@
 
 use anyhow::Result;
 use serde_json::json;
-use testbed::wait_until;
+use testbed::{
+    git_remote::http::{Auth, Options},
+    wait_until,
+};
 
 use crate::scene::{PATIENCE, Scene, query};
 
@@ -82,5 +85,36 @@ async fn an_empty_repository_is_waited_for_and_a_dead_remote_changes_nothing() -
     std::fs::rename(&away, &path)?;
     let next = scene.remote.commit(&[("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({}))))], "It is back")?;
     agent.phase("a", "Synced", &next).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_remote_over_http_is_followed_with_credentials_and_at_once_on_sighup() -> Result<()> {
+    let scene = Scene::new("http", &["a"]).await?;
+    let first = scene.remote.commit(&[("base/shop/namespace.yaml", Some(&scene.namespace_yaml()))], "Begin")?;
+    let auth = Auth::Basic { user: "deploy".to_owned(), password: "open-sesame".to_owned() };
+    let server = scene.remote.http_with(Options { auth: Some(auth), tls: false })?;
+    let password = scene.folder.path().join("password");
+    std::fs::write(&password, "not-the-word\n")?;
+    let file = password.display().to_string();
+    let flags = ["--git-username", "deploy", "--git-password-file", &file, "--poll-interval", "1h"];
+    let mut agent = scene.agent_on(server.url(), "state", &flags)?;
+    wait_until(PATIENCE, "the agent says that the credentials are refused", || async {
+        let log = std::fs::read_to_string(&agent.log).map_err(|error| error.to_string())?;
+        if log.contains("EK2002") { Ok(()) } else { Err(log) }
+    })
+    .await?;
+    // Rotated, and read anew without a restart.
+    std::fs::write(&password, "open-sesame\n")?;
+    agent.signal("HUP")?;
+    agent.phase("a", "Synced", &first).await?;
+
+    let second =
+        scene.remote.commit(&[("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({}))))], "Nobody polls for an hour")?;
+    agent.signal("HUP")?;
+    agent.phase("a", "Synced", &second).await?;
+    agent.stop()?;
+    let log = std::fs::read_to_string(&agent.log)?;
+    assert!(!log.contains("open-sesame") && !log.contains("not-the-word"), "a password is in the log");
     Ok(())
 }

@@ -145,3 +145,41 @@ async fn drift_is_found_by_comparison_and_repaired() -> Result<()> {
     assert_eq!(live["data"]["more"], "stays", "what others add beside our fields is theirs");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_object_with_copied_labels_is_not_ours_and_is_never_pruned() -> Result<()> {
+    let scene = Scene::new("copied", &["a"]).await?;
+    let api = scene.api("a").await?;
+    let files = [
+        ("base/shop/namespace.yaml", scene.namespace_yaml()),
+        ("base/shop/one.yaml", scene.config_map_yaml("one", &json!({}))),
+        ("base/shop/two.yaml", scene.config_map_yaml("two", &json!({}))),
+    ];
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect();
+    let first = scene.remote.commit(&files, "Begin")?;
+    let agent = scene.agent()?;
+    agent.phase("a", "Synced", &first).await?;
+    // As controllers do it: labels are copied whole, and annotations too by some.
+    let two = api.get(&scene.config_map_path("two")).await?;
+    let (labels, annotations) = (&two["metadata"]["labels"], &two["metadata"]["annotations"]);
+    for (name, annotations) in [("copy-of-labels", &json!({})), ("copy-of-all", annotations)] {
+        let copy =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "labels": labels, "annotations": annotations}});
+        api.create(&format!("/api/v1/namespaces/{}/configmaps", scene.namespace()), &copy).await?;
+    }
+    let second = scene.remote.commit(&[("base/shop/two.yaml", None)], "Two leaves")?;
+    let status = agent.phase("a", "Synced", &second).await?;
+    assert_eq!((&status["objects"], &status["held_deletions"]), (&json!(2), &json!(0)));
+    evenkeel(&agent.state_dir, &["sync", "cluster=a"])?;
+    wait_until(PATIENCE, "the comparison is over", || async {
+        let history = query(&agent.state_dir, &["history", "a"]).map_err(|error| format!("{error:#}"))?;
+        let log = std::fs::read_to_string(&agent.log).map_err(|error| error.to_string())?;
+        if log.contains("sync asked for") && log.matches("\"synced\"").count() >= 3 { Ok(()) } else { Err(history.to_string()) }
+    })
+    .await?;
+    assert!(api.find(&scene.config_map_path("two")).await?.is_none(), "pruned");
+    for name in ["copy-of-labels", "copy-of-all"] {
+        assert!(api.find(&scene.config_map_path(name)).await?.is_some(), "{name} is not ours");
+    }
+    Ok(())
+}

@@ -100,12 +100,15 @@ impl Scene {
 
     /// Starts an agent with a state directory of that name and further flags.
     pub(crate) fn agent_with(&self, state: &str, flags: &[&str]) -> Result<Agent> {
+        self.agent_on(&path(self.remote.path()), state, flags)
+    }
+
+    /// The same with another address of the repository.
+    pub(crate) fn agent_on(&self, repo: &str, state: &str, flags: &[&str]) -> Result<Agent> {
         let state_dir = self.folder.path().join(state);
         let log = self.folder.path().join(format!("{state}.log"));
         let mut args: Vec<String> = ["run", "--branch", "main", "--log-format", "json"].map(str::to_owned).into();
-        for (flag, value) in
-            [("--repo", self.remote.path().to_owned()), ("--state-dir", state_dir.clone()), ("--kubeconfig", self.kubeconfig())]
-        {
+        for (flag, value) in [("--repo", PathBuf::from(repo)), ("--state-dir", state_dir.clone()), ("--kubeconfig", self.kubeconfig())] {
             args.extend([flag.to_owned(), value.display().to_string()]);
         }
         args.extend(flags.iter().map(|flag| (*flag).to_owned()));
@@ -182,6 +185,13 @@ impl Agent {
     /// Starts it again with the same settings, after it ended or was killed.
     pub(crate) fn start_again(&mut self) -> Result<()> {
         self.process = self.launch.start()?;
+        Ok(())
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.process.pid().to_string()]).status()?;
+        ensure!(status.success(), "kill -{name}: {status}");
         Ok(())
     }
 
