@@ -149,7 +149,7 @@ where
 
 /// Hands an action to the agent and waits until it is accepted.
 async fn act(api: &Api, action: Action) -> Result<Json<Accepted>, Problem> {
-    tracing::info!(action = ?action, "asked for over the socket");
+    tracing::debug!(action = ?action, "asked for over the socket");
     let (answer, answered) = oneshot::channel();
     api.actions.try_send(ActionRequest { action, answer }).map_err(|error| match error {
         TrySendError::Full(_) => Diagnostic::new(codes::BUSY, Place::Nowhere, "too many actions wait for the agent"),

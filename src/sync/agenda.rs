@@ -30,6 +30,8 @@ pub enum Event {
     Ended(Digest, End),
     /// Looking at the parent failed while all was quiet.
     Lost,
+    /// The hold was found in other hands while all was quiet.
+    Taken,
 }
 
 /// How an attempt ended.
@@ -117,6 +119,7 @@ impl Agenda {
                 self.mode = Mode::Due(Trigger::Asked);
             }
             Event::Lost => self.again(SOON, now, jitter),
+            Event::Taken => self.mode = Mode::Due(Trigger::Retry),
             Event::Ended(digest, end) => self.ended(digest, end, now, jitter),
         }
         self
@@ -214,6 +217,7 @@ mod tests {
             Just(Event::Goal(Goal::Rest)),
             Just(Event::Asked),
             Just(Event::Lost),
+            Just(Event::Taken),
             ((0u8..3), ends).prop_map(|(n, end)| Event::Ended(digest(n), end)),
         ]
     }

@@ -136,7 +136,17 @@ impl<M: Memory> Attempt<'_, M> {
         let Some(session) = slot.as_mut() else { return Ok(Outcome::new(End::Failed, None)) };
         let connection = session.connection.clone();
         let store = ParentStore::new(&connection, &self.desired.set);
-        let mut parent = self.hold(&store).await?;
+        let (mut parent, taken) = match self.hold(&store).await {
+            Ok(held) => held,
+            Err(early) => {
+                session.inventory = None;
+                return Err(early);
+            }
+        };
+        if taken {
+            // Whoever held it before may have written.
+            session.inventory = None;
+        }
         if session.inventory.is_none() || self.trigger != Trigger::Commit {
             session.inventory = Some(self.look(session, &parent).await?);
         }
@@ -180,14 +190,16 @@ impl<M: Memory> Attempt<'_, M> {
         Ok(Session { connection, uid, apis: Arc::new(apis), inventory: None })
     }
 
-    /// The parent, with the hold ours; or an early end where another agent has it.
-    async fn hold(&self, store: &ParentStore<'_>) -> Result<Parent, Early> {
+    /// The parent, with the hold ours, and whether it was taken just now; or an early end where another agent has it.
+    async fn hold(&self, store: &ParentStore<'_>) -> Result<(Parent, bool), Early> {
         let mut parent = store.read().await?;
         let me = self.settings.instance.as_str();
+        let mut taken = false;
         match holder::step(&parent, me, self.waiting) {
-            Step::Ours => return Ok(parent),
+            Step::Ours => return Ok((parent, false)),
             Step::Answer => parent.claim = None,
             Step::Take(holder) => {
+                taken = true;
                 parent.holder = Some(holder);
                 parent.claim = None;
                 self.desired.manager.clone_into(&mut parent.manager);
@@ -199,7 +211,7 @@ impl<M: Memory> Attempt<'_, M> {
             }
             Step::Wait => return Err(other_holder(&parent, me)),
         }
-        Ok(store.write(&parent).await?)
+        Ok((store.write(&parent).await?, taken))
     }
 
     async fn look(&self, session: &Session, parent: &Parent) -> Result<Inventory, Early> {
@@ -362,16 +374,28 @@ pub(super) async fn release(session: &Session, set: &ApplySet, me: &str) {
         .await;
 }
 
+/// What a look at the parent showed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    Ours,
+    /// Another agent took it, or someone removed it.
+    Lost,
+}
+
 /// Looks at the parent while all is quiet: answers a claim, notices a lost hold and a dead cluster.
-pub(super) async fn look_after(session: &Session, set: &ApplySet, me: &str) -> Result<(), ApiError> {
+pub(super) async fn look_after(session: &Session, set: &ApplySet, me: &str) -> Result<Hold, ApiError> {
     let store = ParentStore::new(&session.connection, set);
     let mut parent = store.read().await?;
-    if holder::step(&parent, me, Waiting::default()) == Step::Answer {
-        parent.claim = None;
-        match store.write(&parent).await {
-            Err(error) if is_write_conflict(&error) => {}
-            result => result.map(drop)?,
+    match holder::step(&parent, me, Waiting::default()) {
+        Step::Ours => Ok(Hold::Ours),
+        Step::Answer => {
+            parent.claim = None;
+            match store.write(&parent).await {
+                // The parent changed since; the next look sees how.
+                Err(error) if is_write_conflict(&error) => Ok(Hold::Ours),
+                result => result.map(|_| Hold::Ours),
+            }
         }
+        Step::Take(_) | Step::Claim | Step::Wait => Ok(Hold::Lost),
     }
-    Ok(())
 }

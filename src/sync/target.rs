@@ -14,7 +14,7 @@ pub use super::attempt::{Connect, Memory};
 use super::{
     Health, Phase, State, Trigger,
     agenda::{Agenda, End, Event, Goal, Next},
-    attempt::{Attempt, Outcome, Session, Settings, look_after, release},
+    attempt::{Attempt, Hold, Outcome, Session, Settings, look_after, release},
     holder::{LOOK, Waiting},
     prune::Budget,
 };
@@ -215,7 +215,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         live.accept_uid = false;
         live.remember_claim(&outcome);
         live.event(Event::Ended(rendering.digest, outcome.end));
-        self.report(desired, &outcome, trigger, live.agenda.failures());
+        self.report(desired, &outcome, trigger, live);
         if outcome.end == End::Interrupted {
             return;
         }
@@ -247,27 +247,38 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 }
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => return,
                 () = tokio::time::sleep(LOOK), if live.session.is_some() => {
-                    if let Some(error) = self.look(live, desired).await {
-                        warn!(cluster = %self.cluster, code = %error.code, "{}", error.message);
-                        live.session = None;
-                        live.event(Event::Lost);
-                        let state = live.state_with(desired, Phase::Unreachable, Some(error));
-                        self.publish(live, Some(state)).await;
-                        return;
+                    match self.look(live, desired).await {
+                        Ok(Hold::Ours) => {}
+                        // A cluster that waits for another holder has its next try planned.
+                        Ok(Hold::Lost) if live.shows(Phase::Waiting) => {}
+                        Ok(Hold::Lost) => {
+                            live.event(Event::Taken);
+                            return;
+                        }
+                        Err(error) => {
+                            warn!(cluster = %self.cluster, code = %error.code, "{}", error.message);
+                            live.session = None;
+                            live.event(Event::Lost);
+                            let state = live.state_with(desired, Phase::Unreachable, Some(error));
+                            self.publish(live, Some(state)).await;
+                            return;
+                        }
                     }
                 }
             }
         }
     }
 
-    async fn look(&self, live: &Live, desired: &Desired) -> Option<Diagnostic> {
-        let session = live.session.as_ref()?;
+    /// Looks after the hold; an error where the cluster does not answer. Other troubles are left to the next attempt.
+    async fn look(&self, live: &Live, desired: &Desired) -> Result<Hold, Diagnostic> {
+        let Some(session) = &live.session else { return Ok(Hold::Ours) };
         match tokio::time::timeout(LOOK, look_after(session, &desired.set, &self.instance)).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => error.is_unreachable().then(|| error.diagnostic(Place::Nowhere)),
+            Ok(Ok(hold)) => Ok(hold),
+            Ok(Err(error)) if error.is_unreachable() => Err(error.diagnostic(Place::Nowhere)),
+            Ok(Err(_)) => Ok(Hold::Ours),
             Err(_) => {
                 let message = format!("the API server has not answered for {} s", LOOK.as_secs());
-                Some(Diagnostic::new(codes::UNREACHABLE, Place::Nowhere, message))
+                Err(Diagnostic::new(codes::UNREACHABLE, Place::Nowhere, message))
             }
         }
     }
@@ -282,8 +293,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     /// One line for on-call per attempt that did something or went wrong. Bundles that are refused or fail have lines of
     /// their own.
-    fn report(&self, desired: &Desired, outcome: &Outcome, trigger: Trigger, failures: u32) {
-        let (cluster, commit) = (&self.cluster, desired.commit);
+    fn report(&self, desired: &Desired, outcome: &Outcome, trigger: Trigger, live: &Live) {
+        let (cluster, commit, failures) = (&self.cluster, desired.commit, live.agenda.failures());
         let error = outcome.error.as_ref();
         let code = error.map(|error| error.code.id);
         let message = error.map(|error| error.message.as_str()).unwrap_or_default();
@@ -293,7 +304,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
             End::Synced if trigger == Trigger::Drift => debug!(cluster, %commit, "compared"),
             End::Synced => info!(cluster, %commit, "synced"),
             End::Interrupted => info!(cluster, %commit, "interrupted; a newer commit or a stop comes first"),
-            End::Waiting => info!(cluster, %commit, code, "{message}"),
+            End::Waiting if live.shows(Phase::Waiting) => debug!(cluster, %commit, code, "{message}"),
+            End::Waiting => warn!(cluster, %commit, code, "{message}"),
             End::Refused => error!(cluster, %commit, code, "not in sync: the server refuses some of it; asked again slowly"),
             End::Failed | End::Unreachable => error!(cluster, %commit, code, failures, "{message}"),
         }
@@ -350,6 +362,10 @@ impl Live {
             held_plan: self.state.as_ref().and_then(|state| state.held_plan),
             error,
         }
+    }
+
+    fn shows(&self, phase: Phase) -> bool {
+        self.state.as_ref().is_some_and(|state| state.phase == phase)
     }
 
     fn now(&self) -> Duration {

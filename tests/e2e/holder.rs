@@ -32,6 +32,30 @@ async fn a_second_agent_waits_until_the_first_one_stops() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_hold_that_another_agent_took_is_noticed_while_all_is_quiet() -> Result<()> {
+    let scene = Scene::new("taken", &["a"]).await?;
+    let map = (scene.config_map_yaml("one", &json!({"from": "git"})), scene.config_map_path("one"));
+    let commit =
+        scene.remote.commit(&[("base/shop/namespace.yaml", Some(&scene.namespace_yaml())), ("base/shop/one.yaml", Some(&map.0))], "Begin")?;
+    let agent = scene.agent()?;
+    agent.phase("a", "Synced", &commit).await?;
+
+    let api = scene.api("a").await?;
+    let path = "/api/v1/namespaces/evenkeel-system/configmaps/evenkeel-taken";
+    let holder = json!({"instance": "another", "epoch": 2}).to_string();
+    api.patch(path, &json!({"data": {"holder": holder}})).await?;
+    api.patch(&map.1, &json!({"data": {"from": "the other agent"}})).await?;
+    let waiting = agent.phase("a", "Waiting", &commit).await?;
+    assert_eq!(waiting["error"]["code"], "EK4007");
+    assert_eq!(api.get(&map.1).await?["data"]["from"], "the other agent", "what another agent holds is not written");
+
+    api.patch(path, &json!({"data": {"holder": null, "claim": null}})).await?;
+    agent.phase("a", "Synced", &commit).await?;
+    assert_eq!(api.get(&map.1).await?["data"]["from"], "git", "after a change of hands the cluster is compared anew");
+    Ok(())
+}
+
+#[tokio::test]
 async fn two_agents_cannot_share_a_state_directory() -> Result<()> {
     let scene = Scene::new("lock", &["a"]).await?;
     let commit = scene.remote.head()?;
