@@ -119,7 +119,7 @@ fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSetting
         only: args.only.or(file.only),
         namespace,
         poll_interval: args.poll_interval.or(file.poll_interval).unwrap_or(Interval::seconds(30)).0,
-        compare_interval: args.compare_interval.or(file.compare_interval).unwrap_or(Interval::seconds(600)).0,
+        compare_interval: args.compare_interval.or(file.compare_interval).unwrap_or(Interval::seconds(3600)).0,
         git: GitSettings {
             timeout: git.timeout.or(file.git_timeout).unwrap_or(Interval::seconds(120)).0,
             username: git.username.or(file.git_username),

@@ -25,10 +25,11 @@ use super::{
     credentials::{self, Loaded},
     kubeconfig::Stamp,
     status, transport,
+    watch::Watching,
 };
 use crate::manifest::Digest;
 
-const USER_AGENT: &str = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
+pub(super) const USER_AGENT: &str = concat!("evenkeel/", env!("CARGO_PKG_VERSION"));
 /// How often the files of the connection are looked at for a change.
 const CHECK_PERIOD: Duration = Duration::from_secs(5);
 /// At most one renewal in this time because of a 401, so that a plugin is not run for each of many requests.
@@ -41,7 +42,7 @@ const MIB: usize = 1024 * 1024;
 /// Lists are asked for in pages; a page of 500 objects of 100 KiB still fits.
 const LIST_BYTES_MAX: usize = 64 * MIB;
 /// An object is at most 3 MiB on the way to the server; its answer adds managedFields.
-const ANSWER_BYTES_MAX: usize = 8 * MIB;
+pub(super) const ANSWER_BYTES_MAX: usize = 8 * MIB;
 
 /// The bounds of a connection.
 #[derive(Debug, Clone)]
@@ -174,6 +175,8 @@ struct Source {
 struct Live {
     number: u64,
     client: Client,
+    /// The same credentials for watches.
+    watching: Arc<Watching>,
     files: Digest,
     access: Digest,
     stamps: Vec<(PathBuf, Stamp)>,
@@ -207,7 +210,9 @@ impl Source {
         let (files, stamps) = (loaded.print, loaded.stamps.clone());
         let access = loaded.access(&self.kubeconfig.plugins, limits.plugin).await?;
         let client = transport::client(&access, limits.connect, limits.concurrency)?;
-        Ok(Live { number, client, files, access: access.print, stamps, renew_at: access.renew_at })
+        let (print, renew_at) = (access.print, access.renew_at);
+        let watching = Arc::new(Watching::new(access, limits.connect));
+        Ok(Live { number, client, watching, files, access: print, stamps, renew_at })
     }
 }
 
@@ -260,6 +265,11 @@ impl Connection {
             delete: sent(Verb::Delete),
             discover: sent(Verb::Discover),
         }
+    }
+
+    /// The connections of watches, with credentials that are good now.
+    pub(super) async fn watching(&self) -> Result<Arc<Watching>, ApiError> {
+        Ok(Arc::clone(&self.current().await?.watching))
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -394,11 +404,15 @@ impl Connection {
         }
         let fresh = if !refused && !live.is_due() && loaded.print == live.files {
             // Another part of the file changed: no need to run a plugin.
-            Live { client: live.client.clone(), stamps: loaded.stamps, ..*live }
+            Live { client: live.client.clone(), watching: Arc::clone(&live.watching), stamps: loaded.stamps, ..*live }
         } else {
             let fresh = self.0.source.live(number + 1, loaded, &self.0.limits).await?;
             // The same credentials keep their connection to the server.
-            if fresh.access == live.access { Live { number, client: live.client.clone(), ..fresh } } else { fresh }
+            if fresh.access == live.access {
+                Live { number, client: live.client.clone(), watching: Arc::clone(&live.watching), ..fresh }
+            } else {
+                fresh
+            }
         };
         let changed = fresh.number != number;
         *self.0.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(fresh);

@@ -176,7 +176,7 @@ fn is_set<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> 
 
 /// An object of which only the metadata is read, whatever else the server sent.
 #[derive(Deserialize)]
-pub(super) struct MetaOnly {
+pub struct MetaOnly {
     pub(super) metadata: Meta,
 }
 
@@ -195,6 +195,9 @@ pub(super) struct ListMeta {
     /// Token of the next page; empty at the end.
     #[serde(default, rename = "continue")]
     pub(super) next: String,
+    /// Where a watch of it begins.
+    #[serde(default, rename = "resourceVersion")]
+    pub(super) resource_version: String,
 }
 
 #[cfg(test)]

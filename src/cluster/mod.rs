@@ -21,10 +21,12 @@ mod operations;
 mod status;
 mod transport;
 mod warning;
+mod watch;
 
 pub use connection::{Connection, Limits, Requests};
 pub use discovery::{Api, Apis, Facts};
 pub use error::{ApiError, ClusterError, ErrorKind, FieldConflict};
 pub use kubeconfig::{ConnectionSpec, Kubeconfig};
 pub use meta::{Manager, Meta, Operation};
-pub use operations::{Applied, Apply, Deletion};
+pub use operations::{Applied, Apply, Deletion, Listed};
+pub use watch::{Scope, Watch, WatchEvent, Watched};

@@ -48,6 +48,15 @@ pub struct Applied {
     pub warnings: Vec<String>,
 }
 
+/// What is there of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The objects' metadata.
+    pub objects: Vec<Meta>,
+    /// All that happened up to here is in it; a watch goes on from here.
+    pub resource_version: String,
+}
+
 /// What a deletion did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Deletion {
@@ -134,7 +143,7 @@ impl Connection {
     }
 
     /// The metadata of all objects of the kind, in all namespaces, that the label selector selects.
-    pub async fn list(&self, api: &Api, label_selector: &str) -> Result<Vec<Meta>, ApiError> {
+    pub async fn list(&self, api: &Api, label_selector: &str) -> Result<Listed, ApiError> {
         let path = address::collection(api, None)?;
         let mut starts = 1;
         loop {
@@ -145,7 +154,7 @@ impl Connection {
         }
     }
 
-    async fn list_once(&self, api: &Api, path: &str, label_selector: &str) -> Result<Vec<Meta>, ApiError> {
+    async fn list_once(&self, api: &Api, path: &str, label_selector: &str) -> Result<Listed, ApiError> {
         let limits = self.limits();
         let page_size = limits.page.to_string();
         let (mut objects, mut next) = (Vec::new(), String::new());
@@ -166,7 +175,7 @@ impl Connection {
                 ));
             }
             if page.metadata.next.is_empty() {
-                return Ok(objects);
+                return Ok(Listed { objects, resource_version: page.metadata.resource_version });
             }
             // A server that repeats itself would never end the list.
             if page.metadata.next == next {

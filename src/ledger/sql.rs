@@ -151,7 +151,7 @@ pub(super) fn trigger(trigger: Trigger) -> &'static str {
     match trigger {
         Trigger::Commit => "Commit",
         Trigger::Start => "Start",
-        Trigger::Drift => "Drift",
+        Trigger::Drift | Trigger::Watch => "Drift",
         Trigger::Retry => "Retry",
         Trigger::Asked => "Asked",
     }

@@ -20,6 +20,20 @@ pub(super) struct Admission {
     pub(super) action: Action,
     /// Fields that others own may be taken.
     pub(super) force: bool,
+    /// There was no dry run: the write itself is the question.
+    pub(super) untried: bool,
+}
+
+impl Admission {
+    /// Of the only object of a bundle, which needs no dry run unless it is to be found out whose it is.
+    pub(super) fn of_one(why: Why) -> Option<Self> {
+        let action = match why {
+            Why::New => return None,
+            Why::Changed => Action::Changed,
+            Why::Drifted | Why::Unverified => Action::Repaired,
+        };
+        Some(Self { action, force: true, untried: true })
+    }
 }
 
 impl<J: Journal> Carrier<'_, J> {
@@ -32,7 +46,7 @@ impl<J: Journal> Carrier<'_, J> {
         }
         let action = if write.why == Why::Changed { Action::Changed } else { Action::Repaired };
         match self.apply(&api, object, true, true).await {
-            Ok(_) => Ok(Admission { action, force: true }),
+            Ok(_) => Ok(Admission { action, force: true, untried: false }),
             Err(error) => Err(self.refusal(object, &error)),
         }
     }
@@ -41,8 +55,8 @@ impl<J: Journal> Carrier<'_, J> {
     /// another fleet always shows, since the `part-of` label differs.
     async fn first_contact(&self, api: &Api, object: &RenderedObject) -> Result<Admission, Problem> {
         let error = match self.apply(api, object, false, true).await {
-            Ok(applied) if applied.created => return Ok(Admission { action: Action::Created, force: false }),
-            Ok(_) => return Ok(Admission { action: Action::Adopted, force: false }),
+            Ok(applied) if applied.created => return Ok(Admission { action: Action::Created, force: false, untried: false }),
+            Ok(_) => return Ok(Admission { action: Action::Adopted, force: false, untried: false }),
             Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => error,
             Err(error) => return Err(self.refusal(object, &error)),
         };
@@ -61,14 +75,14 @@ impl<J: Journal> Carrier<'_, J> {
         match self.apply(api, object, true, true).await {
             Ok(_) => {
                 self.journal.warning(self.sync, id, &format!("taken over from {}: {}", managers(&error), error.message()));
-                Ok(Admission { action: Action::Adopted, force: true })
+                Ok(Admission { action: Action::Adopted, force: true, untried: false })
             }
             Err(error) => Err(self.refusal(object, &error)),
         }
     }
 
     /// A dry run that did not pass: a decision of the server, or trouble on the way to it.
-    fn refusal(&self, object: &RenderedObject, error: &ApiError) -> Problem {
+    pub(super) fn refusal(&self, object: &RenderedObject, error: &ApiError) -> Problem {
         if error.is_unreachable() || self.cancel.is_cancelled() {
             return Problem::Stop(self.stop_for(error));
         }

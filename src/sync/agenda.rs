@@ -30,6 +30,8 @@ pub enum Event {
     Ended(Digest, End),
     /// Looking at the parent failed while all was quiet.
     Lost,
+    /// A watch showed something that departs from the rendering.
+    Drifted,
     /// The hold was found in other hands while all was quiet.
     Taken,
 }
@@ -119,6 +121,9 @@ impl Agenda {
                 self.mode = Mode::Due(Trigger::Asked);
             }
             Event::Lost => self.again(SOON, now, jitter),
+            // What is due anyway finds the drift too.
+            Event::Drifted if matches!(self.mode, Mode::Due(_)) => {}
+            Event::Drifted => self.mode = Mode::Due(Trigger::Watch),
             Event::Taken => self.mode = Mode::Due(Trigger::Retry),
             Event::Ended(digest, end) => self.ended(digest, end, now, jitter),
         }
@@ -202,6 +207,18 @@ mod tests {
     }
 
     #[test]
+    fn drift_is_repaired_at_once_but_nothing_that_is_due_is_forgotten() {
+        let synced =
+            Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5).step(Event::Ended(digest(1), End::Synced), at(1), 0.5);
+        let drifted = synced.clone().step(Event::Drifted, at(2), 0.5);
+        assert_eq!(drifted.next(at(2)), Next::Attempt(Trigger::Watch));
+        let asked = synced.step(Event::Asked, at(2), 0.5).step(Event::Drifted, at(2), 0.5);
+        assert_eq!(asked.next(at(2)), Next::Attempt(Trigger::Asked), "a full comparison was asked for");
+        let paused = drifted.step(Event::Goal(Goal::Rest), at(3), 0.5).step(Event::Drifted, at(3), 0.5);
+        assert_eq!(paused.next(at(3)), Next::Sleep(None));
+    }
+
+    #[test]
     fn rest_stops_everything_and_refusals_are_asked_again_slowly() {
         let agenda = Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5);
         let refused = agenda.clone().step(Event::Ended(digest(1), End::Refused), at(0), 1.0);
@@ -218,6 +235,7 @@ mod tests {
             Just(Event::Asked),
             Just(Event::Lost),
             Just(Event::Taken),
+            Just(Event::Drifted),
             ((0u8..3), ends).prop_map(|(n, end)| Event::Ended(digest(n), end)),
         ]
     }

@@ -1,6 +1,10 @@
 //! One attempt to bring a cluster to its rendering: connect, check whose cluster it is, hold it, compare, carry out.
 
-use std::{collections::BTreeSet, future::Future, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+};
 
 use futures_util::FutureExt as _;
 use tokio_util::sync::CancellationToken;
@@ -11,11 +15,12 @@ use super::{
     agenda::End,
     carry::{Carrier, Report, Stop},
     holder::{self, LOOK, Step, Waiting},
-    observe::observe,
+    observe::{Observed, observe},
     parent::{Parent, ParentStore, is_write_conflict},
     plan::{Inventory, Plan, plan},
     prune::{Verdict, Where, judge},
     target::Desired,
+    watch::Watches,
 };
 use crate::{
     cluster::{ApiError, Apis, ClusterError, Connection},
@@ -58,7 +63,21 @@ pub(super) struct Session {
     pub(super) apis: Arc<Apis>,
     /// None before the first list, and again when it may be wrong.
     pub(super) inventory: Option<Inventory>,
+    /// Where the watch of each kind goes on, as the last lists said.
+    from: BTreeMap<GroupKind, String>,
+    pub(super) watches: Watches,
 }
+
+impl Session {
+    /// Watches the members while this agent holds the cluster, and nothing but the parent otherwise.
+    fn watch(&mut self, set: &ApplySet) {
+        let kinds: BTreeSet<GroupKind> = self.inventory.iter().flatten().map(|(id, _)| id.group_kind()).collect();
+        self.watches.watch_members(&self.connection, &self.apis, set, &kinds, &std::mem::take(&mut self.from));
+    }
+}
+
+/// Drifted objects that one sync asks after, to tell who changed what. A GET each; more would delay the repair of the rest.
+const EXPLAINED_MAX: usize = 20;
 
 /// How an attempt ended, and what `status` will say.
 pub(super) struct Outcome {
@@ -123,8 +142,10 @@ impl<M: Memory> Attempt<'_, M> {
             Err(Early::Api(_)) if self.cancel.is_cancelled() => Outcome::new(End::Interrupted, None),
             Err(Early::Api(error)) => failure(&error),
         };
-        if outcome.end == End::Unreachable {
-            *session = None;
+        match session {
+            _ if outcome.end == End::Unreachable => *session = None,
+            Some(session) => session.watch(&self.desired.set),
+            None => {}
         }
         outcome
     }
@@ -138,8 +159,9 @@ impl<M: Memory> Attempt<'_, M> {
         let store = ParentStore::new(&connection, &self.desired.set);
         let (mut parent, taken) = match self.hold(&store).await {
             Ok(held) => held,
-            Err(early) => {
+            Err((parent, early)) => {
                 session.inventory = None;
+                session.watches.watch_parent(&connection, &self.desired.set, &parent);
                 return Err(early);
             }
         };
@@ -147,8 +169,10 @@ impl<M: Memory> Attempt<'_, M> {
             // Whoever held it before may have written.
             session.inventory = None;
         }
-        if session.inventory.is_none() || self.trigger != Trigger::Commit {
-            session.inventory = Some(self.look(session, &parent).await?);
+        session.watches.watch_parent(&connection, &self.desired.set, &parent);
+        if session.inventory.is_none() || !matches!(self.trigger, Trigger::Commit | Trigger::Watch) {
+            let Observed { inventory, from } = self.look(session, &parent).await?;
+            (session.inventory, session.from) = (Some(inventory), from);
         }
         let inventory = session.inventory.clone().unwrap_or_default();
         let plan = plan(self.rendering, &inventory);
@@ -165,7 +189,7 @@ impl<M: Memory> Attempt<'_, M> {
             parent = store.write(&parent).await?;
         }
         debug_assert!(parent.holder.is_some(), "a plan is carried out under a hold only");
-        self.carry_out(session, &store, plan, verdict).await
+        self.carry_out(session, &store, &parent, plan, verdict).await
     }
 
     /// Connects and makes sure that it is the cluster that it was.
@@ -187,12 +211,12 @@ impl<M: Memory> Attempt<'_, M> {
         }
         let apis = connection.discover().await?;
         self.memory.facts(facts(&apis)).await;
-        Ok(Session { connection, uid, apis: Arc::new(apis), inventory: None })
+        Ok(Session { connection, uid, apis: Arc::new(apis), inventory: None, from: BTreeMap::new(), watches: Watches::new() })
     }
 
     /// The parent, with the hold ours, and whether it was taken just now; or an early end where another agent has it.
-    async fn hold(&self, store: &ParentStore<'_>) -> Result<(Parent, bool), Early> {
-        let mut parent = store.read().await?;
+    async fn hold(&self, store: &ParentStore<'_>) -> Result<(Parent, bool), (Parent, Early)> {
+        let mut parent = store.read().await.map_err(unread)?;
         let me = self.settings.instance.as_str();
         let mut taken = false;
         match holder::step(&parent, me, self.waiting) {
@@ -206,28 +230,39 @@ impl<M: Memory> Attempt<'_, M> {
             }
             Step::Claim => {
                 parent.claim = Some(me.to_owned());
-                store.write(&parent).await?;
-                return Err(other_holder(&parent, me));
+                parent = store.write(&parent).await.map_err(unread)?;
+                let early = other_holder(&parent, me);
+                return Err((parent, early));
             }
-            Step::Wait => return Err(other_holder(&parent, me)),
+            Step::Wait => {
+                let early = other_holder(&parent, me);
+                return Err((parent, early));
+            }
         }
-        Ok((store.write(&parent).await?, taken))
+        Ok((store.write(&parent).await.map_err(unread)?, taken))
     }
 
-    async fn look(&self, session: &Session, parent: &Parent) -> Result<Inventory, Early> {
+    async fn look(&self, session: &Session, parent: &Parent) -> Result<Observed, Early> {
         let recorded = self.memory.recorded().await?;
         let known: Vec<_> = recorded.iter().map(|record| record.id.clone()).collect();
         let manager = &self.desired.manager;
         let set = &self.desired.set;
-        let inventory = observe(&session.connection, &session.apis, set, manager, parent, self.rendering, recorded).boxed().await?;
-        let gone: Vec<_> = known.into_iter().filter(|id| !inventory.contains_key(id)).collect();
+        let observed = observe(&session.connection, &session.apis, set, manager, parent, self.rendering, recorded).boxed().await?;
+        let gone: Vec<_> = known.into_iter().filter(|id| !observed.inventory.contains_key(id)).collect();
         if !gone.is_empty() {
             self.memory.forget(gone).await?;
         }
-        Ok(inventory)
+        Ok(observed)
     }
 
-    async fn carry_out(&self, session: &mut Session, store: &ParentStore<'_>, plan: Plan, verdict: Verdict) -> Result<Outcome, Early> {
+    async fn carry_out(
+        &self,
+        session: &mut Session,
+        store: &ParentStore<'_>,
+        parent: &Parent,
+        plan: Plan,
+        verdict: Verdict,
+    ) -> Result<Outcome, Early> {
         let start = SyncStart {
             cluster: self.settings.cluster.clone(),
             commit: self.desired.commit,
@@ -246,6 +281,7 @@ impl<M: Memory> Attempt<'_, M> {
             cancel: &stop,
             inventory: std::sync::Mutex::new(session.inventory.take().unwrap_or_default()),
             adopt: self.desired.adopt,
+            explain: EXPLAINED_MAX.into(),
         };
         let mut lost = false;
         let report = {
@@ -266,7 +302,10 @@ impl<M: Memory> Attempt<'_, M> {
         session.apis = carrier.apis.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut outcome = outcome(&report);
         outcome.drifted = if outcome.end == End::Synced { 0 } else { plan.drifted() as u64 };
+        // What drifted and is as it was changes nothing about the set.
+        let same = parent.rendering == Some(self.rendering.digest) && verdict.delete.is_empty();
         if outcome.end == End::Synced
+            && !same
             && let Err(error) = self.finish_parent(store, &inventory).await
         {
             outcome = failure(&error);
@@ -292,6 +331,11 @@ impl<M: Memory> Attempt<'_, M> {
             .await?;
         Ok(())
     }
+}
+
+/// The parent could not be read or written.
+fn unread(error: ApiError) -> (Parent, Early) {
+    (Parent::default(), Early::Api(error))
 }
 
 /// What of the server's APIs a rendering may depend on.

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicUsize, Ordering},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -17,6 +18,7 @@ use super::{
     Action, BundleOutcome, Journal, Live, ObjectResult, SyncId,
     abreast::abreast,
     admit::Admission,
+    drift::{departures, describe},
     order::{Stage, stage},
     parent::ParentStore,
     plan::{Deletion, Inventory, Member, Plan, Why, Write},
@@ -85,6 +87,8 @@ pub(super) struct Carrier<'a, J> {
     pub(super) inventory: Mutex<Inventory>,
     /// Objects may be taken over from other managers without an annotation.
     pub(super) adopt: bool,
+    /// How many more drifted objects are asked after, to tell who changed what.
+    pub(super) explain: AtomicUsize,
 }
 
 /// One object on its way.
@@ -144,6 +148,12 @@ impl<J: Journal> Carrier<'_, J> {
     async fn admit(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>, now: impl Fn(&Item<'_>) -> bool) -> Result<(), Stop> {
         let mut waiting = Vec::new();
         for (bundle, run) in runs.iter_mut().filter(|(_, run)| run.outcome.is_none()) {
+            if let [item] = run.items.as_mut_slice()
+                && now(item)
+            {
+                // One write is all or nothing by itself: the server judges it as it would its dry run.
+                item.admission = item.admission.take().or(Admission::of_one(item.write.why));
+            }
             for (at, item) in run.items.iter().enumerate() {
                 if item.admission.is_none() && now(item) {
                     waiting.push((bundle.clone(), at, item.write));
@@ -209,7 +219,13 @@ impl<J: Journal> Carrier<'_, J> {
             match result {
                 Ok(()) => {}
                 Err(Problem::Stop(why)) => stop = Some(why),
-                Err(Problem::Refused(error) | Problem::Failed(error)) => {
+                Err(Problem::Refused(error)) => {
+                    self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Refused, &error));
+                    if let Some(run) = runs.get_mut(&bundle) {
+                        run.end(BundleOutcome::Refused { error, after_definitions: false });
+                    }
+                }
+                Err(Problem::Failed(error)) => {
                     self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Failed, &error));
                     if let Some(run) = runs.get_mut(&bundle) {
                         run.end(BundleOutcome::Failed(error));
@@ -218,6 +234,20 @@ impl<J: Journal> Carrier<'_, J> {
             }
         }
         stop.map_or(Ok(()), Err)
+    }
+
+    /// Tells who changed what, for as many objects as may be asked after.
+    async fn explain(&self, bundle: &str, api: &Api, object: &RenderedObject) {
+        let left = self.explain.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        let live = match left {
+            Ok(_) => self.connection.get(api, object.id.namespace.as_deref(), &object.id.name).await.ok().flatten(),
+            Err(_) => None,
+        };
+        let wanted = serde_json::from_slice(object.body.as_slice()).unwrap_or_default();
+        let departures = live.map(|live| departures(&wanted, &live, self.manager)).unwrap_or_default();
+        let text = describe(&departures);
+        self.journal.warning(self.sync, &object.id, &text);
+        warn!(bundle, object = %object.id, "{text}; put back as it should be");
     }
 
     /// Puts on record that a bundle is about to be written, once.
@@ -233,15 +263,16 @@ impl<J: Journal> Carrier<'_, J> {
     async fn write_one(&self, bundle: &Arc<str>, write: &Write, admission: &Admission) -> Result<(), Problem> {
         let object = &write.object;
         let api = self.api(object)?;
-        let applied = self.apply(&api, object, admission.force, false).await.map_err(|error| self.write_problem(object, &error))?;
+        if write.why == Why::Drifted {
+            self.explain(bundle, &api, object).await;
+        }
+        let problem = |error| if admission.untried { self.refusal(object, &error) } else { self.write_problem(object, &error) };
+        let applied = self.apply(&api, object, admission.force, false).await.map_err(problem)?;
         for warning in &applied.warnings {
             self.journal.warning(self.sync, &object.id, warning);
         }
         let live = self.remember(bundle, object, &applied.meta, admission.action == Action::Adopted);
         let action = if applied.created { Action::Created } else { admission.action };
-        if write.why == Why::Drifted {
-            warn!(bundle = &**bundle, object = %object.id, "someone changed it; it is as it should be again");
-        }
         self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action, live: Some(live), error: None });
         Ok(())
     }

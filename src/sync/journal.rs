@@ -63,6 +63,8 @@ pub enum Trigger {
     Start,
     /// The periodic comparison found drift.
     Drift,
+    /// A watch showed drift.
+    Watch,
     /// An earlier try failed or was refused.
     Retry,
     /// A person asked.

@@ -16,9 +16,11 @@ mod abreast;
 mod admit;
 mod attempt;
 mod carry;
+mod drift;
 mod journal;
 mod observe;
 mod phase;
+mod watch;
 
 pub use journal::{Action, BundleOutcome, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};
 pub use observe::Recorded;

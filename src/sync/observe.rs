@@ -32,6 +32,13 @@ pub struct Recorded {
 /// Lists that run side by side. Each is one request unless a kind has more than a page of members.
 const LISTS: usize = 8;
 
+/// What the lists gave.
+pub(super) struct Observed {
+    pub(super) inventory: Inventory,
+    /// Where a watch of each kind goes on.
+    pub(super) from: BTreeMap<GroupKind, String>,
+}
+
 /// Lists the members of every kind that the parent or the rendering names. A list that fails fails the whole: half an
 /// inventory would read as deletions.
 pub(super) async fn observe<'a>(
@@ -42,7 +49,7 @@ pub(super) async fn observe<'a>(
     parent: &Parent,
     rendering: &Rendering,
     recorded: Vec<Recorded>,
-) -> Result<Inventory, ApiError> {
+) -> Result<Observed, ApiError> {
     let kinds: BTreeSet<GroupKind> =
         parent.kinds.iter().cloned().chain(rendering.objects.iter().map(|object| object.id.group_kind())).collect();
     let selector = format!("{PART_OF}={}", set.id());
@@ -54,14 +61,16 @@ pub(super) async fn observe<'a>(
     let lists = abreast(served, LISTS, &list).await;
     let mut recorded: BTreeMap<ObjectId, Recorded> = recorded.into_iter().map(|record| (record.id.clone(), record)).collect();
     let mut inventory = Inventory::new();
+    let mut from = BTreeMap::new();
     for (api, list) in lists {
-        let metas = match list {
-            Ok(metas) => metas,
+        let listed = match list {
+            Ok(listed) => listed,
             // Its definition went between discovery and the list, and its objects with it.
             Err(error) if *error.kind() == ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        for meta in metas {
+        from.insert(GroupKind::new(&*api.group, &*api.kind), listed.resource_version);
+        for meta in listed.objects {
             let id =
                 ObjectId { group: api.group.clone(), kind: api.kind.clone(), namespace: meta.namespace.clone(), name: meta.name.clone() };
             // Controllers copy labels (a Service's to its EndpointSlices): only what carries its own identity is ours.
@@ -72,17 +81,24 @@ pub(super) async fn observe<'a>(
             }
         }
     }
-    Ok(inventory)
+    Ok(Observed { inventory, from })
 }
 
 fn member(meta: Meta, manager: &str, record: Option<Recorded>, adopted: bool) -> Member {
     let record = record.filter(|record| record.live.uid == meta.uid);
+    let adopted = adopted || record.as_ref().is_some_and(|record| record.adopted);
+    let (bundle, live) = record.map(|record| (record.bundle, record.live)).unzip();
+    member_as(meta, manager, bundle, live, adopted)
+}
+
+/// A member as its metadata says, with what is known of it besides.
+pub(super) fn member_as(meta: Meta, manager: &str, bundle: Option<String>, recorded: Option<Live>, adopted: bool) -> Member {
     Member {
         digest: meta.annotations.get(DIGEST_ANNOTATION).and_then(|text| text.parse::<Digest>().ok()),
         fields: meta.fields(manager),
-        bundle: record.as_ref().map(|record| record.bundle.clone()),
-        adopted: adopted || record.as_ref().is_some_and(|record| record.adopted),
-        recorded: record.map(|record| record.live),
+        bundle,
+        adopted,
+        recorded,
         prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
         deleting: meta.deleting,
         uid: meta.uid,

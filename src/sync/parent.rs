@@ -141,6 +141,11 @@ fn core(kind: &str, plural: &str, namespaced: bool) -> Api {
     Api { group: String::new(), version: "v1".to_owned(), kind: kind.to_owned(), plural: plural.to_owned(), namespaced }
 }
 
+/// The kind of the parent.
+pub(super) fn config_maps() -> Api {
+    core("ConfigMap", "configmaps", true)
+}
+
 /// Someone else was quicker.
 pub(super) fn is_write_conflict(error: &ApiError) -> bool {
     matches!(error.kind(), ErrorKind::PreconditionFailed | ErrorKind::AlreadyExists)
@@ -152,7 +157,7 @@ const TRIES: usize = 5;
 
 impl<'a> ParentStore<'a> {
     pub(super) fn new(connection: &'a Connection, set: &'a ApplySet) -> Self {
-        Self { connection, set, config_maps: core("ConfigMap", "configmaps", true), namespaces: core("Namespace", "namespaces", false) }
+        Self { connection, set, config_maps: config_maps(), namespaces: core("Namespace", "namespaces", false) }
     }
 
     pub(super) fn set(&self) -> &'a ApplySet {

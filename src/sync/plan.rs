@@ -122,7 +122,7 @@ pub fn plan(rendering: &Rendering, inventory: &Inventory) -> Plan {
 }
 
 /// Why the object must be sent; none where the cluster has it as it should be.
-fn why(object: &RenderedObject, member: Option<&Member>) -> Option<Why> {
+pub(super) fn why(object: &RenderedObject, member: Option<&Member>) -> Option<Why> {
     let Some(member) = member else { return Some(Why::New) };
     if member.digest != Some(object.digest) {
         return Some(Why::Changed);

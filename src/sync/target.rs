@@ -1,6 +1,6 @@
 //! The task of one cluster. It knows no other cluster, so whatever happens here stays here.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use tokio::{
@@ -15,14 +15,17 @@ use super::{
     Health, Phase, State, Trigger,
     agenda::{Agenda, End, Event, Goal, Next},
     attempt::{Attempt, Hold, Outcome, Session, Settings, look_after, release},
-    holder::{LOOK, Waiting},
+    drift,
+    holder::{self, LOOK, Waiting},
     prune::Budget,
+    watch::{Changes, Pending},
 };
 use crate::{
+    cluster::{ApiError, Meta},
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    manifest::ApplySet,
+    manifest::{ApplySet, ObjectId},
     render::Rendering,
 };
 
@@ -87,6 +90,33 @@ pub struct Target<M, C> {
     pub asks: mpsc::Receiver<Ask>,
     /// Ends the task in good order.
     pub stop: CancellationToken,
+}
+
+/// Members that went at the same time, as with their namespace, are not asked after one by one beyond this number.
+const GONE_MAX: usize = 20;
+
+/// Asks after each object that a watch says is gone: it may only have lost its label.
+async fn confirm(
+    session: &Session,
+    objects: BTreeMap<ObjectId, Option<Meta>>,
+) -> Result<Option<BTreeMap<ObjectId, Option<Meta>>>, ApiError> {
+    let mut confirmed = BTreeMap::new();
+    for (id, seen) in objects {
+        let seen = match (seen, session.apis.preferred(&id.group, &id.kind)) {
+            (None, Some(api)) => session.connection.get_meta(api, id.namespace.as_deref(), &id.name).await?,
+            (seen, _) => seen,
+        };
+        confirmed.insert(id, seen);
+    }
+    Ok(Some(confirmed))
+}
+
+/// What the watches see next; never where there are none.
+async fn next(changes: Option<&Changes>) -> Pending {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// How long giving up the hold may take at the end.
@@ -177,7 +207,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     async fn attempt(&mut self, settings: &Settings, live: &mut Live, desired: &Desired, trigger: Trigger) {
         let Ok(rendering) = &desired.rendering else { return };
-        if !matches!(trigger, Trigger::Drift) && live.state.as_ref().is_none_or(|state| !kept_while_trying(state.phase)) {
+        if !matches!(trigger, Trigger::Drift | Trigger::Watch) && live.state.as_ref().is_none_or(|state| !kept_while_trying(state.phase)) {
             let state = live.state_with(desired, Phase::Syncing, None);
             self.publish(live, Some(state)).await;
         }
@@ -230,7 +260,9 @@ impl<M: Memory, C: Connect> Target<M, C> {
     /// Sleeps until something happens, looking at the parent from time to time.
     async fn sleep(&mut self, live: &mut Live, desired: &Desired, until: Option<Duration>) {
         let wake = until.map(|until| live.began + until);
+        let mut look_at = Instant::now() + LOOK;
         loop {
+            let changes = live.session.as_ref().map(|session| session.watches.changes());
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 changed = self.desired.changed() => {
@@ -246,27 +278,81 @@ impl<M: Memory, C: Connect> Target<M, C> {
                     return;
                 }
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => return,
-                () = tokio::time::sleep(LOOK), if live.session.is_some() => {
-                    match self.look(live, desired).await {
-                        Ok(Hold::Ours) => {}
-                        // A cluster that waits for another holder has its next try planned.
-                        Ok(Hold::Lost) if live.shows(Phase::Waiting) => {}
-                        Ok(Hold::Lost) => {
-                            live.event(Event::Taken);
-                            return;
-                        }
-                        Err(error) => {
-                            warn!(cluster = %self.cluster, code = %error.code, "{}", error.message);
-                            live.session = None;
-                            live.event(Event::Lost);
-                            let state = live.state_with(desired, Phase::Unreachable, Some(error));
-                            self.publish(live, Some(state)).await;
-                            return;
-                        }
-                    }
+                pending = next(changes.as_deref()) => if self.take_in(live, desired, pending).await { return },
+                () = tokio::time::sleep_until(look_at), if live.session.is_some() => {
+                    look_at = Instant::now() + LOOK;
+                    let seen = live.session.as_ref().is_some_and(|session| session.watches.see_parent());
+                    if !seen && self.look_after(live, desired).await { return }
                 }
             }
         }
+    }
+
+    /// Looks at the parent; true where that changes what is to be done.
+    async fn look_after(&self, live: &mut Live, desired: &Desired) -> bool {
+        match self.look(live, desired).await {
+            Ok(Hold::Ours) => false,
+            // A cluster that waits for another holder has its next try planned.
+            Ok(Hold::Lost) if live.shows(Phase::Waiting) => false,
+            Ok(Hold::Lost) => {
+                live.event(Event::Taken);
+                true
+            }
+            Err(error) => self.lost(live, desired, error).await,
+        }
+    }
+
+    /// The cluster went out of reach while all was quiet.
+    async fn lost(&self, live: &mut Live, desired: &Desired, error: Diagnostic) -> bool {
+        warn!(cluster = %self.cluster, code = %error.code, "{}", error.message);
+        live.session = None;
+        live.event(Event::Lost);
+        let state = live.state_with(desired, Phase::Unreachable, Some(error));
+        self.publish(live, Some(state)).await;
+        true
+    }
+
+    /// Takes in what the watches saw; true where that changes what is to be done.
+    async fn take_in(&self, live: &mut Live, desired: &Desired, pending: Pending) -> bool {
+        if let Some(error) = pending.lost {
+            return self.lost(live, desired, error.diagnostic(Place::Nowhere)).await;
+        }
+        if let Some(parent) = &pending.parent {
+            let hold = holder::step(parent, &self.instance, Waiting::default());
+            if live.shows(Phase::Waiting) {
+                // The other agent answered, or let go.
+                live.event(Event::Taken);
+                return true;
+            }
+            // It may be the echo of what this agent has changed since, so it is looked at again.
+            if hold != holder::Step::Ours && self.look_after(live, desired).await {
+                return true;
+            }
+        }
+        let Ok(rendering) = &desired.rendering else { return false };
+        let Some(session) = live.session.as_mut().filter(|session| session.inventory.is_some()) else { return false };
+        let seen = if pending.anew || pending.objects.values().filter(|seen| seen.is_none()).count() > GONE_MAX {
+            Ok(None)
+        } else {
+            confirm(session, pending.objects).await
+        };
+        let drifted = match (seen, session.inventory.as_mut()) {
+            (Err(error), _) if error.is_unreachable() => return self.lost(live, desired, error.diagnostic(Place::Nowhere)).await,
+            (Ok(Some(objects)), Some(inventory)) => {
+                let absorb = |(id, seen)| drift::absorb(inventory, rendering, &desired.manager, &id, seen);
+                // All of them, whatever the first says.
+                objects.into_iter().map(absorb).fold(false, |any, one| any | one)
+            }
+            // Too much at once, or not to be told: list.
+            _ => {
+                session.inventory = None;
+                true
+            }
+        };
+        if drifted {
+            live.event(Event::Drifted);
+        }
+        drifted
     }
 
     /// Looks after the hold; an error where the cluster does not answer. Other troubles are left to the next attempt.
@@ -301,7 +387,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let held = outcome.held.as_ref().map_or(0, |verdict| verdict.held.len());
         match outcome.end {
             End::Synced if held > 0 => warn!(cluster, %commit, code = codes::HELD.id, held, "synced; deletions are held for approval"),
-            End::Synced if trigger == Trigger::Drift => debug!(cluster, %commit, "compared"),
+            End::Synced if matches!(trigger, Trigger::Drift | Trigger::Watch) => debug!(cluster, %commit, "compared"),
             End::Synced => info!(cluster, %commit, "synced"),
             End::Interrupted => info!(cluster, %commit, "interrupted; a newer commit or a stop comes first"),
             End::Waiting if live.shows(Phase::Waiting) => debug!(cluster, %commit, code, "{message}"),

@@ -233,14 +233,14 @@ async fn lists_are_read_in_pages() -> Result<()> {
         done??;
     }
     let before = connection.requests().list;
-    let mut names: Vec<_> = connection.list(&config_maps(), "set=paged").await?.into_iter().map(|meta| meta.name).collect();
+    let mut names: Vec<_> = connection.list(&config_maps(), "set=paged").await?.objects.into_iter().map(|meta| meta.name).collect();
     assert_eq!(connection.requests().list - before, 3);
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), OBJECTS);
     let even = connection.list(&config_maps(), "set=paged,half in (even)").await?;
-    assert_eq!(even.len(), OBJECTS / 2);
-    assert!(even.iter().all(|meta| meta.labels["half"] == "even" && meta.fields(OURS.manager).is_some()));
+    assert_eq!(even.objects.len(), OBJECTS / 2);
+    assert!(even.objects.iter().all(|meta| meta.labels["half"] == "even" && meta.fields(OURS.manager).is_some()));
     Ok(())
 }
 

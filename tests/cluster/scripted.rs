@@ -251,7 +251,7 @@ async fn a_list_that_expires_is_begun_again() -> Result<()> {
     })
     .await?;
     let connection = server.connect(Limits { page: 1, ..Limits::default() }).await?;
-    let names: Vec<_> = connection.list(&config_maps(), "").await?.into_iter().map(|meta| meta.name).collect();
+    let names: Vec<_> = connection.list(&config_maps(), "").await?.objects.into_iter().map(|meta| meta.name).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(connection.requests().list, 4);
     Ok(())

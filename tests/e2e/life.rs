@@ -119,34 +119,6 @@ async fn a_commit_that_changes_one_object_of_many_sends_one() -> Result<()> {
 }
 
 #[tokio::test]
-async fn drift_is_found_by_comparison_and_repaired() -> Result<()> {
-    let scene = Scene::new("drift", &["a"]).await?;
-    let api = scene.api("a").await?;
-    let commit = scene.remote.commit(
-        &[
-            ("base/shop/namespace.yaml", Some(&scene.namespace_yaml())),
-            ("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({"v": "1"})))),
-            ("base/shop/two.yaml", Some(&scene.config_map_yaml("two", &json!({"v": "1"})))),
-        ],
-        "Create",
-    )?;
-    let agent = scene.agent_with("state", &["--compare-interval", "1h"])?;
-    agent.phase("a", "Synced", &commit).await?;
-    api.patch(&scene.config_map_path("one"), &json!({"data": {"v": "by hand", "more": "stays"}})).await?;
-    api.delete(&scene.config_map_path("two")).await?;
-    let output = evenkeel(&agent.state_dir, &["sync", "cluster=a"])?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let live = wait_until(PATIENCE, "both are as they should be", || async {
-        let one = api.get(&scene.config_map_path("one")).await.map_err(|error| format!("{error:#}"))?;
-        let two = api.find(&scene.config_map_path("two")).await.map_err(|error| format!("{error:#}"))?;
-        if one["data"]["v"] == "1" && two.is_some() { Ok(one) } else { Err(format!("{one} {two:?}")) }
-    })
-    .await?;
-    assert_eq!(live["data"]["more"], "stays", "what others add beside our fields is theirs");
-    Ok(())
-}
-
-#[tokio::test]
 async fn an_object_with_copied_labels_is_not_ours_and_is_never_pruned() -> Result<()> {
     let scene = Scene::new("copied", &["a"]).await?;
     let api = scene.api("a").await?;

@@ -4,6 +4,7 @@
 mod adoption;
 mod commits;
 mod deploy;
+mod drift;
 mod faults;
 mod holder;
 mod life;
