@@ -48,6 +48,10 @@ impl Journal for ClusterMemory {
         self.ledger.begin_bundle(sync, bundle, writes, deletions).await
     }
 
+    fn check(&self, sync: SyncId) -> Result<(), JournalError> {
+        self.ledger.check(sync)
+    }
+
     fn object(&self, sync: SyncId, bundle: &str, result: ObjectResult) {
         self.ledger.object(sync, bundle, result);
     }

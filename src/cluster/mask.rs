@@ -15,7 +15,24 @@ pub(super) fn mask(message: &str, body: &[u8]) -> String {
     values.retain(|value| value.len() >= VALUE_LENGTH_MIN);
     // The longest first: one value may be a part of another.
     values.sort_by_key(|value| std::cmp::Reverse(value.len()));
-    values.iter().fold(message.to_owned(), |text, value| text.replace(value.as_str(), MASK))
+    let mut text = values.iter().fold(message.to_owned(), |text, value| text.replace(value.as_str(), MASK));
+    if let Some(start) = cut_value(&text, &values) {
+        text.replace_range(start.., MASK);
+    }
+    text
+}
+
+/// Where a value begins that the end of the message has cut: long messages are cut before they come here.
+fn cut_value(text: &str, values: &[String]) -> Option<usize> {
+    let end = text.strip_suffix('\u{2026}').map_or(text.len(), str::len);
+    let lengths =
+        |value: &String| (VALUE_LENGTH_MIN..value.len()).rev().filter(|length| value.is_char_boundary(*length)).collect::<Vec<_>>();
+    values
+        .iter()
+        .flat_map(|value| lengths(value).into_iter().map(move |length| &value[..length]))
+        .filter(|start| text[..end].ends_with(start))
+        .map(|start| end - start.len())
+        .min()
 }
 
 fn values(body: &[u8]) -> Vec<String> {
@@ -61,6 +78,14 @@ mod tests {
             let masked = mask(&format!("invalid value: {shown}!"), body.as_bytes());
             assert_eq!(masked, "invalid value: ***!");
         }
+    }
+
+    #[test]
+    fn masks_what_the_end_of_the_message_has_cut() {
+        let body = br#"{"apiVersion":"v1","kind":"Secret","stringData":{"b":"correct horse"}}"#;
+        assert_eq!(mask("wrong: correct ho", body), "wrong: ***");
+        assert_eq!(mask("wrong: correct ho\u{2026}", body), "wrong: ***");
+        assert_eq!(mask("wrong: cor", body), "wrong: cor");
     }
 
     #[test]

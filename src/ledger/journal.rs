@@ -21,6 +21,10 @@ impl Journal for Ledger {
         let (bundle, now) = (bundle.to_owned(), (self.clock)());
         self.ask(move |db| syncs::begin_bundle(db, sync, &bundle, writes, deletions, now)).await?;
         // Results that were told before this bundle have been tried by now.
+        self.check(sync)
+    }
+
+    fn check(&self, sync: SyncId) -> Result<(), JournalError> {
         match self.lost().get(&sync.0) {
             Some(error) => Err(error.clone().into()),
             None => Ok(()),

@@ -47,7 +47,7 @@ impl<J: Journal> Carrier<'_, J> {
         let action = if write.why == Why::Changed { Action::Changed } else { Action::Repaired };
         match self.apply(&api, object, true, true).await {
             Ok(_) => Ok(Admission { action, force: true, untried: false }),
-            Err(error) => Err(self.refusal(object, &error)),
+            Err(error) => Err(self.refusal(object, &error).await),
         }
     }
 
@@ -58,11 +58,14 @@ impl<J: Journal> Carrier<'_, J> {
             Ok(applied) if applied.created => return Ok(Admission { action: Action::Created, force: false, untried: false }),
             Ok(_) => return Ok(Admission { action: Action::Adopted, force: false, untried: false }),
             Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => error,
-            Err(error) => return Err(self.refusal(object, &error)),
+            Err(error) => return Err(self.refusal(object, &error).await),
         };
         let id = &object.id;
         let place = Place::Object(id.to_string());
-        let live = self.connection.get_meta(api, id.namespace.as_deref(), &id.name).await.map_err(|error| self.refusal(object, &error))?;
+        let live = match self.connection.get_meta(api, id.namespace.as_deref(), &id.name).await {
+            Ok(live) => live,
+            Err(error) => return Err(self.refusal(object, &error).await),
+        };
         let owner = live.as_ref().and_then(|live| live.labels.get(PART_OF));
         if owner.is_some_and(|owner| *owner != self.parent.set().id()) {
             let message = format!("{} manages it already; this fleet is {}. {}", managers(&error), self.manager, error.message());
@@ -77,13 +80,13 @@ impl<J: Journal> Carrier<'_, J> {
                 self.journal.warning(self.sync, id, &format!("taken over from {}: {}", managers(&error), error.message()));
                 Ok(Admission { action: Action::Adopted, force: true, untried: false })
             }
-            Err(error) => Err(self.refusal(object, &error)),
+            Err(error) => Err(self.refusal(object, &error).await),
         }
     }
 
     /// A dry run that did not pass: a decision of the server, or trouble on the way to it.
-    pub(super) fn refusal(&self, object: &RenderedObject, error: &ApiError) -> Problem {
-        if error.is_unreachable() || self.cancel.is_cancelled() {
+    pub(super) async fn refusal(&self, object: &RenderedObject, error: &ApiError) -> Problem {
+        if self.stops(error).await {
             return Problem::Stop(self.stop_for(error));
         }
         let diagnostic = error.diagnostic(Place::Object(object.id.to_string()));

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error_span};
 
@@ -63,6 +64,8 @@ pub(super) struct Session {
     pub(super) apis: Arc<Apis>,
     /// None before the first list, and again when it may be wrong.
     pub(super) inventory: Option<Inventory>,
+    /// The uid of the parent: as long as it is the same, so is the cluster.
+    parent_uid: Option<String>,
     /// Where the watch of each kind goes on, as the last lists said.
     from: BTreeMap<GroupKind, String>,
     pub(super) watches: Watches,
@@ -151,28 +154,30 @@ impl<M: Memory> Attempt<'_, M> {
     }
 
     async fn try_run(&self, slot: &mut Option<Session>, connect: &impl Connect) -> Result<Outcome, Early> {
-        if slot.is_none() {
-            *slot = Some(self.open(connect).await?);
-        }
-        let Some(session) = slot.as_mut() else { return Ok(Outcome::new(End::Failed, None)) };
+        let (session, parent) = tokio::select! {
+            // Nothing is written on the way.
+            () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
+            reached = self.reach(slot, connect) => reached?,
+        };
         let connection = session.connection.clone();
         let store = ParentStore::new(&connection, &self.desired.set);
-        let (mut parent, taken) = match self.hold(&store).await {
-            Ok(held) => held,
-            Err((parent, early)) => {
-                session.inventory = None;
-                session.watches.watch_parent(&connection, &self.desired.set, &parent);
-                return Err(early);
-            }
-        };
-        if taken {
-            // Whoever held it before may have written.
-            session.inventory = None;
-        }
-        session.watches.watch_parent(&connection, &self.desired.set, &parent);
+        let mut parent = self.take_hold(session, &store, parent).await?;
+        let held_at = Instant::now();
+        let mut unseen = BTreeSet::new();
         if session.inventory.is_none() || !matches!(self.trigger, Trigger::Commit | Trigger::Watch) {
-            let Observed { inventory, from } = self.look(session, &parent).await?;
-            (session.inventory, session.from) = (Some(inventory), from);
+            let observed = tokio::select! {
+                () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
+                observed = self.look(session, &parent) => observed?,
+            };
+            (session.inventory, session.from) = (Some(observed.inventory), observed.from);
+            unseen = observed.unseen;
+        }
+        if held_at.elapsed() >= LOOK {
+            // A claim may have come, and have been granted, while the lists took their time.
+            parent = self.take_hold(session, &store, store.read().await?).await?;
+            if session.inventory.is_none() {
+                return Ok(Outcome::new(End::Interrupted, None));
+            }
         }
         let inventory = session.inventory.clone().unwrap_or_default();
         let plan = plan(self.rendering, &inventory);
@@ -183,13 +188,58 @@ impl<M: Memory> Attempt<'_, M> {
             if parent.rendering != Some(self.rendering.digest) {
                 self.finish_parent(&store, &inventory).await?;
             }
-            return Ok(Outcome { held: Some(verdict), ..Outcome::new(End::Synced, None) });
+            return Ok(Outcome { held: Some(verdict), ..complete(&unseen) });
         }
-        if parent.widen(plan.writes.values().flatten().map(|write| &write.object.id)) {
-            parent = store.write(&parent).await?;
+        let widen = |parent: &mut Parent| parent.widen(plan.writes.values().flatten().map(|write| &write.object.id));
+        if widen(&mut parent.clone()) {
+            parent = store.change(&self.settings.instance, |parent| _ = widen(parent)).await?;
         }
         debug_assert!(parent.holder.is_some(), "a plan is carried out under a hold only");
-        self.carry_out(session, &store, &parent, plan, verdict).await
+        let outcome = self.carry_out(session, &store, &parent, plan, verdict).await?;
+        if outcome.end != End::Synced || unseen.is_empty() {
+            return Ok(outcome);
+        }
+        Ok(Outcome { held: outcome.held, ..complete(&unseen) })
+    }
+
+    /// A session with the cluster that it was, and its parent as it stands.
+    async fn reach<'s>(&self, slot: &'s mut Option<Session>, connect: &impl Connect) -> Result<(&'s mut Session, Parent), Early> {
+        let mut parent = None;
+        if let Some(session) = slot.as_mut() {
+            // The address may lead elsewhere by now, and a connection is renewed without a word.
+            let found = ParentStore::new(&session.connection, &self.desired.set).read().await?;
+            if (found.uid.is_some() && found.uid == session.parent_uid) || session.connection.identity().await? == session.uid {
+                parent = Some(found);
+                if !matches!(self.trigger, Trigger::Commit | Trigger::Watch) {
+                    session.apis = self.discover(&session.connection).await?;
+                }
+            }
+        }
+        let session = match slot.take().filter(|_| parent.is_some()) {
+            Some(session) => slot.insert(session),
+            None => slot.insert(self.open(connect).await?),
+        };
+        let parent = match parent {
+            Some(parent) => parent,
+            None => ParentStore::new(&session.connection, &self.desired.set).read().await?,
+        };
+        Ok((session, parent))
+    }
+
+    /// Makes the hold ours, or says whose it is.
+    async fn take_hold(&self, session: &mut Session, store: &ParentStore<'_>, parent: Parent) -> Result<Parent, Early> {
+        let held = self.hold(store, parent).await;
+        if !matches!(held, Ok((_, false))) {
+            // Whoever held it before, or holds it now, may have written.
+            session.inventory = None;
+        }
+        let (parent, early) = match held {
+            Ok((parent, _)) => (parent, None),
+            Err((parent, early)) => (parent, Some(early)),
+        };
+        session.parent_uid.clone_from(&parent.uid);
+        session.watches.watch_parent(&session.connection, &self.desired.set, &parent);
+        early.map_or(Ok(parent), Err)
     }
 
     /// Connects and makes sure that it is the cluster that it was.
@@ -209,14 +259,20 @@ impl<M: Memory> Attempt<'_, M> {
             Some(known) if known == uid => {}
             _ => self.memory.accept(&uid).await?,
         }
+        let apis = self.discover(&connection).await?;
+        let parent_uid = None;
+        Ok(Session { connection, uid, apis, inventory: None, parent_uid, from: BTreeMap::new(), watches: Watches::new() })
+    }
+
+    /// What the cluster serves, which the rendering may depend on.
+    async fn discover(&self, connection: &Connection) -> Result<Arc<Apis>, Early> {
         let apis = connection.discover().await?;
         self.memory.facts(facts(&apis)).await;
-        Ok(Session { connection, uid, apis: Arc::new(apis), inventory: None, from: BTreeMap::new(), watches: Watches::new() })
+        Ok(Arc::new(apis))
     }
 
     /// The parent, with the hold ours, and whether it was taken just now; or an early end where another agent has it.
-    async fn hold(&self, store: &ParentStore<'_>) -> Result<(Parent, bool), (Parent, Early)> {
-        let mut parent = store.read().await.map_err(unread)?;
+    async fn hold(&self, store: &ParentStore<'_>, mut parent: Parent) -> Result<(Parent, bool), (Parent, Early)> {
         let me = self.settings.instance.as_str();
         let mut taken = false;
         match holder::step(&parent, me, self.waiting) {
@@ -276,6 +332,7 @@ impl<M: Memory> Attempt<'_, M> {
             apis: std::sync::Mutex::new(session.apis.clone()),
             parent: store,
             manager: &self.desired.manager,
+            instance: &self.settings.instance,
             journal: self.memory,
             sync,
             cancel: &stop,
@@ -320,7 +377,7 @@ impl<M: Memory> Attempt<'_, M> {
     async fn finish_parent(&self, store: &ParentStore<'_>, inventory: &Inventory) -> Result<(), ApiError> {
         let (digest, commit) = (self.rendering.digest, self.desired.commit);
         store
-            .change(|parent| {
+            .change(&self.settings.instance, |parent| {
                 if parent.rendering != Some(digest) {
                     parent.rendering = Some(digest);
                     parent.commit = Some(commit);
@@ -331,6 +388,13 @@ impl<M: Memory> Attempt<'_, M> {
             .await?;
         Ok(())
     }
+}
+
+/// In sync, unless there are members that could not be looked at.
+fn complete(unseen: &BTreeSet<GroupKind>) -> Outcome {
+    let Some(kind) = unseen.first() else { return Outcome::new(End::Synced, None) };
+    let message = format!("the cluster serves no {kind} just now, and the fleet has objects of it");
+    Outcome::new(End::Failed, Some(Diagnostic::new(codes::NO_KIND, Place::Nowhere, message)))
 }
 
 /// The parent could not be read or written.
@@ -409,13 +473,7 @@ fn outcome(report: &Report) -> Outcome {
 /// Gives the hold up, so that another agent need not wait. Best effort: a stop must not hang on a dead cluster.
 pub(super) async fn release(session: &Session, set: &ApplySet, me: &str) {
     let store = ParentStore::new(&session.connection, set);
-    let _ = store
-        .change(|parent| {
-            if parent.holder.as_ref().is_some_and(|holder| holder.instance == me) {
-                parent.holder = None;
-            }
-        })
-        .await;
+    let _ = store.change(me, |parent| parent.holder = None).await;
 }
 
 /// What a look at the parent showed.

@@ -18,6 +18,7 @@ use super::{
     Action, BundleOutcome, Journal, Live, ObjectResult, SyncId,
     abreast::abreast,
     admit::Admission,
+    definitions::Coming,
     drift::{departures, describe},
     order::{Stage, stage},
     parent::ParentStore,
@@ -25,10 +26,10 @@ use super::{
     prune::Verdict,
 };
 use crate::{
-    cluster::{Api, ApiError, Apis, Apply, Connection, Deletion as Deleted, ErrorKind, Meta},
+    cluster::{Api, ApiError, Apis, Apply, Connection, ErrorKind, Meta},
     codes,
     diagnostic::{Diagnostic, Place},
-    manifest::{ID_ANNOTATION, ObjectId, PART_OF},
+    manifest::ObjectId,
     render::RenderedObject,
 };
 
@@ -36,9 +37,8 @@ use crate::{
 /// an API server on two cores gains little (docs/PERFORMANCE.md).
 pub(super) const IN_FLIGHT: usize = 16;
 
-/// How long a CustomResourceDefinition may take to become Established and served. The API server needs well under a
-/// second; a conflict of names never ends.
-const ESTABLISH: Duration = Duration::from_secs(30);
+/// How long a server may take to show that it is there, when one request to it took too long.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// Why a whole sync stops.
 #[derive(Debug, Clone)]
@@ -51,6 +51,13 @@ pub(super) enum Stop {
     LostHold,
     /// The ledger cannot be written: nothing is done that cannot be recorded.
     Journal(Diagnostic),
+}
+
+impl Stop {
+    /// The first reason; what was cut because of it says only that it was cut.
+    pub(super) fn first(first: Option<Self>, then: Self) -> Self {
+        first.filter(|first| !matches!(first, Self::Interrupted)).unwrap_or(then)
+    }
 }
 
 /// Why one object was not written.
@@ -81,6 +88,7 @@ pub(super) struct Carrier<'a, J> {
     pub(super) apis: Mutex<Arc<Apis>>,
     pub(super) parent: &'a ParentStore<'a>,
     pub(super) manager: &'a str,
+    pub(super) instance: &'a str,
     pub(super) journal: &'a J,
     pub(super) sync: SyncId,
     pub(super) cancel: &'a CancellationToken,
@@ -92,17 +100,17 @@ pub(super) struct Carrier<'a, J> {
 }
 
 /// One object on its way.
-struct Item<'p> {
-    write: &'p Write,
-    stage: Stage,
+pub(super) struct Item<'p> {
+    pub(super) write: &'p Write,
+    pub(super) stage: Stage,
     admission: Option<Admission>,
 }
 
 /// One bundle on its way.
-struct Run<'p> {
-    items: Vec<Item<'p>>,
+pub(super) struct Run<'p> {
+    pub(super) items: Vec<Item<'p>>,
     deletions: u64,
-    outcome: Option<BundleOutcome>,
+    pub(super) outcome: Option<BundleOutcome>,
     begun: bool,
 }
 
@@ -173,7 +181,7 @@ impl<J: Journal> Carrier<'_, J> {
                     }
                     run.items[at].admission = Some(admission);
                 }
-                Err(Problem::Stop(why)) => stop = Some(why),
+                Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
                 Err(Problem::Refused(error)) => {
                     let after_definitions = run.begun;
                     self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Refused, &error));
@@ -190,7 +198,10 @@ impl<J: Journal> Carrier<'_, J> {
         }
         // The mark must stand before the first write: a crash between the two must not make an adopted object prunable.
         if !adopted.is_empty() {
-            self.parent.change(|parent| parent.adopted.extend(adopted.iter().cloned())).await.map_err(|error| self.stop_for(&error))?;
+            self.parent
+                .change(self.instance, |parent| parent.adopted.extend(adopted.iter().cloned()))
+                .await
+                .map_err(|error| self.stop_for(&error))?;
         }
         Ok(())
     }
@@ -218,7 +229,7 @@ impl<J: Journal> Carrier<'_, J> {
         for (bundle, write, result) in written {
             match result {
                 Ok(()) => {}
-                Err(Problem::Stop(why)) => stop = Some(why),
+                Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
                 Err(Problem::Refused(error)) => {
                     self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Refused, &error));
                     if let Some(run) = runs.get_mut(&bundle) {
@@ -251,7 +262,7 @@ impl<J: Journal> Carrier<'_, J> {
     }
 
     /// Puts on record that a bundle is about to be written, once.
-    async fn begin(&self, bundle: &str, run: &mut Run<'_>) -> Result<(), Stop> {
+    pub(super) async fn begin(&self, bundle: &str, run: &mut Run<'_>) -> Result<(), Stop> {
         if !run.begun {
             let writes = run.items.len() as u64;
             self.journal.begin_bundle(self.sync, bundle, writes, run.deletions).await.map_err(|error| Stop::Journal(error.0))?;
@@ -266,8 +277,12 @@ impl<J: Journal> Carrier<'_, J> {
         if write.why == Why::Drifted {
             self.explain(bundle, &api, object).await;
         }
-        let problem = |error| if admission.untried { self.refusal(object, &error) } else { self.write_problem(object, &error) };
-        let applied = self.apply(&api, object, admission.force, false).await.map_err(problem)?;
+        self.journal.check(self.sync).map_err(|error| Problem::Stop(Stop::Journal(error.0)))?;
+        let applied = match self.apply(&api, object, admission.force, false).await {
+            Ok(applied) => applied,
+            Err(error) if admission.untried => return Err(self.refusal(object, &error).await),
+            Err(error) => return Err(self.write_problem(object, &error).await),
+        };
         for warning in &applied.warnings {
             self.journal.warning(self.sync, &object.id, warning);
         }
@@ -326,12 +341,26 @@ impl<J: Journal> Carrier<'_, J> {
         })
     }
 
+    /// Why the sync stops at that error. What else is under way then need not be tried.
     pub(super) fn stop_for(&self, error: &ApiError) -> Stop {
-        if self.cancel.is_cancelled() { Stop::Interrupted } else { Stop::Unreachable(error.diagnostic(Place::Nowhere)) }
+        if self.cancel.is_cancelled() {
+            return Stop::Interrupted;
+        }
+        self.cancel.cancel();
+        Stop::Unreachable(error.diagnostic(Place::Nowhere))
     }
 
-    fn write_problem(&self, object: &RenderedObject, error: &ApiError) -> Problem {
-        if error.is_unreachable() || self.cancel.is_cancelled() {
+    /// Whether an error says something of the whole cluster. One request that takes too long (a webhook behind it does not answer)
+    /// does not if the server answers another.
+    pub(super) async fn stops(&self, error: &ApiError) -> bool {
+        if self.cancel.is_cancelled() || (error.is_unreachable() && *error.kind() != ErrorKind::Timeout) {
+            return true;
+        }
+        *error.kind() == ErrorKind::Timeout && !matches!(tokio::time::timeout(PROBE, self.connection.identity()).await, Ok(Ok(_)))
+    }
+
+    async fn write_problem(&self, object: &RenderedObject, error: &ApiError) -> Problem {
+        if self.stops(error).await {
             return Problem::Stop(self.stop_for(error));
         }
         let mut diagnostic = error.diagnostic(Place::Object(object.id.to_string()));
@@ -340,160 +369,11 @@ impl<J: Journal> Carrier<'_, J> {
         }
         Problem::Failed(diagnostic)
     }
-
-    /// Waits until the definitions just written are served, and takes the new list of APIs.
-    async fn await_definitions(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>) -> Result<(), Stop> {
-        let mut wanted = Vec::new();
-        for (bundle, run) in runs.iter().filter(|(_, run)| run.outcome.is_none()) {
-            for item in &run.items {
-                if item.write.object.id.kind == "CustomResourceDefinition" && item.stage == Stage::Definitions {
-                    wanted.push((bundle.clone(), item.write.object.id.clone()));
-                }
-            }
-        }
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let deadline = tokio::time::Instant::now() + ESTABLISH;
-        let mut pause = Duration::from_millis(50);
-        loop {
-            let mut missing = Vec::new();
-            for (bundle, id) in wanted {
-                if let Some(why) = self.not_established(&id).await.map_err(|error| self.stop_for(&error))? {
-                    missing.push(((bundle, id), why));
-                }
-            }
-            if missing.is_empty() || tokio::time::Instant::now() >= deadline {
-                for ((bundle, id), why) in missing {
-                    let error = Diagnostic::new(codes::NOT_ESTABLISHED, Place::Object(id.to_string()), why);
-                    self.journal.object(self.sync, &bundle, not_done(&id, Action::Failed, &error));
-                    if let Some(run) = runs.get_mut(&bundle) {
-                        run.end(BundleOutcome::Failed(error));
-                    }
-                }
-                return Ok(());
-            }
-            wanted = missing.into_iter().map(|(which, _)| which).collect();
-            tokio::select! {
-                () = self.cancel.cancelled() => return Err(Stop::Interrupted),
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(1)),
-            }
-            let apis = self.connection.discover().await.map_err(|error| self.stop_for(&error))?;
-            *self.apis.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(apis);
-        }
-    }
-
-    /// What a definition still lacks: its condition, or its place in the server's list of APIs.
-    async fn not_established(&self, id: &ObjectId) -> Result<Option<String>, ApiError> {
-        let apis = self.apis();
-        let Some(api) = apis.preferred(&id.group, &id.kind) else { return Ok(Some("the cluster serves no definitions".to_owned())) };
-        let Some(definition) = self.connection.get(api, None, &id.name).await? else { return Ok(Some("it is gone".to_owned())) };
-        let conditions = definition["status"]["conditions"].as_array().cloned().unwrap_or_default();
-        let condition = |kind: &str| conditions.iter().find(|condition| condition["type"] == kind);
-        if let Some(refused) = condition("NamesAccepted").filter(|condition| condition["status"] == "False") {
-            return Ok(Some(refused["message"].as_str().unwrap_or("its names are not accepted").to_owned()));
-        }
-        if condition("Established").is_none_or(|condition| condition["status"] != "True") {
-            return Ok(Some("it is not Established".to_owned()));
-        }
-        let (group, kind) = (&definition["spec"]["group"], &definition["spec"]["names"]["kind"]);
-        let served = apis.preferred(group.as_str().unwrap_or_default(), kind.as_str().unwrap_or_default()).is_some();
-        Ok((!served).then(|| "the API server does not list its kind".to_owned()))
-    }
-
-    /// Deletes what may go, interceptors first and definitions last, and nothing of a bundle that was not written.
-    async fn delete(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>, verdict: &Verdict, failed: &mut Vec<Diagnostic>) -> Result<(), Stop> {
-        let all_well = runs.values().all(|run| run.outcome.is_none());
-        for (deletions, action) in [(&verdict.held, Action::Held), (&verdict.kept, Action::Kept)] {
-            for (deletion, reason) in deletions {
-                let error = Diagnostic::new(codes::HELD, Place::Object(deletion.id.to_string()), reason.clone());
-                let error = (action == Action::Held).then_some(error);
-                self.journal.object(self.sync, bundle_of(deletion), ObjectResult { id: deletion.id.clone(), action, live: None, error });
-            }
-        }
-        for stage_now in [Stage::Interceptors, Stage::Main, Stage::Definitions] {
-            let due: Vec<&Deletion> = verdict
-                .delete
-                .iter()
-                .filter(|deletion| stage(&deletion.id) == stage_now)
-                .filter(|deletion| match deletion.bundle.as_deref() {
-                    Some(bundle) => runs.get(bundle).is_none_or(|run| run.outcome.is_none()),
-                    None => all_well,
-                })
-                .collect();
-            for deletion in &due {
-                if let Some(run) = runs.get_mut(bundle_of(deletion)) {
-                    self.begin(bundle_of(deletion), run).await?;
-                }
-            }
-            let delete = |deletion| async move { (deletion, self.delete_one(deletion).await) }.boxed();
-            for (deletion, result) in abreast(due, IN_FLIGHT, &delete).await {
-                match result {
-                    Ok(()) => {}
-                    Err(Problem::Stop(stop)) => return Err(stop),
-                    Err(Problem::Refused(error) | Problem::Failed(error)) => {
-                        self.journal.object(self.sync, bundle_of(deletion), not_done(&deletion.id, Action::Failed, &error));
-                        failed.push(error);
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn delete_one(&self, deletion: &Deletion) -> Result<(), Problem> {
-        if self.cancel.is_cancelled() {
-            return Err(Problem::Stop(Stop::Interrupted));
-        }
-        let id = &deletion.id;
-        let place = || Place::Object(id.to_string());
-        let apis = self.apis();
-        let mut version = deletion.resource_version.clone();
-        // Its status may change between our look and the deletion; each time it is looked at again, whose it is too.
-        for _ in 0..4 {
-            let Some(api) = apis.preferred(&id.group, &id.kind) else { break };
-            match self.connection.delete(api, id.namespace.as_deref(), &id.name, &deletion.uid, Some(&version)).await {
-                Ok(Deleted::Gone | Deleted::Pending { .. } | Deleted::NotFound) => break,
-                Err(error) if *error.kind() == ErrorKind::PreconditionFailed => {
-                    let meta = self.connection.get_meta(api, id.namespace.as_deref(), &id.name).await;
-                    match meta.map_err(|error| self.delete_problem(place(), &error))? {
-                        Some(meta) if meta.uid == deletion.uid && self.is_ours(id, &meta) => version = meta.resource_version,
-                        // Gone, recreated by someone, or no longer ours: not ours to delete.
-                        _ => {
-                            self.forget(deletion, Action::Kept);
-                            return Ok(());
-                        }
-                    }
-                }
-                Err(error) => return Err(self.delete_problem(place(), &error)),
-            }
-        }
-        self.forget(deletion, Action::Pruned);
-        Ok(())
-    }
-
-    fn delete_problem(&self, place: Place, error: &ApiError) -> Problem {
-        if error.is_unreachable() || self.cancel.is_cancelled() {
-            return Problem::Stop(self.stop_for(error));
-        }
-        let words = error.diagnostic(place.clone());
-        Problem::Failed(Diagnostic::new(codes::DELETE_FAILED, place, words.message))
-    }
-
-    fn is_ours(&self, id: &ObjectId, meta: &Meta) -> bool {
-        meta.labels.get(PART_OF) == Some(&self.parent.set().id()) && meta.annotations.get(ID_ANNOTATION) == Some(&id.to_string())
-    }
-
-    fn forget(&self, deletion: &Deletion, action: Action) {
-        self.inventory.lock().unwrap_or_else(PoisonError::into_inner).remove(&deletion.id);
-        let result = ObjectResult { id: deletion.id.clone(), action, live: None, error: None };
-        self.journal.object(self.sync, bundle_of(deletion), result);
-    }
 }
 
 impl Run<'_> {
     /// Keeps the first problem: later ones are in the objects' own results.
-    fn end(&mut self, outcome: BundleOutcome) {
+    pub(super) fn end(&mut self, outcome: BundleOutcome) {
         if self.outcome.is_none() {
             self.outcome = Some(outcome);
         }
@@ -511,11 +391,11 @@ fn log_outcome(bundle: &str, outcome: &BundleOutcome) {
     error!(bundle, object, code = error.code.id, "{what}: {}", error.message);
 }
 
-fn bundle_of(deletion: &Deletion) -> &str {
+pub(super) fn bundle_of(deletion: &Deletion) -> &str {
     deletion.bundle.as_deref().unwrap_or("default")
 }
 
-fn not_done(id: &ObjectId, action: Action, error: &Diagnostic) -> ObjectResult {
+pub(super) fn not_done(id: &ObjectId, action: Action, error: &Diagnostic) -> ObjectResult {
     ObjectResult { id: id.clone(), action, live: None, error: Some(error.clone()) }
 }
 
@@ -530,38 +410,4 @@ fn runs<'p>(plan: &'p Plan, verdict: &Verdict) -> BTreeMap<Arc<str>, Run<'p>> {
         runs.entry(bundle_of(deletion).into()).or_insert_with(empty).deletions += 1;
     }
     runs
-}
-
-/// The group and kind that a CustomResourceDefinition defines.
-fn defined_kind(definition: &RenderedObject) -> Option<(String, String)> {
-    let definition: serde_json::Value = serde_json::from_slice(definition.body.as_slice()).ok()?;
-    let spec = &definition["spec"];
-    Some((spec["group"].as_str()?.to_owned(), spec["names"]["kind"].as_str()?.to_owned()))
-}
-
-/// What this sync brings along that other objects of it need before they can be judged.
-struct Coming<'p> {
-    namespaces: BTreeSet<&'p str>,
-    kinds: BTreeSet<(String, String)>,
-}
-
-impl<'p> Coming<'p> {
-    fn of(plan: &'p Plan) -> Self {
-        let mut coming = Self { namespaces: BTreeSet::new(), kinds: BTreeSet::new() };
-        for write in plan.writes.values().flatten() {
-            let object = &write.object;
-            if object.id.is("", "Namespace") {
-                coming.namespaces.insert(&object.id.name);
-            } else if object.id.is("apiextensions.k8s.io", "CustomResourceDefinition") {
-                coming.kinds.extend(defined_kind(object));
-            }
-        }
-        coming
-    }
-
-    fn must_wait(&self, object: &RenderedObject, apis: &Apis) -> bool {
-        let id = &object.id;
-        id.namespace.as_deref().is_some_and(|namespace| self.namespaces.contains(namespace))
-            || (self.kinds.contains(&(id.group.clone(), id.kind.clone())) && apis.find(&id.group, &object.version, &id.kind).is_none())
-    }
 }

@@ -176,10 +176,12 @@ mod tests {
         inventory
     }
 
+    /// What, its resourceVersion, what happened to it, whether something must be done.
+    type Case = (&'static str, &'static str, fn(&mut Meta), bool);
+
     #[test]
     fn what_a_watch_shows() {
         let rendering = rendering(&[("a", "one")], "1");
-        type Case = (&'static str, &'static str, fn(&mut Meta), bool);
         let cases: [Case; 7] = [
             ("nothing of ours changed", "11", |_| {}, false),
             ("a field of ours went", "11", |meta| meta.managers.clear(), true),

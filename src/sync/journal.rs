@@ -22,6 +22,8 @@ pub trait Journal: Send + Sync {
         writes: u64,
         deletions: u64,
     ) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// Whether all that was told of the sync so far could be written. Asked before each write to the cluster.
+    fn check(&self, sync: SyncId) -> Result<(), JournalError>;
     /// What became of an object. Committed in groups; a crash may lose the last 50 ms, which the next sync finds again.
     fn object(&self, sync: SyncId, bundle: &str, result: ObjectResult);
     /// A warning of the server about an object.

@@ -16,10 +16,12 @@ mod abreast;
 mod admit;
 mod attempt;
 mod carry;
+mod definitions;
 mod drift;
 mod journal;
 mod observe;
 mod phase;
+mod removal;
 mod watch;
 
 pub use journal::{Action, BundleOutcome, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};

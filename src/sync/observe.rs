@@ -37,6 +37,8 @@ pub(super) struct Observed {
     pub(super) inventory: Inventory,
     /// Where a watch of each kind goes on.
     pub(super) from: BTreeMap<GroupKind, String>,
+    /// Kinds that members have and that the server does not serve just now: of these the record says what there is.
+    pub(super) unseen: BTreeSet<GroupKind>,
 }
 
 /// Lists the members of every kind that the parent or the rendering names. A list that fails fails the whole: half an
@@ -66,7 +68,7 @@ pub(super) async fn observe<'a>(
         let listed = match list {
             Ok(listed) => listed,
             // Its definition went between discovery and the list, and its objects with it.
-            Err(error) if *error.kind() == ErrorKind::NotFound => continue,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NoSuchKind) => continue,
             Err(error) => return Err(error),
         };
         from.insert(GroupKind::new(&*api.group, &*api.kind), listed.resource_version);
@@ -81,7 +83,26 @@ pub(super) async fn observe<'a>(
             }
         }
     }
-    Ok(Observed { inventory, from })
+    let is_unseen = |kind: &GroupKind| apis.preferred(&kind.group, &kind.kind).is_none() && apis.is_unavailable(&kind.group, None);
+    let unseen: BTreeSet<GroupKind> = parent.kinds.iter().filter(|kind| is_unseen(kind)).cloned().collect();
+    inventory.extend(recorded.into_values().filter(|record| unseen.contains(&record.id.group_kind())).map(as_recorded));
+    Ok(Observed { inventory, from, unseen })
+}
+
+/// A member that cannot be looked at, as it was left.
+fn as_recorded(record: Recorded) -> (ObjectId, Member) {
+    let member = Member {
+        uid: record.live.uid.clone(),
+        resource_version: String::new(),
+        digest: Some(record.live.digest),
+        fields: Some(record.live.fields),
+        bundle: Some(record.bundle),
+        adopted: record.adopted,
+        recorded: Some(record.live),
+        prune: None,
+        deleting: false,
+    };
+    (record.id, member)
 }
 
 fn member(meta: Meta, manager: &str, record: Option<Recorded>, adopted: bool) -> Member {

@@ -48,6 +48,8 @@ pub struct Parent {
     pub adopted: BTreeSet<String>,
     /// As read; none where the parent is not there yet.
     pub resource_version: Option<String>,
+    /// As read. The same uid is the same cluster.
+    pub uid: Option<String>,
 }
 
 impl Parent {
@@ -66,6 +68,7 @@ impl Parent {
             commit: text("/data/commit").and_then(|text| text.parse().ok()),
             adopted: text("/data/adopted").unwrap_or_default().lines().map(str::to_owned).collect(),
             resource_version: text("/metadata/resourceVersion").map(str::to_owned),
+            uid: text("/metadata/uid").map(str::to_owned),
         }
     }
 
@@ -183,11 +186,15 @@ impl<'a> ParentStore<'a> {
         Ok(Parent::read(&written))
     }
 
-    /// Reads, changes and writes, again where someone else was quicker. Nothing is written where nothing changes.
-    pub(super) async fn change(&self, change: impl Fn(&mut Parent)) -> Result<Parent, ApiError> {
+    /// Reads, changes and writes, again where someone else was quicker. Nothing is written where nothing changes, nor where that
+    /// instance does not hold the cluster any more.
+    pub(super) async fn change(&self, me: &str, change: impl Fn(&mut Parent)) -> Result<Parent, ApiError> {
         let mut tries = 0;
         loop {
             let before = self.read().await?;
+            if before.holder.as_ref().is_none_or(|holder| holder.instance != me) {
+                return Err(ApiError::new(ErrorKind::PreconditionFailed, "another agent took the hold"));
+            }
             let mut after = before.clone();
             change(&mut after);
             if after == before {

@@ -130,6 +130,8 @@ pub(super) fn why(object: &RenderedObject, member: Option<&Member>) -> Option<Wh
     match &member.recorded {
         None => Some(Why::Unverified),
         Some(live) if live.digest != object.digest => Some(Why::Changed),
+        // Which bundle it belongs to must be on record: deletions go by it.
+        Some(_) if member.bundle.as_deref() != Some(&*object.bundle) => Some(Why::Changed),
         Some(live) if live.uid != member.uid || Some(live.fields) != member.fields => Some(Why::Drifted),
         Some(_) => None,
     }
@@ -225,7 +227,9 @@ pub(super) mod tests {
     fn a_move_between_bundles_deletes_nothing() {
         let before = rendering(&[("a", "one")], "1");
         let after = rendering(&[("b", "one")], "1");
-        assert!(plan(&after, &applied(&before)).is_empty(), "the same object in another bundle");
+        let plan = plan(&after, &applied(&before));
+        assert!(plan.deletions.is_empty(), "the same object in another bundle");
+        assert_eq!(whys(&plan), [("one".to_owned(), Why::Changed)], "its new bundle is put on record");
     }
 
     #[test]

@@ -112,6 +112,9 @@ fn hold_all(deletions: &[Deletion], rendering: &Rendering, inventory: &Inventory
     if rendering.objects.is_empty() {
         return Some("the commit leaves nothing on the cluster".to_owned());
     }
+    if let Some(unknown) = deletions.iter().find(|deletion| deletion.bundle.is_none()) {
+        return Some(format!("the bundle of {} is not on record, so that all of it may have left", unknown.id));
+    }
     let left: BTreeSet<&str> = rendering.objects.iter().map(|object| &*object.bundle).collect();
     if let Some(gone) = deletions.iter().filter_map(|deletion| deletion.bundle.as_deref()).find(|bundle| !left.contains(bundle)) {
         return Some(format!("the whole bundle {gone} left the repository"));

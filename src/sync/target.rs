@@ -134,6 +134,8 @@ struct Live {
     waiting: Waiting,
     claimed_at: Option<Instant>,
     refused_at: Option<Instant>,
+    /// When the parent is looked at next, unless it is watched.
+    look_at: Instant,
 }
 
 impl<M: Memory, C: Connect> Target<M, C> {
@@ -150,6 +152,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             waiting: Waiting::default(),
             claimed_at: None,
             refused_at: None,
+            look_at: Instant::now() + LOOK,
         };
         while !self.stop.is_cancelled() {
             let Some(desired) = self.desired.borrow_and_update().clone() else {
@@ -260,7 +263,6 @@ impl<M: Memory, C: Connect> Target<M, C> {
     /// Sleeps until something happens, looking at the parent from time to time.
     async fn sleep(&mut self, live: &mut Live, desired: &Desired, until: Option<Duration>) {
         let wake = until.map(|until| live.began + until);
-        let mut look_at = Instant::now() + LOOK;
         loop {
             let changes = live.session.as_ref().map(|session| session.watches.changes());
             tokio::select! {
@@ -279,8 +281,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 }
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => return,
                 pending = next(changes.as_deref()) => if self.take_in(live, desired, pending).await { return },
-                () = tokio::time::sleep_until(look_at), if live.session.is_some() => {
-                    look_at = Instant::now() + LOOK;
+                () = tokio::time::sleep_until(live.look_at), if live.session.is_some() => {
+                    live.look_at = Instant::now() + LOOK;
                     let seen = live.session.as_ref().is_some_and(|session| session.watches.see_parent());
                     if !seen && self.look_after(live, desired).await { return }
                 }

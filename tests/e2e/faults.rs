@@ -108,3 +108,23 @@ async fn another_cluster_behind_the_same_name_is_not_written() -> Result<()> {
     assert!(scene.api("b").await?.find(&scene.config_map_path("one")).await?.is_some());
     Ok(())
 }
+
+/// The same while the agent runs and holds a connection.
+#[tokio::test]
+async fn a_kubeconfig_that_suddenly_reaches_another_cluster_is_noticed() -> Result<()> {
+    let (a, b) = (plane("a").await?, plane("b").await?);
+    let scene = Scene::with("moved", vec![("a", a.kubeconfig("a"))])?;
+    let first = scene.remote.commit(&[("base/shop/namespace.yaml", Some(&scene.namespace_yaml()))], "Begin")?;
+    let agent = scene.agent()?;
+    agent.phase("a", "Synced", &first).await?;
+    b.kubeconfig("a").write(&scene.kubeconfig())?;
+    let wrong = wait_until(PATIENCE, "the other cluster is noticed", || async {
+        let output = evenkeel(&agent.state_dir, &["sync", "cluster=a"]).map_err(|error| format!("{error:#}"))?;
+        let cluster = agent.cluster("a").map_err(|error| format!("{error:#}"))?;
+        if cluster["phase"] == "WrongCluster" { Ok(cluster) } else { Err(format!("{cluster} {output:?}")) }
+    })
+    .await?;
+    assert_eq!(wrong["error"]["code"], "EK3004");
+    assert!(scene.api("b").await?.find(&format!("/api/v1/namespaces/{}", scene.namespace())).await?.is_none(), "nothing was written");
+    Ok(())
+}

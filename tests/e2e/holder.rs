@@ -13,7 +13,7 @@ async fn a_second_agent_waits_until_the_first_one_stops() -> Result<()> {
     one.phase("a", "Synced", &first).await?;
     let two = scene.agent_with("two", &[])?;
     let waiting = two.phase("a", "Waiting", &first).await?;
-    assert_eq!(waiting["error"]["code"], "EK4007");
+    assert_eq!(waiting["error"]["code"], "EK4007", "{waiting}");
 
     let second =
         scene.remote.commit(&[("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({}))))], "The holder carries it out")?;
@@ -47,7 +47,7 @@ async fn a_hold_that_another_agent_took_is_noticed_while_all_is_quiet() -> Resul
     api.patch(path, &json!({"data": {"holder": holder}})).await?;
     api.patch(&map.1, &json!({"data": {"from": "the other agent"}})).await?;
     let waiting = agent.phase("a", "Waiting", &commit).await?;
-    assert_eq!(waiting["error"]["code"], "EK4007");
+    assert_eq!(waiting["error"]["code"], "EK4007", "{waiting}");
     assert_eq!(api.get(&map.1).await?["data"]["from"], "the other agent", "what another agent holds is not written");
 
     api.patch(path, &json!({"data": {"holder": null, "claim": null}})).await?;

@@ -1,0 +1,134 @@
+//! Deleting what left the repository, as far as the guards let it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
+
+use futures_util::FutureExt as _;
+
+use super::{
+    Action, Journal, ObjectResult,
+    abreast::abreast,
+    carry::{Carrier, IN_FLIGHT, Problem, Run, Stop, bundle_of, not_done},
+    order::{Stage, stage},
+    plan::Deletion,
+    prune::Verdict,
+};
+use crate::{
+    cluster::{ApiError, Deletion as Deleted, ErrorKind, Meta},
+    codes,
+    diagnostic::{Diagnostic, Place},
+    manifest::{ID_ANNOTATION, ObjectId, PART_OF},
+};
+
+/// How often the deletion of an object is tried whose status changes meanwhile.
+const TRIES: usize = 4;
+
+impl<J: Journal> Carrier<'_, J> {
+    /// Deletes what may go, interceptors first and definitions last, and nothing of a bundle that was not written.
+    pub(super) async fn delete(
+        &self,
+        runs: &mut BTreeMap<Arc<str>, Run<'_>>,
+        verdict: &Verdict,
+        failed: &mut Vec<Diagnostic>,
+    ) -> Result<(), Stop> {
+        let all_well = runs.values().all(|run| run.outcome.is_none());
+        for (deletions, action) in [(&verdict.held, Action::Held), (&verdict.kept, Action::Kept)] {
+            for (deletion, reason) in deletions {
+                let error = Diagnostic::new(codes::HELD, Place::Object(deletion.id.to_string()), reason.clone());
+                let error = (action == Action::Held).then_some(error);
+                self.journal.object(self.sync, bundle_of(deletion), ObjectResult { id: deletion.id.clone(), action, live: None, error });
+            }
+        }
+        for stage_now in [Stage::Interceptors, Stage::Main, Stage::Definitions] {
+            let due: Vec<&Deletion> = verdict
+                .delete
+                .iter()
+                .filter(|deletion| stage(&deletion.id) == stage_now)
+                .filter(|deletion| match deletion.bundle.as_deref() {
+                    Some(bundle) => runs.get(bundle).is_none_or(|run| run.outcome.is_none()),
+                    None => all_well,
+                })
+                .collect();
+            for deletion in &due {
+                if let Some(run) = runs.get_mut(bundle_of(deletion)) {
+                    self.begin(bundle_of(deletion), run).await?;
+                }
+            }
+            let delete = |deletion| async move { (deletion, self.delete_one(deletion).await) }.boxed();
+            let mut stop = None;
+            for (deletion, result) in abreast(due, IN_FLIGHT, &delete).await {
+                match result {
+                    Ok(()) => {}
+                    Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
+                    Err(Problem::Refused(error) | Problem::Failed(error)) => {
+                        self.journal.object(self.sync, bundle_of(deletion), not_done(&deletion.id, Action::Failed, &error));
+                        failed.push(error);
+                    }
+                }
+            }
+            if let Some(stop) = stop {
+                return Err(stop);
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_one(&self, deletion: &Deletion) -> Result<(), Problem> {
+        if self.cancel.is_cancelled() {
+            return Err(Problem::Stop(Stop::Interrupted));
+        }
+        self.journal.check(self.sync).map_err(|error| Problem::Stop(Stop::Journal(error.0)))?;
+        let id = &deletion.id;
+        let place = || Place::Object(id.to_string());
+        let apis = self.apis();
+        let mut version = deletion.resource_version.clone();
+        // Its status may change between our look and the deletion; each time it is looked at again, whose it is too.
+        let mut why = format!("the cluster does not serve {} any more", id.kind);
+        for _ in 0..TRIES {
+            let Some(api) = apis.preferred(&id.group, &id.kind) else { break };
+            match self.connection.delete(api, id.namespace.as_deref(), &id.name, &deletion.uid, Some(&version)).await {
+                Ok(Deleted::Gone | Deleted::Pending { .. } | Deleted::NotFound) => {
+                    self.forget(deletion, Action::Pruned);
+                    return Ok(());
+                }
+                Err(error) if *error.kind() == ErrorKind::PreconditionFailed => {
+                    why = format!("it changed at each of {TRIES} tries: {}", error.message());
+                    let meta = match self.connection.get_meta(api, id.namespace.as_deref(), &id.name).await {
+                        Ok(meta) => meta,
+                        Err(error) => return Err(self.delete_problem(place(), &error).await),
+                    };
+                    match meta {
+                        Some(meta) if meta.uid == deletion.uid && self.is_ours(id, &meta) => version = meta.resource_version,
+                        // Gone, recreated by someone, or no longer ours: not ours to delete.
+                        _ => {
+                            self.forget(deletion, Action::Kept);
+                            return Ok(());
+                        }
+                    }
+                }
+                Err(error) => return Err(self.delete_problem(place(), &error).await),
+            }
+        }
+        Err(Problem::Failed(Diagnostic::new(codes::DELETE_FAILED, place(), why)))
+    }
+
+    async fn delete_problem(&self, place: Place, error: &ApiError) -> Problem {
+        if self.stops(error).await {
+            return Problem::Stop(self.stop_for(error));
+        }
+        let words = error.diagnostic(place.clone());
+        Problem::Failed(Diagnostic::new(codes::DELETE_FAILED, place, words.message))
+    }
+
+    fn is_ours(&self, id: &ObjectId, meta: &Meta) -> bool {
+        meta.labels.get(PART_OF) == Some(&self.parent.set().id()) && meta.annotations.get(ID_ANNOTATION) == Some(&id.to_string())
+    }
+
+    fn forget(&self, deletion: &Deletion, action: Action) {
+        self.inventory.lock().unwrap_or_else(PoisonError::into_inner).remove(&deletion.id);
+        let result = ObjectResult { id: deletion.id.clone(), action, live: None, error: None };
+        self.journal.object(self.sync, bundle_of(deletion), result);
+    }
+}
