@@ -180,13 +180,14 @@ pub struct MetaOnly {
     pub(super) metadata: Meta,
 }
 
-/// One page of a list, likewise.
+/// One page of a list.
 #[derive(Deserialize)]
-pub(super) struct MetaList {
+#[serde(bound = "T: Deserialize<'de>")]
+pub(super) struct Page<T> {
     #[serde(default)]
     pub(super) metadata: ListMeta,
     #[serde(default, deserialize_with = "null_is_empty")]
-    pub(super) items: Vec<MetaOnly>,
+    pub(super) items: Vec<T>,
 }
 
 /// Where a list goes on.

@@ -11,7 +11,7 @@ use super::{
     connection::{Answer, Ask, Verb},
     discovery::{ResourceList, Root},
     mask::mask,
-    meta::{MetaList, MetaOnly},
+    meta::{MetaOnly, Page},
     warning::warnings,
 };
 
@@ -144,20 +144,40 @@ impl Connection {
 
     /// The metadata of all objects of the kind, in all namespaces, that the label selector selects.
     pub async fn list(&self, api: &Api, label_selector: &str) -> Result<Listed, ApiError> {
-        let path = address::collection(api, None)?;
         let mut starts = 1;
         loop {
-            match self.list_once(api, &path, label_selector).await {
+            let mut objects = Vec::new();
+            match self.pages(api, label_selector, META_LIST, &mut |object: MetaOnly| objects.push(object.metadata)).await {
                 Err(error) if *error.kind() == ErrorKind::Expired && starts < LIST_STARTS_MAX => starts += 1,
-                result => return result,
+                result => return result.map(|resource_version| Listed { objects, resource_version }),
             }
         }
     }
 
-    async fn list_once(&self, api: &Api, path: &str, label_selector: &str) -> Result<Listed, ApiError> {
+    /// Shows all objects of the kind that the label selector selects, a page at a time. One may be shown twice, where the list had
+    /// to be begun again.
+    pub async fn list_objects(&self, api: &Api, label_selector: &str, see: &mut (dyn FnMut(Value) + Send)) -> Result<(), ApiError> {
+        let mut starts = 1;
+        loop {
+            match self.pages(api, label_selector, JSON, see).await {
+                Err(error) if *error.kind() == ErrorKind::Expired && starts < LIST_STARTS_MAX => starts += 1,
+                result => return result.map(drop),
+            }
+        }
+    }
+
+    /// Shows a list's objects once, and tells its resourceVersion.
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        api: &Api,
+        label_selector: &str,
+        accept: &'static str,
+        see: &mut (dyn FnMut(T) + Send),
+    ) -> Result<String, ApiError> {
+        let path = address::collection(api, None)?;
         let limits = self.limits();
         let page_size = limits.page.to_string();
-        let (mut objects, mut next) = (Vec::new(), String::new());
+        let (mut seen, mut next) = (0, String::new());
         loop {
             let mut query = vec![("limit", &*page_size)];
             if !label_selector.is_empty() {
@@ -166,16 +186,17 @@ impl Connection {
             if !next.is_empty() {
                 query.push(("continue", &*next));
             }
-            let page: MetaList = parse(&self.fetch(Verb::List, address::with_query(path, &query), META_LIST).await?)?;
-            objects.extend(page.items.into_iter().map(|object| object.metadata));
-            if objects.len() > limits.list {
+            let page: Page<T> = parse(&self.fetch(Verb::List, address::with_query(&path, &query), accept).await?)?;
+            seen += page.items.len();
+            page.items.into_iter().for_each(&mut *see);
+            if seen > limits.list {
                 return Err(ApiError::new(
                     ErrorKind::TooLarge,
                     format!("there are more than {} objects of kind {}", limits.list, api.kind),
                 ));
             }
             if page.metadata.next.is_empty() {
-                return Ok(Listed { objects, resource_version: page.metadata.resource_version });
+                return Ok(page.metadata.resource_version);
             }
             // A server that repeats itself would never end the list.
             if page.metadata.next == next {

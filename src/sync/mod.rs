@@ -5,6 +5,7 @@
 
 pub mod agenda;
 pub mod breaker;
+pub mod health;
 pub mod holder;
 pub mod order;
 pub mod parent;
@@ -22,6 +23,7 @@ mod journal;
 mod observe;
 mod phase;
 mod removal;
+mod vitals;
 mod watch;
 
 pub use journal::{Action, BundleOutcome, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};

@@ -12,12 +12,13 @@ use tracing::{debug, error, info, warn};
 
 pub use super::attempt::{Connect, Memory};
 use super::{
-    Health, Phase, State, Trigger,
+    Phase, State, Trigger,
     agenda::{Agenda, End, Event, Goal, Next},
     attempt::{Attempt, Hold, Outcome, Session, Settings, look_after, release},
     drift,
     holder::{self, LOOK, Waiting},
     prune::Budget,
+    vitals::{self, Vitals},
     watch::{Changes, Pending},
 };
 use crate::{
@@ -136,6 +137,9 @@ struct Live {
     refused_at: Option<Instant>,
     /// When the parent is looked at next, unless it is watched.
     look_at: Instant,
+    vitals: Vitals,
+    /// When objects are asked how they do, at the earliest.
+    assess_at: Instant,
 }
 
 impl<M: Memory, C: Connect> Target<M, C> {
@@ -153,6 +157,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
             claimed_at: None,
             refused_at: None,
             look_at: Instant::now() + LOOK,
+            vitals: Vitals::default(),
+            assess_at: Instant::now(),
         };
         while !self.stop.is_cancelled() {
             let Some(desired) = self.desired.borrow_and_update().clone() else {
@@ -215,6 +221,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             self.publish(live, Some(state)).await;
         }
         let cancel = CancellationToken::new();
+        let before = live.versions();
         let now = Instant::now();
         live.waiting = Waiting {
             claimed_for: live.claimed_at.map(|at| now.duration_since(at)),
@@ -246,6 +253,10 @@ impl<M: Memory, C: Connect> Target<M, C> {
             }
         };
         live.accept_uid = false;
+        match live.session.as_ref().and_then(|session| session.inventory.as_ref()) {
+            Some(inventory) => live.vitals.wrote(&before, inventory),
+            None => live.vitals.forget(),
+        }
         live.remember_claim(&outcome);
         live.event(Event::Ended(rendering.digest, outcome.end));
         self.report(desired, &outcome, trigger, live);
@@ -280,6 +291,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
                     return;
                 }
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => return,
+                () = tokio::time::sleep_until(live.assess_at), if live.can_assess() => if self.assess(live, desired).await { return },
                 pending = next(changes.as_deref()) => if self.take_in(live, desired, pending).await { return },
                 () = tokio::time::sleep_until(live.look_at), if live.session.is_some() => {
                     live.look_at = Instant::now() + LOOK;
@@ -288,6 +300,20 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 }
             }
         }
+    }
+
+    /// Asks objects how they do, and shows it; true where the cluster is out of reach.
+    async fn assess(&self, live: &mut Live, desired: &Desired) -> bool {
+        live.assess_at = Instant::now() + vitals::PERIOD;
+        let Some((session, inventory)) = live.session.as_ref().and_then(|session| Some((session, session.inventory.as_ref()?))) else {
+            return false;
+        };
+        if let Err(error) = live.vitals.read(&session.connection, &session.apis, &desired.set, inventory).await {
+            return self.lost(live, desired, error.diagnostic(Place::Nowhere)).await;
+        }
+        let state = live.state.clone().map(|state| live.with_health(state));
+        self.publish(live, state).await;
+        false
     }
 
     /// Looks at the parent; true where that changes what is to be done.
@@ -308,6 +334,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
     async fn lost(&self, live: &mut Live, desired: &Desired, error: Diagnostic) -> bool {
         warn!(cluster = %self.cluster, code = %error.code, "{}", error.message);
         live.session = None;
+        live.vitals.forget();
         live.event(Event::Lost);
         let state = live.state_with(desired, Phase::Unreachable, Some(error));
         self.publish(live, Some(state)).await;
@@ -338,6 +365,11 @@ impl<M: Memory, C: Connect> Target<M, C> {
         } else {
             confirm(session, pending.objects).await
         };
+        if let Ok(Some(objects)) = &seen {
+            for (id, seen) in objects {
+                live.vitals.see(id, seen.as_ref());
+            }
+        }
         let drifted = match (seen, session.inventory.as_mut()) {
             (Err(error), _) if error.is_unreachable() => return self.lost(live, desired, error.diagnostic(Place::Nowhere)).await,
             (Ok(Some(objects)), Some(inventory)) => {
@@ -432,7 +464,24 @@ impl Live {
         state.drifted = outcome.drifted;
         state.held_deletions = held.map_or(0, |verdict| verdict.held.len() as u64);
         state.held_plan = held.and_then(|verdict| verdict.plan);
-        state
+        self.with_health(state)
+    }
+
+    /// The state with how the objects do now. A problem of its own comes before theirs.
+    fn with_health(&self, state: State) -> State {
+        let own = state.error.filter(|error| error.code != codes::DEGRADED);
+        let error = own.or_else(|| self.vitals.problem().filter(|_| state.phase == Phase::Synced));
+        State { health: self.vitals.health(), error, ..state }
+    }
+
+    fn can_assess(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.inventory.is_some()) && self.vitals.is_due()
+    }
+
+    /// The resourceVersions of the members.
+    fn versions(&self) -> BTreeMap<ObjectId, String> {
+        let members = self.session.as_ref().and_then(|session| session.inventory.as_ref()).into_iter().flatten();
+        members.map(|(id, member)| (id.clone(), member.resource_version.clone())).collect()
     }
 
     /// The state to show with that phase, as far as the rest is known.
@@ -440,7 +489,7 @@ impl Live {
         let members = self.session.as_ref().and_then(|session| session.inventory.as_ref()).map(|inventory| inventory.len() as u64);
         State {
             phase,
-            health: Health::Unknown,
+            health: self.vitals.health(),
             desired: Some(desired.commit),
             applied: self.applied.map(|(_, commit)| commit),
             rendering: self.applied.map(|(digest, _)| digest),

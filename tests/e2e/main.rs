@@ -6,6 +6,7 @@ mod commits;
 mod deploy;
 mod drift;
 mod faults;
+mod health;
 mod holder;
 mod life;
 mod refusals;

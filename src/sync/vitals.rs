@@ -1,0 +1,168 @@
+//! How the members of one cluster do: read once when a connection is new, and again when a watch shows that one changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use tracing::{info, warn};
+
+use super::{
+    Health,
+    abreast::abreast,
+    health::{Assessment, assess, has_status, worst},
+    plan::Inventory,
+};
+use crate::{
+    cluster::{ApiError, Apis, Connection, ErrorKind, Meta},
+    codes,
+    diagnostic::{Diagnostic, Place},
+    manifest::{ApplySet, GroupKind, ObjectId, PART_OF},
+};
+
+/// Between two readings. A rollout changes a status many times a second; on-call looks less often.
+pub(super) const PERIOD: Duration = Duration::from_secs(1);
+/// Of more objects of a kind than this the whole kind is listed.
+const SINGLE_MAX: usize = 20;
+/// Objects that are read side by side.
+const READS: usize = 8;
+
+/// What is known.
+#[derive(Default)]
+pub(super) struct Vitals {
+    known: BTreeMap<ObjectId, Assessment>,
+    /// To be read again.
+    due: BTreeSet<ObjectId>,
+    /// Written and not read since: not healthy yet, whatever they were.
+    awaited: BTreeSet<ObjectId>,
+    /// All were read once.
+    complete: bool,
+}
+
+impl Vitals {
+    /// Nothing is known any more.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        !self.complete || !self.due.is_empty()
+    }
+
+    /// A watch shows an object as it is now.
+    pub(super) fn see(&mut self, id: &ObjectId, seen: Option<&Meta>) {
+        if seen.is_none() {
+            self.known.remove(id);
+        }
+        if has_status(&id.group_kind()) {
+            self.due.insert(id.clone());
+        }
+    }
+
+    /// A sync changed the inventory from this to that.
+    pub(super) fn wrote(&mut self, before: &BTreeMap<ObjectId, String>, inventory: &Inventory) {
+        for (id, member) in inventory {
+            if before.get(id) != Some(&member.resource_version) && has_status(&id.group_kind()) {
+                self.due.insert(id.clone());
+                self.awaited.insert(id.clone());
+            }
+        }
+    }
+
+    /// Reads what is due.
+    pub(super) async fn read(
+        &mut self,
+        connection: &Connection,
+        apis: &Apis,
+        set: &ApplySet,
+        inventory: &Inventory,
+    ) -> Result<(), ApiError> {
+        let mut kinds: BTreeMap<GroupKind, Vec<ObjectId>> = BTreeMap::new();
+        let due: Vec<ObjectId> = if self.complete { self.due.iter().cloned().collect() } else { inventory.keys().cloned().collect() };
+        for id in due {
+            let kind = id.group_kind();
+            if inventory.contains_key(&id) && has_status(&kind) {
+                kinds.entry(kind).or_default().push(id);
+            }
+        }
+        let mut found = Vec::new();
+        for (kind, ids) in kinds {
+            let Some(api) = apis.preferred(&kind.group, &kind.kind) else { continue };
+            if ids.len() > SINGLE_MAX {
+                let selector = format!("{PART_OF}={}", set.id());
+                let mut see = |object: serde_json::Value| {
+                    let text = |name: &str| object["metadata"][name].as_str().map(str::to_owned);
+                    let id = ObjectId {
+                        group: kind.group.clone(),
+                        kind: kind.kind.clone(),
+                        namespace: text("namespace"),
+                        name: text("name").unwrap_or_default(),
+                    };
+                    found.push((id, assess(&kind, &object)));
+                };
+                match connection.list_objects(api, &selector, &mut see).await {
+                    Err(error) if error.is_unreachable() => return Err(error),
+                    // What cannot be listed is not known; the comparison reports it.
+                    _ => {}
+                }
+                continue;
+            }
+            let read = |id: ObjectId| {
+                let connection = connection.clone();
+                async move {
+                    let object = connection.get(api, id.namespace.as_deref(), &id.name).await;
+                    (id, object)
+                }
+                .boxed()
+            };
+            for (id, object) in abreast(ids, READS, &read).await {
+                match object {
+                    Ok(Some(object)) => found.push((id, assess(&kind, &object))),
+                    Err(error) if error.is_unreachable() && *error.kind() != ErrorKind::Timeout => return Err(error),
+                    Ok(None) | Err(_) => {}
+                }
+            }
+        }
+        self.take(found, inventory);
+        Ok(())
+    }
+
+    fn take(&mut self, found: Vec<(ObjectId, Assessment)>, inventory: &Inventory) {
+        for (id, now) in found {
+            let was = self.known.get(&id).map(|known| known.health);
+            match now.health {
+                Health::Degraded if was != Some(Health::Degraded) => {
+                    warn!(object = %id, code = codes::DEGRADED.id, "degraded: {}", now.reason);
+                }
+                Health::Healthy if was == Some(Health::Degraded) => info!(object = %id, "healthy again"),
+                _ => {}
+            }
+            self.known.insert(id, now);
+        }
+        self.known.retain(|id, _| inventory.contains_key(id));
+        self.due.clear();
+        self.awaited.clear();
+        self.complete = true;
+    }
+
+    /// How the cluster does; unknown before the first reading.
+    pub(super) fn health(&self) -> Health {
+        if !self.complete {
+            return Health::Unknown;
+        }
+        let written = self.awaited.iter().map(|_| Health::Progressing);
+        worst(self.known.values().map(|known| known.health).chain(written))
+    }
+
+    /// What on-call should know about objects that will not become healthy by themselves.
+    pub(super) fn problem(&self) -> Option<Diagnostic> {
+        let mut degraded = self.known.iter().filter(|(_, known)| known.health == Health::Degraded);
+        let (id, known) = degraded.next()?;
+        let more = match degraded.count() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        Some(Diagnostic::new(codes::DEGRADED, Place::Object(id.to_string()), format!("{}{more}", known.reason)))
+    }
+}
