@@ -100,6 +100,7 @@ codes! {
     LOST_HOLD "EK4012" "The hold on the cluster went to another agent in mid-sync" => "This agent stopped writing at once; it waits until the other is gone.";
     PAUSED "EK4013" "Paused in the repository" => "Remove spec.paused where it stands; nothing is written until then.";
     DEGRADED "EK4014" "An object will not become healthy by itself" => "It was applied as the repository says; its own status says what is wrong. Mend the manifest or what it needs.";
+    FIGHT "EK4015" "Another writer undoes what the repository says, again and again" => "Find the writer in the lines before this one; give the field up in one of the two, or set evenkeel.dev/drift: report.";
 
     // 5xxx: the ledger and the state directory
     STATE_DIR "EK5001" "The state directory cannot be used" => "Check its path, owner and mode; Evenkeel needs to write there.";

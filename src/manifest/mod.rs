@@ -17,5 +17,5 @@ pub use digest::Digest;
 pub use file::{Manifest, Manifests, Origin};
 pub(crate) use file::{identify, is_manifest, place_of, pointer, read, scrub, text};
 pub use id::{GroupKind, ObjectId};
-pub use policy::{Policy, Prune};
+pub use policy::{Drift, Policy, Prune};
 pub use secret::{MASK, Masked, SecretBytes, mask_urls};

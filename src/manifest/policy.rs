@@ -11,6 +11,22 @@ pub struct Policy {
     pub prune: Option<Prune>,
     /// `adopt: allow`: taken over if it exists already and others own its fields.
     pub adopt: bool,
+    /// `drift`: what is done when someone changes what the object says.
+    pub drift: Drift,
+    /// `recreate: on-immutable`: deleted and created anew where a change touches a field that cannot be changed.
+    pub recreate: bool,
+}
+
+/// `evenkeel.dev/drift`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Drift {
+    /// Changes by others are put back.
+    #[default]
+    Repair,
+    /// They are counted and told, and stay until Git changes the object.
+    Report,
+    /// They stay, and nothing is said of them.
+    Off,
 }
 
 /// `evenkeel.dev/prune`
@@ -51,8 +67,10 @@ impl Policy {
         match (name, value) {
             ("prune", Some("never")) => self.prune = Some(Prune::Never),
             ("prune", Some("allow")) => self.prune = Some(Prune::Allow),
-            // What happens anyway.
-            ("drift", Some("repair")) => {}
+            ("drift", Some("repair")) => self.drift = Drift::Repair,
+            ("drift", Some("report")) => self.drift = Drift::Report,
+            ("drift", Some("off")) => self.drift = Drift::Off,
+            ("recreate", Some("on-immutable")) => self.recreate = true,
             ("adopt", Some("allow")) => self.adopt = true,
             _ => return Err(refusal(name)),
         }
@@ -65,7 +83,9 @@ fn refusal(name: &str) -> (Code, String) {
     let expected = match name {
         "prune" => "never or allow",
         "adopt" => "allow",
-        "drift" | "hook" | "ignore" | "recreate" | "wave-weight" => {
+        "drift" => "repair, report or off",
+        "recreate" => "on-immutable",
+        "hook" | "ignore" | "wave-weight" => {
             return (codes::NOT_BUILT_YET, format!("the annotation {PREFIX}{name} is not built yet"));
         }
         "id" | "digest" => return (codes::RESERVED_FIELD, format!("the annotation {PREFIX}{name} is set by Evenkeel alone")),
@@ -88,13 +108,13 @@ mod tests {
             "evenkeel.dev/adopt": "allow", "example.org/prune": "sometimes",
         })));
         assert_eq!(bad, []);
-        assert_eq!(policy, Policy { prune: Some(Prune::Never), adopt: true });
+        assert_eq!(policy, Policy { prune: Some(Prune::Never), adopt: true, ..Policy::default() });
 
         for (key, value, code) in [
             ("prune", json!("sometimes"), codes::ANNOTATION),
             ("prune", json!(true), codes::ANNOTATION),
-            ("recreate", json!("on-immutable"), codes::NOT_BUILT_YET),
-            ("drift", json!("off"), codes::NOT_BUILT_YET),
+            ("recreate", json!("always"), codes::ANNOTATION),
+            ("drift", json!("ignore"), codes::ANNOTATION),
             ("pruned", json!("never"), codes::ANNOTATION),
             ("hook", json!("pre-sync"), codes::NOT_BUILT_YET),
             ("ignore", json!("/spec/replicas"), codes::NOT_BUILT_YET),

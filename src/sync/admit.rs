@@ -4,6 +4,7 @@ use super::{
     Action, Journal,
     carry::{Carrier, Problem},
     plan::{Why, Write},
+    recreate,
 };
 use crate::{
     cluster::{Api, ApiError, ErrorKind},
@@ -22,6 +23,8 @@ pub(super) struct Admission {
     pub(super) force: bool,
     /// There was no dry run: the write itself is the question.
     pub(super) untried: bool,
+    /// The dry run was refused because the object must be created anew, which it allows.
+    pub(super) recreate: bool,
 }
 
 impl Admission {
@@ -32,7 +35,7 @@ impl Admission {
             Why::Changed => Action::Changed,
             Why::Drifted | Why::Unverified => Action::Repaired,
         };
-        Some(Self { action, force: true, untried: true })
+        Some(Self { action, force: true, untried: true, recreate: false })
     }
 }
 
@@ -46,7 +49,8 @@ impl<J: Journal> Carrier<'_, J> {
         }
         let action = if write.why == Why::Changed { Action::Changed } else { Action::Repaired };
         match self.apply(&api, object, true, true).await {
-            Ok(_) => Ok(Admission { action, force: true, untried: false }),
+            Ok(_) => Ok(Admission { action, force: true, untried: false, recreate: false }),
+            Err(error) if recreate::is_wanted(object, &error) => Ok(Admission { action, force: true, untried: false, recreate: true }),
             Err(error) => Err(self.refusal(object, &error).await),
         }
     }
@@ -55,8 +59,10 @@ impl<J: Journal> Carrier<'_, J> {
     /// another fleet always shows, since the `part-of` label differs.
     async fn first_contact(&self, api: &Api, object: &RenderedObject) -> Result<Admission, Problem> {
         let error = match self.apply(api, object, false, true).await {
-            Ok(applied) if applied.created => return Ok(Admission { action: Action::Created, force: false, untried: false }),
-            Ok(_) => return Ok(Admission { action: Action::Adopted, force: false, untried: false }),
+            Ok(applied) if applied.created => {
+                return Ok(Admission { action: Action::Created, force: false, untried: false, recreate: false });
+            }
+            Ok(_) => return Ok(Admission { action: Action::Adopted, force: false, untried: false, recreate: false }),
             Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => error,
             Err(error) => return Err(self.refusal(object, &error).await),
         };
@@ -78,7 +84,7 @@ impl<J: Journal> Carrier<'_, J> {
         match self.apply(api, object, true, true).await {
             Ok(_) => {
                 self.journal.warning(self.sync, id, &format!("taken over from {}: {}", managers(&error), error.message()));
-                Ok(Admission { action: Action::Adopted, force: true, untried: false })
+                Ok(Admission { action: Action::Adopted, force: true, untried: false, recreate: false })
             }
             Err(error) => Err(self.refusal(object, &error).await),
         }

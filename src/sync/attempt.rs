@@ -27,7 +27,7 @@ use crate::{
     cluster::{ApiError, Apis, ClusterError, Connection},
     codes,
     diagnostic::{Diagnostic, Place},
-    manifest::{ApplySet, Digest, GroupKind},
+    manifest::{ApplySet, Digest, GroupKind, ObjectId},
     render::{Facts, Rendering},
 };
 
@@ -89,13 +89,15 @@ pub(super) struct Outcome {
     pub(super) wrong_cluster: bool,
     pub(super) held: Option<Verdict>,
     pub(super) drifted: u64,
+    /// What someone had changed and was put back, or was tried to.
+    pub(super) repaired: Vec<ObjectId>,
     /// Where another agent holds the cluster: whether our claim stands.
     pub(super) claim: Option<bool>,
 }
 
 impl Outcome {
     pub(super) fn new(end: End, error: Option<Diagnostic>) -> Self {
-        Self { end, error, wrong_cluster: false, held: None, drifted: 0, claim: None }
+        Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None }
     }
 }
 
@@ -114,6 +116,8 @@ pub(super) struct Attempt<'a, M> {
     pub(super) cancel: &'a CancellationToken,
     pub(super) accept_uid: bool,
     pub(super) waiting: Waiting,
+    /// Objects whose drift is left for now.
+    pub(super) resting: BTreeSet<ObjectId>,
 }
 
 /// The attempt ended early.
@@ -180,7 +184,7 @@ impl<M: Memory> Attempt<'_, M> {
             }
         }
         let inventory = session.inventory.clone().unwrap_or_default();
-        let plan = plan(self.rendering, &inventory);
+        let plan = plan(self.rendering, &inventory, &self.resting);
         let approved = self.memory.approved().await?;
         let place = Where { fleet: &self.desired.fleet, cluster_uid: &session.uid };
         let verdict = judge(&plan, self.rendering, &inventory, self.desired.budget, place, |hash| approved.contains(hash));
@@ -188,7 +192,7 @@ impl<M: Memory> Attempt<'_, M> {
             if parent.rendering != Some(self.rendering.digest) {
                 self.finish_parent(&store, &inventory).await?;
             }
-            return Ok(Outcome { held: Some(verdict), ..complete(&unseen) });
+            return Ok(Outcome { held: Some(verdict), drifted: plan.left, ..complete(&unseen) });
         }
         let widen = |parent: &mut Parent| parent.widen(plan.writes.values().flatten().map(|write| &write.object.id));
         if widen(&mut parent.clone()) {
@@ -199,7 +203,7 @@ impl<M: Memory> Attempt<'_, M> {
         if outcome.end != End::Synced || unseen.is_empty() {
             return Ok(outcome);
         }
-        Ok(Outcome { held: outcome.held, ..complete(&unseen) })
+        Ok(Outcome { held: outcome.held, drifted: outcome.drifted, repaired: outcome.repaired, ..complete(&unseen) })
     }
 
     /// A session with the cluster that it was, and its parent as it stands.
@@ -358,7 +362,8 @@ impl<M: Memory> Attempt<'_, M> {
         let inventory = carrier.inventory.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         session.apis = carrier.apis.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut outcome = outcome(&report);
-        outcome.drifted = if outcome.end == End::Synced { 0 } else { plan.drifted() as u64 };
+        outcome.drifted = plan.left + if outcome.end == End::Synced { 0 } else { plan.drifted().count() as u64 };
+        outcome.repaired = plan.drifted().map(|write| write.object.id.clone()).collect();
         // What drifted and is as it was changes nothing about the set.
         let same = parent.rendering == Some(self.rendering.digest) && verdict.delete.is_empty();
         if outcome.end == End::Synced

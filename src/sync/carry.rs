@@ -24,6 +24,7 @@ use super::{
     parent::ParentStore,
     plan::{Deletion, Inventory, Member, Plan, Why, Write},
     prune::Verdict,
+    recreate,
 };
 use crate::{
     cluster::{Api, ApiError, Apis, Apply, Connection, ErrorKind, Meta},
@@ -280,6 +281,10 @@ impl<J: Journal> Carrier<'_, J> {
         self.journal.check(self.sync).map_err(|error| Problem::Stop(Stop::Journal(error.0)))?;
         let applied = match self.apply(&api, object, admission.force, false).await {
             Ok(applied) => applied,
+            // A dry run has shown it, or this one object is its own.
+            Err(error) if (admission.recreate || admission.untried) && recreate::is_wanted(object, &error) => {
+                self.recreate(&api, object).await?
+            }
             Err(error) if admission.untried => return Err(self.refusal(object, &error).await),
             Err(error) => return Err(self.write_problem(object, &error).await),
         };
@@ -287,7 +292,7 @@ impl<J: Journal> Carrier<'_, J> {
             self.journal.warning(self.sync, &object.id, warning);
         }
         let live = self.remember(bundle, object, &applied.meta, admission.action == Action::Adopted);
-        let action = if applied.created { Action::Created } else { admission.action };
+        let action = if applied.created && write.why == Why::New { Action::Created } else { admission.action };
         self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action, live: Some(live), error: None });
         Ok(())
     }
@@ -359,7 +364,7 @@ impl<J: Journal> Carrier<'_, J> {
         *error.kind() == ErrorKind::Timeout && !matches!(tokio::time::timeout(PROBE, self.connection.identity()).await, Ok(Ok(_)))
     }
 
-    async fn write_problem(&self, object: &RenderedObject, error: &ApiError) -> Problem {
+    pub(super) async fn write_problem(&self, object: &RenderedObject, error: &ApiError) -> Problem {
         if self.stops(error).await {
             return Problem::Stop(self.stop_for(error));
         }

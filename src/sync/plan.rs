@@ -7,7 +7,7 @@ use std::{
 
 use super::Live;
 use crate::{
-    manifest::{Digest, ObjectId},
+    manifest::{Digest, Drift, ObjectId},
     render::{RenderedObject, Rendering},
 };
 
@@ -79,6 +79,8 @@ pub struct Plan {
     pub writes: BTreeMap<Arc<str>, Vec<Write>>,
     /// Objects to delete, before the guards of [`super::prune`].
     pub deletions: Vec<Deletion>,
+    /// Objects that others changed and that stay so: their annotation says that drift is only reported, or they are fought over.
+    pub left: u64,
 }
 
 impl Plan {
@@ -87,14 +89,14 @@ impl Plan {
         self.writes.is_empty() && self.deletions.is_empty()
     }
 
-    /// How many objects are sent because someone changed them.
-    pub fn drifted(&self) -> usize {
-        self.writes.values().flatten().filter(|write| write.why == Why::Drifted).count()
+    /// The objects that are sent because someone changed them.
+    pub fn drifted(&self) -> impl Iterator<Item = &Write> {
+        self.writes.values().flatten().filter(|write| write.why == Why::Drifted)
     }
 }
 
-/// Compares. Objects of a paused bundle are neither sent nor deleted.
-pub fn plan(rendering: &Rendering, inventory: &Inventory) -> Plan {
+/// Compares. Objects of a paused bundle are neither sent nor deleted. Drift of objects that are fought over (`resting`) stays for now.
+pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<ObjectId>) -> Plan {
     let paused = |bundle: &str| rendering.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some());
     let mut plan = Plan::default();
     let mut wanted = BTreeSet::new();
@@ -103,8 +105,15 @@ pub fn plan(rendering: &Rendering, inventory: &Inventory) -> Plan {
         if paused(&object.bundle) {
             continue;
         }
-        if let Some(why) = why(object, inventory.get(&object.id)) {
+        let Some(why) = why(object, inventory.get(&object.id)) else { continue };
+        let kept = match object.policy.drift {
+            Drift::Repair => resting.contains(&object.id) && why == Why::Drifted,
+            Drift::Report | Drift::Off => matches!(why, Why::Drifted | Why::Unverified),
+        };
+        if !kept {
             plan.writes.entry(object.bundle.clone()).or_default().push(Write { object: object.clone(), why });
+        } else if why == Why::Drifted && object.policy.drift != Drift::Off {
+            plan.left += 1;
         }
     }
     for (id, member) in inventory {
@@ -197,7 +206,7 @@ pub(super) mod tests {
     #[test]
     fn an_applied_rendering_needs_nothing() {
         let rendering = rendering(&[("a", "one"), ("b", "two")], "1");
-        assert!(plan(&rendering, &applied(&rendering)).is_empty());
+        assert!(plan(&rendering, &applied(&rendering), &BTreeSet::new()).is_empty());
     }
 
     #[test]
@@ -211,7 +220,7 @@ pub(super) mod tests {
         inventory.get_mut(&id("drifted")).unwrap().fields = Some(Digest::of(b"someone took a field"));
         inventory.get_mut(&id("recreated")).unwrap().uid = "another".to_owned();
         inventory.get_mut(&id("unrecorded")).unwrap().recorded = None;
-        let plan = plan(&new, &inventory);
+        let plan = plan(&new, &inventory, &BTreeSet::new());
         let expected = [
             ("changed", Why::Changed),
             ("drifted", Why::Drifted),
@@ -220,14 +229,42 @@ pub(super) mod tests {
             ("unrecorded", Why::Unverified),
         ];
         assert_eq!(whys(&plan), expected.map(|(name, why)| (name.to_owned(), why)));
-        assert_eq!(plan.drifted(), 2);
+        assert_eq!(plan.drifted().count(), 2);
+    }
+
+    #[test]
+    fn drift_stays_where_it_is_only_reported_or_fought_over() {
+        let wanted = rendering(&[("a", "one")], "1");
+        let with = |drift| {
+            let mut rendering = Rendering::clone(&wanted);
+            let mut object = RenderedObject::clone(&rendering.objects[0]);
+            object.policy.drift = drift;
+            rendering.objects[0] = Arc::new(object);
+            rendering
+        };
+        let mut drifted = applied(&wanted);
+        drifted.get_mut(&id("one")).unwrap().fields = None;
+        let resting = BTreeSet::from([id("one")]);
+        for (drift, resting, writes, left) in [
+            (Drift::Repair, &BTreeSet::new(), 1, 0),
+            (Drift::Repair, &resting, 0, 1),
+            (Drift::Report, &BTreeSet::new(), 0, 1),
+            (Drift::Off, &BTreeSet::new(), 0, 0),
+        ] {
+            let plan = plan(&with(drift), &drifted, resting);
+            assert_eq!((plan.writes.len(), plan.left), (writes, left), "{drift:?}");
+        }
+        drifted.get_mut(&id("one")).unwrap().digest = None;
+        for drift in [Drift::Repair, Drift::Report, Drift::Off] {
+            assert_eq!(plan(&with(drift), &drifted, &resting).writes.len(), 1, "what Git changes is written, {drift:?}");
+        }
     }
 
     #[test]
     fn a_move_between_bundles_deletes_nothing() {
         let before = rendering(&[("a", "one")], "1");
         let after = rendering(&[("b", "one")], "1");
-        let plan = plan(&after, &applied(&before));
+        let plan = plan(&after, &applied(&before), &BTreeSet::new());
         assert!(plan.deletions.is_empty(), "the same object in another bundle");
         assert_eq!(whys(&plan), [("one".to_owned(), Why::Changed)], "its new bundle is put on record");
     }
@@ -237,7 +274,7 @@ pub(super) mod tests {
         let before = rendering(&[("a", "one"), ("a", "two")], "1");
         let mut inventory = applied(&before);
         inventory.get_mut(&id("two")).unwrap().deleting = true;
-        assert!(plan(&rendering(&[("a", "one")], "1"), &inventory).deletions.is_empty());
+        assert!(plan(&rendering(&[("a", "one")], "1"), &inventory, &BTreeSet::new()).deletions.is_empty());
     }
 
     proptest! {
@@ -247,7 +284,7 @@ pub(super) mod tests {
             let names: Vec<String> = (0..12).map(|n| format!("n{n}")).collect();
             let of = |set: &BTreeSet<u8>| rendering(&set.iter().map(|n| ("a", names[usize::from(*n)].as_str())).collect::<Vec<_>>(), "1");
             let inventory = applied(&of(&there));
-            let plan = plan(&of(&wanted), &inventory);
+            let plan = plan(&of(&wanted), &inventory, &BTreeSet::new());
             let deleted: BTreeSet<ObjectId> = plan.deletions.iter().map(|deletion| deletion.id.clone()).collect();
             let expected: BTreeSet<ObjectId> = there.difference(&wanted).map(|n| id(&names[usize::from(*n)])).collect();
             prop_assert_eq!(deleted, expected);

@@ -149,7 +149,7 @@ mod tests {
         let mut inventory = applied(&rendering(before, "1"));
         change(&mut inventory);
         let after = rendering(after, "1");
-        judge(&plan(&after, &inventory), &after, &inventory, Budget::default(), PLACE, |_| false)
+        judge(&plan(&after, &inventory, &BTreeSet::new()), &after, &inventory, Budget::default(), PLACE, |_| false)
     }
 
     fn many(count: usize) -> Vec<(&'static str, String)> {
@@ -214,7 +214,9 @@ mod tests {
         let inventory = applied(&before);
         let judge = |inventory: &Inventory, cluster_uid: &str, approved: Option<Digest>| {
             let place = Where { fleet: "shop", cluster_uid };
-            super::judge(&plan(&after, inventory), &after, inventory, Budget::default(), place, |hash| Some(*hash) == approved)
+            super::judge(&plan(&after, inventory, &BTreeSet::new()), &after, inventory, Budget::default(), place, |hash| {
+                Some(*hash) == approved
+            })
         };
         let hash = judge(&inventory, "u", None).plan.unwrap();
         assert_eq!(judge(&inventory, "u", Some(hash)).delete.len(), 1);
@@ -234,7 +236,7 @@ mod tests {
                 member.adopted = adopted;
             }
             let after = rendering(&refs(&before[..left]), "1");
-            let plan = plan(&after, &inventory);
+            let plan = plan(&after, &inventory, &BTreeSet::new());
             let verdict = judge(&plan, &after, &inventory, Budget::default(), PLACE, |_| approve);
             let mut all: Vec<Deletion> = verdict.delete.clone();
             all.extend(verdict.held.iter().chain(&verdict.kept).map(|(deletion, _)| deletion.clone()));

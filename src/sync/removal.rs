@@ -114,7 +114,7 @@ impl<J: Journal> Carrier<'_, J> {
         Err(Problem::Failed(Diagnostic::new(codes::DELETE_FAILED, place(), why)))
     }
 
-    async fn delete_problem(&self, place: Place, error: &ApiError) -> Problem {
+    pub(super) async fn delete_problem(&self, place: Place, error: &ApiError) -> Problem {
         if self.stops(error).await {
             return Problem::Stop(self.stop_for(error));
         }

@@ -16,6 +16,7 @@ use super::{
     agenda::{Agenda, End, Event, Goal, Next},
     attempt::{Attempt, Hold, Outcome, Session, Settings, look_after, release},
     drift,
+    fights::Fights,
     holder::{self, LOOK, Waiting},
     prune::Budget,
     vitals::{self, Vitals},
@@ -138,6 +139,7 @@ struct Live {
     /// When the parent is looked at next, unless it is watched.
     look_at: Instant,
     vitals: Vitals,
+    fights: Fights,
     /// When objects are asked how they do, at the earliest.
     assess_at: Instant,
 }
@@ -158,6 +160,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             refused_at: None,
             look_at: Instant::now() + LOOK,
             vitals: Vitals::default(),
+            fights: Fights::default(),
             assess_at: Instant::now(),
         };
         while !self.stop.is_cancelled() {
@@ -236,6 +239,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             cancel: &cancel,
             accept_uid: live.accept_uid,
             waiting: live.waiting,
+            resting: live.fights.resting(live.now()),
         };
         let outcome = {
             let mut running = attempt.run(&mut live.session, &self.connect).boxed();
@@ -253,6 +257,12 @@ impl<M: Memory, C: Connect> Target<M, C> {
             }
         };
         live.accept_uid = false;
+        for id in &outcome.repaired {
+            if let Some(rest) = live.fights.repaired(id, live.now()) {
+                let code = codes::FIGHT.id;
+                warn!(cluster = %self.cluster, object = %id, code, "put back again and again; left as it is for {} s", rest.as_secs());
+            }
+        }
         match live.session.as_ref().and_then(|session| session.inventory.as_ref()) {
             Some(inventory) => live.vitals.wrote(&before, inventory),
             None => live.vitals.forget(),
@@ -274,6 +284,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
     /// Sleeps until something happens, looking at the parent from time to time.
     async fn sleep(&mut self, live: &mut Live, desired: &Desired, until: Option<Duration>) {
         let wake = until.map(|until| live.began + until);
+        let truce = live.fights.next(live.now()).map(|until| live.began + until);
         loop {
             let changes = live.session.as_ref().map(|session| session.watches.changes());
             tokio::select! {
@@ -291,6 +302,10 @@ impl<M: Memory, C: Connect> Target<M, C> {
                     return;
                 }
                 () = tokio::time::sleep_until(wake.unwrap_or_else(Instant::now)), if wake.is_some() => return,
+                () = tokio::time::sleep_until(truce.unwrap_or_else(Instant::now)), if truce.is_some() => {
+                    live.event(Event::Drifted);
+                    return;
+                }
                 () = tokio::time::sleep_until(live.assess_at), if live.can_assess() => if self.assess(live, desired).await { return },
                 pending = next(changes.as_deref()) => if self.take_in(live, desired, pending).await { return },
                 () = tokio::time::sleep_until(live.look_at), if live.session.is_some() => {

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Api, wait_until};
 
-use crate::scene::{Agent, PATIENCE, Scene, evenkeel, plane};
+use crate::scene::{Agent, PATIENCE, Scene, evenkeel, plane, yaml};
 
 /// A fleet with two ConfigMaps, and its agent in sync. Comparisons are too far apart to find anything.
 async fn synced(name: &str) -> Result<(Scene, Agent, Api, String)> {
@@ -125,5 +125,49 @@ async fn without_the_right_to_watch_comparisons_find_drift() -> Result<()> {
     until(&api, &scene.config_map_path("one"), "the field is back", |object| object["data"]["v"] == "1").await?;
     let log = fs::read_to_string(&agent.log)?;
     assert!(log.contains("cannot be watched"), "{log}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn drift_that_is_only_reported_stays_until_git_changes() -> Result<()> {
+    let scene = Scene::new("report", &["a"]).await?;
+    let one = |v: &str| {
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "namespace": scene.namespace(),
+            "annotations": {"evenkeel.dev/drift": "report"}}, "data": {"v": v}})
+    };
+    let files = [("base/shop/namespace.yaml", scene.namespace_yaml()), ("base/shop/one.yaml", yaml(&one("1")))];
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect();
+    let commit = scene.remote.commit(&files, "Begin")?;
+    let agent = scene.agent()?;
+    agent.phase("a", "Synced", &commit).await?;
+    let api = scene.api("a").await?;
+    api.patch(&scene.config_map_path("one"), &json!({"data": {"v": "by hand"}})).await?;
+    let status = agent.cluster_is("a", "drifted", |status| status["drifted"] == 1).await?;
+    assert_eq!(status["phase"], "Synced");
+    assert_eq!(api.get(&scene.config_map_path("one")).await?["data"]["v"], "by hand");
+    let next = scene.remote.commit(&[("base/shop/one.yaml", Some(&yaml(&one("2"))))], "Git has the last word")?;
+    let status = agent.phase("a", "Synced", &next).await?;
+    assert_eq!(status["drifted"], 0);
+    assert_eq!(api.get(&scene.config_map_path("one")).await?["data"]["v"], "2");
+    Ok(())
+}
+
+/// Another writer that does not give up is left alone after a few repairs, and said so.
+#[tokio::test]
+async fn a_fight_is_noticed_and_slowed_down() -> Result<()> {
+    let (scene, agent, api, _) = synced("fight").await?;
+    let path = scene.config_map_path("one");
+    for round in 0..6 {
+        api.patch(&path, &json!({"data": {"v": format!("round {round}")}})).await?;
+        until(&api, &path, "it is put back", |object| object["data"]["v"] == "1").await?;
+    }
+    api.patch(&path, &json!({"data": {"v": "round 7"}})).await?;
+    let status = agent.cluster_is("a", "left alone", |status| status["drifted"] == 1).await?;
+    assert_eq!(status["phase"], "Synced");
+    assert_eq!(api.get(&path).await?["data"]["v"], "round 7");
+    assert!(fs::read_to_string(&agent.log)?.contains("EK4015"));
+    let next = scene.remote.commit(&[("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({"v": "2"}))))], "A commit wins")?;
+    agent.phase("a", "Synced", &next).await?;
+    assert_eq!(api.get(&path).await?["data"]["v"], "2");
     Ok(())
 }

@@ -9,6 +9,7 @@ mod faults;
 mod health;
 mod holder;
 mod life;
+mod recreate;
 mod refusals;
 mod scene;
 mod secrets;
