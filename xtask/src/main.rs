@@ -11,6 +11,9 @@ use testbed::{Bed, ControlPlaneOptions};
 mod demo;
 #[cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 #[allow(unreachable_pub, reason = "a module of a program")]
+mod object_schema;
+#[cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+#[allow(unreachable_pub, reason = "a module of a program")]
 mod schema;
 mod test;
 
@@ -32,7 +35,7 @@ enum Task {
     Bench,
     /// Builds the control planes that tests and the demo need, and says where they are.
     Binaries,
-    /// Makes the schema table of kube-overlay anew from a real API server.
+    /// Makes the schema tables of kube-overlay and kube-schema anew from a real API server.
     Schema,
 }
 
@@ -79,9 +82,15 @@ fn schema_table() -> Result<()> {
     })?;
     let text = |key: &str| version[key].as_str().with_context(|| format!("the server's version has no {key}"));
     let name = format!("schema-v{}.{}.json", text("major")?, text("minor")?);
-    let file = root().join("crates/kube-overlay/data").join(name);
-    std::fs::write(&file, schema::build(&document, text("gitVersion")?)).with_context(|| format!("writing {}", file.display()))?;
-    println!("{}", file.display());
+    let tables = [
+        ("kube-overlay", schema::build(&document, text("gitVersion")?)),
+        ("kube-schema", object_schema::build(&document, text("gitVersion")?)),
+    ];
+    for (library, table) in tables {
+        let file = root().join("crates").join(library).join("data").join(&name);
+        std::fs::write(&file, table).with_context(|| format!("writing {}", file.display()))?;
+        println!("{}", file.display());
+    }
     Ok(())
 }
 
