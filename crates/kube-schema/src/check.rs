@@ -85,13 +85,12 @@ impl Schemas {
     fn unknown_kind(&self, group: &str, version: &str, kind: &str) -> Violation {
         let reserved = self.is_reserved(group, version);
         let named = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-        let mut message = match reserved {
-            true => format!("Kubernetes has no kind {kind} in {named}"),
-            false => format!("nothing here defines kind {kind} of {named}"),
+        let meant = nearest(kind, self.kinds(group)).map(|near| format!("; was {near} meant?")).unwrap_or_default();
+        let message = if reserved {
+            format!("Kubernetes has no kind {kind} in {named}{meant}")
+        } else {
+            format!("nothing here defines kind {kind} of {named}{meant}")
         };
-        if let Some(near) = nearest(kind, self.kinds(group)) {
-            message += &format!("; was {near} meant?");
-        }
         let kind = if reserved { ViolationKind::NoSuchKind } else { ViolationKind::UnknownKind };
         Violation { pointer: "/kind".to_owned(), kind, message }
     }
@@ -150,20 +149,19 @@ impl<'a> Check<'a> {
             return;
         }
         match (&node.shape, value) {
-            (Shape::Any, _)
-            | (Shape::String | Shape::IntOrString, Value::String(_))
-            | (Shape::Boolean, Value::Bool(_))
-            | (Shape::Number | Shape::Quantity, Value::Number(_)) => {}
-            (Shape::Integer, Value::Number(number)) if is_whole(number) => {}
-            (Shape::IntOrString, Value::Number(number)) if is_whole(number) => {}
             (Shape::Base64, Value::String(text)) if !is_base64(text) => {
                 self.tell(ViolationKind::BadBase64, "is not base64".to_owned());
             }
-            (Shape::Base64, Value::String(_)) => {}
             (Shape::Quantity, Value::String(text)) if !is_quantity(text) => {
                 self.tell(ViolationKind::BadQuantity, format!("`{}` is not a quantity such as 500m, 2 or 1Gi", plain(value)));
             }
-            (Shape::Quantity, Value::String(_)) => {}
+            (Shape::Integer | Shape::IntOrString, Value::Number(number)) if !is_whole(number) => {
+                return self.wrong_type(value, expected(&node.shape));
+            }
+            (Shape::Any, _)
+            | (Shape::String | Shape::Base64 | Shape::Quantity | Shape::IntOrString, Value::String(_))
+            | (Shape::Integer | Shape::Number | Shape::Quantity | Shape::IntOrString, Value::Number(_))
+            | (Shape::Boolean, Value::Bool(_)) => {}
             (Shape::List { unique, item }, Value::Array(items)) => self.list(data, unique, item, items),
             (Shape::Map(of), Value::Object(fields)) => {
                 for (name, value) in fields {

@@ -60,11 +60,11 @@ fn object(types: &mut Vec<Type>, schema: &Value, depth: usize) -> Option<Type> {
 }
 
 fn node(types: &mut Vec<Type>, schema: &Value, depth: usize) -> Node {
-    let null = match (schema["nullable"] == true, schema.get("default").is_some()) {
-        (true, _) => Null::Allowed,
-        (false, true) => Null::Absent,
-        (false, false) if schema["type"].is_string() || schema["x-kubernetes-int-or-string"] == true => Null::Refused,
-        _ => Null::Allowed,
+    let typed = schema["type"].is_string() || schema["x-kubernetes-int-or-string"] == true;
+    let null = match schema.get("default") {
+        _ if schema["nullable"] == true || !typed => Null::Allowed,
+        Some(_) => Null::Absent,
+        None => Null::Refused,
     };
     let words = schema["enum"].as_array().cloned().unwrap_or_default();
     if depth > DEPTH_MAX {
