@@ -79,6 +79,7 @@ fn definition(plural: &str, kind: &str) -> Value {
 const C: &str = "/spec/template/spec/containers/0";
 
 /// A change of a good object at a JSON pointer, and whether a server still takes it. [`GONE`] takes the field away.
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn changes() -> Vec<(&'static str, String, Value, bool)> {
     let plain = [
         ("deployment", "/spec/replicas", json!(3.0), true),
@@ -210,9 +211,9 @@ fn changed(good: &Value, of: &str, pointer: &str, value: &Value) -> Result<Value
     let (parent, name) = pointer.rsplit_once('/').context("no pointer")?;
     let fields = object.pointer_mut(parent).and_then(Value::as_object_mut).with_context(|| format!("{of} has no {parent}"))?;
     if value == GONE {
-        drop(fields.remove(name))
+        drop(fields.remove(name));
     } else {
-        drop(fields.insert(name.to_owned(), value.clone()))
+        drop(fields.insert(name.to_owned(), value.clone()));
     }
     Ok(object)
 }
