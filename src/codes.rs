@@ -66,7 +66,7 @@ codes! {
     DOUBTFUL "EK1022" "Something is valid but probably not meant" => "If it is meant, nothing needs to be done.";
     INCOMPLETE "EK1030" "An object lacks fields that its kind requires" => "Give the object whole; if a patch is meant, correct its kind, namespace and name so that it finds its target.";
     SCHEMA "EK1031" "A field is not as its kind has it" => "Correct the field named; `kubectl explain KIND.FIELD` shows what a kind has.";
-    NOT_SERVED "EK1032" "No cluster serves that kind in that version" => "Correct apiVersion and kind; the message names the versions that there are.";
+    NOT_SERVED "EK1032" "Kubernetes does not serve that kind in that version" => "Correct apiVersion and kind; the message names the versions that there are.";
     UNKNOWN_KIND "EK1033" "Nothing is known of a kind" => "If its CustomResourceDefinition is installed some other way, nothing needs to be done; otherwise put it in the repository, or correct apiVersion and kind.";
 
     // 2xxx: Git

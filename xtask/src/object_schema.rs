@@ -1,57 +1,18 @@
 //! The compact schema of whole objects for `kube-schema`, made from a kube-apiserver's `/openapi/v2` document.
 //!
-//! Of the document's 3 MB, validation needs the fields of each type, their types, and which are required: one line for each type.
+//! Of the document's 3 MB, validation needs the fields of each type, their types, and which are required ([`crate::insisted`]): one line
+//! for each type.
 //! How a field's type is written is said in `crates/kube-schema/src/compact.rs`, which reads it.
 
+use crate::insisted::Fields;
 use crate::schema::{gvk_of, lines, reference, short, with_default};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What the document calls required and an API server of its version does not miss, as part of the package, type and fields. Found by
-/// asking one: an object of every kind was dry-run with and without every required field that can be reached, and these made no
-/// difference, or none that could be told from the rest of the refusal.
-const NOT_MISSED: [(&str, &str, &[&str]); 37] = [
-    ("apiextensions.v1", "CustomResourceDefinitionVersion", &["served"]),
-    ("apiextensions.v1", "SelectableField", &["jsonPath"]),
-    ("apiextensions.v1", "ServiceReference", &["name", "namespace"]),
-    ("apiextensions.v1", "WebhookConversion", &["conversionReviewVersions"]),
-    ("api.apps.", "ControllerRevision", &["revision"]),
-    ("api.batch.", "PodFailurePolicy", &["rules"]),
-    ("api.certificates.", "PodCertificateRequestSpec", &["stubPKCS10Request"]),
-    ("api.core.", "ConfigMapNodeConfigSource", &["kubeletConfigKey", "name", "namespace"]),
-    ("api.core.", "Event", &["involvedObject"]),
-    ("api.core.", "HTTPHeader", &["value"]),
-    ("api.core.", "ISCSIPersistentVolumeSource", &["lun"]),
-    ("api.core.", "ISCSIVolumeSource", &["lun"]),
-    ("api.core.", "LimitRangeSpec", &["limits"]),
-    ("api.core.", "PreferredSchedulingTerm", &["preference"]),
-    ("api.core.", "ScaleIOPersistentVolumeSource", &["secretRef"]),
-    ("api.core.", "ScaleIOVolumeSource", &["secretRef"]),
-    ("api.core.", "SleepAction", &["seconds"]),
-    ("api.core.", "Sysctl", &["value"]),
-    ("api.discovery.", "ForZone", &["name"]),
-    ("api.flowcontrol.", "GroupSubject", &["name"]),
-    ("api.flowcontrol.", "LimitResponse", &["type"]),
-    ("api.flowcontrol.", "ServiceAccountSubject", &["name", "namespace"]),
-    ("api.flowcontrol.", "UserSubject", &["name"]),
-    ("api.resource.", "CapacityRequestPolicyRange", &["min"]),
-    ("api.resource.", "Counter", &["value"]),
-    ("api.resource.", "DeviceCapacity", &["value"]),
-    ("api.resource.", "DeviceClass", &["spec"]),
-    ("api.resource.", "DeviceCounterConsumption", &["counters"]),
-    ("api.resource.", "ResourceClaim", &["spec"]),
-    ("api.resource.", "ResourceClaimTemplate", &["spec"]),
-    ("api.resource.", "ResourceClaimTemplateSpec", &["spec"]),
-    ("api.resource.", "ResourcePool", &["generation"]),
-    ("api.storage.", "CSIDriver", &["spec"]),
-    ("api.storage.", "CSINode", &["spec"]),
-    ("api.storage.", "CSINodeSpec", &["drivers"]),
-    ("api.storage.", "TokenRequest", &["audience"]),
-    ("apimachinery.", "GroupResource", &["group"]),
-];
-
 /// Builds the schema as JSON text with one group or type on a line, sorted, so that the same document gives the same bytes.
-pub fn build(openapi_v2: &Value, version: &str) -> String {
+///
+/// `not_missed` are the fields that the document calls required and that a server does without.
+pub fn build(openapi_v2: &Value, version: &str, not_missed: &Fields) -> String {
     let definitions = openapi_v2["definitions"].as_object().cloned().unwrap_or_default();
     let kinds = kinds(openapi_v2, &definitions);
     let roots: BTreeSet<&str> = kinds.values().flat_map(BTreeMap::values).flat_map(BTreeMap::values).map(String::as_str).collect();
@@ -61,7 +22,7 @@ pub fn build(openapi_v2: &Value, version: &str) -> String {
         if types.contains_key(name) {
             continue;
         }
-        let (fields, below) = fields(name, &definitions, roots.contains(name));
+        let (fields, below) = fields(name, &definitions, roots.contains(name), not_missed);
         types.insert(name, json!(fields));
         open.extend(below);
     }
@@ -105,7 +66,12 @@ fn kinds(openapi_v2: &Value, definitions: &Map<String, Value>) -> BTreeMap<Strin
 }
 
 /// The fields of a type with their types, required ones marked, and the definitions that they refer to.
-fn fields<'a>(name: &str, definitions: &'a Map<String, Value>, is_root: bool) -> (BTreeMap<String, String>, Vec<&'a str>) {
+fn fields<'a>(
+    name: &str,
+    definitions: &'a Map<String, Value>,
+    is_root: bool,
+    not_missed: &Fields,
+) -> (BTreeMap<String, String>, Vec<&'a str>) {
     let definition = definitions.get(name).unwrap_or(&Value::Null);
     let required: Vec<&str> = definition["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     let mut below = Vec::new();
@@ -113,16 +79,10 @@ fn fields<'a>(name: &str, definitions: &'a Map<String, Value>, is_root: bool) ->
     for (field, schema) in definition["properties"].as_object().into_iter().flatten() {
         // What a cluster writes is not looked at.
         let written = if is_root && field == "status" { "*".to_owned() } else { field_type(schema, definitions, &mut below) };
-        let mark = if required.contains(&field.as_str()) && is_missed(name, field) { "!" } else { "" };
+        let mark = if required.contains(&field.as_str()) && !not_missed.contains(&(name.to_owned(), field.clone())) { "!" } else { "" };
         fields.insert(format!("{field}{mark}"), written);
     }
     (fields, below)
-}
-
-fn is_missed(definition: &str, field: &str) -> bool {
-    let ty = definition.rsplit('.').next().unwrap_or_default();
-    let listed = NOT_MISSED.iter().any(|(package, of, fields)| definition.contains(package) && *of == ty && fields.contains(&field));
-    !listed
 }
 
 fn field_type<'a>(schema: &'a Value, definitions: &'a Map<String, Value>, below: &mut Vec<&'a str>) -> String {
@@ -171,7 +131,7 @@ fn list_keys(schema: &Value, definitions: &Map<String, Value>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::build;
+    use super::{Fields, build};
     use serde_json::{Value, json};
 
     #[test]
@@ -195,14 +155,15 @@ mod tests {
                         "free": {"type": "object"}, "count": {"type": "integer"}, "share": {"type": "number"}, "on": {"type": "boolean"},
                     },
                 },
-                "io.k8s.Inner": {"properties": {"again": of("Inner")}},
+                "io.k8s.Inner": {"required": ["again", "lax"], "properties": {"again": of("Inner"), "lax": {"type": "string"}}},
                 "io.k8s.Status": {"properties": {"x": {"type": "string"}}},
                 "io.k8s.api.core.v1.ServicePort": {"required": ["port"], "properties": {"port": {"type": "integer"}}},
                 "io.k8s.a.Quantity": {"type": "string"}, "io.k8s.a.IntOrString": {"type": "string", "format": "int-or-string"},
                 "io.k8s.a.JSON": {}, "io.k8s.a.Time": {"type": "string", "format": "date-time"},
             },
         });
-        let table: Value = serde_json::from_str(&build(&document, "v1.2.3")).unwrap();
+        let not_missed = Fields::from([("io.k8s.Inner".to_owned(), "lax".to_owned())]);
+        let table: Value = serde_json::from_str(&build(&document, "v1.2.3", &not_missed)).unwrap();
         let expected = json!({
             "version": "v1.2.3",
             "kinds": {"apps": {"Box": {"v1": "Box"}}},
@@ -210,7 +171,7 @@ mod tests {
                 "Box": {"inner!": "#Inner", "status": "*", "size": "q", "port": "x", "any": "*", "time": "s", "mode": "=A|B", "names": "[*]s",
                     "ports": "[port,protocol=TCP]#api.core.v1.ServicePort", "labels": "{}s", "data": "{}y", "free": "{}*", "count": "i",
                     "share": "n", "on": "b"},
-                "Inner": {"again": "#Inner"},
+                "Inner": {"again!": "#Inner", "lax": "s"},
                 "api.core.v1.ServicePort": {"port!": "i"},
             },
         });

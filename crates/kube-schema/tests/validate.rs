@@ -13,9 +13,9 @@ fn deployment(pointer: &str, value: Value) -> Value {
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     let parent = object.pointer_mut(parent).unwrap().as_object_mut().unwrap();
     if value.is_null() {
-        drop(parent.remove(name))
+        drop(parent.remove(name));
     } else {
-        drop(parent.insert(name.to_owned(), value))
+        drop(parent.insert(name.to_owned(), value));
     }
     object
 }
