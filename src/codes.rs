@@ -64,6 +64,10 @@ codes! {
     NEAR_MISS "EK1020" "Something looks like a slip of the pen" => "If it is meant, nothing needs to be done; otherwise correct the name.";
     IGNORE_FILE "EK1021" ".evenkeelignore is wrong" => "Mend the line named; the syntax is that of .gitignore.";
     DOUBTFUL "EK1022" "Something is valid but probably not meant" => "If it is meant, nothing needs to be done.";
+    INCOMPLETE "EK1030" "An object lacks fields that its kind requires" => "Give the object whole; if a patch is meant, correct its kind, namespace and name so that it finds its target.";
+    SCHEMA "EK1031" "A field is not as its kind has it" => "Correct the field named; `kubectl explain KIND.FIELD` shows what a kind has.";
+    NOT_SERVED "EK1032" "Kubernetes does not serve that kind in that version" => "Correct apiVersion and kind; the message names the versions that there are.";
+    UNKNOWN_KIND "EK1033" "Nothing is known of a kind" => "If its CustomResourceDefinition is installed some other way, nothing needs to be done; otherwise put it in the repository, or correct apiVersion and kind.";
 
     // 2xxx: Git
     GIT_UNREACHABLE "EK2001" "The remote cannot be reached" => "The fleet stays as it is; check the network, the address and the remote's own state.";

@@ -17,7 +17,7 @@ use crate::{
     git::Source,
     layout::{self, Cluster, sort_problems},
     manifest::DigestKey,
-    render::{Facts, Renderer},
+    render::{Facts, Renderer, Validator},
 };
 
 /// Find every mistake of a config repository, without a cluster
@@ -57,12 +57,17 @@ impl Findings {
         findings.warnings.clone_from(&fleet.warnings);
         // Digests are not shown, so that any key will do.
         let renderer = Renderer::new(namespace, DigestKey::new([0; 32]));
+        let validator = Validator::new(source);
         for cluster in &fleet.clusters {
             // With mistakes in its layout a cluster is not rendered; here the others are wanted as well.
             let readable = Cluster { problems: Vec::new(), ..cluster.clone() };
             let mut mistakes = cluster.problems.clone();
             match renderer.render(source, &fleet, &readable, &Facts::default()) {
-                Ok(rendering) => findings.warnings.extend_from_slice(&rendering.warnings),
+                Ok(rendering) => {
+                    let validated = validator.validate(&rendering, &Facts::default());
+                    findings.warnings.extend(rendering.warnings.iter().cloned().chain(validated.warnings));
+                    mistakes.extend(validated.problems);
+                }
                 Err(more) => mistakes.extend(more),
             }
             sort_problems(&mut mistakes);

@@ -5,10 +5,12 @@
 //! down to each step, finished objects. So a commit costs what it changes.
 
 mod cache;
+mod complete;
 mod layer;
 mod overlay;
 mod seal;
 mod stack;
+mod validate;
 
 use std::{
     collections::BTreeMap,
@@ -32,6 +34,8 @@ use crate::{
 use cache::{Cache, User, Users};
 use layer::{FileKey, Files, LayerFiles, ReadFile};
 use stack::Stack;
+
+pub use validate::{Validated, Validator};
 
 /// Goes up with every change of what the same repository renders to, so that such a change is rolled out like a commit.
 const RENDERER_VERSION: u32 = 1;

@@ -60,6 +60,7 @@ impl Stack {
         for overlay in &layer.overlays {
             overlay.apply(&mut stack);
         }
+        stack.refuse_incomplete(layer);
         sort_problems(&mut stack.problems);
         sort_problems(&mut stack.warnings);
         stack
@@ -121,7 +122,7 @@ impl Stack {
     }
 
     /// An object whose name or namespace is one edit away from this one's.
-    fn near(&self, id: &ObjectId) -> Option<&Arc<Piece>> {
+    pub(super) fn near(&self, id: &ObjectId) -> Option<&Arc<Piece>> {
         let start = self.pieces.partition_point(|piece| (&piece.id.group, &piece.id.kind) < (&id.group, &id.kind));
         let same_kind = self.pieces[start..].iter().take_while(|piece| piece.id.group == id.group && piece.id.kind == id.kind);
         same_kind.into_iter().find(|piece| {
@@ -182,7 +183,7 @@ impl Stack {
     }
 }
 
-fn is_definition(id: &ObjectId) -> bool {
+pub(super) fn is_definition(id: &ObjectId) -> bool {
     id.is("apiextensions.k8s.io", "CustomResourceDefinition")
 }
 

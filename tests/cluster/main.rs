@@ -2,6 +2,7 @@
 
 mod credentials;
 mod objects;
+mod schema;
 mod scripted;
 mod transport;
 

@@ -11,6 +11,12 @@ use testbed::{Bed, ControlPlaneOptions};
 mod demo;
 #[cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 #[allow(unreachable_pub, reason = "a module of a program")]
+mod insisted;
+#[cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+#[allow(unreachable_pub, reason = "a module of a program")]
+mod object_schema;
+#[cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+#[allow(unreachable_pub, reason = "a module of a program")]
 mod schema;
 mod test;
 
@@ -32,7 +38,7 @@ enum Task {
     Bench,
     /// Builds the control planes that tests and the demo need, and says where they are.
     Binaries,
-    /// Makes the schema table of kube-overlay anew from a real API server.
+    /// Makes the schema tables of kube-overlay and kube-schema anew from a real API server.
     Schema,
 }
 
@@ -69,19 +75,27 @@ fn bench() -> Result<()> {
 }
 
 fn schema_table() -> Result<()> {
-    let (document, version) = runtime()?.block_on(async {
+    let (document, version, not_missed) = runtime()?.block_on(async {
         // Alpha and beta versions are not served unless asked for.
         let flags = ["--runtime-config=api/all=true", "--feature-gates=AllAlpha=true,AllBeta=true"].map(str::to_owned).to_vec();
         let options = ControlPlaneOptions { flags, ..Default::default() };
         let cluster = Bed::shared().await?.cluster_with("schema", options).await?;
         let api = cluster.api()?;
-        anyhow::Ok((api.get("/openapi/v2").await?, api.get("/version").await?))
+        let document = api.get("/openapi/v2").await?;
+        let not_missed = insisted::not_missed(&api, &document).await?;
+        anyhow::Ok((document, api.get("/version").await?, not_missed))
     })?;
     let text = |key: &str| version[key].as_str().with_context(|| format!("the server's version has no {key}"));
     let name = format!("schema-v{}.{}.json", text("major")?, text("minor")?);
-    let file = root().join("crates/kube-overlay/data").join(name);
-    std::fs::write(&file, schema::build(&document, text("gitVersion")?)).with_context(|| format!("writing {}", file.display()))?;
-    println!("{}", file.display());
+    let tables = [
+        ("kube-overlay", schema::build(&document, text("gitVersion")?)),
+        ("kube-schema", object_schema::build(&document, text("gitVersion")?, &not_missed)),
+    ];
+    for (library, table) in tables {
+        let file = root().join("crates").join(library).join("data").join(&name);
+        std::fs::write(&file, table).with_context(|| format!("writing {}", file.display()))?;
+        println!("{}", file.display());
+    }
     Ok(())
 }
 

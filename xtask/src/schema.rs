@@ -31,7 +31,7 @@ pub fn build(openapi_v2: &Value, version: &str) -> String {
     text
 }
 
-fn lines<'a>(text: &mut String, entries: impl Iterator<Item = (&'a String, Value)>) {
+pub(crate) fn lines<'a>(text: &mut String, entries: impl Iterator<Item = (&'a String, Value)>) {
     let entries: Vec<String> = entries.map(|(key, value)| format!("{}: {value}", json!(key))).collect();
     let _ = writeln!(text, "{}", entries.join(",\n"));
 }
@@ -105,18 +105,18 @@ fn field(property: &Value, definitions: &Map<String, Value>) -> Option<Value> {
 }
 
 /// `protocol=TCP` for a key that has a default.
-fn with_default(key: &str, item: &str, definitions: &Map<String, Value>) -> String {
+pub(crate) fn with_default(key: &str, item: &str, definitions: &Map<String, Value>) -> String {
     let known = || KEY_DEFAULTS.iter().find(|(of, field, _)| *of == item && *field == key).map(|(_, _, default)| *default);
     let stated = definitions.get(item).and_then(|definition| definition["properties"][key]["default"].as_str());
     stated.or_else(known).map_or(key.to_owned(), |default| format!("{key}={default}"))
 }
 
-fn reference(schema: &Value) -> Option<&str> {
+pub(crate) fn reference(schema: &Value) -> Option<&str> {
     schema["$ref"].as_str()?.strip_prefix("#/definitions/")
 }
 
 /// Definition names without the part that most of them share.
-fn short(name: &str) -> String {
+pub(crate) fn short(name: &str) -> String {
     name.strip_prefix("io.k8s.").unwrap_or(name).to_owned()
 }
 
@@ -143,7 +143,7 @@ fn kinds(openapi_v2: &Value, definitions: &Map<String, Value>, types: &Types) ->
     kinds
 }
 
-fn gvk_of(value: &Value) -> (String, String, String) {
+pub(crate) fn gvk_of(value: &Value) -> (String, String, String) {
     let part = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
     (part("group"), part("version"), part("kind"))
 }
