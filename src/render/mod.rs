@@ -5,6 +5,7 @@
 //! down to each step, finished objects. So a commit costs what it changes.
 
 mod cache;
+mod content;
 mod layer;
 mod overlay;
 mod seal;
