@@ -77,12 +77,11 @@ pub(super) fn remarks(plan: &Plan) -> Vec<(String, Vec<usize>)> {
     for (at, cluster) in plan.clusters.iter().enumerate() {
         let objects = counted(cluster.objects.unwrap_or_default(), "object");
         let text = match cluster.outcome {
-            Outcome::Removed => "leaves the fleet: its objects stay as they are, and Evenkeel looks after them no more".to_owned(),
-            Outcome::Recovered => format!("refused before this change, so that what it runs is not known; now rendered to {objects}"),
-            Outcome::Added => format!("new in the fleet, {objects}"),
-            Outcome::Refused if cluster.errors.is_empty() => "stays as it is: a mistake refuses the whole fleet".to_owned(),
-            Outcome::Refused => "stays as it is: its files have mistakes".to_owned(),
-            Outcome::Changed | Outcome::Unchanged => String::new(),
+            Outcome::Removed => "gone from the fleet: what runs there stays, and Evenkeel looks after it no more".to_owned(),
+            Outcome::Recovered => format!("refused before this change, so that what runs there is not known; now {objects}"),
+            Outcome::Added => format!("new in the fleet, with {objects}"),
+            // What refuses a cluster is told with the mistakes.
+            Outcome::Refused | Outcome::Changed | Outcome::Unchanged => String::new(),
         };
         if !text.is_empty() {
             remarks.entry((cluster.outcome, text)).or_default().push(at);
@@ -130,7 +129,7 @@ impl Counts {
             .map(|(count, what)| format!("{count} {what}"))
             .collect();
         if stay > 0 {
-            words.push(format!("{stay} of the deletions not at once"));
+            words.push(format!("{stay} of the deletions held or kept"));
         }
         words.join(", ")
     }
@@ -163,7 +162,7 @@ pub(super) fn names(plan: &Plan, clusters: &[usize]) -> Vec<String> {
     let mut names = Vec::new();
     for (environment, (count, here)) in of_environment {
         if here.len() == count && count > 1 {
-            names.push(format!("all {count} of {environment}"));
+            names.push(format!("all {count} clusters of {environment}"));
         } else {
             names.extend(here.into_iter().map(str::to_owned));
         }

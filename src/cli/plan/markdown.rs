@@ -67,7 +67,7 @@ fn summary(plan: &Plan) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut text = "| Clusters | | Create | Change | Delete | not at once |\n|---|---|--:|--:|--:|--:|\n".to_owned();
+    let mut text = "| Clusters | | Create | Change | Delete | Held or kept |\n|---|---|--:|--:|--:|--:|\n".to_owned();
     let number = |count: usize| if count == 0 { String::new() } else { count.to_string() };
     let mut left = rows.len();
     for ((outcome, counts), clusters) in rows {

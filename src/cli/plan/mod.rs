@@ -25,10 +25,10 @@ use range::{Range, Side};
 
 /// Show what a change does to every cluster, without any cluster
 #[derive(Debug, Args)]
-#[command(after_help = "BASE..HEAD    from one revision to another\n\
-    BASE...HEAD   from where HEAD left BASE: what a branch changes\n\
-    BASE.., BASE...  the same to the files as they are\n\
-    REV           what one commit changed, against its first parent\n\n\
+#[command(after_help = "BASE..HEAD   from one revision to another\n\
+    BASE...HEAD  from where HEAD left BASE: what a branch changes\n\
+    BASE..       to the files as they are, and so does BASE...\n\
+    REV          what one commit changed, against its first parent\n\n\
     Exit codes: 0 no difference, 3 differences, 1 mistakes refuse a cluster, 2 wrong use")]
 pub(super) struct PlanArgs {
     /// Two revisions of the repository [default: HEAD.., what is not committed yet]
