@@ -70,11 +70,10 @@ fn is_paused(rendering: &Rendering, bundle: &str) -> bool {
     rendering.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some())
 }
 
+type Side<'a> = Option<&'a Arc<RenderedObject>>;
+
 /// Objects of the same identity side by side, of two lists that are sorted by it. Those that are one allocation are left out.
-fn pairs<'a>(
-    base: &'a [Arc<RenderedObject>],
-    head: &'a [Arc<RenderedObject>],
-) -> Vec<(Option<&'a Arc<RenderedObject>>, Option<&'a Arc<RenderedObject>>)> {
+fn pairs<'a>(base: &'a [Arc<RenderedObject>], head: &'a [Arc<RenderedObject>]) -> Vec<(Side<'a>, Side<'a>)> {
     let mut pairs = Vec::new();
     let (mut base, mut head) = (base.iter().peekable(), head.iter().peekable());
     loop {
@@ -83,7 +82,8 @@ fn pairs<'a>(
             (Some(_), None) => Ordering::Less,
             (None, Some(_)) => Ordering::Greater,
             (Some(from), Some(to)) if Arc::ptr_eq(from, to) => {
-                (base.next(), head.next());
+                base.next();
+                head.next();
                 continue;
             }
             (Some(from), Some(to)) => from.id.cmp(&to.id),

@@ -107,14 +107,14 @@ fn sections(plan: &Plan) -> Vec<Section> {
     }
     for group in groups::groups(plan) {
         let title = format!("{}: {}", names(plan, &group.clusters), groups::counted(group.entries.len(), "difference"));
-        let lines = group.entries.iter().flat_map(text::lines).map(in_diff).collect();
+        let lines = group.entries.iter().flat_map(text::lines).map(|line| in_diff(&line)).collect();
         sections.push(Section { title, lines, open: false });
     }
     sections
 }
 
 /// The line as a `diff` block colours it: by its first character.
-fn in_diff(line: Line) -> String {
+fn in_diff(line: &Line) -> String {
     format!("{} {:indent$}{}", line.mark, "", line.text, indent = (line.depth - 1) * 2)
 }
 

@@ -5,6 +5,8 @@ mod markdown;
 mod range;
 mod text;
 
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
 
 use super::{
@@ -16,7 +18,7 @@ use super::{
 };
 use crate::{
     diagnostic::Diagnostic,
-    git::{MemorySource, Source, Store},
+    git::{GitError, MemorySource, Source, Store},
     manifest::DigestKey,
     plan::{self, State},
     render::Renderer,
@@ -66,8 +68,7 @@ impl From<Output> for Form {
 
 pub(super) fn run(args: PlanArgs, file: &SettingsFile, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
     let path = args.repo.resolve(file)?;
-    let no_git = |error| Diagnostic::from(error).with_hint("plan compares revisions of a Git repository. Is --repo right?");
-    let store = Store::open(&path).map_err(no_git)?;
+    let store = Store::open(&path).map_err(|error| no_git(&path, error))?;
     let (base, head) = args.range.unwrap_or_default().resolve(&store)?;
     let source = |side: Side| -> Result<Box<dyn Source>, CommandError> {
         Ok(match side {
@@ -95,4 +96,15 @@ pub(super) fn run(args: PlanArgs, file: &SettingsFile, printer: &mut Printer<'_>
         (false, true) => Exit::Differs,
         (false, false) => Exit::Done,
     })
+}
+
+fn no_git(path: &Path, error: GitError) -> Diagnostic {
+    // In containers of CI the files are often another user's, and libgit2 reads only what git would.
+    let foreign = error.to_string().contains("not owned by current user");
+    let hint = if foreign {
+        format!("Say that it may be read: git config --global --add safe.directory {}", path.display())
+    } else {
+        "plan compares revisions of a Git repository. Is --repo right?".to_owned()
+    };
+    Diagnostic::from(error).with_hint(hint)
 }
