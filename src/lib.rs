@@ -6,7 +6,7 @@
 //! git  ->  layout  ->  render  ->  gate  ->  rollout  ->  sync  ->  ledger  ->  (server, cli)
 //! ```
 //!
-//! `manifest` is the object that travels, `cluster` the connection it travels over, `agent` the daemon that wires it all.
+//! `plan` compares two renderings, `manifest` is the object that travels, `cluster` the connection it travels over, `agent` the daemon that wires it all.
 
 pub mod agent;
 pub mod cli;
@@ -18,6 +18,7 @@ pub mod layout;
 pub mod ledger;
 pub mod log;
 pub mod manifest;
+pub mod plan;
 pub mod render;
 pub mod server;
 pub mod sync;

@@ -16,6 +16,8 @@ pub(super) enum Exit {
     Done,
     /// 1: not in sync, or mistakes found.
     Amiss,
+    /// 3: differences found.
+    Differs,
 }
 
 impl Exit {
@@ -23,6 +25,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Amiss => 1,
+            Self::Differs => 3,
         }
     }
 }

@@ -13,6 +13,7 @@ mod explain;
 mod history;
 mod later;
 mod log;
+mod plan;
 mod printer;
 mod render;
 mod repo;
@@ -93,6 +94,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     Check(check::CheckArgs),
     Render(render::RenderArgs),
+    Plan(plan::PlanArgs),
     Status(status::StatusArgs),
     Log(log::LogArgs),
     Where(where_is::WhereArgs),
@@ -194,6 +196,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Run(args) => run::run(*args, file, world, printer),
         Command::Check(args) => check::run(args, &file, printer),
         Command::Render(args) => render::run(args, &file, printer),
+        Command::Plan(args) => plan::run(args, &file, printer),
         Command::Status(args) => status::run(args, &file, world, printer),
         Command::Log(args) => log::run(args, &file, world, printer),
         Command::Where(args) => where_is::run(args, &file, world, printer),

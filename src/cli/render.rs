@@ -17,7 +17,7 @@ use super::{
 use crate::{
     codes,
     layout::{self, Fleet},
-    manifest::{DIGEST_ANNOTATION, DigestKey, ID_ANNOTATION, MASK, PART_OF},
+    manifest::{DigestKey, LAST_APPLIED, MASK, is_plain_field_of_secret},
     render::{Facts, RenderedObject, Renderer},
 };
 
@@ -51,8 +51,7 @@ pub(super) fn run(args: RenderArgs, file: &SettingsFile, printer: &mut Printer<'
         Ok(rendering) => rendering,
         Err(problems) => return refuse(problems, printer),
     };
-    let objects = rendering.objects.iter().map(|object| Ok((object.as_ref(), shown(object)?)));
-    let objects = objects.collect::<Result<Vec<_>, serde_json::Error>>().map_err(std::io::Error::from)?;
+    let objects: Vec<_> = rendering.objects.iter().map(|object| (object.as_ref(), shown(object))).collect();
     printer.data(&match output {
         Output::Json => as_list(objects)?,
         Output::Table | Output::Yaml => as_documents(&objects),
@@ -66,34 +65,25 @@ fn unknown(name: &str, fleet: &Fleet) -> CommandError {
         .with_hint(format!("It has: {}.", clean(&names.join(", "))))
 }
 
-/// The object as Git gives it: without the fleet's marks, which carry digests, and without a Secret's values.
-fn shown(object: &RenderedObject) -> Result<Value, serde_json::Error> {
-    let mut value: Value = serde_json::from_slice(object.body.as_slice())?;
-    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-        for (map, marks) in [("labels", &[PART_OF][..]), ("annotations", &[ID_ANNOTATION, DIGEST_ANNOTATION][..])] {
-            let Some(entries) = metadata.get_mut(map).and_then(Value::as_object_mut) else { continue };
-            entries.retain(|key, _| !marks.contains(&key.as_str()));
-            if entries.is_empty() {
-                metadata.remove(map);
-            }
-        }
-    }
+/// The object as Git gives it, without a Secret's values.
+fn shown(object: &RenderedObject) -> Value {
+    let mut value = object.content();
     if object.id.is("", "Secret") {
         hide(&mut value);
     }
-    Ok(value)
+    value
 }
 
 /// Masks all of a Secret that may be secret. What is no map where one belongs is refused by the server only, and masked too.
 fn hide(secret: &mut Value) {
-    if let Some(copy) = secret.pointer_mut("/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration") {
+    if let Some(copy) = secret.pointer_mut("/metadata/annotations").and_then(|annotations| annotations.get_mut(LAST_APPLIED)) {
         *copy = MASK.into();
     }
     for (field, value) in secret.as_object_mut().into_iter().flatten() {
-        match (field.as_str(), value) {
-            ("apiVersion" | "kind" | "metadata" | "type" | "immutable", _) => {}
-            (_, Value::Object(entries)) => entries.values_mut().for_each(|value| *value = MASK.into()),
-            (_, value) => *value = MASK.into(),
+        match value {
+            _ if is_plain_field_of_secret(field) => {}
+            Value::Object(entries) => entries.values_mut().for_each(|value| *value = MASK.into()),
+            value => *value = MASK.into(),
         }
     }
 }

@@ -36,6 +36,11 @@ impl Color {
     }
 }
 
+/// The text in that colour.
+pub(super) fn painted(color: Color, text: &str) -> String {
+    if color == Color::Plain { text.to_owned() } else { format!("{}{text}\u{1b}[0m", color.code()) }
+}
+
 /// One cell.
 pub(super) struct Cell {
     text: String,

@@ -64,6 +64,11 @@ impl MemorySource {
         Ok(Self::build(root))
     }
 
+    /// A tree without files.
+    pub fn empty() -> Self {
+        Self::build(BTreeMap::new())
+    }
+
     /// The files of a directory as they are on disk now, whether committed, ignored or neither; only `.git` is left out.
     /// Like Git, it knows no empty folders.
     pub fn from_directory(path: &Path) -> Result<Self, MemoryError> {

@@ -202,6 +202,32 @@ impl Store {
         self.with(|repository| self.reaches(repository, from, ancestor))
     }
 
+    /// The newest commit that both are built on.
+    pub fn merge_base(&self, one: CommitId, other: CommitId) -> Result<CommitId, GitError> {
+        self.with(|repository| match repository.merge_base(oid(one.0), oid(other.0)) {
+            Ok(found) => Ok(commit_id(found)),
+            Err(why) if why.code() == ErrorCode::NotFound => {
+                Err(GitError::Rev { rev: format!("{one}...{other}"), why: "the two have no commit in common".to_owned() })
+            }
+            Err(why) => Err(self.broken(&why)),
+        })
+    }
+
+    /// A commit's first parent; None for a root, and where a shallow history ends.
+    pub fn parent(&self, commit: CommitId) -> Result<Option<CommitId>, GitError> {
+        Ok(self.commits(None, commit, 1)?.first().and_then(|info| info.parent))
+    }
+
+    /// Whether older commits were left out when it was cloned.
+    pub fn is_shallow(&self) -> bool {
+        self.with(|repository| Ok(repository.is_shallow())).unwrap_or(false)
+    }
+
+    /// Whether it has a working directory.
+    pub fn has_files(&self) -> bool {
+        self.with(|repository| Ok(!repository.is_bare())).unwrap_or(false)
+    }
+
     fn reaches(&self, repository: &Repository, from: CommitId, ancestor: CommitId) -> Result<bool, GitError> {
         if from == ancestor {
             return Ok(true);

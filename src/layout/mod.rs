@@ -27,6 +27,7 @@ use crate::{
 pub use ignored::Ignored;
 pub(crate) use names::{is_label, one_edit_apart};
 pub(crate) use own::{BUNDLE, Own};
+pub(crate) use walk::FLEET_FILE;
 pub use walk::read;
 
 /// The API group and version of Evenkeel's own kinds, which live in Git only.

@@ -15,7 +15,7 @@ use crate::{
     manifest,
 };
 
-const FLEET_FILE: &str = "evenkeel.yaml";
+pub(crate) const FLEET_FILE: &str = "evenkeel.yaml";
 const ROOT_FOLDERS: [&str; 5] = ["base", "components", "environments", "policies", "regions"];
 
 /// Reads the shape of a revision.

@@ -7,6 +7,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// What stands in the place of a secret wherever it would be printed.
 pub const MASK: &str = "***";
 
+/// The annotation in which `kubectl apply` leaves a copy of the whole object.
+pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Whether a field of a Secret, by its name at the top, is none of those that hold values. Its metadata may have [`LAST_APPLIED`].
+pub(crate) fn is_plain_field_of_secret(name: &str) -> bool {
+    matches!(name, "apiVersion" | "kind" | "metadata" | "type" | "immutable")
+}
+
 /// Carries a secret. Its only rendering, in `Debug`, `Display` and every serialisation, is [`MASK`]; the value is had by
 /// asking for it by name, so that a reviewer finds each place with one search.
 #[derive(Clone, PartialEq, Eq, Default)]

@@ -6,6 +6,7 @@
 
 mod cache;
 mod complete;
+mod content;
 mod layer;
 mod overlay;
 mod seal;

@@ -3,6 +3,7 @@
 
 mod docs;
 mod fleet;
+mod plan;
 mod process;
 mod repo;
 mod run;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use evenkeel::{
     ledger::answers::{CommitOnly, CommitPhase},
+    plan::{Fate, Op, Outcome},
     sync::{Action, Health, Phase, Trigger},
 };
 use serde_json::{Value, json};
@@ -42,8 +43,14 @@ fn printed(line: &str) -> Value {
     serde_json::from_str(&output.out).unwrap()
 }
 
-fn answers() -> [(&'static str, Value); 4] {
-    [("status", printed("status")), ("log", printed("log")), ("where", printed("where c3c3c3c")), ("history", printed("history prod-eu-1"))]
+fn answers() -> [(&'static str, Value); 5] {
+    [
+        ("status", printed("status")),
+        ("log", printed("log")),
+        ("where", printed("where c3c3c3c")),
+        ("history", printed("history prod-eu-1")),
+        ("plan", crate::plan::answer()),
+    ]
 }
 
 #[test]
@@ -157,6 +164,13 @@ fn words_are_the_same_in_program_and_schema() {
         Action::Failed,
     ];
     assert_eq!(words(&schema("history"), "/$defs/object/properties/action/enum"), actions.iter().map(|word| said(word)).collect());
+
+    let outcomes = [Outcome::Refused, Outcome::Removed, Outcome::Recovered, Outcome::Added, Outcome::Changed, Outcome::Unchanged];
+    assert_eq!(words(&schema("plan"), "/$defs/cluster/properties/outcome/enum"), outcomes.iter().map(|word| said(word)).collect());
+    let ops = [Op::Added, Op::Removed, Op::Changed, Op::Reordered];
+    assert_eq!(words(&schema("plan"), "/$defs/field/properties/op/enum"), ops.iter().map(|word| said(word)).collect());
+    let fates = [Fate::Deleted, Fate::Held, Fate::Kept, Fate::Paused];
+    assert_eq!(words(&schema("plan"), "/$defs/delete/properties/fate/enum"), fates.iter().map(|word| said(word)).collect());
 
     let mut answer = fleet::where_is();
     for phase in PHASES.map(CommitPhase::Cluster).into_iter().chain(commit_only.map(CommitPhase::Commit)) {

@@ -35,7 +35,11 @@ const WAYS: &[(&str, Way)] = &[
 ];
 
 /// Those that read a repository from disk and take longer.
-const REPOSITORY_WAYS: &[(&str, Way)] = &[("a rendered Secret", rendered_secret), ("the mistakes of a Secret", mistaken_secret)];
+const REPOSITORY_WAYS: &[(&str, Way)] = &[
+    ("a rendered Secret", rendered_secret),
+    ("the mistakes of a Secret", mistaken_secret),
+    ("a planned Secret", crate::plan::planned_secret),
+];
 
 /// An address as people write it, token and all.
 fn address(secret: &str) -> String {
