@@ -10,6 +10,7 @@ pub use images::Image;
 pub use patches::{Patch, PatchOptions, PatchSource};
 pub use target::Target;
 
+use crate::generate::{Generated, GeneratedKind, Generator, GeneratorOptions, Load};
 use crate::merge::Merged;
 use crate::schema::Table;
 use serde::Deserialize;
@@ -33,6 +34,15 @@ pub struct Overlay {
     pub namespace: String,
     /// Strategic merge and JSON 6902 patches.
     pub patches: Vec<Patch>,
+    /// ConfigMaps to make.
+    pub config_map_generator: Vec<Generator>,
+    /// Secrets to make.
+    pub secret_generator: Vec<Generator>,
+    /// For both.
+    pub generator_options: GeneratorOptions,
+    /// Folders whose content belongs to this overlay, between what it generates and its transformers. Whoever has the folders sees
+    /// to that.
+    pub components: Vec<String>,
 }
 
 /// The number of replicas of the Deployment, ReplicaSet, ReplicationController or StatefulSet of this name.
@@ -116,7 +126,21 @@ impl OverlayError {
 }
 
 impl Overlay {
-    /// Carries the overlay out on all objects. Patches given by `path` must have been loaded into [`Patch::content`] before.
+    /// What the overlay's generators make, in Kustomize's order. Kustomize adds it to the objects before the transformers work.
+    pub fn generate(&self, load: &mut Load<'_>) -> Result<Vec<Generated>, OverlayError> {
+        let mut make = |kind, word: &str, generators: &[Generator]| -> Result<Vec<Generated>, OverlayError> {
+            let made = generators.iter().enumerate().map(|(nth, generator)| {
+                let fail = |message| OverlayError { entry: format!("{word}[{nth}]"), object: None, message };
+                generator.make(kind, &self.generator_options, load).map_err(fail)
+            });
+            made.collect()
+        };
+        let mut made = make(GeneratedKind::ConfigMap, "configMapGenerator", &self.config_map_generator)?;
+        made.extend(make(GeneratedKind::Secret, "secretGenerator", &self.secret_generator)?);
+        Ok(made)
+    }
+
+    /// Carries the overlay's transformers out on all objects. Patches given by `path` must have been loaded into [`Patch::content`] before.
     pub fn apply<S: Slot>(&self, objects: &mut [S], schema: &Table) -> Result<Report, OverlayError> {
         let mut run = Run { objects, schema, report: Report::default() };
         patches::apply(&self.patches, &mut run)?;
