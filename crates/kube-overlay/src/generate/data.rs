@@ -16,7 +16,8 @@ pub(super) fn read(generator: &Generator, load: &mut Load<'_>) -> Result<Values,
     let mut put = |key: &str, value: Vec<u8>| {
         let legal = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
         if key.is_empty() || key.len() > 253 || !key.bytes().all(legal) || key == "." || key.starts_with("..") {
-            return Err(format!("`{key}` is not a key: it is made of letters, digits, `-`, `_` and `.`"));
+            // What stands there may be a part of a value.
+            return Err("a key is made of letters, digits, `-`, `_` and `.`, and not that".to_owned());
         }
         match values.insert(key.to_owned(), value) {
             None => Ok(()),
@@ -25,18 +26,18 @@ pub(super) fn read(generator: &Generator, load: &mut Load<'_>) -> Result<Values,
     };
     for path in generator.envs.iter().chain(&generator.env) {
         let text = String::from_utf8(load(path)?).map_err(|_| format!("{path} is not UTF-8"))?;
-        for line in text.strip_prefix('\u{feff}').unwrap_or(&text).lines() {
+        for (line, number) in text.strip_prefix('\u{feff}').unwrap_or(&text).lines().zip(1..) {
             let line = line.trim_start();
             if !line.is_empty() && !line.starts_with('#') {
                 let (key, value) = line.split_once('=').unwrap_or((line, ""));
-                put(key, value.as_bytes().to_vec()).map_err(|message| format!("{path}: {message}"))?;
+                put(key, value.as_bytes().to_vec()).map_err(|message| format!("{path}, line {number}: {message}"))?;
             }
         }
     }
     for (nth, literal) in generator.literals.iter().enumerate() {
         // The literal itself may be secret.
         let (key, value) = literal.split_once('=').ok_or_else(|| format!("literals[{nth}] is not of the form key=value"))?;
-        put(key, without_quotes(value).as_bytes().to_vec())?;
+        put(key, without_quotes(value).as_bytes().to_vec()).map_err(|message| format!("literals[{nth}]: {message}"))?;
     }
     for source in &generator.files {
         let (key, path) = source.split_once('=').unwrap_or((source.rsplit('/').next().unwrap_or_default(), source));

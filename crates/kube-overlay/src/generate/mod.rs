@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 /// The content of a file that a generator names, or why there is none.
 pub type Load<'a> = dyn FnMut(&str) -> Result<Vec<u8>, String> + 'a;
 
-/// One entry of `configMapGenerator` or `secretGenerator`.
-#[derive(Clone, Debug, Deserialize)]
+/// One entry of `configMapGenerator` or `secretGenerator`. It may hold a Secret's values, so it prints as its name alone.
+#[derive(Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Generator {
     /// `metadata.name` without its suffix.
@@ -103,6 +103,12 @@ impl std::fmt::Debug for Generated {
     }
 }
 
+impl std::fmt::Debug for Generator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Generator({})", self.name)
+    }
+}
+
 impl Generator {
     /// The object that it makes, with the options of its overlay where its own say nothing.
     pub fn make(&self, kind: GeneratedKind, options: &GeneratorOptions, load: &mut Load<'_>) -> Result<Generated, String> {
@@ -147,9 +153,10 @@ impl Generated {
             let merged = both(&old["metadata"][field], &self.object["metadata"][field]);
             put(&mut self.object["metadata"], field, merged);
         }
-        for field in ["name", "namespace"] {
-            if let Some(value) = old["metadata"].get(field) {
-                self.object["metadata"][field] = value.clone();
+        if let Some(metadata) = self.object["metadata"].as_object_mut() {
+            for field in ["name", "namespace"] {
+                metadata.remove(field);
+                metadata.extend(old["metadata"].get(field).map(|value| (field.to_owned(), value.clone())));
             }
         }
         if self.behavior == Behavior::Merge {

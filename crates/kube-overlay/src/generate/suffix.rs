@@ -5,11 +5,12 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
-/// The suffix that Kustomize gives the object's name, without the dash before it: ten characters over a ConfigMap's or Secret's name
-/// and content. Labels and annotations do not change it.
+/// The suffix that Kustomize gives the object's name, without the dash before it: ten characters over a ConfigMap's or Secret's
+/// content. Labels and annotations do not change it, nor does the name.
 pub fn name_suffix(object: &Value) -> String {
     let field = |name: &str| object.get(name).cloned().unwrap_or_else(|| json!(""));
-    let mut content = json!({"kind": identity::kind(object), "name": identity::name(object), "data": field("data")});
+    // Kustomize looks for the name in the wrong place, and so always hashes an empty one.
+    let mut content = json!({"kind": identity::kind(object), "name": "", "data": field("data")});
     let mut more = "binaryData";
     if identity::kind(object) == "Secret" {
         content["type"] = field("type");

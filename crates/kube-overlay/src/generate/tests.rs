@@ -28,8 +28,8 @@ fn values_come_from_literals_files_and_lines() {
 fn refusals_tell_no_values() {
     for (generator, message) in [
         (json!({"name": "c", "literals": ["hunter2"]}), "literals[0] is not of the form key=value"),
-        (json!({"name": "c", "literals": ["a=1", "a=2"]}), "the key a is given twice"),
-        (json!({"name": "c", "literals": ["a b=1"]}), "`a b` is not a key: it is made of letters, digits, `-`, `_` and `.`"),
+        (json!({"name": "c", "literals": ["a=1", "a=2"]}), "literals[1]: the key a is given twice"),
+        (json!({"name": "c", "literals": ["a b=1"]}), "literals[0]: a key is made of letters, digits, `-`, `_` and `.`, and not that"),
         (json!({"name": "c", "files": ["a=b=c"]}), "files: `a=b=c` is neither path nor key=path"),
         (json!({"name": "c", "files": ["=b"]}), "files: `=b` is neither path nor key=path"),
         (json!({"name": "c", "files": ["none"]}), "there is no file none"),

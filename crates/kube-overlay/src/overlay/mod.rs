@@ -126,18 +126,15 @@ impl OverlayError {
 }
 
 impl Overlay {
-    /// What the overlay's generators make, in Kustomize's order. Kustomize adds it to the objects before the transformers work.
-    pub fn generate(&self, load: &mut Load<'_>) -> Result<Vec<Generated>, OverlayError> {
-        let mut make = |kind, word: &str, generators: &[Generator]| -> Result<Vec<Generated>, OverlayError> {
-            let made = generators.iter().enumerate().map(|(nth, generator)| {
-                let fail = |message| OverlayError { entry: format!("{word}[{nth}]"), object: None, message };
-                generator.make(kind, &self.generator_options, load).map_err(fail)
-            });
-            made.collect()
-        };
-        let mut made = make(GeneratedKind::ConfigMap, "configMapGenerator", &self.config_map_generator)?;
-        made.extend(make(GeneratedKind::Secret, "secretGenerator", &self.secret_generator)?);
-        Ok(made)
+    /// What the overlay's generators make, in Kustomize's order, each by the name of its entry, such as `configMapGenerator[0]`.
+    /// Kustomize adds it to the objects before the transformers work.
+    pub fn generate(&self, load: &mut Load<'_>) -> Vec<(String, Result<Generated, String>)> {
+        let config_maps = self.config_map_generator.iter().enumerate();
+        let config_maps = config_maps.map(|(nth, generator)| (GeneratedKind::ConfigMap, format!("configMapGenerator[{nth}]"), generator));
+        let secrets = self.secret_generator.iter().enumerate();
+        let secrets = secrets.map(|(nth, generator)| (GeneratedKind::Secret, format!("secretGenerator[{nth}]"), generator));
+        let all = config_maps.chain(secrets);
+        all.map(|(kind, entry, generator)| (entry, generator.make(kind, &self.generator_options, load))).collect()
     }
 
     /// Carries the overlay's transformers out on all objects. Patches given by `path` must have been loaded into [`Patch::content`] before.
