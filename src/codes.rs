@@ -64,6 +64,7 @@ codes! {
     NEAR_MISS "EK1020" "Something looks like a slip of the pen" => "If it is meant, nothing needs to be done; otherwise correct the name.";
     IGNORE_FILE "EK1021" ".evenkeelignore is wrong" => "Mend the line named; the syntax is that of .gitignore.";
     DOUBTFUL "EK1022" "Something is valid but probably not meant" => "If it is meant, nothing needs to be done.";
+    COMPONENT "EK1023" "A component cannot be included" => "A component is a folder directly under components/; give its path as seen from the overlay.yaml, such as ../components/NAME.";
     INCOMPLETE "EK1030" "An object lacks fields that its kind requires" => "Give the object whole; if a patch is meant, correct its kind, namespace and name so that it finds its target.";
     SCHEMA "EK1031" "A field is not as its kind has it" => "Correct the field named; `kubectl explain KIND.FIELD` shows what a kind has.";
     NOT_SERVED "EK1032" "Kubernetes does not serve that kind in that version" => "Correct apiVersion and kind; the message names the versions that there are.";

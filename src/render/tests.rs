@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::*;
 use crate::{git::MemorySource, layout};
 
+mod inclusion;
+
 const FLEET: &str = "apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {name: shop}\n";
 const CLUSTER: &str = "apiVersion: evenkeel.dev/v1alpha1\nkind: Cluster\n";
 
@@ -102,7 +104,7 @@ fn mistakes_are_all_found_with_their_places() {
         ("base/app/web.patch.yaml", config("onee", "{}")),
         ("base/app/kustomization.yaml", String::new()),
         ("base/app/deep/bundle.yaml", String::new()),
-        ("base/app/overlay.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Overlay\nsecretGenerator: []\nnameSuffix: x\nimages: [{nam: x}]\npatches: [{path: no.yaml}]\n".to_owned()),
+        ("base/app/overlay.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Overlay\nsecretGenerator: [{name: s, literals: [7]}]\ncomponents: [../../base]\nnameSuffix: x\nimages: [{nam: x}]\npatches: [{path: no.yaml}]\n".to_owned()),
         ("base/app/chart.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Chart\n".to_owned()),
         ("base/app/Bundle.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\n".to_owned()),
         ("base/other/bundle.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nmetadata: {name: another}\nspec: {dependsOn: [app], targets: a b, x: 1}\n".to_owned()),

@@ -7,12 +7,14 @@
 //! * [`json_patch()`] carries out RFC 6902 operations.
 //! * [`Overlay`] is the transformers' part of a kustomization: it is read with serde and applied to a list of objects.
 //! * [`difference()`] tells what makes one object another, field by field, list items matched as merging matches them.
+//! * [`Generator`] makes ConfigMaps and Secrets, [`name_suffix`] and [`Renames`] give them their names.
 //! * [`LabelSelector`] is Kubernetes' selector syntax.
 //!
 //! Where this departs from Kustomize on purpose, README.md says so and `tests/kustomize/` compares the rest with the real one.
 
 mod difference;
 mod fields;
+mod generate;
 mod identity;
 mod json6902;
 mod merge;
@@ -21,6 +23,7 @@ mod schema;
 mod selector;
 
 pub use difference::{Change, FieldChange, FieldPath, Step, difference};
+pub use generate::{Behavior, Generated, GeneratedKind, Generator, GeneratorOptions, Load, Rename, Renames, name_suffix};
 pub use json6902::{PatchError, json_patch};
 pub use merge::{MergeError, Merged, strategic_merge};
 pub use overlay::{Image, Labels, Overlay, OverlayError, Patch, PatchOptions, PatchSource, Replica, Report, Slot, Target};
