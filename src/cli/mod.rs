@@ -7,6 +7,7 @@
 mod accept_cluster;
 mod approve;
 mod ask;
+mod blame;
 mod check;
 mod error;
 mod explain;
@@ -93,6 +94,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     Check(check::CheckArgs),
     Render(render::RenderArgs),
+    Blame(blame::BlameArgs),
     Status(status::StatusArgs),
     Log(log::LogArgs),
     Where(where_is::WhereArgs),
@@ -194,6 +196,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Run(args) => run::run(*args, file, world, printer),
         Command::Check(args) => check::run(args, &file, printer),
         Command::Render(args) => render::run(args, &file, printer),
+        Command::Blame(args) => blame::run(args, &file, world, printer),
         Command::Status(args) => status::run(args, &file, world, printer),
         Command::Log(args) => log::run(args, &file, world, printer),
         Command::Where(args) => where_is::run(args, &file, world, printer),

@@ -60,14 +60,14 @@ pub(super) fn run(args: RenderArgs, file: &SettingsFile, printer: &mut Printer<'
     Ok(Exit::Done)
 }
 
-fn unknown(name: &str, fleet: &Fleet) -> CommandError {
+pub(super) fn unknown(name: &str, fleet: &Fleet) -> CommandError {
     let names: Vec<&str> = fleet.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
     CommandError::new(codes::UNKNOWN_CLUSTER, format!("the repository has no cluster `{name}`"))
         .with_hint(format!("It has: {}.", clean(&names.join(", "))))
 }
 
 /// The object as Git gives it: without the fleet's marks, which carry digests, and without a Secret's values.
-fn shown(object: &RenderedObject) -> Result<Value, serde_json::Error> {
+pub(super) fn shown(object: &RenderedObject) -> Result<Value, serde_json::Error> {
     let mut value: Value = serde_json::from_slice(object.body.as_slice())?;
     if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
         for (map, marks) in [("labels", &[PART_OF][..]), ("annotations", &[ID_ANNOTATION, DIGEST_ANNOTATION][..])] {

@@ -8,6 +8,7 @@ mod digest;
 mod file;
 mod id;
 mod policy;
+mod query;
 mod secret;
 
 pub use applyset::{ApplySet, PART_OF};
@@ -18,4 +19,5 @@ pub use file::{Manifest, Manifests, Origin};
 pub(crate) use file::{identify, is_manifest, place_of, pointer, read, scrub, text};
 pub use id::{GroupKind, ObjectId};
 pub use policy::{Policy, Prune};
+pub use query::{BadObjectQuery, ObjectQuery};
 pub use secret::{MASK, Masked, SecretBytes, mask_urls};

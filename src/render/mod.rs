@@ -4,11 +4,14 @@
 //! else. Everything on the way is kept by content id and shared by clusters and commits: files, layers, what a stack of layers gives
 //! down to each step, finished objects. So a commit costs what it changes.
 
+mod blame;
 mod cache;
 mod layer;
+mod lines;
 mod overlay;
 mod seal;
 mod stack;
+mod trace;
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +31,8 @@ use crate::{
     layout::{Cluster, Fleet, Layer, Level},
     manifest::{ApplySet, Body, Digest, DigestKey, GroupKind, ObjectId, Origin, Policy},
 };
+
+pub use blame::{Blame, Line};
 
 use cache::{Cache, User, Users};
 use layer::{FileKey, Files, LayerFiles, ReadFile};

@@ -9,7 +9,11 @@ use kube_overlay::{Overlay, OverlayError, PatchSource};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{layer::Piece, stack::Stack};
+use super::{
+    layer::Piece,
+    stack::Stack,
+    trace::{self, Cause},
+};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
@@ -60,10 +64,20 @@ impl LayerOverlay {
 
     /// Carries it out on its bundle's objects, or on all.
     pub(super) fn apply(&self, stack: &mut Stack) {
+        if stack.trace.is_none() {
+            return self.carry_out(&self.overlay, "", stack);
+        }
+        for (entry, part) in trace::entries(&self.overlay) {
+            self.carry_out(&part, &entry, stack);
+        }
+    }
+
+    /// Carries out an overlay of this file: the whole, or that entry.
+    fn carry_out(&self, overlay: &Overlay, entry: &str, stack: &mut Stack) {
         let concerned = |piece: &Piece| self.bundle.as_ref().is_none_or(|bundle| *bundle == piece.bundle);
         let positions: Vec<usize> = (0..stack.pieces.len()).filter(|at| concerned(&stack.pieces[*at])).collect();
         let mut values: Vec<Arc<Value>> = positions.iter().map(|at| Arc::clone(&stack.pieces[*at].value)).collect();
-        let report = match self.overlay.apply(&mut values, &stack.table) {
+        let report = match overlay.apply(&mut values, &stack.table) {
             Ok(report) => report,
             Err(error) => return stack.problems.push(self.failed(&error)),
         };
@@ -76,7 +90,13 @@ impl LayerOverlay {
         for at in &report.changed {
             let piece = &stack.pieces[positions[*at]];
             match self.changed(piece, Arc::unwrap_or_clone(std::mem::take(&mut values[*at]))) {
-                Ok(changed) => stack.pieces[positions[*at]] = Arc::new(changed),
+                Ok(changed) => {
+                    let changed = Arc::new(changed);
+                    if let Some(trace) = &mut stack.trace {
+                        trace.note(Some(piece), &changed, Cause::Entry { file: self.path.clone(), entry: entry.to_owned() });
+                    }
+                    stack.pieces[positions[*at]] = changed;
+                }
                 Err(problems) => stack.problems.extend(problems),
             }
         }
@@ -261,7 +281,7 @@ fn values(documents: Vec<kube_yaml::Document>) -> Vec<Arc<Value>> {
 }
 
 /// A path as a file names it, seen from the root; none if it leads out.
-fn resolve(file: &str, relative: &str) -> Option<String> {
+pub(super) fn resolve(file: &str, relative: &str) -> Option<String> {
     let mut parts: Vec<&str> = file.split('/').collect();
     parts.pop();
     for part in relative.split('/') {

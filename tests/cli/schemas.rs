@@ -42,8 +42,14 @@ fn printed(line: &str) -> Value {
     serde_json::from_str(&output.out).unwrap()
 }
 
-fn answers() -> [(&'static str, Value); 4] {
-    [("status", printed("status")), ("log", printed("log")), ("where", printed("where c3c3c3c")), ("history", printed("history prod-eu-1"))]
+fn answers() -> [(&'static str, Value); 5] {
+    [
+        ("status", printed("status")),
+        ("log", printed("log")),
+        ("where", printed("where c3c3c3c")),
+        ("history", printed("history prod-eu-1")),
+        ("blame", crate::blame::printed()),
+    ]
 }
 
 #[test]

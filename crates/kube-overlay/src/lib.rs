@@ -19,7 +19,7 @@ mod schema;
 mod selector;
 
 pub use json6902::{PatchError, json_patch};
-pub use merge::{MergeError, Merged, strategic_merge};
+pub use merge::{MergeError, Merged, MergingList, strategic_merge};
 pub use overlay::{Image, Labels, Overlay, OverlayError, Patch, PatchOptions, PatchSource, Replica, Report, Slot, Target};
 pub use schema::{Scope, Table};
 pub use selector::{LabelSelector, SelectorError};
