@@ -4,6 +4,7 @@
 //! else. Everything on the way is kept by content id and shared by clusters and commits: files, layers, what a stack of layers gives
 //! down to each step, finished objects. So a commit costs what it changes.
 
+mod all;
 mod blame;
 mod cache;
 mod layer;
