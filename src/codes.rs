@@ -126,4 +126,5 @@ codes! {
     BUSY "EK6007" "The agent has no room for the request" => "Try again in a moment; its log says what it is busy with.";
     OUTPUT "EK6008" "The output cannot be written" => "Check the disk or the pipe that the output goes to.";
     NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001].";
+    NO_OBJECT "EK6010" "No object of that name" => "`evenkeel render CLUSTER` prints the objects; an object is named kind[.group]/[namespace/]name.";
 }

@@ -4,6 +4,7 @@
 //! and without a record. Figures are given as ratios to it, since absolute times say more of the machine than of us.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
 
+mod render;
 mod workload;
 
 use std::{
@@ -36,9 +37,17 @@ const IN_FLIGHT: usize = 16;
 /// Rounds; the median counts.
 const ROUNDS: usize = 3;
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    let evenkeel = PathBuf::from(std::env::args().nth(1).context("the path of a release build of evenkeel is the only argument")?);
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [evenkeel] => tokio::runtime::Runtime::new()?.block_on(sync(PathBuf::from(evenkeel))),
+        ["render", evenkeel] => render::run(Path::new(evenkeel)),
+        ["render-fleet", repo, one] => render::fleet_alone(repo, one),
+        _ => anyhow::bail!("usage: bench [render] RELEASE_BUILD_OF_EVENKEEL"),
+    }
+}
+
+async fn sync(evenkeel: PathBuf) -> Result<()> {
     let bed = Bed::start().await?;
     println!(
         "workload: {} objects ({APPS} apps of {}), {IN_FLIGHT} requests in flight, {ROUNDS} rounds\n",
@@ -197,9 +206,13 @@ fn ask(evenkeel: &Path, state: &Path, args: &[&str]) -> Result<Value> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// A line of /proc/PID/status, in MiB.
 fn memory(agent: &Process, field: &str) -> Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.pid()))?;
+    memory_of(agent.pid(), field)
+}
+
+/// A line of /proc/PID/status, in MiB.
+fn memory_of(process: u32, field: &str) -> Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find(|line| line.starts_with(field)).context("no such line")?;
     let kib: f64 = line.split_whitespace().nth(1).context("no number")?.parse()?;
     Ok(kib / 1024.0)

@@ -412,12 +412,9 @@ fn render(
     };
     let default = Facts::default();
     let selected = fleet.clusters.iter().filter(|cluster| only.is_none_or(|only| only.matches(&cluster.labels)));
-    let clusters = selected
-        .map(|cluster| {
-            let facts = facts.get(&cluster.name).unwrap_or(&default);
-            (cluster.name.clone(), renderer.render(&tree, &fleet, cluster, facts))
-        })
-        .collect();
+    let selected: Vec<_> = selected.map(|cluster| (cluster, facts.get(&cluster.name).unwrap_or(&default))).collect();
+    let renderings = renderer.render_all(&tree, &fleet, &selected);
+    let clusters = selected.iter().zip(renderings).map(|((cluster, _), rendering)| (cluster.name.clone(), rendering)).collect();
     Rendered { commit, fleet: Ok(fleet), clusters }
 }
 

@@ -7,6 +7,7 @@
 mod accept_cluster;
 mod approve;
 mod ask;
+mod blame;
 mod check;
 mod error;
 mod explain;
@@ -95,6 +96,7 @@ enum Command {
     Check(check::CheckArgs),
     Render(render::RenderArgs),
     Plan(plan::PlanArgs),
+    Blame(blame::BlameArgs),
     Status(status::StatusArgs),
     Log(log::LogArgs),
     Where(where_is::WhereArgs),
@@ -197,6 +199,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Check(args) => check::run(args, &file, printer),
         Command::Render(args) => render::run(args, &file, printer),
         Command::Plan(args) => plan::run(args, &file, printer),
+        Command::Blame(args) => blame::run(args, &file, world, printer),
         Command::Status(args) => status::run(args, &file, world, printer),
         Command::Log(args) => log::run(args, &file, world, printer),
         Command::Where(args) => where_is::run(args, &file, world, printer),

@@ -59,14 +59,14 @@ pub(super) fn run(args: RenderArgs, file: &SettingsFile, printer: &mut Printer<'
     Ok(Exit::Done)
 }
 
-fn unknown(name: &str, fleet: &Fleet) -> CommandError {
+pub(super) fn unknown(name: &str, fleet: &Fleet) -> CommandError {
     let names: Vec<&str> = fleet.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
     CommandError::new(codes::UNKNOWN_CLUSTER, format!("the repository has no cluster `{name}`"))
         .with_hint(format!("It has: {}.", clean(&names.join(", "))))
 }
 
 /// The object as Git gives it, without a Secret's values.
-fn shown(object: &RenderedObject) -> Value {
+pub(super) fn shown(object: &RenderedObject) -> Value {
     let mut value = object.content();
     if object.id.is("", "Secret") {
         hide(&mut value);

@@ -7,6 +7,7 @@
 //!
 //! Knows nothing of Kubernetes.
 
+mod blame;
 mod command;
 mod credentials;
 mod error;
@@ -18,6 +19,7 @@ mod source;
 mod store;
 mod watch;
 
+pub use blame::LineCommits;
 pub use credentials::{Credential, Credentials};
 pub use error::GitError;
 pub use follower::{Event, Follower, FollowerSettings};

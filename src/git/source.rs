@@ -19,6 +19,18 @@ pub trait Source: Send + Sync {
     fn blob(&self, id: BlobId) -> Result<Vec<u8>, SourceError>;
 }
 
+impl dyn Source + '_ {
+    /// The file at a path from the root; none if no file stands there or a folder on the way cannot be read.
+    pub fn find(&self, path: &str) -> Option<BlobId> {
+        let mut node = Node::Folder(self.root());
+        for name in path.split('/') {
+            let Node::Folder(folder) = node else { return None };
+            node = self.folder(folder).ok()?.get(name)?.node;
+        }
+        if let Node::File(blob) = node { Some(blob) } else { None }
+    }
+}
+
 /// A file or folder that should be there could not be read: the object database is damaged or the disk fails.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {what}: {why}")]

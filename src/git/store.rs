@@ -283,7 +283,7 @@ impl Store {
         Repository::open(&self.path).and_then(|repository| check(&repository)).err().map(|why| why.message().to_owned())
     }
 
-    fn broken(&self, why: &git2::Error) -> GitError {
+    pub(super) fn broken(&self, why: &git2::Error) -> GitError {
         GitError::Broken { path: self.path.clone(), why: why.message().to_owned(), rebuilt: false }
     }
 
@@ -398,7 +398,7 @@ fn partition(length: usize, mut holds: impl FnMut(usize) -> Result<bool, GitErro
     Ok(low)
 }
 
-fn info(commit: &git2::Commit<'_>) -> CommitInfo {
+pub(super) fn info(commit: &git2::Commit<'_>) -> CommitInfo {
     let author = commit.author();
     let message = String::from_utf8_lossy(commit.message_bytes()).trim_start().to_owned();
     CommitInfo {

@@ -7,6 +7,7 @@ use kube_overlay::{Behavior, Generated};
 use super::{
     layer::{DEFAULT_BUNDLE, Naming, Piece},
     stack::{Lookup, Stack, Target},
+    trace::Cause,
 };
 use crate::{
     codes::{self, Code},
@@ -20,20 +21,22 @@ pub(super) struct Made {
     generated: Generated,
     /// The entry in overlay.yaml.
     origin: Origin,
+    /// Its name, such as `configMapGenerator[0]`.
+    entry: String,
     /// The bundle whose overlay it is; none for a layer's root.
     bundle: Option<Arc<str>>,
 }
 
 impl Made {
     /// Checks what a generator made.
-    pub(super) fn new(mut generated: Generated, origin: Origin, bundle: Option<Arc<str>>) -> Result<Self, Vec<Diagnostic>> {
+    pub(super) fn new(mut generated: Generated, origin: Origin, entry: String, bundle: Option<Arc<str>>) -> Result<Self, Vec<Diagnostic>> {
         let refuse = |code, pointer: &str, message: &str| Diagnostic::new(code, origin.place(), format!("at {pointer}: {message}"));
         let id = manifest::identify(&generated.object).map_err(|error| vec![refuse(error.code, error.pointer, &error.message)])?;
         let problems = manifest::scrub(&mut generated.object, &id);
         if !problems.is_empty() {
             return Err(problems.iter().map(|(code, pointer, message)| refuse(*code, pointer, message)).collect());
         }
-        Ok(Self { id, generated, origin, bundle })
+        Ok(Self { id, generated, origin, entry, bundle })
     }
 
     /// Adds it, or lays it over the object that it is to be merged with or to replace.
@@ -44,7 +47,9 @@ impl Made {
                 return self.refuse(stack, codes::OVERLAY, message);
             }
             (Target::Missing, Behavior::Create) => {
-                stack.pieces.push(Arc::new(self.piece()));
+                let piece = Arc::new(self.piece());
+                self.note(stack, None, &piece);
+                stack.pieces.push(piece);
                 return stack.pieces.sort_by(|a, b| a.id.cmp(&b.id));
             }
             (Target::Missing, _) => {
@@ -63,7 +68,15 @@ impl Made {
             return self.refuse(stack, codes::BUNDLE_MISMATCH, message);
         }
         let new = self.generated.clone().over(&old.value, old.naming == Naming::Hashed);
-        stack.pieces[found] = Arc::new(Piece { naming: naming(new.hashed), ..old.changed(new.object) });
+        let piece = Arc::new(Piece { naming: naming(new.hashed), ..old.changed(new.object) });
+        self.note(stack, Some(&old), &piece);
+        stack.pieces[found] = piece;
+    }
+
+    fn note(&self, stack: &mut Stack, before: Option<&Arc<Piece>>, after: &Arc<Piece>) {
+        if let Some(trace) = &mut stack.trace {
+            trace.note(before, after, Cause::Entry { file: self.origin.path.to_string(), entry: self.entry.clone() });
+        }
     }
 
     /// The object of that identity. Where the generator gives no namespace, what it changes may be the only one of its name.

@@ -4,16 +4,20 @@
 //! else. Everything on the way is kept by content id and shared by clusters and commits: files, layers, what a stack of layers gives
 //! down to each step, finished objects. So a commit costs what it changes.
 
+mod all;
+mod blame;
 mod cache;
 mod complete;
-mod content;
 mod component;
+mod content;
 mod generate;
 mod layer;
+mod lines;
 mod names;
 mod overlay;
 mod seal;
 mod stack;
+mod trace;
 mod validate;
 
 use std::{
@@ -34,6 +38,8 @@ use crate::{
     layout::{Cluster, Fleet, Layer, Level},
     manifest::{ApplySet, Body, Digest, DigestKey, GroupKind, ObjectId, Origin, Policy},
 };
+
+pub use blame::{Blame, Line};
 
 use cache::{Cache, User, Users};
 use component::Included;

@@ -14,6 +14,7 @@ use super::{
     generate::Made,
     layer::Piece,
     stack::Stack,
+    trace::{self, Cause},
 };
 use crate::{
     codes::{self, Code},
@@ -86,14 +87,20 @@ impl LayerOverlay {
         for files in self.components.iter().filter_map(|include| included.files(include)) {
             stack.lay(files, included);
         }
-        self.transform(stack);
+        if stack.trace.is_none() {
+            return self.carry_out(&self.overlay, "", stack);
+        }
+        for (entry, part) in trace::entries(&self.overlay) {
+            self.carry_out(&part, &entry, stack);
+        }
     }
 
-    fn transform(&self, stack: &mut Stack) {
+    /// Carries out the transformers of an overlay of this file: of the whole, or of that entry.
+    fn carry_out(&self, overlay: &Overlay, entry: &str, stack: &mut Stack) {
         let concerned = |piece: &Piece| self.bundle.as_ref().is_none_or(|bundle| *bundle == piece.bundle);
         let positions: Vec<usize> = (0..stack.pieces.len()).filter(|at| concerned(&stack.pieces[*at])).collect();
         let mut values: Vec<Arc<Value>> = positions.iter().map(|at| Arc::clone(&stack.pieces[*at].value)).collect();
-        let report = match self.overlay.apply(&mut values, &stack.table) {
+        let report = match overlay.apply(&mut values, &stack.table) {
             Ok(report) => report,
             Err(error) => return stack.problems.push(self.failed(&error)),
         };
@@ -106,7 +113,13 @@ impl LayerOverlay {
         for at in &report.changed {
             let piece = &stack.pieces[positions[*at]];
             match self.changed(piece, Arc::unwrap_or_clone(std::mem::take(&mut values[*at]))) {
-                Ok(changed) => stack.pieces[positions[*at]] = Arc::new(changed),
+                Ok(changed) => {
+                    let changed = Arc::new(changed);
+                    if let Some(trace) = &mut stack.trace {
+                        trace.note(Some(piece), &changed, Cause::Entry { file: self.path.clone(), entry: entry.to_owned() });
+                    }
+                    stack.pieces[positions[*at]] = changed;
+                }
                 Err(problems) => stack.problems.extend(problems),
             }
         }
@@ -261,7 +274,7 @@ impl Reader<'_> {
             let Some(Place::File { path, line, column }) = self.places.get(&entry).cloned() else { continue };
             let origin = Origin { path: path.into(), line, column };
             let made = outcome.map_err(|message| vec![Diagnostic::new(codes::OVERLAY, origin.place(), message)]);
-            match made.and_then(|generated| Made::new(generated, origin, bundle.cloned())) {
+            match made.and_then(|generated| Made::new(generated, origin, entry, bundle.cloned())) {
                 Ok(made) => all.push(made),
                 Err(problems) => self.problems.extend(problems),
             }
@@ -348,7 +361,7 @@ fn values(documents: Vec<kube_yaml::Document>) -> Vec<Arc<Value>> {
 }
 
 /// A path as a file names it, seen from the root; none if it leads out.
-fn resolve(file: &str, relative: &str) -> Option<String> {
+pub(super) fn resolve(file: &str, relative: &str) -> Option<String> {
     let mut parts: Vec<&str> = file.split('/').collect();
     parts.pop();
     for part in relative.split('/') {

@@ -10,6 +10,7 @@ use kube_overlay::{LabelSelector, Merged, Table, strategic_merge};
 use super::{
     component::Included,
     layer::{DEFAULT_BUNDLE, LayerFiles, Piece},
+    trace::{Cause, Trace},
 };
 use crate::{
     codes,
@@ -28,6 +29,8 @@ pub(super) struct Stack {
     pub(super) table: Table,
     pub(super) problems: Vec<Diagnostic>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// What changed the objects, where that is asked for.
+    pub(super) trace: Option<Trace>,
 }
 
 /// A bundle's settings over the layers so far.
@@ -43,7 +46,14 @@ pub(super) struct Bundle {
 
 impl Default for Stack {
     fn default() -> Self {
-        Self { pieces: Vec::new(), bundles: BTreeMap::new(), table: Table::bundled().clone(), problems: Vec::new(), warnings: Vec::new() }
+        Self {
+            pieces: Vec::new(),
+            bundles: BTreeMap::new(),
+            table: Table::bundled().clone(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            trace: None,
+        }
     }
 }
 
@@ -123,6 +133,11 @@ impl Stack {
         }
         added.sort_by(|a, b| a.id.cmp(&b.id));
         added.dedup_by(|a, b| a.id == b.id); // a double is refused where the layer is read
+        if let Some(trace) = &mut self.trace {
+            for piece in &added {
+                trace.note(None, piece, Cause::Document(piece.origin.clone()));
+            }
+        }
         self.pieces.extend(added);
         self.pieces.sort_by(|a, b| a.id.cmp(&b.id));
         patches.extend(layer.patches.iter().cloned());
@@ -177,7 +192,12 @@ impl Stack {
                 continue;
             };
             match lay_over(piece, patch, &self.table) {
-                Ok(merged) => *target = merged,
+                Ok(merged) => {
+                    if let (Some(trace), Some(merged)) = (&mut self.trace, &merged) {
+                        trace.note(Some(piece), merged, Cause::Document(patch.origin.clone()));
+                    }
+                    *target = merged;
+                }
                 Err(found) => problems.extend(found),
             }
         }

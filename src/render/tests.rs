@@ -13,13 +13,13 @@ const FLEET: &str = "apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {
 const CLUSTER: &str = "apiVersion: evenkeel.dev/v1alpha1\nkind: Cluster\n";
 
 /// A fleet of two clusters, dev in eu and prod in us, with these files.
-fn tree(files: &[(&str, &str)]) -> MemorySource {
+pub(super) fn tree(files: &[(&str, &str)]) -> MemorySource {
     let own =
         [("evenkeel.yaml", FLEET), ("environments/dev/eu/dev/cluster.yaml", CLUSTER), ("environments/prod/us/prod/cluster.yaml", CLUSTER)];
     MemorySource::new(own.into_iter().chain(files.iter().copied())).unwrap()
 }
 
-fn renderer() -> Renderer {
+pub(super) fn renderer() -> Renderer {
     Renderer::new("evenkeel-system", DigestKey::new([1; 32]))
 }
 

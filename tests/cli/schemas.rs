@@ -50,6 +50,7 @@ fn answers() -> [(&'static str, Value); 5] {
         ("where", printed("where c3c3c3c")),
         ("history", printed("history prod-eu-1")),
         ("plan", crate::plan::answer()),
+        ("blame", crate::blame::printed()),
     ]
 }
 

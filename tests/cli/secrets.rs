@@ -136,7 +136,8 @@ fn repository(file: &str) -> String {
         let output = crate::run(&format!("evenkeel {line} --repo {}", repo.path().display()));
         output.out + &output.err
     };
-    run("check") + &run("render dev-eu-1") + &run("render dev-eu-1 -o json")
+    let blame = |form: &str| run(&format!("blame dev-eu-1 secret/thrown -o {form}"));
+    run("check") + &run("render dev-eu-1") + &run("render dev-eu-1 -o json") + &blame("table") + &blame("json")
 }
 
 fn rendered_secret(secret: &str) -> String {

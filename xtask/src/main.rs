@@ -34,19 +34,32 @@ enum Task {
     Test,
     /// A fleet of four clusters on this machine, held to a copy of examples/repo-layout, until Ctrl-C.
     Demo(demo::Options),
-    /// Measures Evenkeel beside a bare client, in one run; figures are in docs/PERFORMANCE.md.
-    Bench,
+    /// Measures Evenkeel beside a bare client or Kustomize, in one run; figures are in docs/PERFORMANCE.md.
+    Bench {
+        /// What is measured.
+        #[arg(value_enum, default_value = "sync")]
+        what: Bench,
+    },
     /// Builds the control planes that tests and the demo need, and says where they are.
     Binaries,
     /// Makes the schema tables of kube-overlay and kube-schema anew from a real API server.
     Schema,
 }
 
+/// A benchmark.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Bench {
+    /// Syncing, beside a bare client.
+    Sync,
+    /// Rendering, beside Kustomize.
+    Render,
+}
+
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Test => test::run(),
         Task::Demo(options) => demo::run(&options),
-        Task::Bench => bench(),
+        Task::Bench { what } => bench(what),
         Task::Binaries => binaries(),
         Task::Schema => schema_table(),
     };
@@ -65,11 +78,13 @@ fn binaries() -> Result<()> {
     Ok(())
 }
 
-fn bench() -> Result<()> {
-    testbed::binaries::ensure_built()?;
+fn bench(what: Bench) -> Result<()> {
+    let render = what == Bench::Render;
+    let peer = if render { testbed::binaries::kustomize().map(drop) } else { testbed::binaries::ensure_built().map(drop) };
+    peer?;
     let program = build(true)?;
-    let status =
-        cargo().args(["run", "--quiet", "--release", "--package", "bench", "--"]).arg(program).status().context("starting cargo")?;
+    let arguments = ["run", "--quiet", "--release", "--package", "bench", "--"];
+    let status = cargo().args(arguments).args(render.then_some("render")).arg(program).status().context("starting cargo")?;
     ensure!(status.success(), "the benchmark failed: {status}");
     Ok(())
 }

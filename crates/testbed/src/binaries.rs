@@ -70,6 +70,20 @@ pub fn go_program(name: &str) -> Result<PathBuf> {
     Ok(program)
 }
 
+/// The version of [`kustomize`].
+pub const KUSTOMIZE_VERSION: &str = "v5.7.1";
+
+/// The `kustomize` program, for comparisons; built first if need be. Blocks.
+pub fn kustomize() -> Result<PathBuf> {
+    let program = cache()?.join(format!("kustomize-{KUSTOMIZE_VERSION}")).join("kustomize");
+    let package = format!("sigs.k8s.io/kustomize/kustomize/v5@{KUSTOMIZE_VERSION}");
+    let folder = program.with_extension("unfinished");
+    let mut go = Command::new("go");
+    go.env("GOBIN", &folder).args(["install", "-trimpath", &package]);
+    build_with(go, &folder.join("kustomize"), &program, &package, "half a minute")?;
+    Ok(program)
+}
+
 /// The Kubernetes version that `go.mod` pins, without the `v`.
 pub fn kubernetes_version() -> Result<String> {
     let module = include_str!("../go/go.mod");
@@ -124,6 +138,14 @@ fn linker_flags(version: &str) -> Result<String> {
 
 /// Builds `package` to `program` unless it is there. One process builds, the others wait.
 fn build(program: &Path, package: &str, arguments: &[String], about: &str) -> Result<()> {
+    let unfinished = program.with_extension("unfinished");
+    let mut go = Command::new("go");
+    go.current_dir(go_folder()).args(["build", "-trimpath"]).args(arguments).arg("-o").arg(&unfinished).arg(package);
+    build_with(go, &unfinished, program, package, about)
+}
+
+/// As [`build`], by any command, which leaves the program in the place `unfinished`.
+fn build_with(mut go: Command, unfinished: &Path, program: &Path, package: &str, about: &str) -> Result<()> {
     if program.is_file() {
         return Ok(());
     }
@@ -142,24 +164,17 @@ fn build(program: &Path, package: &str, arguments: &[String], about: &str) -> Re
         return Ok(());
     }
     say(&format!("testbed: building {package} into {} ({about})", folder.display()));
-    let unfinished = program.with_extension("unfinished");
     let log = program.with_extension("log");
     let started = Instant::now();
-    let go = Command::new("go")
-        .current_dir(go_folder())
+    let go = go
         .env("GOFLAGS", "")
         .env("CGO_ENABLED", "0")
-        .args(["build", "-trimpath"])
-        .args(arguments)
-        .arg("-o")
-        .arg(&unfinished)
-        .arg(package)
         .stdin(Stdio::null())
         .stderr(File::create(&log)?)
         .spawn()
         .context("starting `go`; the test bed builds its control planes with Go (https://go.dev/dl)")?;
     wait_for(go, package, started).with_context(|| format!("`go build {package}`:\n{}", tail(&log)))?;
-    fs::rename(&unfinished, program).context("moving a built program into place")?;
+    fs::rename(unfinished, program).context("moving a built program into place")?;
     fs::remove_file(&log)?;
     say(&format!("testbed: built {package} in {} s", started.elapsed().as_secs()));
     Ok(())

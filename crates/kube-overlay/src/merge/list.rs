@@ -1,10 +1,34 @@
 //! How lists merge.
 
 use super::{Directive, MergeError, Merged, PATCH, directive, fresh, merge_value, replace};
-use crate::identity::scalar_text;
-use crate::schema::{FieldPlace, Key, ListMerge, Place};
+use crate::identity::{self, scalar_text};
+use crate::schema::{FieldPlace, Key, ListMerge, Place, Table};
 use serde_json::Value;
 use std::borrow::Cow;
+
+/// A list that merges: how its items are told apart.
+#[derive(Clone, Copy)]
+pub struct MergingList<'a>(&'a ListMerge);
+
+impl MergingList<'_> {
+    /// Whether a merge would take the two for one item.
+    pub fn is_same(&self, a: &Value, b: &Value) -> bool {
+        match self.0 {
+            ListMerge::Set => a == b,
+            ListMerge::Keys(keys) => Keyed { keys, of: Place::UNKNOWN }.same(a, b),
+        }
+    }
+}
+
+impl Table {
+    /// The merging list at a path of fields, which goes on through the items of lists on the way; none for a field that is no list
+    /// or that a merge replaces whole.
+    pub fn merging_list<'a, 'p>(&'a self, object: &Value, path: impl IntoIterator<Item = &'p str>) -> Option<MergingList<'a>> {
+        let (group, version) = identity::group_version(object);
+        let root = FieldPlace { merge: None, of: self.place(group, version, identity::kind(object)) };
+        path.into_iter().fold(root, |place, name| place.of.field(name)).merge.map(MergingList)
+    }
+}
 
 /// Merges into a list that is there, or into an empty one that stands for a missing list.
 pub(super) fn merge(target: &mut Vec<Value>, patch: &[Value], place: FieldPlace<'_>) -> Result<Merged, MergeError> {

@@ -6,6 +6,8 @@
 
 mod list;
 
+pub use list::MergingList;
+
 use crate::identity;
 use crate::schema::{FieldPlace, Place, Table};
 use serde_json::{Map, Value};

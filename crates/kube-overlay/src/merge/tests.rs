@@ -188,3 +188,18 @@ fn errors_point_into_the_patch() {
         assert_eq!(error.to_string(), format!("/spec/template/spec{expected}"), "{patch}");
     }
 }
+
+#[test]
+fn items_are_told_apart_as_a_merge_does() {
+    let object = pod("{}");
+    let same = |path: &str, a: &str, b: &str| {
+        let list = Table::bundled().merging_list(&object, path.split('/'))?;
+        Some(list.is_same(&yaml(a), &yaml(b)))
+    };
+    assert_eq!(same("spec/template/spec/containers", "{name: a, image: b}", "{name: a}"), Some(true));
+    assert_eq!(same("spec/template/spec/containers/ports", "{containerPort: 1}", "{containerPort: 1, protocol: TCP}"), Some(true));
+    assert_eq!(same("spec/template/spec/containers/ports", "{containerPort: 1}", "{containerPort: 1, protocol: UDP}"), Some(false));
+    assert_eq!(same("metadata/finalizers", "a", "a"), Some(true));
+    assert_eq!(same("spec/template/spec/containers/args", "a", "a"), None);
+    assert_eq!(same("spec/nothing", "a", "a"), None);
+}
