@@ -39,6 +39,7 @@ pub(super) struct SettingsFile {
     pub(super) log_format: Option<Format>,
     pub(super) log_level: Option<String>,
     pub(super) output: Option<Output>,
+    pub(super) strict: Option<bool>,
     pub(super) limit: Option<Limit>,
 }
 

@@ -10,7 +10,7 @@ use kube_overlay::{LabelSelector, Merged, Table, strategic_merge};
 use super::layer::{DEFAULT_BUNDLE, LayerFiles, Piece};
 use crate::{
     codes,
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Place},
     layout::{Level, one_edit_apart, sort_problems},
     manifest::{self, ObjectId},
 };
@@ -25,6 +25,8 @@ pub(super) struct Stack {
     pub(super) table: Table,
     pub(super) problems: Vec<Diagnostic>,
     pub(super) warnings: Vec<Diagnostic>,
+    /// What changes nothing here. In a layer of many clusters it may do something for another one.
+    pub(super) idle: Vec<Diagnostic>,
 }
 
 /// A bundle's settings over the layers so far.
@@ -34,13 +36,22 @@ pub(super) struct Bundle {
     pub(super) paused: Option<Arc<str>>,
     /// Which clusters run it; a deeper layer's word replaces those above.
     pub(super) targets: Option<LabelSelector>,
+    /// Where that word stands.
+    pub(super) targets_place: Place,
     /// The file that spoke of it last.
     pub(super) file: Option<Arc<str>>,
 }
 
 impl Default for Stack {
     fn default() -> Self {
-        Self { pieces: Vec::new(), bundles: BTreeMap::new(), table: Table::bundled().clone(), problems: Vec::new(), warnings: Vec::new() }
+        Self {
+            pieces: Vec::new(),
+            bundles: BTreeMap::new(),
+            table: Table::bundled().clone(),
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            idle: Vec::new(),
+        }
     }
 }
 
@@ -62,6 +73,7 @@ impl Stack {
         }
         sort_problems(&mut stack.problems);
         sort_problems(&mut stack.warnings);
+        sort_problems(&mut stack.idle);
         stack
     }
 
@@ -75,6 +87,7 @@ impl Stack {
             }
             if let Some(targets) = &file.targets {
                 bundle.targets = Some(targets.clone());
+                bundle.targets_place.clone_from(&file.targets_place);
             }
         }
     }
@@ -160,6 +173,10 @@ impl Stack {
                 continue;
             };
             match lay_over(piece, patch, &self.table) {
+                Ok(Some(same)) if Arc::ptr_eq(&same, piece) => {
+                    let message = format!("the patch of {} changes nothing: what it sets is so already", piece.id);
+                    self.idle.push(Diagnostic::new(codes::IDLE, patch.origin.place(), message));
+                }
                 Ok(merged) => *target = merged,
                 Err(found) => problems.extend(found),
             }
@@ -285,12 +302,20 @@ impl<'a> Lookup<'a> {
 }
 
 impl Stack {
+    /// Bundles whose targets leave a cluster with these labels out.
+    pub(super) fn untargeted(&self, labels: &BTreeMap<String, String>) -> impl Iterator<Item = Diagnostic> {
+        let out = self.bundles.iter().filter(|(_, bundle)| bundle.targets.as_ref().is_some_and(|targets| !targets.matches(labels)));
+        out.map(|(name, bundle)| {
+            Diagnostic::new(codes::IDLE, bundle.targets_place.clone(), format!("the targets of bundle {name} select no cluster"))
+        })
+    }
+
     /// Bundles' names that only a deeper layer knows and that nearly have the name of another.
     pub(super) fn near_bundles(&self) -> Vec<Diagnostic> {
         let used: std::collections::BTreeSet<&str> = self.pieces.iter().map(|piece| &*piece.bundle).collect();
         let idle = self.bundles.iter().filter(|(name, _)| !used.contains(&***name) && &***name != DEFAULT_BUNDLE);
         idle.filter_map(|(name, bundle)| {
-            let place = crate::diagnostic::Place::file(&**bundle.file.as_ref()?);
+            let place = Place::file(&**bundle.file.as_ref()?);
             let near = used.iter().find(|other| one_edit_apart(other, name));
             let meant = near.map(|near| format!("; was {near} meant?")).unwrap_or_default();
             Some(Diagnostic::new(codes::NEAR_MISS, place, format!("bundle {name} has no objects{meant}")))

@@ -60,7 +60,7 @@ fn shown(files: &[(&str, &str)], cluster: &str) -> String {
                 }
                 writeln!(text, "{} ({}, {}) {value}", object.id, object.bundle, object.origin.place()).unwrap();
             }
-            for warning in &rendering.warnings {
+            for warning in rendering.warnings.iter().chain(&rendering.idle) {
                 writeln!(text, "warning {} {}", warning.place, warning.message).unwrap();
             }
         }

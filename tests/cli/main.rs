@@ -1,6 +1,7 @@
 //! The command line, from its arguments to its last byte.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod check;
 mod docs;
 mod fleet;
 mod process;

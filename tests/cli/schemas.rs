@@ -30,7 +30,7 @@ fn schema(name: &str) -> Value {
 }
 
 /// Why the answer does not fit its schema; nothing where it does.
-fn misfit(name: &str, answer: &Value) -> String {
+pub(crate) fn misfit(name: &str, answer: &Value) -> String {
     let validator = jsonschema::draft202012::options().should_validate_formats(true).build(&schema(name)).unwrap();
     validator.iter_errors(answer).map(|error| format!("{error} at {}", error.instance_path())).collect::<Vec<_>>().join("\n")
 }

@@ -30,6 +30,8 @@ enum Task {
     Demo(demo::Options),
     /// Measures Evenkeel beside a bare client, in one run; figures are in docs/PERFORMANCE.md.
     Bench,
+    /// Writes anew what the program says of itself: the help in docs/CLI.md, and docs/ERRORS.md.
+    Docs,
     /// Builds the control planes that tests and the demo need, and says where they are.
     Binaries,
     /// Makes the schema table of kube-overlay anew from a real API server.
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Task::Test => test::run(),
         Task::Demo(options) => demo::run(&options),
         Task::Bench => bench(),
+        Task::Docs => docs(),
         Task::Binaries => binaries(),
         Task::Schema => schema_table(),
     };
@@ -56,6 +59,13 @@ fn main() -> ExitCode {
 fn binaries() -> Result<()> {
     let binaries = testbed::binaries::ensure_built()?;
     println!("{}\n{}", binaries.kube_apiserver.display(), binaries.etcd.display());
+    Ok(())
+}
+
+fn docs() -> Result<()> {
+    let status = cargo().args(["test", "--quiet", "--package", "evenkeel", "--test", "cli", "docs::"]).env("UPDATE_DOCS", "1").status();
+    let status = status.context("starting cargo")?;
+    ensure!(status.success(), "the documents cannot be made: {status}");
     Ok(())
 }
 
