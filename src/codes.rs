@@ -215,4 +215,5 @@ codes! {
     BUSY "EK6007" "The agent has no room for the request" => "Try again in a moment; its log says what it is busy with.";
     OUTPUT "EK6008" "The output cannot be written" => "Check the disk or the pipe that the output goes to.";
     NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001]; `evenkeel explain` lists them.";
+    IN_THE_WAY "EK6010" "Files are in the way" => "Give a new or empty folder, or move what is named; `evenkeel init` changes no file that is there.";
 }

@@ -2,6 +2,6 @@
 
 /// Commands.
 pub(super) const COMMANDS: &[&str] =
-    &["plan", "why", "blame", "events", "diff", "hold", "release", "rollback", "retry", "resume", "init", "doctor"];
+    &["plan", "why", "blame", "events", "diff", "hold", "release", "rollback", "retry", "resume", "doctor"];
 /// Flags.
 pub(super) const FLAGS: &[&str] = &["--healthy", "--mode", "--listen", "--server"];

@@ -11,6 +11,7 @@ mod check;
 mod error;
 mod explain;
 mod history;
+mod init;
 mod later;
 mod log;
 mod printer;
@@ -91,6 +92,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Init(init::InitArgs),
     Check(check::CheckArgs),
     Render(render::RenderArgs),
     Status(status::StatusArgs),
@@ -192,6 +194,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
     let file = SettingsFile::read(cli.config.as_deref())?;
     match cli.command {
         Command::Run(args) => run::run(*args, file, world, printer),
+        Command::Init(args) => init::run(args, &file, printer),
         Command::Check(args) => check::run(args, &file, printer),
         Command::Render(args) => render::run(args, &file, printer),
         Command::Status(args) => status::run(args, &file, world, printer),

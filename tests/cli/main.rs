@@ -4,6 +4,7 @@
 mod check;
 mod docs;
 mod fleet;
+mod init;
 mod process;
 mod repo;
 mod run;
