@@ -5,6 +5,7 @@ mod check;
 mod docs;
 mod fleet;
 mod init;
+mod kinds;
 mod process;
 mod repo;
 mod run;
