@@ -273,7 +273,7 @@ fn own_files(folder: &Path) -> Vec<(String, Value)> {
 fn every_file_that_people_start_from_fits() {
     let new = tempfile::tempdir().unwrap();
     assert_eq!(crate::run(&format!("evenkeel init {} --name shop", new.path().display())).code, 0);
-    for (folder, least) in [(new.path().to_owned(), 9), (Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/repo-layout"), 15)] {
+    for (folder, least) in [(new.path().to_owned(), 9), (Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/repo-layout"), 20)] {
         let files = own_files(&folder);
         assert!(files.len() >= least, "{}: {}", folder.display(), files.len());
         for (name, file) in files {

@@ -26,7 +26,7 @@ struct Arguments {
 enum Task {
     /// Format, lints, documentation and all tests, against real control planes.
     Test,
-    /// A fleet of four clusters on this machine, held to a copy of examples/repo-layout, until Ctrl-C.
+    /// A fleet on this machine, a control plane for each cluster of examples/repo-layout, held to a copy of it until Ctrl-C.
     Demo(demo::Options),
     /// Measures Evenkeel beside a bare client, in one run; figures are in docs/PERFORMANCE.md.
     Bench,
