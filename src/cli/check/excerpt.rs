@@ -82,16 +82,27 @@ fn shown(c: char) -> String {
 
 /// Whether a file surely has no part of a Secret in it: it speaks of none, and says of everything in it what it is.
 fn may_be_shown(path: &str, text: &str) -> bool {
-    let name = path.rsplit('/').next().unwrap_or_default();
-    let own = matches!(name, "evenkeel.yaml" | "environment.yaml" | "region.yaml" | "cluster.yaml" | "bundle.yaml" | ".evenkeelignore");
     // A patch in an overlay need not say which kinds it is for.
-    if speaks_of_secrets(text) || (name == "overlay.yaml" && text.replace("metadata", "").contains("data")) {
+    if speaks_of_secrets(text) || (path.ends_with("/overlay.yaml") && text.replace("metadata", "").contains("data")) {
         return false;
     }
-    own || match kube_yaml::parse(text) {
-        Ok(documents) => documents.into_iter().map(|document| document.root.into_json()).all(|value| value.is_null() || is_open(&value)),
-        // What a broken file says can only be guessed: escapes may spell anything.
-        Err(_) => text.lines().any(|line| line.trim_start().starts_with(['k', '"']) && line.contains("kind")) && !text.contains('\\'),
+    is_settings(path)
+        || match kube_yaml::parse(text) {
+            Ok(documents) => {
+                documents.into_iter().map(|document| document.root.into_json()).all(|value| value.is_null() || is_open(&value))
+            }
+            // What a broken file says can only be guessed: escapes may spell anything.
+            Err(_) => text.lines().any(|line| line.trim_start().starts_with(['k', '"']) && line.contains("kind")) && !text.contains('\\'),
+        }
+}
+
+/// Whether the layout reads the file for what it says of the fleet; a file of the same name elsewhere is a manifest.
+fn is_settings(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts.as_slice() {
+        ["evenkeel.yaml" | ".evenkeelignore"] | ["environments", _, "environment.yaml"] | [.., "bundle.yaml"] => true,
+        ["environments", _, folder, "region.yaml"] | ["environments", _, _, folder, "cluster.yaml"] => *folder != "base",
+        _ => false,
     }
 }
 
@@ -157,7 +168,9 @@ mod tests {
             ("x/overlay.yaml", "kind: Overlay\nmetadata: {}\n", true),
             ("x/overlay.yaml", "kind: Overlay\nsecretGenerator: []\n", false),
             ("x/overlay.yaml", "kind: Overlay\npatches: [{target: {name: a}, patch: '[{path: /data/a}]'}]\n", false),
-            ("x/cluster.yaml", "a: [", true),
+            ("environments/a/b/c/cluster.yaml", "a: [", true),
+            ("environments/a/b/base/cluster.yaml", "a: [", false),
+            ("base/shop/environment.yaml", "a: [", false),
             (".evenkeelignore", "[", true),
         ] {
             assert_eq!(may_be_shown(path, text), shown, "{path}: {text}");
