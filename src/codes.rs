@@ -119,7 +119,7 @@ codes! {
         => "If it is meant, nothing needs to be done; otherwise correct the name.";
     IGNORE_FILE "EK1021" ".evenkeelignore is wrong" => "Mend the line named; the syntax is that of .gitignore.";
     DOUBTFUL "EK1022" "Something is valid but probably not meant" => "If it is meant, nothing needs to be done.";
-    IDLE "EK1030" "Something in the repository does nothing"
+    IDLE "EK1040" "Something in the repository does nothing"
         because "What a patch or an overlay sets is so already, perhaps since a layer above was changed; a selector that matches nothing any more; a component that no layer names."
         => "Remove it, or correct what it should reach; every reader believes that it does something.";
 
@@ -215,5 +215,5 @@ codes! {
     BUSY "EK6007" "The agent has no room for the request" => "Try again in a moment; its log says what it is busy with.";
     OUTPUT "EK6008" "The output cannot be written" => "Check the disk or the pipe that the output goes to.";
     NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001]; `evenkeel explain` lists them.";
-    IN_THE_WAY "EK6010" "Files are in the way" => "Give a new or empty folder, or move what is named; `evenkeel init` changes no file that is there.";
+    IN_THE_WAY "EK6020" "Files are in the way" => "Give a new or empty folder, or move what is named; `evenkeel init` changes no file that is there.";
 }

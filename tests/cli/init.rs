@@ -55,7 +55,7 @@ fn nothing_is_written_where_something_is_in_the_way() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, "mine").unwrap();
         let refused = init(dir.path(), " --name shop");
-        let expect = format!("error[EK6010]: {} holds {taken} already; nothing was written\n", dir.path().display());
+        let expect = format!("error[EK6020]: {} holds {taken} already; nothing was written\n", dir.path().display());
         assert!(refused.code == 1 && refused.err.starts_with(&expect), "{}", refused.err);
         assert_eq!((fs::read_dir(dir.path()).unwrap().count(), fs::read_to_string(&path).unwrap().as_str()), (1, "mine"));
     }

@@ -140,7 +140,7 @@ mod tests {
             ("environments/dev/base/overlay.yaml", "components: [../../../components/a, components/b/inner]"),
         ]);
         let messages: Vec<String> = found.unused_components(&Ignored::default()).iter().map(ToString::to_string).collect();
-        assert_eq!(messages, ["components/d: error[EK1030]: no overlay.yaml names this component"]);
+        assert_eq!(messages, ["components/d: error[EK1040]: no overlay.yaml names this component"]);
     }
 
     #[test]
