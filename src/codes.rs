@@ -5,6 +5,16 @@
 
 use std::fmt;
 
+/// The blocks of codes: the first digit of their numbers, and what they are about.
+pub const BLOCKS: [(char, &str); 6] = [
+    ('1', "The config repository"),
+    ('2', "Git"),
+    ('3', "Connections to clusters"),
+    ('4', "Syncing"),
+    ('5', "The ledger and the state directory"),
+    ('6', "The command line and its settings"),
+];
+
 /// A stable error code with the text that explains it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Code {
@@ -12,6 +22,8 @@ pub struct Code {
     pub id: &'static str,
     /// What it means, in a few words.
     pub title: &'static str,
+    /// What it usually comes from; empty where the title says it.
+    pub causes: &'static str,
     /// What to do next, where the place of the error knows nothing better.
     pub next: &'static str,
 }
@@ -23,6 +35,11 @@ impl fmt::Display for Code {
 }
 
 impl Code {
+    /// The codes of one of the [`BLOCKS`].
+    pub fn of_block(digit: char) -> impl Iterator<Item = Self> {
+        ALL.iter().copied().filter(move |code| code.id[2..].starts_with(digit))
+    }
+
     /// The code of that number (`EK1001`, any case), if there is one.
     pub fn find(id: &str) -> Option<Self> {
         ALL.iter().copied().find(|code| code.id.eq_ignore_ascii_case(id))
@@ -30,10 +47,10 @@ impl Code {
 }
 
 macro_rules! codes {
-    ($($name:ident $id:literal $title:literal => $next:literal;)*) => {
+    ($($name:ident $id:literal $title:literal $(because $causes:literal)? => $next:literal;)*) => {
         $(
             #[doc = $title]
-            pub const $name: Code = Code { id: $id, title: $title, next: $next };
+            pub const $name: Code = Code { id: $id, title: $title, causes: concat!("" $(, $causes)?), next: $next };
         )*
         /// All codes, in the order of their numbers.
         pub const ALL: &[Code] = &[$($name),*];
@@ -42,26 +59,64 @@ macro_rules! codes {
 
 codes! {
     // 1xxx: the config repository
-    YAML "EK1001" "A file is not YAML that kubectl would read" => "Mend the file at the place named; `kubectl apply --dry-run=client -f FILE` reads it the same way.";
-    NOT_AN_OBJECT "EK1002" "A document is not a Kubernetes object" => "Give it apiVersion, kind and metadata.name, or name the file in .evenkeelignore if it is not a manifest.";
-    STRAY_FILE "EK1003" "A file or folder stands where the layout has no place for it" => "Move it to a layer (a `base` folder or a cluster's folder), or name it in .evenkeelignore.";
-    FLEET_FILE "EK1004" "evenkeel.yaml is missing or wrong" => "The root of the repository needs evenkeel.yaml with kind: Fleet; `evenkeel init` writes one.";
-    OWN_KIND "EK1005" "A file of Evenkeel's own kinds is wrong" => "Mend the field named; docs/REPOSITORY.md lists the fields of each kind.";
-    NOT_BUILT_YET "EK1006" "A feature that this version does not have" => "Remove the field, or use a version that has it; nothing is ignored in silence.";
-    NAME_MISMATCH "EK1007" "metadata.name differs from the folder's name" => "Rename the folder or the name; they must be the same.";
-    DUPLICATE_OBJECT "EK1008" "The same object stands twice in one layer" => "Keep one; a change of it belongs in a deeper layer or in a *.patch.yaml.";
-    NO_NAMESPACE "EK1009" "A namespaced object has no namespace" => "Set metadata.namespace, or `namespace:` in the overlay.yaml beside it.";
-    PATCH_WITHOUT_TARGET "EK1010" "A patch has no target" => "A *.patch.yaml may only change objects that a layer above or beside it gives.";
-    BUNDLE_MISMATCH "EK1011" "A bundle's folder changes another bundle's object" => "Move it to that bundle's folder, or to the layer's root folder, which may patch any bundle.";
-    OVERLAY "EK1012" "An overlay cannot be applied" => "Mend the overlay.yaml at the place named.";
-    RESERVED_FIELD "EK1013" "A field that only the server or Evenkeel may set" => "Remove the field from the manifest.";
-    CLUSTER_TWICE "EK1014" "Two clusters have the same name" => "A cluster's name is unique in the fleet; rename one folder.";
-    ANNOTATION "EK1015" "An evenkeel.dev annotation is unknown or has a wrong value" => "docs/REPOSITORY.md lists the annotations and their values.";
-    MERGE "EK1016" "A patch does not fit its target" => "Mend the patch at the place named.";
-    NOT_UTF8 "EK1017" "A file is not UTF-8 text or is too large" => "Manifests are UTF-8 and at most 8 MiB; name other files in .evenkeelignore.";
+    YAML "EK1001" "A file is not YAML that kubectl would read"
+        because "A bracket or quote that is not closed, a tab as indentation, or text that a template tool should have filled in."
+        => "Mend the file at the place named; `kubectl apply --dry-run=client -f FILE` reads it the same way.";
+    NOT_AN_OBJECT "EK1002" "A document is not a Kubernetes object"
+        because "A values file or other data among the manifests; a document without a name; a name that YAML reads as a number."
+        => "Give it apiVersion, kind and metadata.name, or name the file in .evenkeelignore if it is not a manifest.";
+    STRAY_FILE "EK1003" "A file or folder stands where the layout has no place for it"
+        because "A manifest outside of every layer, such as one beside `base/` in an environment; a cluster's folder without cluster.yaml; a symbolic link or submodule."
+        => "Move it to a layer (a `base` folder or a cluster's folder), or name it in .evenkeelignore.";
+    FLEET_FILE "EK1004" "evenkeel.yaml is missing or wrong"
+        because "The command runs in another folder than the repository's root, or the file has no name for the fleet."
+        => "The root of the repository needs evenkeel.yaml with kind: Fleet; `evenkeel init` writes one.";
+    OWN_KIND "EK1005" "A file of Evenkeel's own kinds is wrong"
+        because "A field is misspelt, stands at the wrong depth, or has a value of another type."
+        => "Mend the field named; docs/REPOSITORY.md lists the fields of each kind.";
+    NOT_BUILT_YET "EK1006" "A feature that this version does not have"
+        because "The field, kind or folder is part of the design, and a later version will read it."
+        => "Remove the field, or use a version that has it; nothing is ignored in silence.";
+    NAME_MISMATCH "EK1007" "metadata.name differs from the folder's name"
+        because "A folder was copied or renamed, and the name in its file was not changed."
+        => "Rename the folder or the name; they must be the same.";
+    DUPLICATE_OBJECT "EK1008" "The same object stands twice in one layer"
+        because "A copied file; one object in two files of the same layer; an overlay's `namespace` that moves two objects to one name."
+        => "Keep one; a change of it belongs in a deeper layer or in a *.patch.yaml.";
+    NO_NAMESPACE "EK1009" "A namespaced object has no namespace"
+        because "The namespace was left to `kubectl -n`. Here nothing outside of the repository can give it."
+        => "Set metadata.namespace, or `namespace:` in the overlay.yaml beside it.";
+    PATCH_WITHOUT_TARGET "EK1010" "A patch has no target"
+        because "A mistyped name, kind or namespace; an object that is given in a deeper layer only, or was deleted by a patch before."
+        => "A *.patch.yaml may only change objects that a layer above or beside it gives.";
+    BUNDLE_MISMATCH "EK1011" "A bundle's folder changes another bundle's object"
+        because "An object moved to another bundle in the layer above, and its patches stayed behind."
+        => "Move it to that bundle's folder, or to the layer's root folder, which may patch any bundle.";
+    OVERLAY "EK1012" "An overlay cannot be applied"
+        because "A JSON patch whose path does not exist; a patch file outside of the layer; a target that is not a regular expression."
+        => "Mend the overlay.yaml at the place named.";
+    RESERVED_FIELD "EK1013" "A field that only the server or Evenkeel may set"
+        because "The manifest was written by `kubectl get -o yaml`, which shows what the server added."
+        => "Remove the field from the manifest.";
+    CLUSTER_TWICE "EK1014" "Two clusters have the same name"
+        because "A cluster was moved to another region, and the old folder is still there."
+        => "A cluster's name is unique in the fleet; rename one folder.";
+    ANNOTATION "EK1015" "An evenkeel.dev annotation is unknown or has a wrong value"
+        because "A misspelt annotation, or a value that it does not have."
+        => "docs/REPOSITORY.md lists the annotations and their values.";
+    MERGE "EK1016" "A patch does not fit its target"
+        because "A list where the object has a mapping, or an item of a list without the key by which its items are told apart."
+        => "Mend the patch at the place named.";
+    NOT_UTF8 "EK1017" "A file is not UTF-8 text or is too large"
+        because "An archive or picture with the name of a manifest, or a file saved in another encoding."
+        => "Manifests are UTF-8 and at most 8 MiB; name other files in .evenkeelignore.";
     UNKNOWN_CLUSTER "EK1018" "No cluster of that name" => "`evenkeel status` lists the clusters; names are the folders' names.";
-    PROTECTED_IDENTITY "EK1019" "An object that Evenkeel keeps for itself" => "Choose another name; the parent of the fleet's objects is written by Evenkeel alone.";
-    NEAR_MISS "EK1020" "Something looks like a slip of the pen" => "If it is meant, nothing needs to be done; otherwise correct the name.";
+    PROTECTED_IDENTITY "EK1019" "An object that Evenkeel keeps for itself"
+        because "A ConfigMap with the name and namespace of the one in which Evenkeel keeps what it knows of the cluster."
+        => "Choose another name; the parent of the fleet's objects is written by Evenkeel alone.";
+    NEAR_MISS "EK1020" "Something looks like a slip of the pen"
+        because "A name that is one letter away from a known one; a folder that no cluster uses."
+        => "If it is meant, nothing needs to be done; otherwise correct the name.";
     IGNORE_FILE "EK1021" ".evenkeelignore is wrong" => "Mend the line named; the syntax is that of .gitignore.";
     DOUBTFUL "EK1022" "Something is valid but probably not meant" => "If it is meant, nothing needs to be done.";
     COMPONENT "EK1023" "A component cannot be included" => "A component is a folder directly under components/; give its path as seen from the overlay.yaml, such as ../components/NAME.";
@@ -69,37 +124,72 @@ codes! {
     SCHEMA "EK1031" "A field is not as its kind has it" => "Correct the field named; `kubectl explain KIND.FIELD` shows what a kind has.";
     NOT_SERVED "EK1032" "Kubernetes does not serve that kind in that version" => "Correct apiVersion and kind; the message names the versions that there are.";
     UNKNOWN_KIND "EK1033" "Nothing is known of a kind" => "If its CustomResourceDefinition is installed some other way, nothing needs to be done; otherwise put it in the repository, or correct apiVersion and kind.";
+    IDLE "EK1040" "Something in the repository does nothing"
+        because "What a patch or an overlay sets is so already, perhaps since a layer above was changed; a selector that matches nothing any more; a component that no layer names."
+        => "Remove it, or correct what it should reach; every reader believes that it does something.";
 
     // 2xxx: Git
-    GIT_UNREACHABLE "EK2001" "The remote cannot be reached" => "The fleet stays as it is; check the network, the address and the remote's own state.";
-    GIT_AUTH "EK2002" "The remote refused the credentials" => "Check the token, key or known_hosts file given with --git-*; nothing was changed on any cluster.";
-    GIT_NO_BRANCH "EK2003" "The branch does not exist, or the repository is empty" => "Push the branch; Evenkeel goes on by itself when it is there.";
-    GIT_TIMEOUT "EK2004" "A fetch took longer than its deadline" => "Raise --git-timeout if the repository is large; otherwise the network or the remote hangs.";
-    GIT_BROKEN "EK2005" "The local mirror cannot be read or written" => "Check the disk; the mirror under the state directory may be deleted, it is fetched again.";
+    GIT_UNREACHABLE "EK2001" "The remote cannot be reached"
+        because "The network, a proxy or DNS; a remote that is down; a mistyped address."
+        => "The fleet stays as it is; check the network, the address and the remote's own state.";
+    GIT_AUTH "EK2002" "The remote refused the credentials"
+        because "An expired token, a key that the remote does not know, a host key that is missing in known_hosts."
+        => "Check the token, key or known_hosts file given with --git-*; nothing was changed on any cluster.";
+    GIT_NO_BRANCH "EK2003" "The branch does not exist, or the repository is empty"
+        because "A new repository without a commit, or a branch that was renamed or deleted."
+        => "Push the branch; Evenkeel goes on by itself when it is there.";
+    GIT_TIMEOUT "EK2004" "A fetch took longer than its deadline"
+        because "A very large first fetch, or a remote that accepts connections and does not answer."
+        => "Raise --git-timeout if the repository is large; otherwise the network or the remote hangs.";
+    GIT_BROKEN "EK2005" "The local mirror cannot be read or written"
+        because "A full or failing disk, or files of the mirror that something else removed."
+        => "Check the disk; the mirror under the state directory may be deleted, it is fetched again.";
     GIT_REV "EK2006" "No such revision" => "Give at least 7 characters of a commit hash of the followed branch.";
     GIT_URL "EK2007" "The remote's address or a credential setting is wrong" => "Use a path, file://, http(s):// or ssh:// address, or user@host:path.";
     GIT_PROGRAM "EK2008" "The git program cannot be run" => "Install git 2.32 or newer, with ssh for ssh remotes, where the agent's PATH finds it.";
     GIT_OBJECTS "EK2009" "The remote sent objects that fail Git's checks" => "Run `git fsck` on the remote; what it names is damaged or could harm a checkout. The fleet stays as it is.";
 
     // 3xxx: connections to clusters
-    KUBECONFIG "EK3001" "The kubeconfig has no usable connection for the cluster" => "Add a context named like the cluster, or set spec.connection in its cluster.yaml.";
-    UNREACHABLE "EK3002" "The cluster's API server cannot be reached" => "Other clusters go on; this one is tried again with growing pauses of at most 60 s.";
-    CLUSTER_AUTH "EK3003" "The API server refused the credentials" => "Check the kubeconfig's user, its certificate's dates or its exec plugin.";
-    WRONG_CLUSTER "EK3004" "The address reaches another cluster than before" => "If the cluster was rebuilt on purpose: `evenkeel accept-cluster NAME`. Nothing is written until then.";
-    DISCOVERY "EK3005" "The API server's list of APIs cannot be read" => "Look at the API server's health (`kubectl get --raw /readyz?verbose`) and at broken APIServices.";
+    KUBECONFIG "EK3001" "The kubeconfig has no usable connection for the cluster"
+        because "No context has the cluster's name; a context names a user or cluster that the file does not have."
+        => "Add a context named like the cluster, or set spec.connection in its cluster.yaml.";
+    UNREACHABLE "EK3002" "The cluster's API server cannot be reached"
+        because "The API server is down or restarts; a firewall, proxy or DNS stands in between."
+        => "Other clusters go on; this one is tried again with growing pauses of at most 60 s.";
+    CLUSTER_AUTH "EK3003" "The API server refused the credentials"
+        because "An expired certificate or token; an exec plugin that fails; a user that was removed."
+        => "Check the kubeconfig's user, its certificate's dates or its exec plugin.";
+    WRONG_CLUSTER "EK3004" "The address reaches another cluster than before"
+        because "The cluster was rebuilt under its old address, or a context was pointed at another one. The uid of its kube-system namespace tells."
+        => "If the cluster was rebuilt on purpose: `evenkeel accept-cluster NAME`. Nothing is written until then.";
+    DISCOVERY "EK3005" "The API server's list of APIs cannot be read"
+        because "An aggregated API whose backend is down, or an API server that is still starting."
+        => "Look at the API server's health (`kubectl get --raw /readyz?verbose`) and at broken APIServices.";
     SERVER_ERROR "EK3006" "The API server answered with an error of its own" => "Tried again by itself; look at the API server's log if it stays.";
     CONNECTION_PATH "EK3007" "spec.connection points outside of the agent's kubeconfig folder" => "Put the file beside the agent's kubeconfig; the repository cannot name other paths.";
 
     // 4xxx: syncing
-    REFUSED "EK4001" "The server refuses an object of the bundle" => "Nothing of the bundle was written. Change the manifest or the policy named by the server; it is tried again slowly.";
-    CONFLICT "EK4002" "Another field manager owns fields of an object that was there before" => "Set evenkeel.dev/adopt: allow on the object to take it over, or remove it from one of the two.";
+    REFUSED "EK4001" "The server refuses an object of the bundle"
+        because "A field that the kind does not have; a value out of range; an admission webhook or policy; a quota."
+        => "Nothing of the bundle was written. Change the manifest or the policy named by the server; it is tried again slowly.";
+    CONFLICT "EK4002" "Another field manager owns fields of an object that was there before"
+        because "The object was made by kubectl, Helm, an operator or another tool before Evenkeel came."
+        => "Set evenkeel.dev/adopt: allow on the object to take it over, or remove it from one of the two.";
     OTHER_FLEET "EK4003" "The object belongs to another fleet" => "An object can belong to one fleet only; remove it from one of the two repositories.";
-    NO_KIND "EK4004" "The cluster does not serve that kind" => "Install its CustomResourceDefinition, or correct apiVersion and kind.";
+    NO_KIND "EK4004" "The cluster does not serve that kind"
+        because "A misspelt kind, a version that the cluster no longer serves, or a definition that another tool installs."
+        => "Install its CustomResourceDefinition, or correct apiVersion and kind.";
     NOT_ESTABLISHED "EK4005" "A CustomResourceDefinition did not become Established in time" => "Look at its status.conditions; names may clash with another definition.";
     WRITE_FAILED "EK4006" "A write failed after its dry run passed" => "Tried again by itself; the server's words say why.";
-    OTHER_HOLDER "EK4007" "Another agent holds the cluster" => "One agent writes a cluster at a time; this one waits. Stop one of the two.";
-    DELETE_FAILED "EK4008" "An object could not be deleted" => "Look at its finalizers; it stays recorded and is tried again.";
-    HELD "EK4009" "Deletions are held for approval" => "Look at them with `evenkeel status -o json`; put the files back, or approve that exact plan.";
+    OTHER_HOLDER "EK4007" "Another agent holds the cluster"
+        because "Two agents follow the same fleet, such as the old one and its replacement."
+        => "One agent writes a cluster at a time; this one waits. Stop one of the two.";
+    DELETE_FAILED "EK4008" "An object could not be deleted"
+        because "A finalizer whose controller is gone, or a webhook that refuses deletions."
+        => "Look at its finalizers; it stays recorded and is tried again.";
+    HELD "EK4009" "Deletions are held for approval"
+        because "A bundle, layer or cluster entry vanished; many objects left at once; a namespace, definition or volume would go."
+        => "Look at them with `evenkeel status -o json`; put the files back, or approve that exact plan.";
     IMMUTABLE "EK4010" "A field that cannot be changed on a live object" => "Set evenkeel.dev/recreate: on-immutable on the object to have it deleted and created anew.";
     FORBIDDEN "EK4011" "The agent lacks the right to do that on the cluster" => "Give its user the missing RBAC rule; the server's words name it.";
     LOST_HOLD "EK4012" "The hold on the cluster went to another agent in mid-sync" => "This agent stopped writing at once; it waits until the other is gone.";
@@ -108,9 +198,13 @@ codes! {
     FIGHT "EK4015" "Another writer undoes what the repository says, again and again" => "Find the writer in the lines before this one; give the field up in one of the two, or set evenkeel.dev/drift: report.";
 
     // 5xxx: the ledger and the state directory
-    STATE_DIR "EK5001" "The state directory cannot be used" => "Check its path, owner and mode; Evenkeel needs to write there.";
+    STATE_DIR "EK5001" "The state directory cannot be used"
+        because "The folder belongs to another user, is read-only, or its parent does not exist."
+        => "Check its path, owner and mode; Evenkeel needs to write there.";
     STATE_LOCKED "EK5002" "Another agent uses the state directory" => "Stop the other agent, or give this one a --state-dir of its own.";
-    LEDGER "EK5003" "The ledger cannot be read or written" => "Check the disk (full, read-only); no cluster is written until it works.";
+    LEDGER "EK5003" "The ledger cannot be read or written"
+        because "A full or failing disk, or a file system that does not lock."
+        => "Check the disk (full, read-only); no cluster is written until it works.";
     LEDGER_NEWER "EK5004" "The ledger was written by a newer Evenkeel" => "Run that version or a newer one; an older one would lose what it recorded.";
     NO_LEDGER "EK5005" "There is no ledger in the state directory" => "Give the agent's --state-dir; it exists once `evenkeel run` has started there.";
     NO_PLAN "EK5006" "No held deletions with that hash" => "`evenkeel status -o json` shows the hash as held_plan; it changes when the deletions do.";
@@ -120,11 +214,14 @@ codes! {
     USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";
     SETTINGS "EK6002" "A setting is wrong" => "Mend the flag, the environment variable or the key of the settings file named.";
     SELECTOR "EK6003" "A selector is not a label selector" => "Use Kubernetes label syntax, such as environment=prod,region!=eu.";
-    AGENT_GONE "EK6004" "The agent does not answer" => "Is it running? Its log and `systemctl status evenkeel` say more.";
+    AGENT_GONE "EK6004" "The agent does not answer"
+        because "The agent is stopped, or runs with another state directory."
+        => "Is it running? Its log and `systemctl status evenkeel` say more.";
     NOT_ALLOWED "EK6005" "The caller may not do that" => "Run it as root, as the agent's user or as a member of its group.";
     NOT_OFFERED "EK6006" "A command or flag that this version does not have" => "See `evenkeel help` for what it has.";
     BUSY "EK6007" "The agent has no room for the request" => "Try again in a moment; its log says what it is busy with.";
     OUTPUT "EK6008" "The output cannot be written" => "Check the disk or the pipe that the output goes to.";
-    NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001].";
+    NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001]; `evenkeel explain` lists them.";
     NO_OBJECT "EK6010" "No object of that name" => "`evenkeel render CLUSTER` prints the objects; an object is named kind[.group]/[namespace/]name.";
+    IN_THE_WAY "EK6020" "Files are in the way" => "Give a new or empty folder, or move what is named; `evenkeel init` changes no file that is there.";
 }

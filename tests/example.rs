@@ -36,7 +36,7 @@ async fn path(api: &Api, object: &RenderedObject) -> Result<String> {
 async fn a_bare_server_takes_every_object_of_the_example() -> Result<()> {
     let source = MemorySource::from_directory(&Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/repo-layout"))?;
     let fleet = layout::read(&source).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
-    ensure!(fleet.clusters.len() == 4);
+    ensure!(fleet.clusters.len() == 6);
     let renderer = Renderer::new("evenkeel-system", DigestKey::new([1; 32]));
     let api = shared_cluster().await?.api()?;
     for cluster in &fleet.clusters {

@@ -12,6 +12,7 @@ mod check;
 mod error;
 mod explain;
 mod history;
+mod init;
 mod later;
 mod log;
 mod plan;
@@ -93,6 +94,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Init(init::InitArgs),
     Check(check::CheckArgs),
     Render(render::RenderArgs),
     Plan(plan::PlanArgs),
@@ -196,6 +198,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
     let file = SettingsFile::read(cli.config.as_deref())?;
     match cli.command {
         Command::Run(args) => run::run(*args, file, world, printer),
+        Command::Init(args) => init::run(args, &file, printer),
         Command::Check(args) => check::run(args, &file, printer),
         Command::Render(args) => render::run(args, &file, printer),
         Command::Plan(args) => plan::run(args, &file, printer),

@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub use ignored::Ignored;
-pub(crate) use names::{is_label, one_edit_apart};
+pub(crate) use names::{is_dns_label, is_label, one_edit_apart};
 pub(crate) use own::{BUNDLE, Own};
 pub(crate) use walk::FLEET_FILE;
 pub use walk::read;

@@ -12,7 +12,7 @@ pub(crate) fn is_label(text: &str) -> bool {
 }
 
 /// Whether a text may name the fleet, which becomes part of object names: at most 63 lower-case letters, digits and `-`.
-pub(super) fn is_dns_label(text: &str) -> bool {
+pub(crate) fn is_dns_label(text: &str) -> bool {
     is_label(text) && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
 }
 

@@ -139,8 +139,12 @@ impl Own {
 
     /// Notes a mistake that only the reader of a field can see.
     pub(crate) fn refuse(&self, code: Code, pointer: &str, message: impl Into<String>, problems: &mut Vec<Diagnostic>) {
-        let place = self.root.as_ref().map_or_else(|| Place::file(&*self.path), |root| place_of(&self.path, root, pointer));
-        problems.push(Diagnostic::new(code, place, message));
+        problems.push(Diagnostic::new(code, self.place(pointer), message));
+    }
+
+    /// Where the field at a JSON pointer stands.
+    pub(crate) fn place(&self, pointer: &str) -> Place {
+        self.root.as_ref().map_or_else(|| Place::file(&*self.path), |root| place_of(&self.path, root, pointer))
     }
 
     /// One field of the spec, where it is there and right.

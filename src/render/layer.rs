@@ -75,6 +75,7 @@ pub(super) struct BundleFile {
     pub(super) path: Arc<str>,
     pub(super) paused: bool,
     pub(super) targets: Option<LabelSelector>,
+    pub(super) targets_place: Place,
 }
 
 /// A file of manifests, read; kept by its path and content.
@@ -242,7 +243,8 @@ impl LayerReader<'_> {
                 Err(error) => own.refuse(codes::OWN_KIND, "/spec/targets", error.to_string(), &mut self.read.problems),
             }
         }
-        let settings = BundleFile { path: file.path.as_str().into(), paused: own.paused(), targets };
+        let settings =
+            BundleFile { path: file.path.as_str().into(), paused: own.paused(), targets, targets_place: own.place("/spec/targets") };
         self.read.bundles.insert(Arc::clone(bundle), Some(settings));
     }
 

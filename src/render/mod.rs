@@ -110,6 +110,9 @@ pub struct Rendering {
     pub bundles: BTreeMap<String, BundleSettings>,
     /// What is probably not meant.
     pub warnings: Vec<Diagnostic>,
+    /// Patches, overlay entries and targets that do nothing for this cluster; where none of the clusters that read them needs them,
+    /// they are worth a word.
+    pub idle: Vec<Diagnostic>,
 }
 
 impl Rendering {

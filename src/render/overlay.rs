@@ -34,6 +34,8 @@ pub(super) struct LayerOverlay {
     made: Vec<Made>,
     /// What it includes.
     pub(super) components: Vec<Include>,
+    /// Whether it says nothing.
+    is_empty: bool,
     /// Where its entries stand, by the names that the engine gives them, such as `patches[2]`.
     places: HashMap<String, Place>,
 }
@@ -71,14 +73,20 @@ impl LayerOverlay {
             return Err(vec![Diagnostic::new(codes::OWN_KIND, Place::file(path), "the file must hold one document, of kind: Overlay")]);
         };
         let mut reader = Reader { path, root: &document.root, places: HashMap::new(), problems: Vec::new() };
-        let mut overlay = reader.overlay(document.root.to_json());
+        let value = document.root.to_json();
+        let is_empty = value.as_object().is_some_and(|fields| fields.iter().all(|(name, value)| is_head(name) || is_blank(value)));
+        let mut overlay = reader.overlay(value);
         for (number, patch) in overlay.patches.iter_mut().enumerate() {
             patch.content = reader.patch(number, &patch.source, load, named);
         }
         let made = reader.generate(&overlay, bundle.as_ref(), load, named);
         let components = reader.includes(&overlay.components, bundle.as_ref());
         let Reader { places, problems, .. } = reader;
-        if problems.is_empty() { Ok(Self { bundle, path: path.to_owned(), overlay, made, components, places }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Self { bundle, path: path.to_owned(), overlay, made, components, is_empty, places })
+        } else {
+            Err(problems)
+        }
     }
 
     /// Carries it out on its bundle's objects, or on all, in Kustomize's order: generators, components, transformers.
@@ -104,8 +112,13 @@ impl LayerOverlay {
             Ok(report) => report,
             Err(error) => return stack.problems.push(self.failed(&error)),
         };
-        for entry in &report.unmatched {
-            stack.warnings.push(Diagnostic::new(codes::DOUBTFUL, self.place(entry), format!("{entry} finds no object to change")));
+        for (entries, why) in
+            [(&report.unmatched, "finds no object to change"), (&report.idle, "changes nothing: what it sets is so already")]
+        {
+            stack.idle.extend(entries.iter().map(|entry| Diagnostic::new(codes::IDLE, self.place(entry), format!("{entry} {why}"))));
+        }
+        if self.is_empty {
+            stack.idle.push(Diagnostic::new(codes::IDLE, Place::file(&*self.path), "the overlay has no entries"));
         }
         if report.changed.is_empty() && report.deleted.is_empty() {
             return;
@@ -174,6 +187,20 @@ impl LayerOverlay {
 
     fn place(&self, entry: &str) -> Place {
         self.places.get(entry).cloned().unwrap_or_else(|| Place::file(&*self.path))
+    }
+}
+
+fn is_head(field: &str) -> bool {
+    matches!(field, "apiVersion" | "kind")
+}
+
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }
 

@@ -82,7 +82,9 @@ impl Seal<'_> {
         let names: BTreeSet<&Arc<str>> = objects.iter().map(|object| &object.bundle).collect();
         let settings = |name: &Arc<str>| BundleSettings { paused: stack.bundles.get(name).and_then(|bundle| bundle.paused.clone()) };
         let bundles = names.into_iter().map(|name| (name.to_string(), settings(name))).collect();
-        Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, warnings })
+        let mut idle = stack.idle.clone();
+        idle.extend(stack.untargeted(labels));
+        Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, warnings, idle })
     }
 
     /// The object where the cluster keeps it: in a namespace or beside them, and not in Evenkeel's own place.

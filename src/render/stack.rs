@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     codes,
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Place},
     layout::{Level, one_edit_apart, sort_problems},
     manifest::{self, ObjectId},
 };
@@ -31,6 +31,8 @@ pub(super) struct Stack {
     pub(super) warnings: Vec<Diagnostic>,
     /// What changed the objects, where that is asked for.
     pub(super) trace: Option<Trace>,
+    /// What changes nothing here. In a layer of many clusters it may do something for another one.
+    pub(super) idle: Vec<Diagnostic>,
 }
 
 /// A bundle's settings over the layers so far.
@@ -40,6 +42,8 @@ pub(super) struct Bundle {
     pub(super) paused: Option<Arc<str>>,
     /// Which clusters run it; a deeper layer's word replaces those above.
     pub(super) targets: Option<LabelSelector>,
+    /// Where that word stands.
+    pub(super) targets_place: Place,
     /// The file that spoke of it last.
     pub(super) file: Option<Arc<str>>,
 }
@@ -53,6 +57,7 @@ impl Default for Stack {
             problems: Vec::new(),
             warnings: Vec::new(),
             trace: None,
+            idle: Vec::new(),
         }
     }
 }
@@ -66,6 +71,7 @@ impl Stack {
         stack.refuse_incomplete(layer);
         sort_problems(&mut stack.problems);
         sort_problems(&mut stack.warnings);
+        sort_problems(&mut stack.idle);
         stack
     }
 
@@ -96,6 +102,7 @@ impl Stack {
             }
             if let Some(targets) = &file.targets {
                 bundle.targets = Some(targets.clone());
+                bundle.targets_place.clone_from(&file.targets_place);
             }
         }
     }
@@ -192,6 +199,10 @@ impl Stack {
                 continue;
             };
             match lay_over(piece, patch, &self.table) {
+                Ok(Some(same)) if Arc::ptr_eq(&same, piece) => {
+                    let message = format!("the patch of {} changes nothing: what it sets is so already", piece.id);
+                    self.idle.push(Diagnostic::new(codes::IDLE, patch.origin.place(), message));
+                }
                 Ok(merged) => {
                     if let (Some(trace), Some(merged)) = (&mut self.trace, &merged) {
                         trace.note(Some(piece), merged, Cause::Document(patch.origin.clone()));
@@ -326,12 +337,20 @@ impl<'a> Lookup<'a> {
 }
 
 impl Stack {
+    /// Bundles whose targets leave a cluster with these labels out.
+    pub(super) fn untargeted(&self, labels: &BTreeMap<String, String>) -> impl Iterator<Item = Diagnostic> {
+        let out = self.bundles.iter().filter(|(_, bundle)| bundle.targets.as_ref().is_some_and(|targets| !targets.matches(labels)));
+        out.map(|(name, bundle)| {
+            Diagnostic::new(codes::IDLE, bundle.targets_place.clone(), format!("the targets of bundle {name} select no cluster"))
+        })
+    }
+
     /// Bundles' names that only a deeper layer knows and that nearly have the name of another.
     pub(super) fn near_bundles(&self) -> Vec<Diagnostic> {
         let used: std::collections::BTreeSet<&str> = self.pieces.iter().map(|piece| &*piece.bundle).collect();
         let idle = self.bundles.iter().filter(|(name, _)| !used.contains(&***name) && &***name != DEFAULT_BUNDLE);
         idle.filter_map(|(name, bundle)| {
-            let place = crate::diagnostic::Place::file(&**bundle.file.as_ref()?);
+            let place = Place::file(&**bundle.file.as_ref()?);
             let near = used.iter().find(|other| one_edit_apart(other, name));
             let meant = near.map(|near| format!("; was {near} meant?")).unwrap_or_default();
             Some(Diagnostic::new(codes::NEAR_MISS, place, format!("bundle {name} has no objects{meant}")))

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use evenkeel::cli;
+use evenkeel::{
+    cli,
+    codes::{BLOCKS, Code},
+};
 
 /// Commands and their whole help at a width of 100, the program's own first.
 fn help() -> Vec<(String, String)> {
@@ -30,7 +33,29 @@ fn the_document_has_the_help_of_every_command() {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, &expect).unwrap();
     } else {
-        assert_eq!(document, expect, "run the test again with UPDATE_DOCS=1");
+        assert_eq!(document, expect, "run `cargo xtask docs`");
+    }
+}
+
+/// docs/ERRORS.md is made of the table of codes. With `UPDATE_DOCS=1` it is written anew.
+#[test]
+fn the_document_has_every_code() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/ERRORS.md");
+    let mut expect =
+        "# Errors\n\nEvery code that a command, the agent's log or its record may show, made from `src/codes.rs` by `cargo xtask docs`.\n\
+        `evenkeel explain EK1001` says the same at a terminal. A code keeps its meaning for ever.\n"
+            .to_owned();
+    for (digit, about) in BLOCKS {
+        let _ = write!(expect, "\n## EK{digit}xxx: {about}\n");
+        for Code { id, title, causes, next } in Code::of_block(digit) {
+            let causes = if causes.is_empty() { String::new() } else { format!("Causes: {causes}\n\n") };
+            let _ = write!(expect, "\n### {id}\n\n{title}.\n\n{causes}What to do: {next}\n");
+        }
+    }
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(path, &expect).unwrap();
+    } else {
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), expect, "run `cargo xtask docs`");
     }
 }
 
@@ -74,6 +99,8 @@ fn codes_have_a_meaning_and_a_next_step() {
         assert!(code.id.len() == 6 && code.id.starts_with("EK"), "{code}");
         assert!(!code.title.ends_with('.'), "{code}: {}", code.title);
         assert!(code.next.ends_with('.'), "{code}: {}", code.next);
+        assert!(code.causes.is_empty() || code.causes.ends_with('.'), "{code}: {}", code.causes);
+        assert!(BLOCKS.iter().any(|(digit, _)| code.id[2..].starts_with(*digit)), "{code} is in no block");
         before = code.id;
     }
 }

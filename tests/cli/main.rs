@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod blame;
+mod check;
 mod docs;
 mod fleet;
+mod init;
+mod kinds;
 mod plan;
 mod process;
 mod repo;

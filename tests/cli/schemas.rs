@@ -31,7 +31,7 @@ fn schema(name: &str) -> Value {
 }
 
 /// Why the answer does not fit its schema; nothing where it does.
-fn misfit(name: &str, answer: &Value) -> String {
+pub(crate) fn misfit(name: &str, answer: &Value) -> String {
     let validator = jsonschema::draft202012::options().should_validate_formats(true).build(&schema(name)).unwrap();
     validator.iter_errors(answer).map(|error| format!("{error} at {}", error.instance_path())).collect::<Vec<_>>().join("\n")
 }
@@ -43,7 +43,7 @@ fn printed(line: &str) -> Value {
     serde_json::from_str(&output.out).unwrap()
 }
 
-fn answers() -> [(&'static str, Value); 5] {
+fn answers() -> [(&'static str, Value); 6] {
     [
         ("status", printed("status")),
         ("log", printed("log")),

@@ -48,6 +48,7 @@ whole!(approve_without_an_agent format!("evenkeel approve {} {NOWHERE}", "ab".re
 whole!(approve_of_no_hash format!("evenkeel approve abab {NOWHERE}"));
 whole!(accept_cluster_without_an_agent format!("evenkeel accept-cluster prod-eu-1 {NOWHERE}"));
 whole!(explain "evenkeel explain ek4001");
+whole!(explain_list "evenkeel explain");
 whole!(explain_unknown "evenkeel explain EK9999");
 whole!(no_command "evenkeel");
 whole!(unknown_command "evenkeel statsu");

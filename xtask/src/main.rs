@@ -32,7 +32,7 @@ struct Arguments {
 enum Task {
     /// Format, lints, documentation and all tests, against real control planes.
     Test,
-    /// A fleet of four clusters on this machine, held to a copy of examples/repo-layout, until Ctrl-C.
+    /// A fleet on this machine, a control plane for each cluster of examples/repo-layout, held to a copy of it until Ctrl-C.
     Demo(demo::Options),
     /// Measures Evenkeel beside a bare client or Kustomize, in one run; figures are in docs/PERFORMANCE.md.
     Bench {
@@ -40,6 +40,8 @@ enum Task {
         #[arg(value_enum, default_value = "sync")]
         what: Bench,
     },
+    /// Writes anew what the program says of itself: the help in docs/CLI.md, and docs/ERRORS.md.
+    Docs,
     /// Builds the control planes that tests and the demo need, and says where they are.
     Binaries,
     /// Makes the schema tables of kube-overlay and kube-schema anew from a real API server.
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Task::Test => test::run(),
         Task::Demo(options) => demo::run(&options),
         Task::Bench { what } => bench(what),
+        Task::Docs => docs(),
         Task::Binaries => binaries(),
         Task::Schema => schema_table(),
     };
@@ -75,6 +78,13 @@ fn main() -> ExitCode {
 fn binaries() -> Result<()> {
     let binaries = testbed::binaries::ensure_built()?;
     println!("{}\n{}", binaries.kube_apiserver.display(), binaries.etcd.display());
+    Ok(())
+}
+
+fn docs() -> Result<()> {
+    let status = cargo().args(["test", "--quiet", "--package", "evenkeel", "--test", "cli", "docs::"]).env("UPDATE_DOCS", "1").status();
+    let status = status.context("starting cargo")?;
+    ensure!(status.success(), "the documents cannot be made: {status}");
     Ok(())
 }
 

@@ -108,12 +108,14 @@ fn put_everywhere<S: Slot>(
     if pairs.is_empty() {
         return Ok(());
     }
+    let edits_before = run.edits;
     for at in run.positions() {
         let object = run.object(at);
         let specs = tables.iter().copied().flatten().filter(|spec| spec.selects(object));
         let needed: Vec<&FieldSpec> = specs.filter(|spec| spec.any(object, &|map| fields::lacks(map, pairs.iter()))).collect();
         set(entry, at, &needed, run, &mut |map| fields::put(map, pairs.iter()))?;
     }
+    run.note_idle(entry, edits_before);
     Ok(())
 }
 
@@ -143,6 +145,7 @@ pub(super) fn replicas<S: Slot>(entries: &[Replica], run: &mut Run<'_, S>) -> Re
         by_name.entry(&entry.name).or_default().push(nth);
     }
     let mut used = vec![false; entries.len()];
+    let mut idle = vec![true; entries.len()];
     if entries.is_empty() {
         return Ok(());
     }
@@ -151,15 +154,19 @@ pub(super) fn replicas<S: Slot>(entries: &[Replica], run: &mut Run<'_, S>) -> Re
         let Some(spec) = REPLICAS.iter().find(|spec| spec.selects(run.object(at))) else { continue };
         for nth in named {
             used[*nth] = true;
+            let edits_before = run.edits;
             let count = Value::from(entries[*nth].count);
             let needed = spec.any(run.object(at), &|value| value != Some(&count)).then_some(spec);
             set(&format!("replicas[{nth}]"), at, needed.as_slice(), run, &mut |value| {
                 *value = count.clone();
                 Ok(())
             })?;
+            idle[*nth] &= run.edits == edits_before;
         }
     }
     let unmatched = used.iter().enumerate().filter(|(_, used)| !**used);
     run.report.unmatched.extend(unmatched.map(|(nth, _)| format!("replicas[{nth}]")));
+    let idle = idle.iter().zip(&used).enumerate().filter(|(_, (idle, used))| **idle && **used);
+    run.report.idle.extend(idle.map(|(nth, _)| format!("replicas[{nth}]")));
     Ok(())
 }

@@ -94,6 +94,16 @@ struct Renamer<'a> {
     odd: Vec<usize>,
 }
 
+/// What an entry did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    /// No image is of its name.
+    None,
+    /// Images of its name are what it makes of them.
+    Idle,
+    Changes,
+}
+
 impl<'a> Renamer<'a> {
     fn new(images: &'a [Image]) -> Self {
         let mut renamer = Self { images, by_name: HashMap::new(), odd: Vec::new() };
@@ -114,12 +124,13 @@ impl<'a> Renamer<'a> {
     }
 
     /// What all entries, one after the other, make of an image.
-    fn rename<'i>(&self, image: &'i str, used: &mut [bool]) -> Cow<'i, str> {
+    fn rename<'i>(&self, image: &'i str, used: &mut [Use]) -> Cow<'i, str> {
         let mut current = Cow::Borrowed(image);
         let mut from = 0;
         while let Some(nth) = self.next(&current, from) {
-            used[nth] = true;
-            current = Cow::Owned(self.images[nth].rename(&current));
+            let renamed = self.images[nth].rename(&current);
+            used[nth] = used[nth].max(if renamed == current { Use::Idle } else { Use::Changes });
+            current = Cow::Owned(renamed);
             from = nth + 1;
         }
         current
@@ -131,7 +142,7 @@ pub(super) fn apply<S: Slot>(images: &[Image], run: &mut Run<'_, S>) {
         return;
     }
     let renamer = Renamer::new(images);
-    let mut used = vec![false; images.len()];
+    let mut used = vec![Use::None; images.len()];
     for at in run.positions() {
         if identity::kind(run.object(at)) == "CustomResourceDefinition" {
             continue;
@@ -146,8 +157,12 @@ pub(super) fn apply<S: Slot>(images: &[Image], run: &mut Run<'_, S>) {
             Ok(Merged::Changed)
         });
     }
-    let unmatched = used.iter().enumerate().filter(|(_, used)| !**used);
-    run.report.unmatched.extend(unmatched.map(|(nth, _)| format!("images[{nth}]")));
+    let entries = |wanted: Use| {
+        let of_use = used.iter().enumerate().filter(move |(_, used)| **used == wanted);
+        of_use.map(|(nth, _)| format!("images[{nth}]"))
+    };
+    run.report.unmatched.extend(entries(Use::None));
+    run.report.idle.extend(entries(Use::Idle));
 }
 
 /// Kustomize looks for lists of these names at any depth, custom resources included.
@@ -216,7 +231,7 @@ fn change_below(value: &mut Value, set: &mut dyn FnMut(&mut String)) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Image, Reference, Renamer};
+    use super::{Image, Reference, Renamer, Use};
 
     #[test]
     fn references() {
@@ -256,15 +271,15 @@ mod tests {
             (image("nginx", "", "2", "", ""), "nginx:{TAG}", "nginx:2"),
         ];
         for (entry, from, to) in cases {
-            assert_eq!(Renamer::new(&[entry]).rename(from, &mut [false]), to, "{from}");
+            assert_eq!(Renamer::new(&[entry]).rename(from, &mut [Use::None]), to, "{from}");
         }
     }
 
     #[test]
     fn entries_work_one_after_the_other() {
         let entries = [image("c", "d", "", "", ""), image("a", "b", "", "", ""), image("b", "c", "9", "", "")];
-        let mut used = [false; 3];
+        let mut used = [Use::None; 3];
         assert_eq!(Renamer::new(&entries).rename("a:1", &mut used), "c:9");
-        assert_eq!(used, [false, true, true]);
+        assert_eq!(used, [Use::None, Use::Changes, Use::Changes]);
     }
 }

@@ -105,6 +105,8 @@ pub struct Report {
     pub deleted: BTreeSet<usize>,
     /// Entries that found nothing to do their work on, such as `images[0]`.
     pub unmatched: Vec<String>,
+    /// Entries that found objects and left all of them as they were.
+    pub idle: Vec<String>,
 }
 
 /// An overlay that cannot be carried out. The objects may be partly changed.
@@ -139,7 +141,7 @@ impl Overlay {
 
     /// Carries the overlay's transformers out on all objects. Patches given by `path` must have been loaded into [`Patch::content`] before.
     pub fn apply<S: Slot>(&self, objects: &mut [S], schema: &Table) -> Result<Report, OverlayError> {
-        let mut run = Run { objects, schema, report: Report::default() };
+        let mut run = Run { objects, schema, report: Report::default(), edits: 0 };
         patches::apply(&self.patches, &mut run)?;
         namespace::apply(&self.namespace, &mut run)?;
         common::labels(&self.labels, &mut run)?;
@@ -155,6 +157,8 @@ struct Run<'a, S> {
     objects: &'a mut [S],
     schema: &'a Table,
     report: Report,
+    /// How often an object was changed or deleted.
+    edits: usize,
 }
 
 impl<S: Slot> Run<'_, S> {
@@ -166,6 +170,13 @@ impl<S: Slot> Run<'_, S> {
 
     fn object(&self, at: usize) -> &Value {
         self.objects[at].object()
+    }
+
+    /// Notes an entry that has changed nothing since there were so many edits.
+    fn note_idle(&mut self, entry: &str, edits_before: usize) {
+        if self.edits == edits_before && !self.report.unmatched.iter().any(|unmatched| unmatched == entry) {
+            self.report.idle.push(entry.to_owned());
+        }
     }
 
     /// Changes an object: in place if nobody else holds it, otherwise a copy that takes its place only if it differs.
@@ -185,6 +196,7 @@ impl<S: Slot> Run<'_, S> {
             }
             merged
         };
+        self.edits += usize::from(merged != Merged::Unchanged);
         match merged {
             Merged::Unchanged => {}
             Merged::Changed => {

@@ -31,6 +31,7 @@ pub(super) fn apply<S: Slot>(namespace: &str, run: &mut Run<'_, S>) -> Result<()
     }
     let wanted = Value::from(namespace);
     let moved = Moved::of(run);
+    let edits_before = run.edits;
     for at in run.positions() {
         let object = run.object(at);
         let is_core_namespace = identity::api_version(object) == "v1";
@@ -60,6 +61,7 @@ pub(super) fn apply<S: Slot>(namespace: &str, run: &mut Run<'_, S>) -> Result<()
         })
         .map_err(|message: String| OverlayError { entry: ENTRY.to_owned(), object: Some(described), message })?;
     }
+    run.note_idle(ENTRY, edits_before);
     refuse_conflicts(run)
 }
 

@@ -72,6 +72,7 @@ pub(super) fn apply<S: Slot>(patches: &[Patch], run: &mut Run<'_, S>) -> Result<
     let mut index = None;
     for (nth, patch) in patches.iter().enumerate() {
         let entry = format!("patches[{nth}]");
+        let edits_before = run.edits;
         let fail = |message: &str| Err(OverlayError::new(entry.clone(), None, message));
         match (patch.content.as_slice(), &patch.target) {
             ([], _) => return fail("the patch is empty"),
@@ -97,6 +98,7 @@ pub(super) fn apply<S: Slot>(patches: &[Patch], run: &mut Run<'_, S>) -> Result<
             (_, Some(_)) => return fail("with a target there can be only one patch: an object or a list of JSON patch operations"),
             (_, None) => return fail("a patch is an object or a list of JSON patch operations"),
         }
+        run.note_idle(&entry, edits_before);
         // What can rename makes the index wrong.
         if patch.options != PatchOptions::default() || patch.content[0].is_array() {
             index = None;

@@ -250,3 +250,22 @@ images: [{name: web, newName: log}, {name: log, newTag: '5'}]",
     let containers = objects[0]["spec"]["template"]["spec"]["containers"].as_array().unwrap();
     assert_eq!(containers.iter().map(|container| &container["image"]).collect::<Vec<_>>(), ["log:5", "log:5"]);
 }
+
+#[test]
+fn entries_that_change_nothing_are_named() {
+    let text = "
+        patches:
+        - {target: {kind: Deployment}, patch: 'spec: {replicas: 1}'}
+        - {target: {kind: Deployment}, patch: '[{op: replace, path: /spec/replicas, value: 1}]'}
+        - {target: {kind: Deployment}, patch: 'spec: {paused: true}'}
+        - {target: {kind: Deployment}, patch: 'spec: {paused: true}'}
+        - {target: {name: nobody}, patch: 'spec: {}'}
+        labels: [{pairs: {app: web}}, {pairs: {app: web}}]
+        replicas: [{name: web, count: 1}, {name: nobody, count: 1}]
+        images: [{name: web, newTag: '1'}, {name: log, newTag: '2'}, {name: nobody, newTag: '2'}]
+        commonAnnotations: {a: b}";
+    let (_, report) = apply(text).unwrap();
+    assert_eq!(report.idle, ["patches[0]", "patches[1]", "patches[3]", "labels[1]", "replicas[0]", "images[0]"]);
+    assert_eq!(report.unmatched, ["patches[4]", "replicas[1]", "images[2]"]);
+    assert_eq!(apply("{commonAnnotations: {}}").unwrap().1.idle, Vec::<String>::new());
+}

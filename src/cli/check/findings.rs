@@ -1,0 +1,149 @@
+//! What is wrong with a repository, whatever it is shown as.
+
+use std::collections::HashMap;
+
+use super::overlays::Overlays;
+use crate::{
+    diagnostic::{Diagnostic, Place},
+    git::Source,
+    layout::{self, Cluster, sort_problems},
+    manifest::DigestKey,
+    render::{Facts, Renderer, Validator},
+};
+
+/// All that was found: first what refuses clusters, then what is only doubtful, both by place.
+pub(super) struct Findings {
+    /// The clusters of the repository; none if it could not be told which there are.
+    pub(super) clusters: Option<Vec<String>>,
+    pub(super) list: Vec<Finding>,
+}
+
+/// One mistake or doubt.
+pub(super) struct Finding {
+    pub(super) problem: Diagnostic,
+    pub(super) severity: Severity,
+    /// The clusters that it refuses.
+    pub(super) refused: Vec<String>,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// It fails the check, and refuses clusters if any read the file.
+    Error,
+    /// It fails the check with `--strict` alone.
+    Warning,
+}
+
+impl Severity {
+    /// The word for it in every form of the answer.
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+impl Findings {
+    /// Reads the whole repository and renders every cluster of it.
+    pub(super) fn of(source: &dyn Source, overlays: &Overlays, namespace: &str) -> Self {
+        let fleet = match layout::read(source) {
+            Ok(fleet) => fleet,
+            Err(errors) => return Self::new(None, errors, Vec::new(), &HashMap::new()),
+        };
+        let mut errors = fleet.problems.clone();
+        let mut warnings = fleet.warnings.clone();
+        warnings.extend(overlays.unused_components(&fleet.ignored));
+        let mut idle = Idle::default();
+        let mut refused: HashMap<String, Vec<String>> = HashMap::new();
+        // Digests are not shown, so that any key will do.
+        let renderer = Renderer::new(namespace, DigestKey::new([0; 32]));
+        let validator = Validator::new(source);
+        for cluster in &fleet.clusters {
+            // With mistakes in its layout a cluster is not rendered; here the others are wanted as well.
+            let readable = Cluster { problems: Vec::new(), ..cluster.clone() };
+            let mut mistakes = cluster.problems.clone();
+            match renderer.render(source, &fleet, &readable, &Facts::default()) {
+                Ok(rendering) => {
+                    let validated = validator.validate(&rendering, &Facts::default());
+                    warnings.extend(rendering.warnings.iter().cloned().chain(validated.warnings));
+                    mistakes.extend(validated.problems);
+                    idle.note(&rendering.idle);
+                }
+                Err(more) => mistakes.extend(more),
+            }
+            sort_problems(&mut mistakes);
+            for mistake in mistakes {
+                refused.entry(mistake.to_string()).or_default().push(cluster.name.clone());
+                errors.push(mistake);
+            }
+        }
+        warnings.extend(idle.everywhere(&fleet.clusters));
+        let clusters = fleet.clusters.iter().map(|cluster| cluster.name.clone()).collect();
+        Self::new(Some(clusters), errors, warnings, &refused)
+    }
+
+    fn new(
+        clusters: Option<Vec<String>>,
+        mut errors: Vec<Diagnostic>,
+        mut warnings: Vec<Diagnostic>,
+        refused: &HashMap<String, Vec<String>>,
+    ) -> Self {
+        sort_problems(&mut errors);
+        sort_problems(&mut warnings);
+        let finding = |severity| {
+            move |problem: Diagnostic| Finding {
+                refused: refused.get(&problem.to_string()).cloned().unwrap_or_default(),
+                problem,
+                severity,
+            }
+        };
+        let mut list: Vec<Finding> = errors.into_iter().map(finding(Severity::Error)).collect();
+        list.extend(warnings.into_iter().map(finding(Severity::Warning)).map(|finding| Finding { refused: Vec::new(), ..finding }));
+        Self { clusters, list }
+    }
+
+    pub(super) fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.list.iter().filter(|finding| finding.severity == Severity::Error)
+    }
+
+    pub(super) fn warnings(&self) -> impl Iterator<Item = &Finding> {
+        self.list.iter().filter(|finding| finding.severity == Severity::Warning)
+    }
+
+    /// Whether the finding refuses the fleet, clusters that nobody could tell included.
+    pub(super) fn refuses_fleet(&self, finding: &Finding) -> bool {
+        match &self.clusters {
+            None => finding.severity == Severity::Error,
+            Some(clusters) => clusters.len() > 1 && clusters.len() == finding.refused.len(),
+        }
+    }
+}
+
+/// What does nothing, and for how many clusters. What one cluster of several needs is no mistake.
+#[derive(Default)]
+struct Idle(HashMap<String, (Diagnostic, usize)>);
+
+impl Idle {
+    fn note(&mut self, found: &[Diagnostic]) {
+        for problem in found {
+            self.0.entry(problem.to_string()).or_insert_with(|| (problem.clone(), 0)).1 += 1;
+        }
+    }
+
+    /// What does nothing for any cluster that reads it. A cluster that could not be rendered might need it.
+    fn everywhere(self, clusters: &[Cluster]) -> impl Iterator<Item = Diagnostic> {
+        self.0.into_values().filter(|(problem, count)| *count >= readers(&problem.place, clusters)).map(|(problem, _)| problem)
+    }
+}
+
+/// How many clusters read a file. What lies in no layer may be read by all.
+fn readers(place: &Place, clusters: &[Cluster]) -> usize {
+    let Place::File { path, .. } = place else { return clusters.len() };
+    let holds = |layer: &layout::Layer| path.strip_prefix(layer.path.as_str()).is_some_and(|rest| rest.starts_with('/'));
+    match clusters.iter().filter(|cluster| cluster.layers.iter().any(holds)).count() {
+        0 => clusters.len(),
+        readers => readers,
+    }
+}

@@ -1,0 +1,157 @@
+//! `evenkeel check` on repositories with mistakes of many kinds.
+
+use std::path::Path;
+
+use evenkeel::codes;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Setup, repo::repo, run, schemas::misfit};
+
+/// Mistakes and doubts of many kinds, some of them in files that hold values of Secrets.
+const MISTAKES: &[(&str, &str)] = &[
+    ("base/shop/broken.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n\tname: x\n"),
+    (
+        "base/shop/wide.yaml",
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: 名前, annotations: {\"説明\": 値, evenkeel.dev/prune: 何}}}\n",
+    ),
+    ("base/shop/live.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: live\n  namespace: shop\n  uid: 0-1\n"),
+    (
+        "base/shop/secret.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: x, namespace: shop, uid: hunter2}\nstringData: {a: hunter2}\n",
+    ),
+    ("base/shop/maybe.yaml", "password: hunter2\nkeys: [\n"),
+    ("base/other/twice.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: words\n  namespace: shop\n"),
+    ("base/overlay.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Overlay\nimagse: []\n"),
+    (
+        "environments/dev/base/shop/typo.patch.yaml",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: word\n  namespace: shop\ndata: {}\n",
+    ),
+    (
+        "environments/dev/environment.yaml",
+        "apiVersion: evenkeel.dev/v1alpha1\nkind: Environment\nmetadata: {name: development}\nspec: {vars: {}}\n",
+    ),
+    ("environments/empty/environment.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Environment\nspec:\n  pausde: true\n"),
+    ("environments/prod/stray.txt", "x"),
+    ("regions/us/base/a.yaml", ""),
+    ("components/spare/a.yaml", ""),
+];
+
+fn check(dir: &Path, flags: &str) -> String {
+    let dir = dir.display().to_string();
+    run(&format!("evenkeel check --repo {dir}{flags}")).whole().replace(&dir, "REPO")
+}
+
+#[test]
+fn every_mistake_in_every_form() {
+    let repo = repo(MISTAKES);
+    let text = check(repo.path(), "");
+    insta::assert_snapshot!(text);
+    let json = check(repo.path(), " -o json");
+    insta::assert_snapshot!(json);
+    let sarif = check(repo.path(), " -o sarif");
+    for answer in [text, json, sarif, check(repo.path(), " -o yaml")] {
+        assert!(!answer.contains("hunter2"), "{answer}");
+    }
+}
+
+#[test]
+fn a_missing_root_file_refuses_the_fleet() {
+    let empty = TempDir::new().unwrap();
+    insta::assert_snapshot!([check(empty.path(), ""), check(empty.path(), " -o json")].join("\n"));
+}
+
+/// What does nothing for any cluster that reads it, and what does something for one of them.
+const IDLE: &[(&str, &str)] = &[
+    (
+        "base/shop/deployment.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  namespace: shop\n  labels: {team: web}\nspec:\n  replicas: 2\n  template:\n    spec:\n      containers:\n      - {name: web, image: \"web:1\"}\n",
+    ),
+    ("base/none/bundle.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nspec:\n  targets: environment=nowhere\n"),
+    ("base/none/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\n"),
+    ("base/some/bundle.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nspec:\n  targets: environment=dev\n"),
+    ("base/some/b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, namespace: shop}\n"),
+    (
+        "environments/dev/base/overlay.yaml",
+        "apiVersion: evenkeel.dev/v1alpha1\nkind: Overlay\nimages:\n- {name: web, newTag: \"1\"}\n- {name: wbe, newTag: \"1\"}\nreplicas:\n\
+         - {name: web, count: 2}\nlabels:\n- pairs: {team: web}\npatches:\n- target: {kind: Deployment}\n  patch: |\n    \
+         [{op: replace, path: /spec/replicas, value: 2}]\n- target: {name: nobody}\n  patch: '[{op: remove, path: /spec}]'\n",
+    ),
+    (
+        "environments/dev/base/shop/same.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec:\n  replicas: 2\n",
+    ),
+    ("environments/prod/base/overlay.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Overlay\nimages: []\n"),
+    ("environments/prod/us/prod-us-1/cluster.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Cluster\n"),
+    (
+        "environments/prod/us/prod-us-1/shop/three.patch.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 3}\n",
+    ),
+    (
+        "regions/eu/base/shop/two.patch.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 4}\n",
+    ),
+    (
+        "environments/prod/base/shop/four.patch.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 4}\n",
+    ),
+    (
+        "environments/prod/eu/prod-eu-1/shop/four.patch.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 4}\n",
+    ),
+    ("components/spare/a.yaml", ""),
+];
+
+#[test]
+fn what_does_nothing_is_warned_of() {
+    let repo = repo(IDLE);
+    insta::assert_snapshot!(check(repo.path(), ""));
+    let code = |flags: &str| run(&format!("evenkeel check --repo {}{flags}", repo.path().display())).code;
+    assert_eq!((code(""), code(" --strict"), code(" --strict=false")), (0, 1, 0));
+}
+
+#[test]
+fn colour_marks_and_says_nothing() {
+    let repo = repo(MISTAKES);
+    let line = format!("evenkeel check --repo {}", repo.path().display());
+    let colored = Setup { color: true, ..Setup::default() }.run(&line).out;
+    assert!(colored.contains("\u{1b}[31merror[EK1001]\u{1b}[0m") && colored.contains("\u{1b}[33mwarning["), "{colored}");
+    let stripped = ["\u{1b}[31m", "\u{1b}[33m", "\u{1b}[0m"].iter().fold(colored, |text, code| text.replace(code, ""));
+    assert_eq!(stripped, run(&line).out);
+}
+
+#[test]
+fn json_fits_its_schema() {
+    for files in [MISTAKES, IDLE, &[]] {
+        let repo = repo(files);
+        let answer: Value = serde_json::from_str(&run(&format!("evenkeel check --repo {} -o json", repo.path().display())).out).unwrap();
+        assert_eq!(misfit("check", &answer), "");
+        let yaml = run(&format!("evenkeel check --repo {} -o yaml", repo.path().display())).out;
+        assert_eq!(serde_yaml::from_str::<Value>(&yaml).unwrap(), answer);
+    }
+}
+
+/// sarif.json has the parts of SARIF 2.1.0 (OASIS) that are required of every log, and those that GitHub's code scanning asks for.
+#[test]
+fn sarif_has_what_code_scanning_needs() {
+    let schema: Value = serde_json::from_str(include_str!("sarif.json")).unwrap();
+    let validator = jsonschema::draft202012::options().should_validate_formats(true).build(&schema).unwrap();
+    for (files, results) in [(MISTAKES, true), (IDLE, true), (&[][..], false)] {
+        let repo = repo(files);
+        let output = run(&format!("evenkeel check --repo {} -o sarif", repo.path().display()));
+        let log: Value = serde_json::from_str(&output.out).unwrap();
+        let misfits: Vec<String> = validator.iter_errors(&log).map(|error| format!("{error} at {}", error.instance_path())).collect();
+        assert!(misfits.is_empty(), "{misfits:?}");
+        let run = &log["runs"][0];
+        let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+        for code in codes::ALL.iter().filter(|code| code.id.starts_with("EK1")) {
+            let rule = rules.iter().find(|rule| rule["id"] == code.id).unwrap();
+            assert!(rule["help"]["text"].as_str().unwrap().contains(code.next) && rule["shortDescription"]["text"] == code.title);
+        }
+        assert_eq!(!run["results"].as_array().unwrap().is_empty(), results);
+        for result in run["results"].as_array().unwrap() {
+            let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+            assert_eq!(rules[index]["id"], result["ruleId"]);
+        }
+    }
+}
