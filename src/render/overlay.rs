@@ -252,6 +252,11 @@ impl Reader<'_> {
         self.places.insert(name.to_owned(), place_of(self.path, self.root, &at));
         match fields.remove(name) {
             None | Some(Value::Null) => T::default(),
+            // Serde would take a list for a mapping, field by field.
+            Some(Value::Array(_)) => {
+                self.refuse(codes::OWN_KIND, &at, format!("{name} is not a list"));
+                T::default()
+            }
             Some(value) => serde_json::from_value(value).unwrap_or_else(|error| {
                 self.refuse(codes::OWN_KIND, &at, format!("{name}: {error}"));
                 T::default()

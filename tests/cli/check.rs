@@ -65,7 +65,7 @@ fn a_missing_root_file_refuses_the_fleet() {
 const IDLE: &[(&str, &str)] = &[
     (
         "base/shop/deployment.yaml",
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  namespace: shop\n  labels: {team: web}\nspec:\n  replicas: 2\n  template:\n    spec:\n      containers:\n      - {name: web, image: \"web:1\"}\n",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  namespace: shop\n  labels: {team: web}\nspec:\n  replicas: 2\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    spec:\n      containers:\n      - {name: web, image: \"web:1\"}\n",
     ),
     ("base/none/bundle.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nspec:\n  targets: environment=nowhere\n"),
     ("base/none/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\n"),

@@ -67,6 +67,21 @@ patches:
 - patch: '{data: {a: b}}'
   target: {group: a, version: b, kind: c, name: d, namespace: e, labelSelector: f, annotationSelector: g}
   options: {allowNameChange: true, allowKindChange: true}
+components: [../components/extra]
+configMapGenerator:
+- name: made
+  namespace: web
+  behavior: create
+  literals: [a=b]
+  files: [web/text, other=web/text]
+  envs: [web/env]
+  env: web/more
+  type: null
+  options: {labels: {a: b}, annotations: {a: b}, disableNameSuffixHash: true, immutable: true}
+secretGenerator:
+- {name: made, namespace: web, behavior: create, literals: [a=b], files: [web/text], envs: [web/env], env: web/more, type: Opaque,
+   options: {labels: {a: b}, annotations: {a: b}, disableNameSuffixHash: true, immutable: true}}
+generatorOptions: {labels: {a: b}, annotations: {a: b}, disableNameSuffixHash: true, immutable: true}
 "],
     },
 ];
@@ -99,6 +114,10 @@ impl Kind {
             ("base/web/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: web}\n".to_owned()),
             ("base/patch.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: web}\ndata: {a: b}\n".to_owned()),
         ];
+        for (path, text) in [("base/web/text", "text"), ("base/web/env", "K=v"), ("base/web/more", "L=v")] {
+            files.push((path, text.to_owned()));
+        }
+        files.push(("components/extra/web/b.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: b, namespace: web}\n".to_owned()));
         files.push((self.path, file.to_string()));
         let source = MemorySource::new(files).unwrap();
         let mut problems = layout::read(&source).map_or_else(

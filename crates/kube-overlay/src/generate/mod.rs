@@ -43,7 +43,7 @@ pub struct Generator {
     /// One more of them: the older form.
     pub env: Option<String>,
     /// Over `generatorOptions`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "mapping")]
     pub options: GeneratorOptions,
     /// `type` of a Secret; `Opaque` where it is not said.
     #[serde(rename = "type")]
@@ -62,6 +62,12 @@ pub struct GeneratorOptions {
     pub disable_name_suffix_hash: bool,
     /// Sets `immutable: true`.
     pub immutable: bool,
+}
+
+/// Reads a mapping. Serde takes a list for one too, field by field.
+fn mapping<'de, D: serde::Deserializer<'de>, T: serde::de::DeserializeOwned>(deserializer: D) -> Result<T, D::Error> {
+    let fields = serde_json::Map::deserialize(deserializer)?;
+    serde_json::from_value(Value::Object(fields)).map_err(serde::de::Error::custom)
 }
 
 /// What a generator does about an object that is there already.
