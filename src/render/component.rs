@@ -48,9 +48,9 @@ impl Included {
 
     fn follow(&mut self, files: &LayerFiles, trail: &mut Vec<String>, fleet: &Fleet, read: &Read<'_>) {
         for include in files.overlays.iter().flat_map(|overlay| &overlay.components) {
-            if trail.contains(&include.path) {
-                let message = format!("{} includes itself: {} does here", include.path, trail.last().unwrap_or(&include.path));
-                self.refuse(include, message);
+            if let Some(first) = trail.iter().position(|path| *path == include.path) {
+                let circle = trail[first..].join(", which includes ");
+                self.refuse(include, format!("a circle: {circle}, which includes {} again", include.path));
                 self.cut.push(include.place.clone());
                 continue;
             }

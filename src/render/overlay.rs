@@ -274,6 +274,7 @@ impl Reader<'_> {
             }
         };
         let mut read = Vec::with_capacity(items.len());
+        let count = items.len();
         for (number, item) in items.into_iter().enumerate() {
             let at = format!("/{name}/{number}");
             self.places.insert(format!("{name}[{number}]"), place_of(self.path, self.root, &at));
@@ -282,7 +283,8 @@ impl Reader<'_> {
                 Err(error) => self.refuse(codes::OWN_KIND, &at, format!("{name}: {}", without_values(&error))),
             }
         }
-        read
+        // Places go by the number of an item: none is better than another's.
+        if read.len() == count { read } else { Vec::new() }
     }
 
     /// What the overlay's generators make.

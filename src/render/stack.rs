@@ -119,7 +119,8 @@ impl Stack {
                 && self.pieces[at].origin == piece.origin
             {
                 let message = format!("{} is there already: the component is included twice", piece.id);
-                self.problems.push(Diagnostic::new(codes::DUPLICATE_OBJECT, piece.origin.place(), message));
+                let problem = Diagnostic::new(codes::DUPLICATE_OBJECT, piece.origin.place(), message);
+                self.problems.push(problem.with_hint("Include it once, in the outermost layer that needs it."));
             } else if target.is_found() {
                 patches.push(Arc::clone(piece));
             } else if let Some(directive) = &piece.directive {

@@ -37,8 +37,16 @@ fn generated_objects_get_their_names_in_the_end() {
             "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: a}\nstringData: {password: new}\n",
         ),
     ];
-    insta::assert_snapshot!(shown_with(&files, "dev"), @"");
-    insta::assert_snapshot!(shown_with(&files, "prod"), @"");
+    insta::assert_snapshot!(shown_with(&files, "dev"), @r#"
+    ConfigMap/a/c-f2hkcd4f6m (app, base/app/overlay.yaml:5:5) {"data":{"k":"h","settings.yaml":"not: a manifest\n","x":"1"}}
+    Pod/a/p (app, base/app/pod.yaml:1:1) {"spec":{"volumes":[{"configMap":{"name":"c-f2hkcd4f6m"},"name":"v"},{"name":"w","secret":{"secretName":"s"}}]}}
+    Secret/a/s (default, base/overlay.yaml:3:19) {"data":{"password":"aHVudGVyMg=="},"type":"Opaque"}
+    "#);
+    insta::assert_snapshot!(shown_with(&files, "prod"), @r#"
+    ConfigMap/a/c-h2428tb525 (app, base/app/overlay.yaml:5:5) {"data":{"k":"h","settings.yaml":"not: a manifest\n","x":"2","y":"3"}}
+    Pod/a/p (app, base/app/pod.yaml:1:1) {"spec":{"volumes":[{"configMap":{"name":"c-h2428tb525"},"name":"v"},{"name":"w","secret":{"secretName":"s"}}]}}
+    Secret/a/s (default, base/overlay.yaml:3:19) {"data":{"password":"bmV3"},"type":"Opaque"}
+    "#);
 }
 
 #[test]
@@ -78,14 +86,25 @@ fn mistakes_in_generators_have_their_places() {
         ("base/other/overlay.yaml", "configMapGenerator:\n  - {name: one, behavior: merge}\n"),
         (
             "base/bad/overlay.yaml",
-            "generatorOptions: {labels: {applyset.kubernetes.io/part-of: x}}\nsecretGenerator:\n  - {name: s, files: [none, ../../../x]}\n  - {name: s, literals: [hunter2]}\n  - {name: s, literals: {hunter2: hunter2}}\n  - {name: S/s}\n  - {name: t}\n",
+            "generatorOptions: {labels: {applyset.kubernetes.io/part-of: x}}\nsecretGenerator:\n  - {name: s, files: [none, ../../../x]}\n  - {name: s, literals: [hunter2]}\n  - {name: S/s}\n  - {name: t}\n",
         ),
         (
             "base/outside/overlay.yaml",
             "configMapGenerator: [{name: t, files: [../../../../etc/passwd]}, {name: u, files: [../../evenkeel.yaml]}]\n",
         ),
     ];
-    insta::assert_snapshot!(shown_with(&files, "dev"), @"");
+    insta::assert_snapshot!(shown_with(&files, "dev"), @r"
+    base/app/overlay.yaml:4:5: error[EK1008]: ConfigMap/a/one stands at base/app/one.yaml:1:1 already; to change it, say behavior: merge or replace
+    base/app/overlay.yaml:5:5: error[EK1012]: there is no ConfigMap/none to merge with or to replace
+    base/app/overlay.yaml:6:5: error[EK1009]: ConfigMap/nowhere has no namespace
+    base/bad/overlay.yaml:5:5: error[EK1012]: there is no file base/bad/none in this layer
+    base/bad/overlay.yaml:6:5: error[EK1012]: literals[0] is not of the form key=value
+    base/bad/overlay.yaml:7:5: error[EK1002]: at /metadata/name: `S/s` cannot name an object
+    base/bad/overlay.yaml:8:5: error[EK1013]: at /metadata/labels/applyset.kubernetes.io~1part-of: the label applyset.kubernetes.io/part-of is set by Evenkeel alone
+    base/other/overlay.yaml:4:5: error[EK1011]: ConfigMap/a/one is of bundle app, given at base/app/one.yaml:1:1
+    base/outside/overlay.yaml:3:22: error[EK1012]: `../../../../etc/passwd` leads out of the repository
+    base/outside/overlay.yaml:3:66: error[EK1012]: there is no file evenkeel.yaml in this layer
+    ");
 }
 
 const COMPONENTS: [(&str, &str); 8] = [
@@ -102,8 +121,14 @@ const COMPONENTS: [(&str, &str); 8] = [
 
 #[test]
 fn components_belong_to_the_layers_that_include_them() {
-    insta::assert_snapshot!(shown_with(&COMPONENTS, "prod"), @"");
-    insta::assert_snapshot!(shown_with(&COMPONENTS, "dev"), @"");
+    insta::assert_snapshot!(shown_with(&COMPONENTS, "prod"), @r#"
+    ConfigMap/a/inner-9798gh8kd2 (default, components/inner/overlay.yaml:3:22) {"data":{"f":"content"},"metadata":{"annotations":{"by":"prod"},"labels":{"extra":"yes"}}}
+    ConfigMap/a/one (app, base/app/one.yaml:1:1) {"data":{"by":"component","from":"base"},"metadata":{"annotations":{"by":"prod"},"labels":{"extra":"yes"}}}
+    ConfigMap/a/tool (tool, components/extra/tool/tool.yaml:1:1) {"metadata":{"annotations":{"by":"prod"},"labels":{"extra":"yes"}}}
+    "#);
+    insta::assert_snapshot!(shown_with(&COMPONENTS, "dev"), @r#"
+    ConfigMap/a/one (app, base/app/one.yaml:1:1) {"data":{"from":"base"}}
+    "#);
     // Included by a bundle, all of a component belongs to it.
     let files = [
         ("base/app/overlay.yaml", "components: [../../components/x]\n"),
@@ -112,38 +137,50 @@ fn components_belong_to_the_layers_that_include_them() {
         ("base/many/one.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: many, namespace: a}\n"),
         ("components/x/folder/one.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: a}\n"),
         ("components/x/overlay.yaml", "labels: [{pairs: {x: 'y'}}]\n"),
-        ("components/y/overlay.yaml", "labels: [{pairs: {y: 'y'}}]\n"),
+        ("components/y/overlay.yaml", "labels: [{pairs: {z: 'y'}}]\n"),
         ("base/more/one.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: more}\n"),
     ];
-    insta::assert_snapshot!(shown_with(&files, "dev"), @"");
+    insta::assert_snapshot!(shown_with(&files, "dev"), @r#"
+    ConfigMap/a/many (many, base/many/one.yaml:1:1) {"metadata":{"labels":{"z":"y"}}}
+    ConfigMap/a/x (app, components/x/folder/one.yaml:1:1) {"metadata":{"labels":{"x":"y"}}}
+    ConfigMap/b/more (more, base/more/one.yaml:1:1) {"metadata":{"labels":{"z":"y"}}}
+    "#);
 }
 
 #[test]
 fn mistakes_in_components_have_their_places() {
     let files = [
-        (
-            "base/overlay.yaml",
-            "components:\n  - ../components/extr\n  - ../base/app\n  - ../components/extra/deep\n  - /components/extra\n  - ../components/one\n",
-        ),
+        ("base/overlay.yaml", "components:\n  - ../base/app\n  - ../components/extra/deep\n  - /components/extra\n"),
         ("components/extra/one.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, namespace: a}\n"),
         ("components/one/overlay.yaml", "components: [../two]\n"),
         ("components/two/overlay.yaml", "components: [../one, ../extra, ../two]\n"),
     ];
-    insta::assert_snapshot!(shown_with(&files, "dev"), @"");
+    insta::assert_snapshot!(shown_with(&files, "dev"), @r"
+    base/overlay.yaml:4:5: error[EK1023]: `../base/app` is not a folder directly under components/
+    base/overlay.yaml:5:5: error[EK1023]: `../components/extra/deep` is not a folder directly under components/
+    base/overlay.yaml:6:5: error[EK1023]: `/components/extra` is not a folder directly under components/
+    ");
     let paths = [
-        ("base/overlay.yaml", "components: [../components/one, ../components/two]\n"),
+        ("base/overlay.yaml", "components: [../components/one, ../components/two, ../components/extr]\n"),
         ("components/one/overlay.yaml", "components: [../two]\n"),
         ("components/two/overlay.yaml", "components: [../one, ../extra, ../two]\n"),
         ("components/extra/one.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, namespace: a}\n"),
     ];
-    insta::assert_snapshot!(shown_with(&paths, "dev"), @"");
+    insta::assert_snapshot!(shown_with(&paths, "dev"), @r"
+    base/overlay.yaml:3:52: error[EK1023]: there is no folder components/extr
+    components/one/overlay.yaml:3:14: error[EK1023]: a circle: components/two, which includes components/one, which includes components/two again
+    components/two/overlay.yaml:3:14: error[EK1023]: a circle: components/one, which includes components/two, which includes components/one again
+    components/two/overlay.yaml:3:32: error[EK1023]: a circle: components/two, which includes components/two again
+    ");
     let twice = [
         ("base/overlay.yaml", "components: [../components/extra]\n"),
         ("environments/dev/base/overlay.yaml", "components: [../../../components/extra]\n"),
         ("components/extra/one.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, namespace: a}\n"),
         ("components/stray.yaml", ""),
     ];
-    insta::assert_snapshot!(shown_with(&twice, "dev"), @"");
+    insta::assert_snapshot!(shown_with(&twice, "dev"), @r"
+    components/extra/one.yaml:1:1: error[EK1008]: ConfigMap/a/one is there already: the component is included twice
+    ");
     let files = with_headers(&twice);
     let fleet = layout::read(&tree(&borrowed(&files))).unwrap();
     let problems: Vec<String> = fleet.problems.iter().map(ToString::to_string).collect();

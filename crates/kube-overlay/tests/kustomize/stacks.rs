@@ -351,6 +351,26 @@ fn differences() {
             r#"[{"name":"s-"#,
             r#"[{"name":"s"}]"#,
         ),
+        (
+            vec![layer(
+                &[
+                    "{apiVersion: v1, kind: ReplicationController, metadata: {name: r}, spec: {template: {spec: {imagePullSecrets: [{name: s}]}}}}",
+                ],
+                "secretGenerator: [{name: s}]",
+            )],
+            r#"[{"name":"s-"#,
+            r#"[{"name":"s"}]"#,
+        ),
+        (
+            vec![layer(
+                &[
+                    "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {ephemeralContainers: [{name: e, envFrom: [{secretRef: {name: s}}]}]}}",
+                ],
+                "secretGenerator: [{name: s}]",
+            )],
+            r#"{"name":"s-"#,
+            r#"{"name":"s"}"#,
+        ),
         (vec![layer(&[], "configMapGenerator: [{name: c, behavior: other}]")], "error", "ConfigMap"),
         (vec![layer(&[], "configMapGenerator: [{name: c, literals: ['a b=1']}]")], "error", r#""a b":"1""#),
     ];
