@@ -64,6 +64,7 @@ codes! {
     NEAR_MISS "EK1020" "Something looks like a slip of the pen" => "If it is meant, nothing needs to be done; otherwise correct the name.";
     IGNORE_FILE "EK1021" ".evenkeelignore is wrong" => "Mend the line named; the syntax is that of .gitignore.";
     DOUBTFUL "EK1022" "Something is valid but probably not meant" => "If it is meant, nothing needs to be done.";
+    COMPONENT "EK1023" "A component cannot be included" => "A component is a folder directly under components/; give its path as seen from the overlay.yaml, such as ../components/NAME.";
 
     // 2xxx: Git
     GIT_UNREACHABLE "EK2001" "The remote cannot be reached" => "The fleet stays as it is; check the network, the address and the remote's own state.";

@@ -7,6 +7,7 @@
 //! environments/<env>/base/…                           layer: an environment
 //! environments/<env>/<region>/base/…                  layer: a region of one environment
 //! environments/<env>/<region>/<cluster>/…             layer: one cluster; cluster.yaml makes it one
+//! components/<component>/…                            a folder in a layer's form, which overlays include by path
 //! ```
 //!
 //! Nothing inside a layer is read here; that is the work of `render`. A mistake refuses the clusters that lie below the folder in
@@ -41,6 +42,9 @@ pub struct Fleet {
     pub spec: FleetSpec,
     /// Sorted by name, then by environment and region where a name is taken twice (which refuses both).
     pub clusters: Vec<Cluster>,
+    /// The folders under `components/`, by path. Which of them a cluster's layers include is for
+    /// [`Renderer::components`](crate::render::Renderer::components) to say.
+    pub components: Vec<Layer>,
     /// What looks like a slip but refuses nothing.
     pub warnings: Vec<Diagnostic>,
     /// Mistakes that no cluster's rendering reads, such as a stray file in a region without clusters: `check` fails on them,
@@ -54,6 +58,11 @@ impl Fleet {
     /// The cluster of that name.
     pub fn cluster(&self, name: &str) -> Option<&Cluster> {
         self.clusters.iter().find(|cluster| cluster.name == name)
+    }
+
+    /// The component in that folder, such as `components/debug`.
+    pub fn component(&self, path: &str) -> Option<&Layer> {
+        self.components.binary_search_by(|component| component.path.as_str().cmp(path)).ok().map(|at| &self.components[at])
     }
 }
 
@@ -175,6 +184,8 @@ pub enum Level {
     EnvironmentRegion,
     /// `environments/<env>/<region>/<cluster>`
     Cluster,
+    /// `components/<component>`: no step of its own, but a part of the one that includes it.
+    Component,
 }
 
 /// By place, each once.

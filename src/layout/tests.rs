@@ -165,6 +165,23 @@ fn what_no_cluster_reads_refuses_none() {
 }
 
 #[test]
+fn components_are_the_folders_under_components() {
+    let files = [
+        FLEET,
+        (".evenkeelignore", "/components/left-out"),
+        ("components/two/a.yaml", ""),
+        ("components/one/deep/a.yaml", ""),
+        ("components/left-out/a.yaml", ""),
+        ("components/README.md", ""),
+    ];
+    let fleet = read(&MemorySource::new(files).unwrap()).unwrap();
+    assert_eq!(fleet.components.iter().map(|component| &*component.path).collect::<Vec<_>>(), ["components/one", "components/two"]);
+    assert!(fleet.component("components/two").is_some() && fleet.component("components/on").is_none());
+    let problems: Vec<String> = fleet.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems, ["components/README.md: error[EK1003]: components has no place for this file"]);
+}
+
+#[test]
 fn ignored_files_are_not_there() {
     let cluster = own("Cluster", "");
     let files = [

@@ -35,15 +35,17 @@ pub fn read(source: &dyn Source) -> Result<Fleet, Vec<Diagnostic>> {
         base: None,
         regions: BTreeMap::new(),
         clusters: Vec::new(),
+        components: Vec::new(),
         warnings: Vec::new(),
         problems: Vec::new(),
     };
     walk.root(&root, spec.paused)?;
     walk.clusters.sort_by(|a, b| (&a.name, &a.environment, &a.region).cmp(&(&b.name, &b.environment, &b.region)));
     refuse_doubles(&mut walk.clusters);
-    let Walk { ignored, mut clusters, mut warnings, mut problems, .. } = walk;
+    let Walk { ignored, mut clusters, mut components, mut warnings, mut problems, .. } = walk;
+    components.sort_by(|a, b| a.path.cmp(&b.path));
     clusters.iter_mut().map(|cluster| &mut cluster.problems).chain([&mut warnings, &mut problems]).for_each(sort_problems);
-    Ok(Fleet { name, spec, clusters, warnings, problems, ignored })
+    Ok(Fleet { name, spec, clusters, components, warnings, problems, ignored })
 }
 
 fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec), Vec<Diagnostic>> {
@@ -114,6 +116,7 @@ struct Walk<'a> {
     /// The region layers, and the mistakes beside them, by region.
     regions: BTreeMap<String, (Option<Layer>, Vec<Diagnostic>)>,
     clusters: Vec<Cluster>,
+    components: Vec<Layer>,
     warnings: Vec<Diagnostic>,
     problems: Vec<Diagnostic>,
 }
@@ -135,6 +138,9 @@ impl Walk<'_> {
         self.base = folder("base")?.map(|tree| Layer { path: "base".to_owned(), tree, level: Level::Base });
         if let Some(tree) = folder("regions")? {
             self.regions(tree, &mut everywhere);
+        }
+        if let Some(tree) = folder("components")? {
+            self.components(tree);
         }
         let above =
             Above { paused: paused.then(|| FLEET_FILE.to_owned()), layers: self.base.iter().cloned().collect(), ..Above::default() };
@@ -193,6 +199,20 @@ impl Walk<'_> {
             }
             self.regions.insert(entry.name, (base, problems));
         }
+    }
+
+    /// What is wrong here concerns no cluster: what includes a component that is not there says so itself.
+    fn components(&mut self, tree: TreeId) {
+        let mut problems = Vec::new();
+        for entry in self.list("components", tree, &mut problems) {
+            match entry.node {
+                Node::Folder(tree) => {
+                    self.components.push(Layer { path: format!("components/{}", entry.name), tree, level: Level::Component });
+                }
+                _ => problems.push(stray("components", &entry)),
+            }
+        }
+        self.problems.extend(problems);
     }
 
     fn environment(&mut self, name: &str, tree: TreeId, mut above: Above) {

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use kube_overlay::{LabelSelector, Scope, Table};
+use kube_overlay::{LabelSelector, Rename, Scope, Table};
 use serde_json::Value;
 
 use super::{RenderedObject, overlay::LayerOverlay};
@@ -34,11 +34,26 @@ pub(super) struct Piece {
     pub(super) in_root: bool,
     /// The JSON pointer of a `$patch` or the like.
     pub(super) directive: Option<String>,
+    /// How it comes to its name in a cluster.
+    pub(super) naming: Naming,
+    /// The object as it is in the end, where others have these new names.
+    pub(super) finished: OnceLock<(Vec<Rename>, Arc<Piece>)>,
     /// What is sent for it by the members of a set, which this names; made once.
     pub(super) sealed: OnceLock<(Arc<str>, Arc<RenderedObject>)>,
 }
 
-/// A layer's folder.
+/// How an object comes to the name that it has in a cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Naming {
+    /// It is the one in its manifest.
+    Written,
+    /// It is the one that its generator has.
+    Generated,
+    /// Its generator's, with a suffix for its content.
+    Hashed,
+}
+
+/// A layer's folder, or a component's.
 pub(super) struct LayerFiles {
     pub(super) level: Level,
     /// Objects to add, or to lay over those of the layers above; by path, then as they stand in the file.
@@ -69,8 +84,8 @@ pub(super) struct ReadFile {
     warnings: Vec<Diagnostic>,
 }
 
-/// A file, by its path and content.
-pub(super) type FileKey = (Arc<str>, BlobId);
+/// A file, by its path and content, and the bundle that it belongs to: a component's file may be of several.
+pub(super) type FileKey = (Arc<str>, BlobId, Option<Arc<str>>);
 
 /// Reads files of manifests, from a cache where they were read before.
 pub(super) trait Files {
@@ -88,10 +103,12 @@ struct Found {
     depth: usize,
 }
 
-/// Reads a layer's folder. Never fails: mistakes are part of what is read.
-pub(super) fn read(source: &dyn Source, ignored: &Ignored, layer: &Layer, files: &dyn Files) -> LayerFiles {
+/// Reads a layer's folder, or a component's, which a bundle may include as a part of itself. Never fails: mistakes are part of what is
+/// read.
+pub(super) fn read(source: &dyn Source, ignored: &Ignored, layer: &Layer, bundle: Option<&Arc<str>>, files: &dyn Files) -> LayerFiles {
     let mut reader = LayerReader { source, ignored, layer, found: Vec::new(), read: LayerFiles::new(layer.level) };
-    reader.folder(&layer.path, layer.tree, None, 0);
+    // As if the bundle's folder held it.
+    reader.folder(&layer.path, layer.tree, bundle, usize::from(bundle.is_some()));
     reader.files(files);
     reader.read
 }
@@ -135,7 +152,9 @@ impl LayerReader<'_> {
         for entry in &folder.entries {
             let below = format!("{path}/{}", entry.name);
             let is_folder = matches!(entry.node, GitNode::Folder(_));
-            if entry.name.starts_with('.') || self.ignored.leaves_out(&below, is_folder) {
+            // A hidden file is no manifest, but a generator may name it, such as `.env`.
+            let hidden = entry.name.starts_with('.') && !matches!(entry.node, GitNode::File(_));
+            if hidden || self.ignored.leaves_out(&below, is_folder) {
                 continue;
             }
             match entry.node {
@@ -194,10 +213,10 @@ impl LayerReader<'_> {
         for file in &found {
             let own = matches!(file.name.as_str(), "overlay.yaml" | "bundle.yaml" | "kustomization.yaml" | "kustomization.yml")
                 || (self.layer.level == Level::Cluster && file.depth == 0 && file.name == "cluster.yaml");
-            if own || named.contains(&file.path) || !manifest::is_manifest(&file.name) {
+            if own || named.contains(&file.path) || file.name.starts_with('.') || !manifest::is_manifest(&file.name) {
                 continue;
             }
-            let key: FileKey = (file.path.as_str().into(), file.blob);
+            let key: FileKey = (file.path.as_str().into(), file.blob, file.bundle.clone());
             let read = files.file(&key, &|| read_file(self.source, file));
             self.read.files.push(key);
             self.read.problems.extend(read.problems.iter().cloned());
@@ -234,7 +253,7 @@ impl LayerReader<'_> {
         }
         let Some(text) = self.text(&file.path, file.blob) else { return };
         let source = self.source;
-        let load = |path: &str| blobs.get(path).map(|blob| read_text(source, path, *blob));
+        let load = |path: &str| blobs.get(path).map(|blob| read_bytes(source, path, *blob));
         match LayerOverlay::read(&file.path, &text, file.bundle.clone(), &load, named) {
             Ok(overlay) => self.read.overlays.push(overlay),
             Err(problems) => self.read.problems.extend(problems),
@@ -256,8 +275,11 @@ impl LayerReader<'_> {
 }
 
 fn read_text(source: &dyn Source, path: &str, blob: BlobId) -> Result<String, Diagnostic> {
-    let bytes = source.blob(blob).map_err(|error| Diagnostic::new(codes::GIT_BROKEN, Place::file(path), error.to_string()))?;
-    manifest::text(path, bytes)
+    manifest::text(path, read_bytes(source, path, blob)?)
+}
+
+fn read_bytes(source: &dyn Source, path: &str, blob: BlobId) -> Result<Vec<u8>, Diagnostic> {
+    source.blob(blob).map_err(|error| Diagnostic::new(codes::GIT_BROKEN, Place::file(path), error.to_string()))
 }
 
 fn read_file(source: &dyn Source, file: &Found) -> ReadFile {
@@ -277,6 +299,8 @@ fn read_file(source: &dyn Source, file: &Found) -> ReadFile {
             bundle: Arc::clone(&bundle),
             in_root: file.bundle.is_none(),
             directive: manifest.directive,
+            naming: Naming::Written,
+            finished: OnceLock::new(),
             sealed: OnceLock::new(),
         })
     });

@@ -5,13 +5,16 @@
 //! down to each step, finished objects. So a commit costs what it changes.
 
 mod cache;
+mod component;
+mod generate;
 mod layer;
+mod names;
 mod overlay;
 mod seal;
 mod stack;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     hash::Hash,
     sync::{Arc, Mutex, OnceLock, PoisonError},
@@ -30,6 +33,7 @@ use crate::{
 };
 
 use cache::{Cache, User, Users};
+use component::Included;
 use layer::{FileKey, Files, LayerFiles, ReadFile};
 use stack::Stack;
 
@@ -138,8 +142,8 @@ pub struct Renderer {
     bodies: seal::Bodies,
 }
 
-/// A layer, by its path and content and the ignore file's.
-type LayerKey = (String, TreeId, Digest);
+/// A layer or component, by its path and content and the ignore file's, and the bundle that includes it as a part of itself.
+type LayerKey = (String, TreeId, Digest, Option<Arc<str>>);
 /// Made by the first that asks for it, while others who ask wait: what clusters share is never worked out twice at the same time.
 type Once<V> = Arc<OnceLock<Arc<V>>>;
 
@@ -186,9 +190,10 @@ impl Renderer {
             return Err(cluster.problems.clone());
         }
         let start = self.start(fleet);
-        let key = closure(start, cluster, facts);
         let user = self.caches().enter(source.root());
         let run = Run { renderer: self, source, fleet, user };
+        let layers = run.layers(cluster);
+        let key = closure(start, cluster, &layers, facts);
         let (known, news) = {
             let renderings = &mut self.caches().renderings;
             let news = renderings.touch(&key, user).is_some();
@@ -196,17 +201,26 @@ impl Renderer {
         };
         if let Some(rendering) = known {
             if news {
-                run.keep(&cluster.layers, start);
+                run.keep(&layers, start);
             }
             return Ok(rendering);
         }
-        let stack = run.stack(&cluster.layers, start);
-        run.keep(&cluster.layers, start);
+        let stack = run.stack(&layers, start);
+        run.keep(&layers, start);
         let set = ApplySet::new(&fleet.name, &*self.namespace);
         let seal = seal::Seal { set: &set, key: &self.key, bodies: &self.bodies, facts };
         let rendering = Arc::new(seal.finish(&stack, &cluster.labels).inspect_err(|problems| self.distrust(problems))?);
         self.caches().renderings.put(key, Arc::clone(&rendering), user);
         Ok(rendering)
+    }
+
+    /// The paths of the components that the cluster's layers include, directly or by another.
+    pub fn components(&self, source: &dyn Source, fleet: &Fleet, cluster: &Cluster) -> BTreeSet<String> {
+        let user = self.caches().enter(source.root());
+        let run = Run { renderer: self, source, fleet, user };
+        let layers = run.layers(cluster);
+        let all = layers.iter().flat_map(|read| read.included.trees()).map(|(path, _)| path.to_owned());
+        all.collect()
     }
 
     /// A file that could not be read may be readable the next time, so nothing that may lack it is kept.
@@ -234,6 +248,13 @@ impl Renderer {
     }
 }
 
+/// A layer, and all that it includes.
+struct ReadLayer<'a> {
+    layer: &'a Layer,
+    files: Arc<LayerFiles>,
+    included: Included,
+}
+
 /// The rendering of one cluster at one revision.
 struct Run<'a> {
     renderer: &'a Renderer,
@@ -243,14 +264,24 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Reads the layers. Only then is it known which components they stand on too.
+    fn layers<'a>(&self, cluster: &'a Cluster) -> Vec<ReadLayer<'a>> {
+        let read = |layer: &'a Layer| {
+            let files = self.layer(layer, None);
+            let included = Included::gather(&files, self.fleet, &|component, bundle| self.layer(component, bundle));
+            ReadLayer { layer, files, included }
+        };
+        cluster.layers.iter().map(read).collect()
+    }
+
     /// What the layers give together. Each step above the cluster's own folder is kept, since other clusters stand on it too.
-    fn stack(&self, layers: &[Layer], start: Digest) -> Arc<Stack> {
+    fn stack(&self, layers: &[ReadLayer<'_>], start: Digest) -> Arc<Stack> {
         let mut stack = Arc::new(Stack::default());
         let mut key = start;
         for layer in layers {
             key = step(key, layer);
-            let make = || Arc::new(stack.with(&self.layer(layer)));
-            stack = match layer.level {
+            let make = || Arc::new(stack.with(&layer.files, &layer.included));
+            stack = match layer.layer.level {
                 Level::Cluster => make(),
                 _ => self.once(|caches| &mut caches.stacks, &key, make),
             };
@@ -260,28 +291,24 @@ impl Run<'_> {
 
     /// Notes for all that a rendering stands on that this revision uses it. Otherwise what a rendering was made of would be forgotten
     /// while the rendering itself serves, and the next change would have to read all of it again.
-    fn keep(&self, layers: &[Layer], start: Digest) {
+    fn keep(&self, layers: &[ReadLayer<'_>], start: Digest) {
         let caches = &mut *self.renderer.caches();
         let mut key = start;
         for layer in layers {
             key = step(key, layer);
             caches.stacks.touch(&key, self.user);
-            let files = caches.layers.touch(&self.layer_key(layer), self.user);
-            for file in files.iter().filter_map(|files| files.get()).flat_map(|files| &files.files) {
+            // The layers themselves were noted when they were asked for.
+            for file in std::iter::once(&*layer.files).chain(layer.included.folders()).flat_map(|files| &files.files) {
                 caches.files.touch(file, self.user);
             }
         }
     }
 
-    fn layer_key(&self, layer: &Layer) -> LayerKey {
-        (layer.path.clone(), layer.tree, self.fleet.ignored.digest())
-    }
-
-    fn layer(&self, layer: &Layer) -> Arc<LayerFiles> {
+    fn layer(&self, layer: &Layer, bundle: Option<&Arc<str>>) -> Arc<LayerFiles> {
         self.once(
             |caches| &mut caches.layers,
-            &self.layer_key(layer),
-            || Arc::new(layer::read(self.source, &self.fleet.ignored, layer, self)),
+            &(layer.path.clone(), layer.tree, self.fleet.ignored.digest(), bundle.cloned()),
+            || Arc::new(layer::read(self.source, &self.fleet.ignored, layer, bundle, self)),
         )
     }
 
@@ -310,8 +337,8 @@ impl fmt::Debug for Renderer {
 }
 
 /// Names all that a cluster's rendering reads.
-fn closure(start: Digest, cluster: &Cluster, facts: &Facts) -> Digest {
-    let layers = cluster.layers.iter().fold(start, step);
+fn closure(start: Digest, cluster: &Cluster, layers: &[ReadLayer<'_>], facts: &Facts) -> Digest {
+    let layers = layers.iter().fold(start, step);
     let mut hash = Sha256::new();
     hash.update(layers.0);
     hash.update(facts.digest().0);
@@ -322,12 +349,16 @@ fn closure(start: Digest, cluster: &Cluster, facts: &Facts) -> Digest {
     Digest(hash.finalize().into())
 }
 
-fn step(above: Digest, layer: &Layer) -> Digest {
+fn step(above: Digest, ReadLayer { layer, included, .. }: &ReadLayer<'_>) -> Digest {
     let mut hash = Sha256::new();
     hash.update(above.0);
     part(&mut hash, &layer.path);
     hash.update(layer.tree.0);
     hash.update([layer.level as u8]);
+    for (path, tree) in included.trees() {
+        part(&mut hash, path);
+        hash.update(tree.0);
+    }
     Digest(hash.finalize().into())
 }
 

@@ -9,12 +9,18 @@ use kube_overlay::{Overlay, OverlayError, PatchSource};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{layer::Piece, stack::Stack};
+use super::{
+    component::{Include, Included},
+    generate::Made,
+    layer::Piece,
+    stack::Stack,
+};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
+    git::FILE_MAX,
     layout::API_VERSION,
-    manifest::{self, place_of, pointer},
+    manifest::{self, Origin, place_of, pointer},
 };
 
 /// An overlay.yaml.
@@ -23,18 +29,32 @@ pub(super) struct LayerOverlay {
     pub(super) bundle: Option<Arc<str>>,
     path: String,
     overlay: Overlay,
+    /// What its generators make.
+    made: Vec<Made>,
+    /// What it includes.
+    pub(super) components: Vec<Include>,
     /// Where its entries stand, by the names that the engine gives them, such as `patches[2]`.
     places: HashMap<String, Place>,
 }
 
-const FIELDS: [&str; 6] = ["images", "replicas", "labels", "commonAnnotations", "namespace", "patches"];
-const LATER: [&str; 4] = ["components", "configMapGenerator", "secretGenerator", "generatorOptions"];
+const FIELDS: [&str; 10] = [
+    "images",
+    "replicas",
+    "labels",
+    "commonAnnotations",
+    "namespace",
+    "patches",
+    "components",
+    "configMapGenerator",
+    "secretGenerator",
+    "generatorOptions",
+];
 
 /// Reads a file of the layer by its path; none if there is no such file.
-pub(super) type Load<'a> = dyn Fn(&str) -> Option<Result<String, Diagnostic>> + 'a;
+pub(super) type Load<'a> = dyn Fn(&str) -> Option<Result<Vec<u8>, Diagnostic>> + 'a;
 
 impl LayerOverlay {
-    /// Reads an overlay.yaml and the patches that it names. The paths of those go into `named`: they are not manifests.
+    /// Reads an overlay.yaml and the files that it names. The paths of those go into `named`: they are not manifests.
     pub(super) fn read(
         path: &str,
         text: &str,
@@ -54,12 +74,22 @@ impl LayerOverlay {
         for (number, patch) in overlay.patches.iter_mut().enumerate() {
             patch.content = reader.patch(number, &patch.source, load, named);
         }
+        let made = reader.generate(&overlay, bundle.as_ref(), load, named);
+        let components = reader.includes(&overlay.components, bundle.as_ref());
         let Reader { places, problems, .. } = reader;
-        if problems.is_empty() { Ok(Self { bundle, path: path.to_owned(), overlay, places }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { bundle, path: path.to_owned(), overlay, made, components, places }) } else { Err(problems) }
     }
 
-    /// Carries it out on its bundle's objects, or on all.
-    pub(super) fn apply(&self, stack: &mut Stack) {
+    /// Carries it out on its bundle's objects, or on all, in Kustomize's order: generators, components, transformers.
+    pub(super) fn apply(&self, stack: &mut Stack, included: &Included) {
+        self.made.iter().for_each(|made| made.add(stack));
+        for files in self.components.iter().filter_map(|include| included.files(include)) {
+            stack.lay(files, included);
+        }
+        self.transform(stack);
+    }
+
+    fn transform(&self, stack: &mut Stack) {
         let concerned = |piece: &Piece| self.bundle.as_ref().is_none_or(|bundle| *bundle == piece.bundle);
         let positions: Vec<usize> = (0..stack.pieces.len()).filter(|at| concerned(&stack.pieces[*at])).collect();
         let mut values: Vec<Arc<Value>> = positions.iter().map(|at| Arc::clone(&stack.pieces[*at].value)).collect();
@@ -159,9 +189,7 @@ impl Reader<'_> {
             }
         }
         for name in fields.keys() {
-            if LATER.contains(&name.as_str()) {
-                self.refuse(codes::NOT_BUILT_YET, &pointer("", name), format!("{name} is not built yet"));
-            } else if !FIELDS.contains(&name.as_str()) {
+            if !FIELDS.contains(&name.as_str()) {
                 self.refuse(codes::OWN_KIND, &pointer("", name), format!("unknown field {name}; known here: {}", FIELDS.join(", ")));
             }
         }
@@ -172,6 +200,10 @@ impl Reader<'_> {
             common_annotations: self.one(&mut fields, "commonAnnotations"),
             namespace: self.one(&mut fields, "namespace"),
             patches: self.list(&mut fields, "patches"),
+            config_map_generator: self.list(&mut fields, "configMapGenerator"),
+            secret_generator: self.list(&mut fields, "secretGenerator"),
+            generator_options: self.one(&mut fields, "generatorOptions"),
+            components: self.list(&mut fields, "components"),
         }
     }
 
@@ -197,15 +229,63 @@ impl Reader<'_> {
             }
         };
         let mut read = Vec::with_capacity(items.len());
+        let count = items.len();
         for (number, item) in items.into_iter().enumerate() {
             let at = format!("/{name}/{number}");
             self.places.insert(format!("{name}[{number}]"), place_of(self.path, self.root, &at));
             match serde_json::from_value(item) {
                 Ok(item) => read.push(item),
-                Err(error) => self.refuse(codes::OWN_KIND, &at, format!("{name}: {error}")),
+                Err(error) => self.refuse(codes::OWN_KIND, &at, format!("{name}: {}", without_values(&error))),
             }
         }
-        read
+        // Places go by the number of an item: none is better than another's.
+        if read.len() == count { read } else { Vec::new() }
+    }
+
+    /// What the overlay's generators make.
+    fn generate(&mut self, overlay: &Overlay, bundle: Option<&Arc<str>>, load: &Load<'_>, named: &mut BTreeSet<String>) -> Vec<Made> {
+        // A file that cannot be read has an error of its own.
+        let mut unread = None;
+        let mut file = |relative: &str| {
+            let path = resolve(self.path, relative).ok_or_else(|| format!("`{relative}` leads out of the repository"))?;
+            let content = load(&path).ok_or_else(|| format!("there is no file {path} in this layer"))?;
+            let content = content.map_err(|problem| unread.insert(problem).message.clone())?;
+            if content.len() > FILE_MAX {
+                return Err(format!("{path} is larger than {} MiB", FILE_MAX >> 20));
+            }
+            named.insert(path);
+            Ok(content)
+        };
+        let outcomes = overlay.generate(&mut file);
+        self.problems.extend(unread);
+        let mut all = Vec::new();
+        for (entry, outcome) in outcomes {
+            let Some(Place::File { path, line, column }) = self.places.get(&entry).cloned() else { continue };
+            let origin = Origin { path: path.into(), line, column };
+            let made = outcome.map_err(|message| vec![Diagnostic::new(codes::OVERLAY, origin.place(), message)]);
+            match made.and_then(|generated| Made::new(generated, origin, bundle.cloned())) {
+                Ok(made) => all.push(made),
+                Err(problems) => self.problems.extend(problems),
+            }
+        }
+        all
+    }
+
+    /// The components that the overlay includes, as far as their paths can be ones.
+    fn includes(&mut self, paths: &[String], bundle: Option<&Arc<str>>) -> Vec<Include> {
+        let mut includes = Vec::new();
+        for (number, relative) in paths.iter().enumerate() {
+            let at = format!("/components/{number}");
+            let path = resolve(self.path, relative).filter(|path| {
+                let component = path.strip_prefix("components/");
+                component.is_some_and(|name| !name.contains('/'))
+            });
+            match path {
+                Some(path) => includes.push(Include { path, place: place_of(self.path, self.root, &at), bundle: bundle.cloned() }),
+                None => self.refuse(codes::COMPONENT, &at, format!("`{relative}` is not a folder directly under components/")),
+            }
+        }
+        includes
     }
 
     /// The documents of a patch, which stands in the overlay or in a file beside it.
@@ -229,7 +309,7 @@ impl Reader<'_> {
                     self.refuse(codes::OVERLAY, &at, format!("`{relative}` leads out of the repository"));
                     return Vec::new();
                 };
-                let text = match load(&path) {
+                let text = match load(&path).map(|bytes| manifest::text(&path, bytes?)) {
                     Some(Ok(text)) => text,
                     Some(Err(problem)) => {
                         self.problems.push(problem);
@@ -253,6 +333,15 @@ impl Reader<'_> {
                 read
             }
         }
+    }
+}
+
+/// What serde says, less the value that it found: that may be a Secret's.
+fn without_values(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(", expected ") {
+        Some((found, expected)) if found.starts_with("invalid ") => format!("expected {expected}"),
+        _ => text,
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{BundleSettings, Facts, RENDERER_VERSION, RenderedObject, Rendering, layer::Piece, part, stack::Stack};
+use super::{BundleSettings, Facts, RENDERER_VERSION, RenderedObject, Rendering, layer::Piece, names, part, stack::Stack};
 use crate::{
     codes,
     diagnostic::Diagnostic,
@@ -58,13 +58,16 @@ impl Seal<'_> {
         let mut warnings = stack.warnings.clone();
         warnings.extend(stack.near_bundles());
         let set_id: Arc<str> = self.set.id().into();
-        let mut objects = Vec::with_capacity(stack.pieces.len());
+        let mut pieces = Vec::with_capacity(stack.pieces.len());
         for piece in stack.pieces.iter().filter(|piece| targeted(stack, piece, labels)) {
             match self.placed(piece, stack, &mut warnings) {
-                Ok(piece) => objects.push(self.object(&piece, &set_id)),
+                Ok(piece) => pieces.push(piece),
                 Err(problem) => problems.push(problem),
             }
         }
+        let (pieces, ambiguous) = names::finish(pieces, &stack.table);
+        problems.extend(ambiguous);
+        let mut objects: Vec<_> = pieces.iter().map(|piece| self.object(piece, &set_id)).collect();
         // Dropping a namespace can make two identities one.
         objects.sort_by(|a, b| a.id.cmp(&b.id));
         for pair in objects.windows(2).filter(|pair| pair[0].id == pair[1].id) {

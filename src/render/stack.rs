@@ -7,7 +7,10 @@ use std::{
 
 use kube_overlay::{LabelSelector, Merged, Table, strategic_merge};
 
-use super::layer::{DEFAULT_BUNDLE, LayerFiles, Piece};
+use super::{
+    component::Included,
+    layer::{DEFAULT_BUNDLE, LayerFiles, Piece},
+};
 use crate::{
     codes,
     diagnostic::Diagnostic,
@@ -46,23 +49,30 @@ impl Default for Stack {
 
 impl Stack {
     /// What it gives with one more layer on top.
-    pub(super) fn with(&self, layer: &LayerFiles) -> Self {
+    pub(super) fn with(&self, layer: &LayerFiles, included: &Included) -> Self {
         let mut stack = self.clone();
-        stack.problems.extend(layer.problems.iter().cloned());
-        stack.warnings.extend(layer.warnings.iter().cloned());
-        stack.bundles(layer);
-        let patches = stack.add(layer);
-        // Definitions first: how the lists of a custom resource merge is theirs to say.
-        let (definitions, others): (Vec<_>, Vec<_>) = patches.into_iter().partition(|patch| is_definition(&patch.id));
-        stack.merge(&definitions);
-        stack.read_definitions(self);
-        stack.merge(&others);
-        for overlay in &layer.overlays {
-            overlay.apply(&mut stack);
-        }
+        stack.problems.extend(included.problems.iter().cloned());
+        stack.lay(layer, included);
         sort_problems(&mut stack.problems);
         sort_problems(&mut stack.warnings);
         stack
+    }
+
+    /// Lays a folder over what is there: a layer, or a component in the midst of the overlay that includes it.
+    pub(super) fn lay(&mut self, layer: &LayerFiles, included: &Included) {
+        self.problems.extend(layer.problems.iter().cloned());
+        self.warnings.extend(layer.warnings.iter().cloned());
+        self.bundles(layer);
+        let known = self.definitions();
+        let patches = self.add(layer);
+        // Definitions first: how the lists of a custom resource merge is theirs to say.
+        let (definitions, others): (Vec<_>, Vec<_>) = patches.into_iter().partition(|patch| is_definition(&patch.id));
+        self.merge(&definitions);
+        self.read_definitions(&known);
+        self.merge(&others);
+        for overlay in &layer.overlays {
+            overlay.apply(self, included);
+        }
     }
 
     fn bundles(&mut self, layer: &LayerFiles) {
@@ -86,7 +96,14 @@ impl Stack {
         let mut added = Vec::new();
         let known = Lookup::new(&self.pieces);
         for piece in &layer.manifests {
-            if known.find(&piece.id).is_found() {
+            let target = known.find(&piece.id);
+            if let Target::At(at) = target
+                && self.pieces[at].origin == piece.origin
+            {
+                let message = format!("{} is there already: the component is included twice", piece.id);
+                let problem = Diagnostic::new(codes::DUPLICATE_OBJECT, piece.origin.place(), message);
+                self.problems.push(problem.with_hint("Include it once, in the outermost layer that needs it."));
+            } else if target.is_found() {
                 patches.push(Arc::clone(piece));
             } else if let Some(directive) = &piece.directive {
                 let problem = self.without_target(piece, &format!("there is no {} above it, and {directive} makes it a patch", piece.id));
@@ -170,15 +187,17 @@ impl Stack {
     }
 
     /// Reads the CustomResourceDefinitions again if they are others than before.
-    fn read_definitions(&mut self, before: &Self) {
-        let definitions =
-            |stack: &Self| -> Vec<Arc<Piece>> { stack.pieces.iter().filter(|piece| is_definition(&piece.id)).cloned().collect() };
-        let now = definitions(self);
-        if now.iter().map(Arc::as_ptr).eq(definitions(before).iter().map(Arc::as_ptr)) {
+    fn read_definitions(&mut self, before: &[Arc<Piece>]) {
+        let now = self.definitions();
+        if now.iter().map(Arc::as_ptr).eq(before.iter().map(Arc::as_ptr)) {
             return;
         }
         let values: Vec<&serde_json::Value> = now.iter().map(|piece| &*piece.value).collect();
         self.table = Table::bundled().with_definitions(&values);
+    }
+
+    fn definitions(&self) -> Vec<Arc<Piece>> {
+        self.pieces.iter().filter(|piece| is_definition(&piece.id)).cloned().collect()
     }
 }
 
@@ -236,13 +255,15 @@ impl Piece {
             bundle: Arc::clone(&self.bundle),
             in_root: self.in_root,
             directive: None,
+            naming: self.naming,
+            finished: OnceLock::new(),
             sealed: OnceLock::new(),
         }
     }
 }
 
 /// Where an identity is found.
-enum Target {
+pub(super) enum Target {
     At(usize),
     Missing,
     /// Objects of several namespaces were written with it.
@@ -256,13 +277,13 @@ impl Target {
 }
 
 /// Finds objects by identity, or else by the one that they were written with.
-struct Lookup<'a> {
+pub(super) struct Lookup<'a> {
     pieces: &'a [Arc<Piece>],
     written: HashMap<&'a ObjectId, Vec<usize>>,
 }
 
 impl<'a> Lookup<'a> {
-    fn new(pieces: &'a [Arc<Piece>]) -> Self {
+    pub(super) fn new(pieces: &'a [Arc<Piece>]) -> Self {
         let mut written: HashMap<_, Vec<usize>> = HashMap::new();
         for (at, piece) in pieces.iter().enumerate() {
             if let Some(id) = &piece.written {
@@ -272,7 +293,7 @@ impl<'a> Lookup<'a> {
         Self { pieces, written }
     }
 
-    fn find(&self, id: &ObjectId) -> Target {
+    pub(super) fn find(&self, id: &ObjectId) -> Target {
         if let Ok(at) = self.pieces.binary_search_by(|piece| piece.id.cmp(id)) {
             return Target::At(at);
         }

@@ -7,6 +7,8 @@ use serde_json::Value;
 use super::*;
 use crate::{git::MemorySource, layout};
 
+mod inclusion;
+
 const FLEET: &str = "apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {name: shop}\n";
 const CLUSTER: &str = "apiVersion: evenkeel.dev/v1alpha1\nkind: Cluster\n";
 
@@ -102,7 +104,7 @@ fn mistakes_are_all_found_with_their_places() {
         ("base/app/web.patch.yaml", config("onee", "{}")),
         ("base/app/kustomization.yaml", String::new()),
         ("base/app/deep/bundle.yaml", String::new()),
-        ("base/app/overlay.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Overlay\nsecretGenerator: []\nnameSuffix: x\nimages: [{nam: x}]\npatches: [{path: no.yaml}]\n".to_owned()),
+        ("base/app/overlay.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Overlay\nsecretGenerator: [{name: s, literals: [7]}]\ncomponents: [../../base]\nnameSuffix: x\nimages: [{nam: x}]\npatches: [{path: no.yaml}]\n".to_owned()),
         ("base/app/chart.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Chart\n".to_owned()),
         ("base/app/Bundle.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\n".to_owned()),
         ("base/other/bundle.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nmetadata: {name: another}\nspec: {dependsOn: [app], targets: a b, x: 1}\n".to_owned()),
@@ -119,10 +121,11 @@ fn mistakes_are_all_found_with_their_places() {
     base/app/kustomization.yaml: error[EK1006]: folders with a kustomization are not built yet
     base/app/nowhere.yaml:1:1: error[EK1009]: Pod/p has no namespace
     base/app/one.yaml:6:1: error[EK1008]: ConfigMap/a/one stands at base/app/one.yaml:1:1 already
-    base/app/overlay.yaml:3:1: error[EK1006]: secretGenerator is not built yet
-    base/app/overlay.yaml:4:1: error[EK1005]: unknown field nameSuffix; known here: images, replicas, labels, commonAnnotations, namespace, patches
-    base/app/overlay.yaml:5:10: error[EK1005]: images: unknown field `nam`, expected one of `name`, `newName`, `newTag`, `digest`, `tagSuffix`
-    base/app/overlay.yaml:6:12: error[EK1012]: there is no file base/app/no.yaml in this layer
+    base/app/overlay.yaml:3:19: error[EK1005]: secretGenerator: expected a string
+    base/app/overlay.yaml:4:14: error[EK1023]: `../../base` is not a folder directly under components/
+    base/app/overlay.yaml:5:1: error[EK1005]: unknown field nameSuffix; known here: images, replicas, labels, commonAnnotations, namespace, patches, components, configMapGenerator, secretGenerator, generatorOptions
+    base/app/overlay.yaml:6:10: error[EK1005]: images: unknown field `nam`, expected one of `name`, `newName`, `newTag`, `digest`, `tagSuffix`
+    base/app/overlay.yaml:7:12: error[EK1012]: there is no file base/app/no.yaml in this layer
     base/app/set.yaml:6:3: error[EK1013]: uid is set by the server
     base/app/set.yaml:7:12: error[EK1013]: the label applyset.kubernetes.io/part-of is set by Evenkeel alone
     base/app/set.yaml:9:5: error[EK1015]: the annotation evenkeel.dev/prune must be never or allow

@@ -35,8 +35,9 @@ async fn a_second_agent_waits_until_the_first_one_stops() -> Result<()> {
 async fn a_hold_that_another_agent_took_is_noticed_while_all_is_quiet() -> Result<()> {
     let scene = Scene::new("taken", &["a"]).await?;
     let map = (scene.config_map_yaml("one", &json!({"from": "git"})), scene.config_map_path("one"));
-    let commit =
-        scene.remote.commit(&[("base/shop/namespace.yaml", Some(&scene.namespace_yaml())), ("base/shop/one.yaml", Some(&map.0))], "Begin")?;
+    let commit = scene
+        .remote
+        .commit(&[("base/shop/namespace.yaml", Some(&scene.namespace_yaml())), ("base/shop/one.yaml", Some(&map.0))], "Begin")?;
     let agent = scene.agent()?;
     agent.phase("a", "Synced", &commit).await?;
 

@@ -1,11 +1,14 @@
 // Command reference builds kustomizations with the real Kustomize: a JSON list of cases on standard input, one JSON list of results
-// on standard output. Each case is a map of file names to texts, kustomization.yaml among them.
+// on standard output. Each case is a map of file names to texts, kustomization.yaml among them; a name that begins with "base64:" has
+// its content in Base64.
 package main
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
@@ -24,7 +27,16 @@ func build(files map[string]string) (result result) {
 	}()
 	fs := filesys.MakeFsInMemory()
 	for name, text := range files {
-		if err := fs.WriteFile("/"+name, []byte(text)); err != nil {
+		content := []byte(text)
+		if path, ok := strings.CutPrefix(name, "base64:"); ok {
+			decoded, err := base64.StdEncoding.DecodeString(text)
+			if err != nil {
+				result.Error = err.Error()
+				return
+			}
+			name, content = path, decoded
+		}
+		if err := fs.WriteFile("/"+name, content); err != nil {
 			result.Error = err.Error()
 			return
 		}

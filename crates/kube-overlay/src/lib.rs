@@ -6,11 +6,13 @@
 //! * [`strategic_merge`] lays one object over another, as Kustomize 5 does.
 //! * [`json_patch()`] carries out RFC 6902 operations.
 //! * [`Overlay`] is the transformers' part of a kustomization: it is read with serde and applied to a list of objects.
+//! * [`Generator`] makes ConfigMaps and Secrets, [`name_suffix`] and [`Renames`] give them their names.
 //! * [`LabelSelector`] is Kubernetes' selector syntax.
 //!
 //! Where this departs from Kustomize on purpose, README.md says so and `tests/kustomize/` compares the rest with the real one.
 
 mod fields;
+mod generate;
 mod identity;
 mod json6902;
 mod merge;
@@ -18,6 +20,7 @@ mod overlay;
 mod schema;
 mod selector;
 
+pub use generate::{Behavior, Generated, GeneratedKind, Generator, GeneratorOptions, Load, Rename, Renames, name_suffix};
 pub use json6902::{PatchError, json_patch};
 pub use merge::{MergeError, Merged, strategic_merge};
 pub use overlay::{Image, Labels, Overlay, OverlayError, Patch, PatchOptions, PatchSource, Replica, Report, Slot, Target};

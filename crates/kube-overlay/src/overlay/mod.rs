@@ -10,6 +10,7 @@ pub use images::Image;
 pub use patches::{Patch, PatchOptions, PatchSource};
 pub use target::Target;
 
+use crate::generate::{Generated, GeneratedKind, Generator, GeneratorOptions, Load};
 use crate::merge::Merged;
 use crate::schema::Table;
 use serde::Deserialize;
@@ -33,6 +34,15 @@ pub struct Overlay {
     pub namespace: String,
     /// Strategic merge and JSON 6902 patches.
     pub patches: Vec<Patch>,
+    /// ConfigMaps to make.
+    pub config_map_generator: Vec<Generator>,
+    /// Secrets to make.
+    pub secret_generator: Vec<Generator>,
+    /// For both.
+    pub generator_options: GeneratorOptions,
+    /// Folders whose content belongs to this overlay, between what it generates and its transformers. Whoever has the folders sees
+    /// to that.
+    pub components: Vec<String>,
 }
 
 /// The number of replicas of the Deployment, ReplicaSet, ReplicationController or StatefulSet of this name.
@@ -116,7 +126,18 @@ impl OverlayError {
 }
 
 impl Overlay {
-    /// Carries the overlay out on all objects. Patches given by `path` must have been loaded into [`Patch::content`] before.
+    /// What the overlay's generators make, in Kustomize's order, each by the name of its entry, such as `configMapGenerator[0]`.
+    /// Kustomize adds it to the objects before the transformers work.
+    pub fn generate(&self, load: &mut Load<'_>) -> Vec<(String, Result<Generated, String>)> {
+        let config_maps = self.config_map_generator.iter().enumerate();
+        let config_maps = config_maps.map(|(nth, generator)| (GeneratedKind::ConfigMap, format!("configMapGenerator[{nth}]"), generator));
+        let secrets = self.secret_generator.iter().enumerate();
+        let secrets = secrets.map(|(nth, generator)| (GeneratedKind::Secret, format!("secretGenerator[{nth}]"), generator));
+        let all = config_maps.chain(secrets);
+        all.map(|(kind, entry, generator)| (entry, generator.make(kind, &self.generator_options, load))).collect()
+    }
+
+    /// Carries the overlay's transformers out on all objects. Patches given by `path` must have been loaded into [`Patch::content`] before.
     pub fn apply<S: Slot>(&self, objects: &mut [S], schema: &Table) -> Result<Report, OverlayError> {
         let mut run = Run { objects, schema, report: Report::default() };
         patches::apply(&self.patches, &mut run)?;

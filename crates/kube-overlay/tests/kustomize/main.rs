@@ -4,6 +4,7 @@
 
 mod generated;
 mod handmade;
+mod stacks;
 
 use kube_overlay::{Overlay, PatchSource, Table};
 use serde::Deserialize;
@@ -100,15 +101,20 @@ fn kustomization(case: &Case) -> String {
 
 /// What Kustomize makes of them.
 pub(crate) fn reference(cases: &[Case]) -> Vec<Outcome> {
-    let input = cases.iter().map(|case| json!({"resources.yaml": join(&case.objects), "kustomization.yaml": kustomization(case)}));
-    let input = input.collect::<Value>().to_string();
+    let files = |case: &Case| json!({"resources.yaml": join(&case.objects), "kustomization.yaml": kustomization(case)});
+    build(&cases.iter().map(files).collect::<Vec<_>>())
+}
+
+/// What Kustomize makes of folders, each given as a map of its files.
+pub(crate) fn build(folders: &[Value]) -> Vec<Outcome> {
+    let input = json!(folders).to_string();
     let mut child = Command::new(program()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = child.wait_with_output().unwrap();
     writer.join().unwrap().unwrap();
     let results: Vec<ReferenceResult> = serde_json::from_slice(&output.stdout).expect("the reference answers with JSON");
-    assert_eq!(results.len(), cases.len());
+    assert_eq!(results.len(), folders.len());
     results
         .into_iter()
         .map(|result| if result.error.is_empty() { Ok(result.objects.unwrap_or_default()) } else { Err(result.error) })
