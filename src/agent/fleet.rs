@@ -94,8 +94,8 @@ impl Fleet {
         }
     }
 
-    /// Takes up the tip that the mirror has, where it is not the one that is followed: after a start, whether the remote
-    /// answers or not, and after a tip could not be put on record.
+    /// Takes up the tip that the mirror has, where it is not the one that is followed: after a fetch, after a start, whether
+    /// the remote answers or not, and after a tip could not be put on record.
     pub(super) async fn resume(&mut self) -> Result<(), Diagnostic> {
         let Some(tip) = self.mirror.tip().map_err(|error| error.diagnostic())?.filter(|tip| self.tip != Some(*tip)) else {
             return Ok(());
@@ -109,7 +109,7 @@ impl Fleet {
     }
 
     /// Puts a new tip on record and begins to render it.
-    pub(super) async fn follow(&mut self, tip: CommitId, was: Option<CommitId>, rewritten: bool, now: Timestamp) -> Result<(), Diagnostic> {
+    async fn follow(&mut self, tip: CommitId, was: Option<CommitId>, rewritten: bool, now: Timestamp) -> Result<(), Diagnostic> {
         let mirror = self.mirror.clone();
         let commits = tokio::task::spawn_blocking(move || {
             // The first look at a branch records its tip: the history before it was never this agent's to carry out.
