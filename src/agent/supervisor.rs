@@ -78,7 +78,7 @@ impl Supervisor {
                 Some(request) = self.actions.recv() => self.act(request).await,
                 ended = self.fleet.next() => match ended {
                     Ended::Rendering(rendered) => self.rendered(rendered).await,
-                    Ended::Task(cluster) => self.fleet.restart(&cluster).await,
+                    Ended::Task(cluster) => self.fleet.ended(&cluster).await,
                 },
             }
             if let Some(verdict) = self.once.as_ref().and_then(|once| self.fleet.verdict(once)) {

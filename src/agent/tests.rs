@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 //! The loop and the fleet on a real repository and ledger, with clusters that do not answer.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use testbed::GitRemote;
@@ -9,18 +9,21 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    fleet::{Ended, Fleet},
+    fleet::{Ended, Fleet, Rendered},
     once::Once,
     supervisor::Supervisor,
     targets::{Shared, Targets},
 };
 use crate::{
     cluster::{Kubeconfig, Limits},
+    codes,
+    diagnostic::{Diagnostic, Place},
     git::{CommitId, Credentials, Event, Mirror, Remote},
     ledger::Ledger,
     manifest::DigestKey,
-    render::Renderer,
+    render::{Facts, Renderer},
     server::SourceState,
+    sync::{Health, Phase, State},
 };
 
 /// A fleet without objects on clusters of which the kubeconfig knows nothing, unless a test writes one.
@@ -109,7 +112,7 @@ impl Bed {
                 None
             }
             Ended::Task(cluster) => {
-                self.supervisor.fleet.restart(&cluster).await;
+                self.supervisor.fleet.ended(&cluster).await;
                 Some(cluster)
             }
         }
@@ -151,4 +154,70 @@ async fn a_ledger_that_fails_does_not_end_the_agent() {
     }
     bed.supervisor.once = Some(Once::default());
     assert!(bed.supervisor.repository(Event::Unchanged).await.is_err(), "nobody waits for a better time with --once");
+}
+
+#[tokio::test]
+async fn a_commit_that_cannot_be_read_leaves_the_fleet_as_it_is_and_is_read_again() {
+    let mut bed = Bed::new();
+    bed.take_up(&[]).await;
+    let event = bed.commit(&[("README.md", Some("2"))]).await;
+    bed.hear(event).await;
+    let Ended::Rendering(sound) = bed.supervisor.fleet.next().await else { panic!("no task ends") };
+    let tip = bed.tip();
+    let broken = |code| Diagnostic::new(code, Place::Nowhere, "too many open files");
+    let one = BTreeMap::from([("a".to_owned(), Err(vec![broken(codes::GIT_BROKEN)]))]);
+    let unread = [
+        Rendered { commit: tip, fleet: Err(vec![broken(codes::GIT_BROKEN)]), clusters: BTreeMap::new() },
+        Rendered { commit: tip, fleet: Err(vec![broken(codes::GIT_REV)]), clusters: BTreeMap::new() },
+        Rendered { commit: tip, fleet: Err(vec![broken(codes::DEFECT)]), clusters: BTreeMap::new() },
+        Rendered { commit: tip, fleet: sound.fleet, clusters: one },
+    ];
+    for unread in unread {
+        bed.supervisor.rendered(unread).await;
+        assert!(bed.supervisor.fleet.desired.values().all(|desired| desired.rendering.is_ok() && desired.commit != tip));
+    }
+    // Each failure makes the pause longer by a tick.
+    (0..4).for_each(|_| bed.supervisor.fleet.catch_up());
+    assert_eq!(bed.ended().await, None, "it is rendered again");
+    assert!(bed.supervisor.fleet.desired.values().all(|desired| desired.rendering.is_ok() && desired.commit == tip));
+}
+
+#[tokio::test]
+async fn once_does_not_judge_by_a_rendering_that_is_being_replaced() {
+    let mut bed = Bed::new();
+    bed.take_up(&[]).await;
+    let mut once = Once::default();
+    for cluster in ["a", "b"] {
+        let state = State {
+            phase: Phase::Synced,
+            health: Health::Unknown,
+            desired: Some(bed.tip()),
+            applied: None,
+            rendering: None,
+            objects: 0,
+            drifted: 0,
+            held_deletions: 0,
+            held_plan: None,
+            error: None,
+        };
+        once.state(cluster, state);
+    }
+    assert_eq!(bed.supervisor.fleet.verdict(&once), Some(true));
+    bed.supervisor.fleet.learn("a", Facts { version: "1.40".to_owned(), ..Facts::default() }).await;
+    assert_eq!(bed.supervisor.fleet.verdict(&once), None);
+    bed.ended().await;
+    assert_eq!(bed.supervisor.fleet.verdict(&once), Some(true), "the same rendering");
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_selected_no_more_is_let_go() {
+    let labelled = |canary: bool| format!("{}spec: {{}}\n", own("Cluster", "a").replace("name: a", &format!("name: a, labels: {{canary: \"{canary}\"}}")));
+    let mut bed = Bed::with(Some("canary=true"));
+    bed.take_up(&[(&entry("a"), Some(&labelled(true)))]).await;
+    assert_eq!(bed.supervisor.fleet.selected(), ["a"]);
+    bed.take_up(&[(&entry("a"), Some(&labelled(false)))]).await;
+    assert_eq!(bed.supervisor.fleet.selected(), [""; 0]);
+    assert_eq!(bed.ended().await.as_deref(), Some("a"), "its task ends, and with it the hold");
+    let state = bed.ledger.state("a").await.unwrap();
+    assert!(state.is_none_or(|state| state.phase != Phase::Detached), "it is in the repository still");
 }

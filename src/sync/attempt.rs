@@ -23,7 +23,7 @@ use super::{
     watch::Watches,
 };
 use crate::{
-    cluster::{ApiError, Apis, ClusterError, Connection},
+    cluster::{ApiError, Apis, ClusterError, Connection, ConnectionSpec},
     codes,
     diagnostic::{Diagnostic, Place},
     manifest::{ApplySet, Digest, GroupKind},
@@ -52,8 +52,8 @@ pub trait Memory: Journal {
 
 /// Opens connections to the cluster; the agent knows kubeconfigs, the sync does not.
 pub trait Connect: Send + Sync {
-    /// A new connection, with credentials read anew.
-    fn connect(&self) -> impl Future<Output = Result<Connection, ClusterError>> + Send;
+    /// A new connection as the repository says, with credentials read anew.
+    fn connect(&self, spec: &ConnectionSpec) -> impl Future<Output = Result<Connection, ClusterError>> + Send;
 }
 
 /// A live connection and what was learnt over it.
@@ -194,7 +194,7 @@ impl<M: Memory> Attempt<'_, M> {
 
     /// Connects and makes sure that it is the cluster that it was.
     async fn open(&self, connect: &impl Connect) -> Result<Session, Early> {
-        let connection = match connect.connect().await {
+        let connection = match connect.connect(&self.desired.connection).await {
             Ok(connection) => connection,
             Err(error) => return Err(early(End::Unreachable, error.diagnostic(Place::Nowhere))),
         };
