@@ -445,11 +445,10 @@ impl Fleet {
 
 /// Puts on record that the deletions of this plan may go through, and says on which clusters they are held.
 pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<Vec<String>, Diagnostic> {
-    let clusters = ledger.clusters_holding(plan).await?;
+    let clusters = ledger.approve(plan, who, Timestamp::now()).await?;
     if clusters.is_empty() {
         return Err(Diagnostic::new(codes::NO_PLAN, Place::Nowhere, format!("no cluster holds deletions of the plan {plan}")));
     }
-    ledger.approve(plan, who, Timestamp::now()).await?;
     Ok(clusters)
 }
 

@@ -75,6 +75,12 @@ impl Targets {
         self.running.contains_key(cluster) || self.ending.contains(cluster)
     }
 
+    /// All tasks there are.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.tasks.len()
+    }
+
     /// Tells a cluster's task what the newest commit wants, and starts the task where there is none. `applied` is what the
     /// ledger says that the cluster runs. Where the last task has yet to end, the caller asks again when it did.
     pub(super) fn want(&mut self, cluster: &str, desired: Desired, applied: Option<(Digest, CommitId)>) {

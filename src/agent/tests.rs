@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tempfile::TempDir;
 use testbed::GitRemote;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Notify, mpsc, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -211,7 +214,9 @@ async fn once_does_not_judge_by_a_rendering_that_is_being_replaced() {
 
 #[tokio::test]
 async fn a_cluster_that_is_selected_no_more_is_let_go() {
-    let labelled = |canary: bool| format!("{}spec: {{}}\n", own("Cluster", "a").replace("name: a", &format!("name: a, labels: {{canary: \"{canary}\"}}")));
+    let labelled = |canary: bool| {
+        format!("{}spec: {{}}\n", own("Cluster", "a").replace("name: a", &format!("name: a, labels: {{canary: \"{canary}\"}}")))
+    };
     let mut bed = Bed::with(Some("canary=true"));
     bed.take_up(&[(&entry("a"), Some(&labelled(true)))]).await;
     assert_eq!(bed.supervisor.fleet.selected(), ["a"]);
@@ -220,4 +225,46 @@ async fn a_cluster_that_is_selected_no_more_is_let_go() {
     assert_eq!(bed.ended().await.as_deref(), Some("a"), "its task ends, and with it the hold");
     let state = bed.ledger.state("a").await.unwrap();
     assert!(state.is_none_or(|state| state.phase != Phase::Detached), "it is in the repository still");
+}
+
+/// A server that takes a connection and never answers, as the cluster `a`.
+async fn silent_server(bed: &Bed) -> TcpListener {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{{name: a, cluster: {{server: 'http://{}'}}}}]\n\
+         users: [{{name: a, user: {{}}}}]\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\n",
+        listener.local_addr().unwrap()
+    );
+    std::fs::write(bed.folder.path().join("kubeconfig"), config).unwrap();
+    listener
+}
+
+#[tokio::test]
+async fn a_cluster_is_detached_when_its_task_has_ended_and_not_before() {
+    let mut bed = Bed::new();
+    let listener = silent_server(&bed).await;
+    bed.take_up(&[]).await;
+    let waiting = listener.accept().await.unwrap();
+    bed.take_up(&[(&entry("a"), None)]).await;
+    let phase = bed.ledger.state("a").await.unwrap().map(|state| state.phase);
+    assert_ne!(phase, Some(Phase::Detached), "its task may still say something else");
+    drop((waiting, listener));
+    assert_eq!(bed.ended().await.as_deref(), Some("a"));
+    let state = bed.ledger.state("a").await.unwrap().unwrap();
+    assert_eq!((state.phase, state.desired), (Phase::Detached, None));
+}
+
+#[tokio::test]
+async fn a_cluster_that_comes_back_waits_for_its_old_task() {
+    let mut bed = Bed::new();
+    let listener = silent_server(&bed).await;
+    bed.take_up(&[]).await;
+    let waiting = listener.accept().await.unwrap();
+    bed.take_up(&[(&entry("a"), None)]).await;
+    bed.take_up(&[(&entry("a"), Some(&own("Cluster", "a")))]).await;
+    assert_eq!(bed.supervisor.fleet.targets.count(), 2, "one for each cluster");
+    drop((waiting, listener));
+    assert_eq!(bed.ended().await.as_deref(), Some("a"));
+    assert_eq!(bed.supervisor.fleet.targets.count(), 2, "started when the old one had ended");
+    assert_ne!(bed.ledger.state("a").await.unwrap().unwrap().phase, Phase::Detached);
 }

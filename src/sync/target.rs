@@ -211,28 +211,27 @@ impl<M: Memory, C: Connect> Target<M, C> {
     /// Shows the states that need no cluster: a refused rendering, a pause, and a commit that changes nothing here.
     /// True where nothing may be attempted.
     async fn settle_without_attempt(&self, live: &mut Live, desired: &Desired) -> bool {
-        let (phase, error) =
-            match (&desired.rendering, &desired.paused) {
-                (Err(error), _) => (Phase::Refused, Some(error.clone())),
-                (_, Some(by)) => {
-                    (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), format!("spec.paused in {by}"))))
+        let (phase, error) = match (&desired.rendering, &desired.paused) {
+            (Err(error), _) => (Phase::Refused, Some(error.clone())),
+            (_, Some(by)) => {
+                (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), format!("spec.paused in {by}"))))
+            }
+            (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_)) => return false,
+            (Ok(rendering), None) => {
+                let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held));
+                if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
+                    live.applied = Some((rendering.digest, desired.commit));
+                    let state =
+                        live.state.clone().map(|state| State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
+                    self.publish(live, state).await;
+                } else if live.state.as_ref().is_some_and(|state| state.desired != Some(desired.commit)) {
+                    // Same rendering, not settled: the newer commit is what it waits for now.
+                    let state = live.state.clone().map(|state| State { desired: Some(desired.commit), ..state });
+                    self.publish(live, state).await;
                 }
-                (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_)) => return false,
-                (Ok(rendering), None) => {
-                    let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held));
-                    if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
-                        live.applied = Some((rendering.digest, desired.commit));
-                        let state =
-                            live.state.clone().map(|state| State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
-                        self.publish(live, state).await;
-                    } else if live.state.as_ref().is_some_and(|state| state.desired != Some(desired.commit)) {
-                        // Same rendering, not settled: the newer commit is what it waits for now.
-                        let state = live.state.clone().map(|state| State { desired: Some(desired.commit), ..state });
-                        self.publish(live, state).await;
-                    }
-                    return false;
-                }
-            };
+                return false;
+            }
+        };
         let state = live.state_with(desired, phase, error);
         self.publish(live, Some(state)).await;
         true

@@ -1,17 +1,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 //! A cluster's task where no cluster answers.
 
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::{
     cluster::{ClusterError, Connection},
-    manifest::Digest,
     render::Facts,
-    sync::{BundleOutcome, Journal, JournalError, ObjectResult, Recorded, SyncId, SyncStart},
+    sync::{BundleOutcome, Journal, JournalError, ObjectResult, Recorded, SyncId, SyncStart, approval::Asked},
 };
 
 /// Tells what it is told, and fails that many times.
@@ -50,8 +46,11 @@ impl Memory for Told {
     async fn accept(&self, _: &str) -> Result<(), JournalError> {
         Ok(())
     }
-    async fn approved(&self) -> Result<BTreeSet<Digest>, JournalError> {
-        Ok(BTreeSet::new())
+    async fn asked(&self) -> Result<Asked, JournalError> {
+        Ok(Asked::default())
+    }
+    async fn set_asked(&self, _: Asked) -> Result<(), JournalError> {
+        Ok(())
     }
     async fn forget(&self, _: Vec<ObjectId>) -> Result<(), JournalError> {
         Ok(())
