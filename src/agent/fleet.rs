@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use super::{once::Once, targets::Targets};
+use super::{
+    once::{ATTEMPTS, Once},
+    targets::Targets,
+};
 use crate::{
     cluster::ConnectionSpec,
     codes,
@@ -34,15 +37,37 @@ const COMMITS: usize = 1000;
 /// What a commit makes of the fleet.
 pub(super) struct Rendered {
     pub(super) commit: CommitId,
-    fleet: Result<layout::Fleet, Vec<Diagnostic>>,
-    clusters: BTreeMap<String, Result<Arc<Rendering>, Vec<Diagnostic>>>,
+    pub(super) fleet: Result<layout::Fleet, Vec<Diagnostic>>,
+    pub(super) clusters: BTreeMap<String, Result<Arc<Rendering>, Vec<Diagnostic>>>,
+}
+
+/// A commit of which nothing can be said, for now.
+struct Unread {
+    cause: String,
+    /// In a row.
+    times: u32,
+    /// Ticks until it is tried again.
+    pause: u32,
+}
+
+/// Most ticks between two tries to read a commit: some five minutes.
+const PAUSE_MAX: u32 = 60;
+
+impl Rendered {
+    /// Why this is no verdict on the commit: the mirror could not be read, or rendering broke off.
+    fn unread(&self) -> Option<&Diagnostic> {
+        let refused = self.clusters.values().filter_map(|result| result.as_ref().err());
+        let all = self.fleet.as_ref().err().into_iter().chain(refused).flatten();
+        let mut all = all.chain(self.fleet.iter().flat_map(|fleet| &fleet.problems));
+        all.find(|error| [codes::GIT_BROKEN, codes::GIT_REV, codes::DEFECT].contains(&error.code))
+    }
 }
 
 /// What ended by itself.
 pub(super) enum Ended {
     /// A rendering is there.
     Rendering(Rendered),
-    /// The task of this cluster broke.
+    /// The task of this cluster, because it was told to or because it broke.
     Task(String),
 }
 
@@ -63,9 +88,11 @@ pub(super) struct Fleet {
     again: bool,
     /// The newest commit whose fleet the tasks have been told.
     told: Option<CommitId>,
+    /// What keeps the newest commit from being read or rendered.
+    unread: Option<Unread>,
     known: BTreeMap<String, layout::Cluster>,
     /// What each cluster's task was last told, to start it again with.
-    desired: BTreeMap<String, (ConnectionSpec, Desired)>,
+    pub(super) desired: BTreeMap<String, Desired>,
 }
 
 impl Fleet {
@@ -89,13 +116,14 @@ impl Fleet {
             rendering: JoinSet::new(),
             again: false,
             told: None,
+            unread: None,
             known: BTreeMap::new(),
             desired: BTreeMap::new(),
         }
     }
 
-    /// Takes up the tip that the mirror has, where it is not the one that is followed: after a start, whether the remote
-    /// answers or not, and after a tip could not be put on record.
+    /// Takes up the tip that the mirror has, where it is not the one that is followed: after a fetch, after a start, whether
+    /// the remote answers or not, and after a tip could not be put on record.
     pub(super) async fn resume(&mut self) -> Result<(), Diagnostic> {
         let Some(tip) = self.mirror.tip().map_err(|error| error.diagnostic())?.filter(|tip| self.tip != Some(*tip)) else {
             return Ok(());
@@ -109,7 +137,7 @@ impl Fleet {
     }
 
     /// Puts a new tip on record and begins to render it.
-    pub(super) async fn follow(&mut self, tip: CommitId, was: Option<CommitId>, rewritten: bool, now: Timestamp) -> Result<(), Diagnostic> {
+    async fn follow(&mut self, tip: CommitId, was: Option<CommitId>, rewritten: bool, now: Timestamp) -> Result<(), Diagnostic> {
         let mirror = self.mirror.clone();
         let commits = tokio::task::spawn_blocking(move || {
             // The first look at a branch records its tip: the history before it was never this agent's to carry out.
@@ -144,6 +172,10 @@ impl Fleet {
 
     /// Whether the tasks have been told of the newest commit; where not, its rendering is begun again.
     pub(super) fn catch_up(&mut self) {
+        if let Some(unread) = self.unread.as_mut().filter(|unread| unread.pause > 0) {
+            unread.pause -= 1;
+            return;
+        }
         if self.tip != self.told && self.rendering.is_empty() {
             self.render();
         }
@@ -160,15 +192,16 @@ impl Fleet {
         self.rendering.spawn_blocking(move || render(commit, &mirror, &renderer, &facts, only.as_ref()));
     }
 
-    /// The next thing that ends by itself: a rendering, or a task that broke. Never ready while neither runs.
+    /// The next thing that ends by itself: a rendering, or a task. Never ready while neither runs.
     pub(super) async fn next(&mut self) -> Ended {
         tokio::select! {
-            Some(rendered) = self.rendering.join_next() => Ended::Rendering(rendered.unwrap_or_else(|error| Rendered {
+            // Why it broke off is in the log above; the error itself has a number that is another each time.
+            Some(rendered) = self.rendering.join_next() => Ended::Rendering(rendered.unwrap_or_else(|_| Rendered {
                 commit: self.tip.unwrap_or(CommitId([0; 20])),
-                fleet: Err(vec![broken(&format!("rendering broke off: {error}"))]),
+                fleet: Err(vec![broken("rendering broke off")]),
                 clusters: BTreeMap::new(),
             })),
-            cluster = self.targets.broken() => Ended::Task(cluster),
+            cluster = self.targets.ended() => Ended::Task(cluster),
         }
     }
 
@@ -180,10 +213,28 @@ impl Fleet {
         if self.tip != Some(rendered.commit) {
             return Ok(());
         }
+        // Until all of it is passed on, the next tick tries again.
+        self.told = None;
+        if let Some(error) = rendered.unread() {
+            self.not_read(rendered.commit, error);
+            return Ok(());
+        }
+        self.unread = None;
         match rendered.fleet {
             Ok(fleet) => self.tell(rendered.commit, &fleet, rendered.clusters).await,
             Err(errors) => self.refuse_all(rendered.commit, errors).await,
         }
+    }
+
+    /// The commit says nothing of the fleet as long as it cannot be read: clusters stay as they are. One line for each cause.
+    fn not_read(&mut self, commit: CommitId, error: &Diagnostic) {
+        let cause = error.to_string();
+        let before = self.unread.take();
+        if before.as_ref().is_none_or(|before| before.cause != cause) {
+            error!(%commit, code = %error.code, "{cause}; the fleet stays as it is, and the commit is read again soon");
+        }
+        let pause = before.map_or(0, |before| before.times);
+        self.unread = Some(Unread { cause, times: pause.saturating_add(1), pause: pause.min(PAUSE_MAX) });
     }
 
     async fn tell(
@@ -202,7 +253,10 @@ impl Fleet {
         let allowance = fleet.spec.budget.cluster;
         let set = ApplySet::new(&fleet.name, self.namespace.as_str());
         for cluster in &fleet.clusters {
-            let Some(rendering) = renderings.remove(&cluster.name) else { continue };
+            let Some(rendering) = renderings.remove(&cluster.name) else {
+                self.let_go(&cluster.name, "is not selected any more");
+                continue;
+            };
             if let Err(errors) = &rendering {
                 for error in errors {
                     error!(%commit, cluster = cluster.name, environment = cluster.environment, region = cluster.region, code = %error.code, "{error}");
@@ -210,6 +264,7 @@ impl Fleet {
             }
             let desired = Desired {
                 commit,
+                connection: connection(cluster),
                 fleet: fleet.name.clone(),
                 environment: cluster.environment.clone(),
                 region: cluster.region.clone(),
@@ -220,7 +275,7 @@ impl Fleet {
                 rendering: rendering.map_err(|errors| summary(&errors)),
                 paused: cluster.paused.clone(),
             };
-            self.want(&cluster.name, connection(cluster), desired).await?;
+            self.want(&cluster.name, desired).await?;
         }
         self.detach(fleet).await?;
         self.known = fleet.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.clone())).collect();
@@ -228,34 +283,51 @@ impl Fleet {
         Ok(())
     }
 
-    async fn want(&mut self, cluster: &str, spec: ConnectionSpec, desired: Desired) -> Result<(), Diagnostic> {
-        let applied = if self.targets.names().contains(cluster) { None } else { self.ledger.applied(cluster).await? };
-        self.desired.insert(cluster.to_owned(), (spec.clone(), desired.clone()));
-        self.targets.want(cluster, spec, desired, applied);
+    async fn want(&mut self, cluster: &str, desired: Desired) -> Result<(), Diagnostic> {
+        let applied = if self.targets.has(cluster) { None } else { self.ledger.applied(cluster).await? };
+        self.desired.insert(cluster.to_owned(), desired.clone());
+        self.targets.want(cluster, desired, applied);
         Ok(())
     }
 
-    /// The task of this cluster broke; it is started again as it was told.
-    pub(super) async fn restart(&mut self, cluster: &str) {
-        if let Some((spec, desired)) = self.desired.get(cluster).cloned()
-            && let Err(error) = self.want(cluster, spec, desired).await
-        {
+    /// The task of this cluster ended. Where the cluster is wanted, it broke or was asked for again meanwhile, and is started;
+    /// where it left the repository, nothing writes its state any more and `status` says so.
+    pub(super) async fn ended(&mut self, cluster: &str) {
+        let done = match self.desired.get(cluster).cloned() {
+            Some(desired) => self.want(cluster, desired).await,
+            None if self.known.contains_key(cluster) => Ok(()),
+            None => self.detached(cluster).await,
+        };
+        if let Err(error) = done {
             error!(cluster, code = %error.code, "{error}");
+            // The next tick goes over all of it again.
+            self.told = None;
         }
     }
 
-    /// A cluster that left the repository keeps its objects; its task ends and `status` says so.
+    /// Ends a cluster's task; its objects stay.
+    fn let_go(&mut self, cluster: &str, why: &str) {
+        self.desired.remove(cluster);
+        self.targets.drop_cluster(cluster, why);
+    }
+
+    /// Clusters that left the repository keep their objects; their tasks end.
     async fn detach(&mut self, fleet: &layout::Fleet) -> Result<(), Diagnostic> {
         let here: BTreeSet<&str> = fleet.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         let gone = self.ledger.cluster_names().await?.into_iter().filter(|name| !here.contains(name.as_str()));
         for cluster in gone.collect::<Vec<_>>() {
-            self.targets.drop_cluster(&cluster);
-            self.desired.remove(&cluster);
-            let Some(state) = self.ledger.state(&cluster).await? else { continue };
-            if state.phase != Phase::Detached {
-                let state = State { phase: Phase::Detached, health: Health::Unknown, desired: None, error: None, ..state };
-                self.ledger.set_state(&cluster, state, Timestamp::now()).await?;
+            self.let_go(&cluster, "left the repository");
+            if !self.targets.has(&cluster) {
+                self.detached(&cluster).await?;
             }
+        }
+        Ok(())
+    }
+
+    async fn detached(&self, cluster: &str) -> Result<(), Diagnostic> {
+        if let Some(state) = self.ledger.state(cluster).await?.filter(|state| state.phase != Phase::Detached) {
+            let state = State { phase: Phase::Detached, health: Health::Unknown, desired: None, error: None, ..state };
+            self.ledger.set_state(cluster, state, Timestamp::now()).await?;
         }
         Ok(())
     }
@@ -271,10 +343,10 @@ impl Fleet {
         let results = attached.iter().map(|name| (name.clone(), Err(errors.clone()))).collect();
         self.ledger.record_rendering(commit, results).await?;
         for cluster in attached {
-            if let Some((spec, mut desired)) = self.desired.get(&cluster).cloned() {
+            if let Some(mut desired) = self.desired.get(&cluster).cloned() {
                 desired.commit = commit;
                 desired.rendering = Err(why.clone());
-                self.want(&cluster, spec, desired).await?;
+                self.want(&cluster, desired).await?;
             } else if let Some(state) = self.ledger.state(&cluster).await?.filter(|state| state.phase != Phase::Detached) {
                 let state = State { phase: Phase::Refused, desired: Some(commit), error: Some(why.clone()), ..state };
                 self.ledger.set_state(&cluster, state, Timestamp::now()).await?;
@@ -318,6 +390,13 @@ impl Fleet {
 
     /// Whether all selected clusters are done; none while one is on its way.
     pub(super) fn verdict(&self, once: &Once) -> Option<bool> {
+        if self.unread.as_ref().is_some_and(|unread| unread.times >= ATTEMPTS) {
+            return Some(false);
+        }
+        // What clusters reach meanwhile is about to be replaced: they were rendered without knowing what they serve.
+        if self.again || !self.rendering.is_empty() {
+            return None;
+        }
         let commit = self.tip.filter(|tip| self.told == Some(*tip))?;
         if self.desired.is_empty() {
             // Nothing was ever told: the root files are wrong, or no cluster is selected.
@@ -366,11 +445,10 @@ impl Fleet {
 
 /// Puts on record that the deletions of this plan may go through, and says on which clusters they are held.
 pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<Vec<String>, Diagnostic> {
-    let clusters = ledger.clusters_holding(plan).await?;
+    let clusters = ledger.approve(plan, who, Timestamp::now()).await?;
     if clusters.is_empty() {
         return Err(Diagnostic::new(codes::NO_PLAN, Place::Nowhere, format!("no cluster holds deletions of the plan {plan}")));
     }
-    ledger.approve(plan, who, Timestamp::now()).await?;
     Ok(clusters)
 }
 

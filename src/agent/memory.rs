@@ -1,16 +1,14 @@
 //! What a cluster's task remembers and records, kept in the ledger.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
     diagnostic::Diagnostic,
     ledger::Ledger,
-    manifest::{Digest, ObjectId},
+    manifest::ObjectId,
     render::Facts,
-    sync::{BundleOutcome, Journal, JournalError, ObjectResult, Recorded, State, SyncId, SyncStart, target::Memory},
+    sync::{BundleOutcome, Journal, JournalError, ObjectResult, Recorded, State, SyncId, SyncStart, approval::Asked, target::Memory},
 };
 
 /// What a cluster's task tells the agent.
@@ -95,8 +93,12 @@ impl Memory for ClusterMemory {
         Ok(self.ledger.set_cluster_uid(&self.cluster, uid).await?)
     }
 
-    async fn approved(&self) -> Result<BTreeSet<Digest>, JournalError> {
-        Ok(self.ledger.approvals().await?)
+    async fn asked(&self) -> Result<Asked, JournalError> {
+        Ok(self.ledger.asked(&self.cluster).await?)
+    }
+
+    async fn set_asked(&self, asked: Asked) -> Result<(), JournalError> {
+        Ok(self.ledger.set_asked(&self.cluster, asked).await?)
     }
 
     async fn facts(&self, facts: Facts) {

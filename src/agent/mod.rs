@@ -12,6 +12,8 @@ mod settings;
 mod state_dir;
 mod supervisor;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 pub use answers::RecordedAnswers;
 pub use settings::{GitSettings, Outcome, RunSettings};

@@ -7,9 +7,9 @@ use crate::{
     sync::{Phase, State},
 };
 
-/// Attempts after which a cluster that fails or does not answer counts as done: two more than one hiccup needs, some four
-/// seconds in all.
-const ATTEMPTS: u32 = 3;
+/// Attempts after which a cluster that fails or does not answer counts as done, and a commit that cannot be read: two more
+/// than one hiccup needs, some four seconds in all for a cluster.
+pub(super) const ATTEMPTS: u32 = 3;
 
 /// What is known of each cluster.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Notify, mpsc, watch},
+    task::JoinSet,
     time::Instant,
 };
 use tracing::{error, info, warn};
@@ -52,10 +53,12 @@ impl Supervisor {
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut hangup = signal(SignalKind::hangup()).map_err(no_signals)?;
         let watchdog = sd_notify::watchdog_enabled().map_or(TICK, |limit| (limit / 3).min(TICK));
-        let mut housekeeping = tokio::time::interval_at(Instant::now() + HOUSEKEEPING, HOUSEKEEPING);
+        // Beside the loop, which a large clean-up would hold up; it ends with this set.
+        let mut beside = JoinSet::new();
+        beside.spawn(keep_house(self.ledger.clone()));
         let mut tick = tokio::time::interval_at(Instant::now() + watchdog, watchdog);
         if self.once.is_none() {
-            self.fleet.resume().await?;
+            self.resume().await?;
         }
         notify(&[sd_notify::NotifyState::Ready]);
         loop {
@@ -70,13 +73,12 @@ impl Supervisor {
                     notify(&[sd_notify::NotifyState::Watchdog]);
                     self.fleet.catch_up();
                 }
-                _ = housekeeping.tick() => self.clean_up().await,
                 Some(event) = self.events.recv() => self.repository(event).await?,
                 Some((cluster, news)) = self.news.recv() => self.heard(&cluster, news).await,
                 Some(request) = self.actions.recv() => self.act(request).await,
                 ended = self.fleet.next() => match ended {
                     Ended::Rendering(rendered) => self.rendered(rendered).await,
-                    Ended::Task(cluster) => self.fleet.restart(&cluster).await,
+                    Ended::Task(cluster) => self.fleet.ended(&cluster).await,
                 },
             }
             if let Some(verdict) = self.once.as_ref().and_then(|once| self.fleet.verdict(once)) {
@@ -88,7 +90,7 @@ impl Supervisor {
         Ok(Outcome { in_sync: self.once.is_none(), clusters: self.fleet.selected() })
     }
 
-    async fn repository(&mut self, event: Event) -> Result<(), Diagnostic> {
+    pub(super) async fn repository(&mut self, event: Event) -> Result<(), Diagnostic> {
         let now = Timestamp::now();
         match event {
             Event::Tip { tip, was, rewritten } => {
@@ -96,13 +98,13 @@ impl Supervisor {
                 if rewritten {
                     warn!(commit = %tip, was = was.map(tracing::field::display), "the branch was rewritten; its new tip is followed");
                 }
-                if let Err(error) = self.fleet.follow(tip, was, rewritten, now).await {
-                    error!(commit = %tip, code = %error.code, "{error}");
-                }
+                // The mirror's tip, not the one that was told: this event may have waited, and a newer one may be followed by
+                // now. To go back to an older one would be a rollback that never was.
+                self.resume().await?;
             }
             Event::Unchanged | Event::Recovered => {
                 self.source.send_modify(|source| (source.last_fetch, source.error) = (Some(now), None));
-                self.fleet.resume().await?;
+                self.resume().await?;
             }
             Event::Missing => {
                 let branch = self.source.borrow().branch.clone();
@@ -128,18 +130,24 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Lets go of what is older than the ledger keeps.
-    async fn clean_up(&self) {
-        match self.ledger.clean_up(Retention::default()).await {
-            Ok(removed) => info!(syncs = removed.syncs, transitions = removed.transitions, "cleaned the ledger up"),
-            Err(error) => {
-                let error = Diagnostic::from(error);
+    async fn resume(&mut self) -> Result<(), Diagnostic> {
+        let resumed = self.fleet.resume().await;
+        self.went_on(resumed)
+    }
+
+    /// A ledger or mirror that fails for a while (a full disk) is no reason to end: clusters stay as they are, and the next
+    /// poll tries again. With `--once` nobody would see the next one.
+    fn went_on(&self, result: Result<(), Diagnostic>) -> Result<(), Diagnostic> {
+        match result {
+            Err(error) if self.once.is_none() => {
                 error!(code = %error.code, "{error}");
+                Ok(())
             }
+            result => result,
         }
     }
 
-    async fn rendered(&mut self, rendered: Rendered) {
+    pub(super) async fn rendered(&mut self, rendered: Rendered) {
         let commit = rendered.commit;
         if let Err(error) = self.fleet.take(rendered).await {
             // Nothing is passed on that is not on record; the clusters stay as they are, and the next tick tries again.
@@ -147,7 +155,7 @@ impl Supervisor {
         }
     }
 
-    async fn heard(&mut self, cluster: &str, news: News) {
+    pub(super) async fn heard(&mut self, cluster: &str, news: News) {
         match news {
             News::State(state) => {
                 if let Some(applied) = state.applied.filter(|_| state.phase == Phase::Synced) {
@@ -171,6 +179,21 @@ impl Supervisor {
         // Whoever asked may be gone; what was asked is done all the same.
         let _ = request.answer.send(answer);
         self.trigger.notify_one();
+    }
+}
+
+/// Lets go daily of what is older than the ledger keeps.
+async fn keep_house(ledger: Ledger) {
+    let mut daily = tokio::time::interval_at(Instant::now() + HOUSEKEEPING, HOUSEKEEPING);
+    loop {
+        daily.tick().await;
+        match ledger.clean_up(Retention::default()).await {
+            Ok(removed) => info!(syncs = removed.syncs, transitions = removed.transitions, "cleaned the ledger up"),
+            Err(error) => {
+                let error = Diagnostic::from(error);
+                error!(code = %error.code, "{error}");
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -39,6 +39,9 @@ pub(super) struct Shared {
 pub(super) struct Targets {
     shared: Shared,
     running: BTreeMap<String, Running>,
+    /// Clusters whose task was told to end and has not yet. It writes to the cluster and its state until then, so nothing
+    /// takes its place before.
+    ending: BTreeSet<String>,
     tasks: JoinSet<()>,
     names: BTreeMap<Id, String>,
 }
@@ -46,7 +49,6 @@ pub(super) struct Targets {
 struct Running {
     desired: watch::Sender<Option<Desired>>,
     asks: mpsc::Sender<Ask>,
-    spec: Arc<Mutex<ConnectionSpec>>,
     stop: CancellationToken,
 }
 
@@ -54,42 +56,47 @@ struct Running {
 struct Connector {
     cluster: String,
     kubeconfig: Arc<Kubeconfig>,
-    spec: Arc<Mutex<ConnectionSpec>>,
     limits: Limits,
 }
 
 impl Connect for Connector {
-    async fn connect(&self) -> Result<Connection, ClusterError> {
-        let spec = self.spec.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Connection::open(&self.kubeconfig, &spec, &self.cluster, self.limits.clone()).await
+    async fn connect(&self, spec: &ConnectionSpec) -> Result<Connection, ClusterError> {
+        Connection::open(&self.kubeconfig, spec, &self.cluster, self.limits.clone()).await
     }
 }
 
 impl Targets {
     pub(super) fn new(shared: Shared) -> Self {
-        Self { shared, running: BTreeMap::new(), tasks: JoinSet::new(), names: BTreeMap::new() }
+        Self { shared, running: BTreeMap::new(), ending: BTreeSet::new(), tasks: JoinSet::new(), names: BTreeMap::new() }
     }
 
-    /// The clusters that have a task.
-    pub(super) fn names(&self) -> BTreeSet<String> {
-        self.running.keys().cloned().collect()
+    /// Whether the cluster has a task, be it one that is about to end.
+    pub(super) fn has(&self, cluster: &str) -> bool {
+        self.running.contains_key(cluster) || self.ending.contains(cluster)
+    }
+
+    /// All tasks there are.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.tasks.len()
     }
 
     /// Tells a cluster's task what the newest commit wants, and starts the task where there is none. `applied` is what the
-    /// ledger says that the cluster runs.
-    pub(super) fn want(&mut self, cluster: &str, spec: ConnectionSpec, desired: Desired, applied: Option<(Digest, CommitId)>) {
+    /// ledger says that the cluster runs. Where the last task has yet to end, the caller asks again when it did.
+    pub(super) fn want(&mut self, cluster: &str, desired: Desired, applied: Option<(Digest, CommitId)>) {
         if let Some(running) = self.running.get(cluster) {
-            *running.spec.lock().unwrap_or_else(PoisonError::into_inner) = spec;
             running.desired.send_replace(Some(desired));
+            return;
+        }
+        if self.ending.contains(cluster) {
             return;
         }
         let span = error_span!("cluster", cluster, environment = desired.environment, region = desired.region);
         let (desired_sender, desired) = watch::channel(Some(desired));
         let (asks_sender, asks) = mpsc::channel(ASKS);
-        let spec = Arc::new(Mutex::new(spec));
         let stop = CancellationToken::new();
         let Shared { kubeconfig, ledger, instance, compare_every, limits, news } = &self.shared;
-        let connect = Connector { cluster: cluster.to_owned(), kubeconfig: kubeconfig.clone(), spec: spec.clone(), limits: limits.clone() };
+        let connect = Connector { cluster: cluster.to_owned(), kubeconfig: kubeconfig.clone(), limits: limits.clone() };
         let target = Target {
             cluster: cluster.to_owned(),
             instance: instance.clone(),
@@ -102,7 +109,7 @@ impl Targets {
         };
         let task = self.tasks.spawn(target.run(applied).instrument(span));
         self.names.insert(task.id(), cluster.to_owned());
-        self.running.insert(cluster.to_owned(), Running { desired: desired_sender, asks: asks_sender, spec, stop });
+        self.running.insert(cluster.to_owned(), Running { desired: desired_sender, asks: asks_sender, stop });
     }
 
     /// Passes an ask on. False where the cluster has no task.
@@ -111,17 +118,17 @@ impl Targets {
         self.running.get(cluster).is_some_and(|running| running.asks.try_send(ask).is_ok() || !running.asks.is_closed())
     }
 
-    /// The cluster left the repository: its task ends, its objects stay.
-    pub(super) fn drop_cluster(&mut self, cluster: &str) {
+    /// The cluster's task is to end; its objects stay. [`Self::ended`] tells when it did.
+    pub(super) fn drop_cluster(&mut self, cluster: &str, why: &str) {
         if let Some(running) = self.running.remove(cluster) {
-            info!(cluster, "left the repository; its objects stay");
+            info!(cluster, "{why}; its objects stay");
             running.stop.cancel();
+            self.ending.insert(cluster.to_owned());
         }
     }
 
-    /// A task that ended by itself, which only a defect makes it do; the caller starts it again. Never ready while there
-    /// is no task.
-    pub(super) async fn broken(&mut self) -> String {
+    /// A task that ended: it was told to, or only a defect made it. Never ready while there is no task.
+    pub(super) async fn ended(&mut self) -> String {
         loop {
             let (id, why) = match self.tasks.join_next_with_id().await {
                 None => std::future::pending().await,
@@ -129,14 +136,11 @@ impl Targets {
                 Some(Err(error)) => (error.id(), Some(error)),
             };
             let Some(cluster) = self.names.remove(&id) else { continue };
-            // A task that was asked to stop is no longer in the list, or a new one of the same name is.
-            let stopped = self.running.get(&cluster).is_none_or(|running| !running.desired.is_closed());
-            if stopped {
-                continue;
+            if !self.ending.remove(&cluster) {
+                self.running.remove(&cluster);
+                let why = why.as_ref().filter(|error| JoinError::is_panic(error)).map_or("ended", |_| "panicked");
+                error!(cluster, "the cluster's task {why}; it is started again");
             }
-            self.running.remove(&cluster);
-            let why = why.as_ref().filter(|error| JoinError::is_panic(error)).map_or("ended", |_| "panicked");
-            error!(cluster, "the cluster's task {why}; it is started again");
             return cluster;
         }
     }

@@ -1,6 +1,6 @@
 //! What is kept of each cluster: its state, its identity, what is applied to it, what it serves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -113,6 +113,7 @@ pub(super) fn set_uid(db: &Connection, name: &str, uid: &str) -> Result<(), Ledg
     if is_other {
         // What was applied was applied to the cluster that it was before.
         db.prepare_cached("DELETE FROM objects WHERE cluster = ?")?.execute([cluster])?;
+        db.prepare_cached("DELETE FROM held WHERE cluster = ?")?.execute([cluster])?;
         db.prepare_cached("UPDATE clusters SET applied = NULL, rendering = NULL WHERE id = ?")?.execute([cluster])?;
     }
     Ok(())
@@ -144,26 +145,6 @@ pub(super) fn applied(db: &Connection, name: &str) -> Result<Option<(Digest, Com
     let mut applied =
         db.prepare_cached("SELECT rendering, applied FROM clusters WHERE name = ? AND rendering NOT NULL AND applied NOT NULL")?;
     Ok(applied.query_row([name], |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
-}
-
-pub(super) fn holding(db: &Connection, plan: Digest) -> Result<Vec<String>, LedgerError> {
-    let mut names = db.prepare_cached("SELECT name FROM clusters WHERE held_plan = ? ORDER BY name")?;
-    Ok(names.query_map([plan], |row| row.get(0))?.collect::<Result<_, _>>()?)
-}
-
-pub(super) fn approve(db: &Connection, plan: Digest, who: &str, at: Timestamp) -> Result<(), LedgerError> {
-    // The first approval stands: it is the one that was acted on.
-    db.prepare_cached("INSERT INTO approvals (plan, who, at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING")?.execute(params![
-        plan,
-        who,
-        At(at)
-    ])?;
-    Ok(())
-}
-
-pub(super) fn approvals(db: &Connection) -> Result<BTreeSet<Digest>, LedgerError> {
-    let mut plans = db.prepare_cached("SELECT plan FROM approvals")?;
-    Ok(plans.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn set_facts(db: &Connection, name: &str, json: &str, at: Timestamp) -> Result<Digest, LedgerError> {

@@ -14,6 +14,7 @@ mod clusters;
 mod error;
 mod fate;
 mod file;
+mod held;
 mod journal;
 mod reader;
 mod retention;
@@ -26,7 +27,7 @@ mod writer;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt,
     path::Path,
     sync::{Arc, Mutex},
@@ -46,7 +47,7 @@ use crate::{
     diagnostic::Diagnostic,
     git::{CommitId, CommitInfo},
     manifest::{Digest, ObjectId},
-    sync::{Recorded, State},
+    sync::{Recorded, State, approval::Asked},
 };
 
 /// Tells the time; tests have their own.
@@ -190,25 +191,22 @@ impl Ledger {
         self.ask(move |db| clusters::set_uid(db, &cluster, &uid)).await
     }
 
-    /// The clusters that hold exactly these deletions.
-    pub async fn clusters_holding(&self, plan: Digest) -> Result<Vec<String>, LedgerError> {
-        self.ask(move |db| clusters::holding(db, plan)).await
-    }
-
-    /// Exactly these deletions are approved.
-    pub async fn approve(&self, plan: Digest, who: &str, at: Timestamp) -> Result<(), LedgerError> {
+    /// Exactly these deletions are approved, on the clusters that are returned: those that hold them. None where nobody does.
+    pub async fn approve(&self, plan: Digest, who: &str, at: Timestamp) -> Result<Vec<String>, LedgerError> {
         let who = who.to_owned();
-        self.ask(move |db| clusters::approve(db, plan, &who, at)).await
+        self.ask(move |db| held::approve(db, plan, &who, at)).await
     }
 
-    /// Whether these deletions were approved.
-    pub async fn is_approved(&self, plan: Digest) -> Result<bool, LedgerError> {
-        self.ask(move |db| Ok(db.query_row("SELECT EXISTS (SELECT 1 FROM approvals WHERE plan = ?)", [plan], |row| row.get(0))?)).await
+    /// The deletions that are held on a cluster or were, and whether they are approved.
+    pub async fn asked(&self, cluster: &str) -> Result<Asked, LedgerError> {
+        let cluster = cluster.to_owned();
+        self.ask(move |db| held::read(db, &cluster)).await
     }
 
-    /// The plans whose deletions were approved.
-    pub async fn approvals(&self) -> Result<BTreeSet<Digest>, LedgerError> {
-        self.ask(clusters::approvals).await
+    /// The deletions that matter from now on. Whether they are approved is [`Self::approve`]'s to say.
+    pub async fn set_asked(&self, cluster: &str, asked: Asked) -> Result<(), LedgerError> {
+        let cluster = cluster.to_owned();
+        self.ask(move |db| held::write(db, &cluster, &asked)).await
     }
 
     /// What a cluster serves, as JSON. Returns the digest under which the snapshot is kept.

@@ -24,6 +24,8 @@ pub enum Goal {
 pub enum Event {
     /// A newer commit decided; the same goal again changes nothing.
     Goal(Goal),
+    /// A newer commit changed how the goal is to be reached: the connection, what may be adopted or deleted.
+    Terms,
     /// A person asked for a sync, approved a plan or accepted the cluster.
     Asked,
     /// An attempt to reach this digest ended.
@@ -116,6 +118,12 @@ impl Agenda {
                 self.breaker = Breaker::default();
                 self.mode = Mode::Due(if first { Trigger::Start } else { Trigger::Commit });
             }
+            Event::Terms => {
+                self.breaker = Breaker::default();
+                if self.mode != Mode::Due(Trigger::Start) {
+                    self.mode = Mode::Due(Trigger::Commit);
+                }
+            }
             Event::Asked => {
                 self.breaker = Breaker::default();
                 self.mode = Mode::Due(Trigger::Asked);
@@ -198,6 +206,18 @@ mod tests {
     }
 
     #[test]
+    fn new_terms_end_every_pause() {
+        for end in [End::Refused, End::Failed, End::Unreachable, End::Waiting, End::Synced, End::Interrupted] {
+            let agenda =
+                Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5).step(Event::Ended(digest(1), end), at(1), 1.0);
+            let agenda = agenda.step(Event::Terms, at(1), 0.5);
+            assert_eq!((agenda.next(at(1)), agenda.failures()), (Next::Attempt(Trigger::Commit), 0), "{end:?}");
+        }
+        let resting = Agenda::new(COMPARE).step(Event::Terms, at(0), 0.5);
+        assert_eq!(resting.next(at(0)), Next::Sleep(None));
+    }
+
+    #[test]
     fn an_old_attempt_that_ends_late_does_not_delay_the_new_goal() {
         let agenda = Agenda::new(COMPARE)
             .step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5)
@@ -233,6 +253,7 @@ mod tests {
             (0u8..3).prop_map(|n| Event::Goal(Goal::Run(digest(n)))),
             Just(Event::Goal(Goal::Rest)),
             Just(Event::Asked),
+            Just(Event::Terms),
             Just(Event::Lost),
             Just(Event::Taken),
             Just(Event::Drifted),

@@ -14,6 +14,7 @@ use tracing::{Instrument as _, error_span};
 use super::{
     BundleOutcome, Journal, JournalError, Recorded, State, SyncStart, Trigger,
     agenda::End,
+    approval::Asked,
     carry::{Carrier, Report, Stop},
     holder::{self, LOOK, Step, Waiting},
     observe::{Observed, observe},
@@ -24,10 +25,10 @@ use super::{
     watch::Watches,
 };
 use crate::{
-    cluster::{ApiError, Apis, ClusterError, Connection},
+    cluster::{ApiError, Apis, ClusterError, Connection, ConnectionSpec},
     codes,
     diagnostic::{Diagnostic, Place},
-    manifest::{ApplySet, Digest, GroupKind, ObjectId},
+    manifest::{ApplySet, GroupKind, ObjectId},
     render::{Facts, Rendering},
 };
 
@@ -41,8 +42,10 @@ pub trait Memory: Journal {
     fn uid(&self) -> impl Future<Output = Result<Option<String>, JournalError>> + Send;
     /// From now on this uid is the cluster.
     fn accept(&self, uid: &str) -> impl Future<Output = Result<(), JournalError>> + Send;
-    /// The plans whose deletions were approved.
-    fn approved(&self) -> impl Future<Output = Result<BTreeSet<Digest>, JournalError>> + Send;
+    /// The deletions that people were asked about, and what they approved.
+    fn asked(&self) -> impl Future<Output = Result<Asked, JournalError>> + Send;
+    /// The deletions that people are asked about from now on, and those whose approval stands.
+    fn set_asked(&self, asked: Asked) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Objects that are recorded but no longer stand on the cluster, nor in the rendering.
     fn forget(&self, ids: Vec<crate::manifest::ObjectId>) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// What the cluster serves.
@@ -53,8 +56,8 @@ pub trait Memory: Journal {
 
 /// Opens connections to the cluster; the agent knows kubeconfigs, the sync does not.
 pub trait Connect: Send + Sync {
-    /// A new connection, with credentials read anew.
-    fn connect(&self) -> impl Future<Output = Result<Connection, ClusterError>> + Send;
+    /// A new connection as the repository says, with credentials read anew.
+    fn connect(&self, spec: &ConnectionSpec) -> impl Future<Output = Result<Connection, ClusterError>> + Send;
 }
 
 /// A live connection and what was learnt over it.
@@ -185,9 +188,13 @@ impl<M: Memory> Attempt<'_, M> {
         }
         let inventory = session.inventory.clone().unwrap_or_default();
         let plan = plan(self.rendering, &inventory, &self.resting);
-        let approved = self.memory.approved().await?;
+        let asked = self.memory.asked().await?;
         let place = Where { fleet: &self.desired.fleet, cluster_uid: &session.uid };
-        let verdict = judge(&plan, self.rendering, &inventory, self.desired.budget, place, |hash| approved.contains(hash));
+        let verdict = judge(&plan, self.rendering, &inventory, self.desired.budget, place, |deletion| asked.approves(deletion));
+        let now_asked = asked.after(&verdict);
+        if now_asked != asked {
+            self.memory.set_asked(now_asked).await?;
+        }
         if plan.writes.is_empty() && verdict.delete.is_empty() {
             if parent.rendering != Some(self.rendering.digest) {
                 self.finish_parent(&store, &inventory).await?;
@@ -248,7 +255,7 @@ impl<M: Memory> Attempt<'_, M> {
 
     /// Connects and makes sure that it is the cluster that it was.
     async fn open(&self, connect: &impl Connect) -> Result<Session, Early> {
-        let connection = match connect.connect().await {
+        let connection = match connect.connect(&self.desired.connection).await {
             Ok(connection) => connection,
             Err(error) => return Err(early(End::Unreachable, error.diagnostic(Place::Nowhere))),
         };

@@ -4,6 +4,7 @@
 //! task that carries them out through `attempt`, `admit` and `carry`. Knows nothing of Git or of other clusters.
 
 pub mod agenda;
+pub mod approval;
 pub mod breaker;
 pub mod health;
 pub mod holder;

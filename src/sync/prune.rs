@@ -50,14 +50,14 @@ pub struct Verdict {
 /// Namespaces that no cluster can be without.
 const NEVER: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
 
-/// Judges the deletions of a plan. `approved` says whether a plan's hash was approved.
+/// Judges the deletions of a plan. `approved` says whether a person approved one that would be held.
 pub fn judge(
     plan: &Plan,
     rendering: &Rendering,
     inventory: &Inventory,
     budget: Budget,
     place: Where<'_>,
-    approved: impl Fn(&Digest) -> bool,
+    approved: impl Fn(&Deletion) -> bool,
 ) -> Verdict {
     let mut verdict = Verdict::default();
     for deletion in &plan.deletions {
@@ -75,13 +75,9 @@ pub fn judge(
         verdict.held.extend(verdict.delete.drain(..).map(|deletion| (deletion, reason.clone())));
         verdict.held.sort();
     }
+    verdict.delete.extend(verdict.held.extract_if(.., |(deletion, _)| approved(deletion)).map(|(deletion, _)| deletion));
     if !verdict.held.is_empty() {
-        let hash = plan_hash(place, verdict.held.iter().map(|(deletion, _)| deletion));
-        if approved(&hash) {
-            verdict.delete.extend(verdict.held.drain(..).map(|(deletion, _)| deletion));
-        } else {
-            verdict.plan = Some(hash);
-        }
+        verdict.plan = Some(plan_hash(place, verdict.held.iter().map(|(deletion, _)| deletion)));
     }
     verdict
 }
@@ -208,22 +204,18 @@ mod tests {
     }
 
     #[test]
-    fn an_approval_is_for_one_plan() {
-        let before = rendering(&[("a", "one"), ("b", "two")], "1");
+    fn a_plan_is_of_one_cluster_and_of_these_objects() {
         let after = rendering(&[("a", "one")], "1");
-        let inventory = applied(&before);
-        let judge = |inventory: &Inventory, cluster_uid: &str, approved: Option<Digest>| {
+        let inventory = applied(&rendering(&[("a", "one"), ("b", "two")], "1"));
+        let hash = |inventory: &Inventory, cluster_uid: &str| {
             let place = Where { fleet: "shop", cluster_uid };
-            super::judge(&plan(&after, inventory, &BTreeSet::new()), &after, inventory, Budget::default(), place, |hash| {
-                Some(*hash) == approved
-            })
+            judge(&plan(&after, inventory, &BTreeSet::new()), &after, inventory, Budget::default(), place, |_| false).plan.unwrap()
         };
-        let hash = judge(&inventory, "u", None).plan.unwrap();
-        assert_eq!(judge(&inventory, "u", Some(hash)).delete.len(), 1);
-        assert_eq!(judge(&inventory, "another cluster", Some(hash)).held.len(), 1);
+        assert_eq!(hash(&inventory, "u"), hash(&inventory, "u"));
+        assert_ne!(hash(&inventory, "u"), hash(&inventory, "another cluster"));
         let mut recreated = inventory.clone();
         recreated.get_mut(&id("two")).unwrap().uid = "new".to_owned();
-        assert_eq!(judge(&recreated, "u", Some(hash)).held.len(), 1);
+        assert_ne!(hash(&inventory, "u"), hash(&recreated, "u"));
     }
 
     proptest! {

@@ -23,7 +23,7 @@ use super::{
     watch::{Changes, Pending},
 };
 use crate::{
-    cluster::{ApiError, Meta},
+    cluster::{ApiError, ConnectionSpec, Meta},
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
@@ -36,6 +36,8 @@ use crate::{
 pub struct Desired {
     /// The newest commit.
     pub commit: CommitId,
+    /// How to connect.
+    pub connection: ConnectionSpec,
     /// The fleet's name.
     pub fleet: String,
     /// The cluster's environment, for those who read logs.
@@ -62,6 +64,16 @@ impl Desired {
             Ok(rendering) if self.paused.is_none() => Goal::Run(rendering.digest),
             _ => Goal::Rest,
         }
+    }
+
+    /// What decides beside the goal about an attempt.
+    fn terms(&self) -> (&ConnectionSpec, bool, Budget) {
+        (&self.connection, self.adopt, self.budget)
+    }
+
+    /// Whether an attempt for the one would do something else for the other.
+    fn asks_for_the_same(&self, other: &Self) -> bool {
+        self.goal() == other.goal() && self.terms() == other.terms()
     }
 }
 
@@ -129,9 +141,13 @@ struct Live {
     began: Instant,
     agenda: Agenda,
     session: Option<Session>,
+    /// What was desired last; the session and the agenda are of it.
+    desired: Option<Desired>,
     /// The digest and commit that the cluster is known to run.
     applied: Option<(crate::manifest::Digest, CommitId)>,
     state: Option<State>,
+    /// Why the state is not on record.
+    unrecorded: Option<Diagnostic>,
     accept_uid: bool,
     waiting: Waiting,
     claimed_at: Option<Instant>,
@@ -152,8 +168,10 @@ impl<M: Memory, C: Connect> Target<M, C> {
             began: Instant::now(),
             agenda: Agenda::new(self.compare_every),
             session: None,
+            desired: None,
             applied,
             state: None,
+            unrecorded: None,
             accept_uid: false,
             waiting: Waiting::default(),
             claimed_at: None,
@@ -170,7 +188,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
                     changed = self.desired.changed() => if changed.is_err() { break } else { continue },
                 }
             };
-            live.event(Event::Goal(desired.goal()));
+            self.take_up(&mut live, &desired).await;
             if self.settle_without_attempt(&mut live, &desired).await {
                 self.sleep(&mut live, &desired, None).await;
                 continue;
@@ -180,38 +198,52 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 Next::Sleep(until) => self.sleep(&mut live, &desired, until).await,
             }
         }
-        let desired = self.desired.borrow().clone();
-        if let (Some(session), Some(desired)) = (&live.session, desired) {
-            let _ = tokio::time::timeout(RELEASE, release(session, &desired.set, &settings.instance)).await;
+        self.leave(&mut live).await;
+    }
+
+    /// Takes up what is desired now.
+    async fn take_up(&self, live: &mut Live, desired: &Desired) {
+        if let Some(before) = live.desired.as_ref().filter(|before| before.terms() != desired.terms()) {
+            if before.connection != desired.connection {
+                self.leave(live).await;
+            }
+            live.event(Event::Terms);
+        }
+        live.event(Event::Goal(desired.goal()));
+        live.desired = Some(desired.clone());
+    }
+
+    /// Gives up the hold and the connection, where there is one.
+    async fn leave(&self, live: &mut Live) {
+        if let (Some(session), Some(desired)) = (live.session.take(), &live.desired) {
+            let _ = tokio::time::timeout(RELEASE, release(&session, &desired.set, &self.instance)).await;
         }
     }
 
     /// Shows the states that need no cluster: a refused rendering, a pause, and a commit that changes nothing here.
     /// True where nothing may be attempted.
     async fn settle_without_attempt(&self, live: &mut Live, desired: &Desired) -> bool {
-        let (phase, error) =
-            match (&desired.rendering, &desired.paused) {
-                (Err(error), _) => (Phase::Refused, Some(error.clone())),
-                (_, Some(by)) => {
-                    (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), format!("spec.paused in {by}"))))
+        let (phase, error) = match (&desired.rendering, &desired.paused) {
+            (Err(error), _) => (Phase::Refused, Some(error.clone())),
+            (_, Some(by)) => {
+                (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), format!("spec.paused in {by}"))))
+            }
+            (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_)) => return false,
+            (Ok(rendering), None) => {
+                let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held));
+                if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
+                    live.applied = Some((rendering.digest, desired.commit));
+                    let state =
+                        live.state.clone().map(|state| State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
+                    self.publish(live, state).await;
+                } else if live.state.as_ref().is_some_and(|state| state.desired != Some(desired.commit)) {
+                    // Same rendering, not settled: the newer commit is what it waits for now.
+                    let state = live.state.clone().map(|state| State { desired: Some(desired.commit), ..state });
+                    self.publish(live, state).await;
                 }
-                (Ok(rendering), None) => {
-                    let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held));
-                    if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
-                        live.applied = Some((rendering.digest, desired.commit));
-                        let state =
-                            live.state.clone().map(|state| State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
-                        self.publish(live, state).await;
-                    } else if live.state.as_ref().is_some_and(|state| {
-                        state.desired != Some(desired.commit) && !matches!(live.agenda.next(live.now()), Next::Attempt(_))
-                    }) {
-                        // Same rendering, not settled: the newer commit is what it waits for now.
-                        let state = live.state.clone().map(|state| State { desired: Some(desired.commit), ..state });
-                        self.publish(live, state).await;
-                    }
-                    return false;
-                }
-            };
+                return false;
+            }
+        };
         let state = live.state_with(desired, phase, error);
         self.publish(live, Some(state)).await;
         true
@@ -248,8 +280,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
                     outcome = &mut running => break outcome,
                     () = self.stop.cancelled(), if !cancel.is_cancelled() => cancel.cancel(),
                     Ok(()) = self.desired.changed(), if !cancel.is_cancelled() => {
-                        let newer = self.desired.borrow_and_update().as_ref().map(Desired::goal);
-                        if newer != Some(desired.goal()) {
+                        let same = self.desired.borrow_and_update().as_ref().is_some_and(|newer| newer.asks_for_the_same(desired));
+                        if !same {
                             cancel.cancel();
                         }
                     }
@@ -308,9 +340,13 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 }
                 () = tokio::time::sleep_until(live.assess_at), if live.can_assess() => if self.assess(live, desired).await { return },
                 pending = next(changes.as_deref()) => if self.take_in(live, desired, pending).await { return },
-                () = tokio::time::sleep_until(live.look_at), if live.session.is_some() => {
+                () = tokio::time::sleep_until(live.look_at), if live.session.is_some() || live.unrecorded.is_some() => {
                     live.look_at = Instant::now() + LOOK;
-                    let seen = live.session.as_ref().is_some_and(|session| session.watches.see_parent());
+                    if live.unrecorded.is_some() {
+                        let state = live.state.clone();
+                        self.publish(live, state).await;
+                    }
+                    let seen = live.session.as_ref().is_none_or(|session| session.watches.see_parent());
                     if !seen && self.look_after(live, desired).await { return }
                 }
             }
@@ -418,11 +454,14 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
     }
 
+    /// Shows a state. One that could not be put on record is tried again when it is shown next, and from time to time.
     async fn publish(&self, live: &mut Live, state: Option<State>) {
-        let Some(state) = state.filter(|state| live.state.as_ref() != Some(state)) else { return };
-        if let Err(problem) = self.memory.state(state.clone()).await {
-            error!(cluster = %self.cluster, code = %problem.0.code, "{}", problem.0.message);
+        let Some(state) = state.filter(|state| live.unrecorded.is_some() || live.state.as_ref() != Some(state)) else { return };
+        let unrecorded = self.memory.state(state.clone()).await.err().map(|problem| problem.0);
+        if let Some(problem) = unrecorded.as_ref().filter(|problem| live.unrecorded.as_ref() != Some(problem)) {
+            error!(cluster = %self.cluster, code = %problem.code, "{}", problem.message);
         }
+        live.unrecorded = unrecorded;
         live.state = Some(state);
     }
 
@@ -545,3 +584,6 @@ impl Live {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

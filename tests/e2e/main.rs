@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod adoption;
+mod approval;
 mod commits;
+mod connection;
 mod deploy;
 mod drift;
 mod faults;

@@ -3,6 +3,7 @@
 
 mod crash;
 mod file;
+mod held;
 mod property;
 mod syncs;
 mod verdicts;

@@ -234,8 +234,12 @@ fn container() -> impl Strategy<Value = Value> {
     let port = (0..3_i64, prop::option::of(prop::sample::select(vec!["TCP", "UDP"])), prop::option::of(any_value())).prop_map(
         |(port, protocol, more)| {
             let mut item = json!({"containerPort": port});
-            protocol.into_iter().for_each(|protocol| item["protocol"] = protocol.into());
-            more.into_iter().for_each(|more| item["name"] = more);
+            if let Some(protocol) = protocol {
+                item["protocol"] = protocol.into();
+            }
+            if let Some(more) = more {
+                item["name"] = more;
+            }
             item
         },
     );

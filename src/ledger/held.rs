@@ -1,0 +1,55 @@
+//! Deletions that people are asked about, and what they approved.
+
+use jiff::Timestamp;
+use rusqlite::{Connection, params};
+
+use super::{LedgerError, clusters::id_of, sql::At};
+use crate::{
+    manifest::{Digest, ObjectId},
+    sync::approval::{Answer, Asked},
+};
+
+pub(super) fn read(db: &Connection, cluster: &str) -> Result<Asked, LedgerError> {
+    let mut rows =
+        db.prepare_cached("SELECT object, held.uid, plan, approved FROM held JOIN clusters ON clusters.id = cluster WHERE name = ?")?;
+    let rows = rows.query_map([cluster], |row| {
+        let id = row.get_ref(0)?.as_str()?.parse::<ObjectId>().map_err(rusqlite::types::FromSqlError::other)?;
+        Ok(((id, row.get(1)?), Answer { plan: row.get(2)?, approved: row.get(3)? }))
+    })?;
+    Ok(Asked(rows.collect::<Result<_, _>>()?))
+}
+
+/// Replaces what is held. An approval that came since it was read stands.
+pub(super) fn write(db: &Connection, cluster: &str, asked: &Asked) -> Result<(), LedgerError> {
+    let before = read(db, cluster)?;
+    let cluster = id_of(db, cluster)?;
+    let mut remove = db.prepare_cached("DELETE FROM held WHERE cluster = ? AND object = ? AND uid = ?")?;
+    for (id, uid) in before.0.keys().filter(|line| !asked.0.contains_key(line)) {
+        remove.execute(params![cluster, id.to_string(), uid])?;
+    }
+    let mut put = db.prepare_cached(
+        "INSERT INTO held (cluster, object, uid, plan) VALUES (?, ?, ?, ?) \
+         ON CONFLICT (cluster, object, uid) DO UPDATE SET plan = excluded.plan",
+    )?;
+    for ((id, uid), answer) in asked.0.iter().filter(|(line, answer)| before.0.get(line).is_none_or(|before| before.plan != answer.plan)) {
+        put.execute(params![cluster, id.to_string(), uid, answer.plan])?;
+    }
+    Ok(())
+}
+
+/// The clusters of which `status` shows this plan; approves it there.
+pub(super) fn approve(db: &Connection, plan: Digest, who: &str, at: Timestamp) -> Result<Vec<String>, LedgerError> {
+    let mut names = db.prepare_cached("SELECT name FROM clusters WHERE held_plan = ? ORDER BY name")?;
+    let names: Vec<String> = names.query_map([plan], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let lines = db
+        .prepare_cached("UPDATE held SET approved = 1 WHERE plan = ?1 AND cluster IN (SELECT id FROM clusters WHERE held_plan = ?1)")?
+        .execute([plan])?;
+    if lines == 0 {
+        return Ok(Vec::new());
+    }
+    db.prepare_cached(
+        "INSERT INTO approvals (plan, who, at) VALUES (?, ?, ?) ON CONFLICT (plan) DO UPDATE SET who = excluded.who, at = excluded.at",
+    )?
+    .execute(params![plan, who, At(at)])?;
+    Ok(names)
+}

@@ -1,0 +1,118 @@
+#![allow(clippy::unwrap_used, reason = "a test may")]
+//! A cluster's task where no cluster answers.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::{
+    cluster::{ClusterError, Connection},
+    render::Facts,
+    sync::{BundleOutcome, Journal, JournalError, ObjectResult, Recorded, SyncId, SyncStart, approval::Asked},
+};
+
+/// Tells what it is told, and fails that many times.
+struct Told {
+    states: mpsc::UnboundedSender<State>,
+    failures: AtomicU32,
+}
+
+impl Journal for Told {
+    async fn begin_sync(&self, _: SyncStart) -> Result<SyncId, JournalError> {
+        Ok(SyncId(1))
+    }
+    async fn begin_bundle(&self, _: SyncId, _: &str, _: u64, _: u64) -> Result<(), JournalError> {
+        Ok(())
+    }
+    fn check(&self, _: SyncId) -> Result<(), JournalError> {
+        Ok(())
+    }
+    fn object(&self, _: SyncId, _: &str, _: ObjectResult) {}
+    fn warning(&self, _: SyncId, _: &ObjectId, _: &str) {}
+    fn end_bundle(&self, _: SyncId, _: &str, _: BundleOutcome) {}
+    async fn end_sync(&self, _: SyncId, _: Option<Diagnostic>) -> Result<(), JournalError> {
+        Ok(())
+    }
+}
+
+impl Memory for Told {
+    async fn state(&self, state: State) -> Result<(), JournalError> {
+        self.states.send(state).unwrap();
+        let fails = self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if fails { Err(JournalError(Diagnostic::new(codes::LEDGER, Place::Nowhere, "disk full"))) } else { Ok(()) }
+    }
+    async fn recorded(&self) -> Result<Vec<Recorded>, JournalError> {
+        Ok(Vec::new())
+    }
+    async fn uid(&self) -> Result<Option<String>, JournalError> {
+        Ok(None)
+    }
+    async fn accept(&self, _: &str) -> Result<(), JournalError> {
+        Ok(())
+    }
+    async fn asked(&self) -> Result<Asked, JournalError> {
+        Ok(Asked::default())
+    }
+    async fn set_asked(&self, _: Asked) -> Result<(), JournalError> {
+        Ok(())
+    }
+    async fn forget(&self, _: Vec<ObjectId>) -> Result<(), JournalError> {
+        Ok(())
+    }
+    async fn facts(&self, _: Facts) {}
+    async fn attempted(&self, _: u32) {}
+}
+
+struct Nowhere;
+
+impl Connect for Nowhere {
+    async fn connect(&self, _: &ConnectionSpec) -> Result<Connection, ClusterError> {
+        std::future::pending().await
+    }
+}
+
+fn refused(commit: u8) -> Desired {
+    Desired {
+        commit: CommitId([commit; 20]),
+        connection: ConnectionSpec::InCluster,
+        fleet: "shop".to_owned(),
+        environment: "prod".to_owned(),
+        region: "eu".to_owned(),
+        set: ApplySet::new("shop", "evenkeel-system"),
+        manager: "evenkeel-shop".to_owned(),
+        adopt: false,
+        budget: Budget::default(),
+        rendering: Err(Diagnostic::new(codes::YAML, Place::Nowhere, "bad file")),
+        paused: None,
+    }
+}
+
+#[tokio::test]
+async fn a_state_that_was_not_stored_is_told_again() {
+    let (states, mut told) = mpsc::unbounded_channel();
+    let (desired_sender, desired) = watch::channel(Some(refused(1)));
+    let (asks, asked) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let target = Target {
+        cluster: "a".to_owned(),
+        instance: "me".to_owned(),
+        compare_every: Duration::from_mins(5),
+        memory: Told { states, failures: AtomicU32::new(2) },
+        connect: Nowhere,
+        desired,
+        asks: asked,
+        stop: stop.clone(),
+    };
+    let task = tokio::spawn(target.run(None));
+    let first = told.recv().await.unwrap();
+    for _ in 0..2 {
+        desired_sender.send_replace(Some(refused(1)));
+        assert_eq!(told.recv().await.unwrap(), first, "the same state again, since it is not on record");
+    }
+    // From now on it is.
+    desired_sender.send_replace(Some(refused(1)));
+    desired_sender.send_replace(Some(refused(2)));
+    assert_eq!(told.recv().await.unwrap().desired, Some(CommitId([2; 20])));
+    stop.cancel();
+    task.await.unwrap();
+    drop(asks);
+}
