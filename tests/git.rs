@@ -314,7 +314,14 @@ async fn no_credentials_are_asked_for() {
 async fn ssh_takes_the_key_and_trusts_the_known_host_alone() {
     let remote = GitRemote::new().unwrap();
     let commit = id(&remote.commit(&[("x", Some("1"))], "first").unwrap());
-    let server = remote.ssh().await.unwrap();
+    let server = match remote.ssh().await {
+        Ok(server) => server,
+        Err(error) => {
+            assert!(testbed::git_remote::ssh::sshd().is_none(), "{error:#}");
+            assert!(format!("{error:#}").contains("openssh-server"), "what is missing is explained: {error:#}");
+            return;
+        }
+    };
     let folder = tempfile::tempdir().unwrap();
     let (known, strange) = (folder.path().join("known hosts"), folder.path().join("strange"));
     fs::write(&known, server.known_hosts()).unwrap();
