@@ -89,7 +89,7 @@ pub(super) struct ReadFile {
 pub(super) type FileKey = (Arc<str>, BlobId, Option<Arc<str>>);
 
 /// Reads files of manifests, from a cache where they were read before.
-pub(super) trait Files {
+pub(super) trait Files: Sync {
     /// That file, read with this function unless it is at hand.
     fn file(&self, key: &FileKey, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile>;
 }
@@ -211,15 +211,22 @@ impl LayerReader<'_> {
         }
         // The root's overlay comes last, over what the bundles' gave.
         self.read.overlays.sort_by(|a, b| (a.bundle.is_none(), &a.bundle).cmp(&(b.bundle.is_none(), &b.bundle)));
-        for file in &found {
-            let own = matches!(file.name.as_str(), "overlay.yaml" | "bundle.yaml" | "kustomization.yaml" | "kustomization.yml")
-                || (self.layer.level == Level::Cluster && file.depth == 0 && file.name == "cluster.yaml");
-            if own || named.contains(&file.path) || file.name.starts_with('.') || !manifest::is_manifest(&file.name) {
-                continue;
-            }
-            let key: FileKey = (file.path.as_str().into(), file.blob, file.bundle.clone());
-            let read = files.file(&key, &|| read_file(self.source, file));
-            self.read.files.push(key);
+        let is_own = |file: &Found| {
+            matches!(file.name.as_str(), "overlay.yaml" | "bundle.yaml" | "kustomization.yaml" | "kustomization.yml")
+                || (self.layer.level == Level::Cluster && file.depth == 0 && file.name == "cluster.yaml")
+        };
+        let is_manifest = |file: &&Found| {
+            !is_own(file) && !named.contains(&file.path) && !file.name.starts_with('.') && manifest::is_manifest(&file.name)
+        };
+        let manifests: Vec<&Found> = found.iter().filter(is_manifest).collect();
+        let source = self.source;
+        let key = |file: &Found| -> FileKey { (file.path.as_str().into(), file.blob, file.bundle.clone()) };
+        let read = |file: &Found| files.file(&key(file), &|| read_file(source, file));
+        // Most of the time that a first rendering takes goes into this.
+        halves(&manifests, |file| drop(read(file)));
+        for file in manifests {
+            self.read.files.push(key(file));
+            let read = read(file);
             self.read.problems.extend(read.problems.iter().cloned());
             self.read.warnings.extend(read.warnings.iter().cloned());
             let is_patch = file.name.rsplit('.').nth(1) == Some("patch");
@@ -274,6 +281,21 @@ impl LayerReader<'_> {
             }
         }
     }
+}
+
+/// Fewest items for which a second thread pays.
+const HALVES_MIN: usize = 64;
+
+/// Does something with each of many items, on two threads; nothing with few. What it does is found done where it is needed.
+pub(super) fn halves<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+    if items.len() < HALVES_MIN {
+        return;
+    }
+    let (one, other) = items.split_at(items.len() / 2);
+    std::thread::scope(|scope| {
+        scope.spawn(|| one.iter().for_each(&work));
+        other.iter().for_each(&work);
+    });
 }
 
 fn read_text(source: &dyn Source, path: &str, blob: BlobId) -> Result<String, Diagnostic> {

@@ -8,7 +8,12 @@ use std::{
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{BundleSettings, Facts, RENDERER_VERSION, RenderedObject, Rendering, layer::Piece, names, part, stack::Stack};
+use super::{
+    BundleSettings, Facts, RENDERER_VERSION, RenderedObject, Rendering,
+    layer::{Piece, halves},
+    names, part,
+    stack::Stack,
+};
 use crate::{
     codes,
     diagnostic::Diagnostic,
@@ -67,6 +72,8 @@ impl Seal<'_> {
         }
         let (pieces, ambiguous) = names::finish(pieces, &stack.table);
         problems.extend(ambiguous);
+        let unsealed: Vec<&Arc<Piece>> = pieces.iter().filter(|piece| piece.sealed.get().is_none()).collect();
+        halves(&unsealed, |piece| drop(self.object(piece, &set_id)));
         let mut objects: Vec<_> = pieces.iter().map(|piece| self.object(piece, &set_id)).collect();
         // Dropping a namespace can make two identities one.
         objects.sort_by(|a, b| a.id.cmp(&b.id));

@@ -363,12 +363,12 @@ fn the_example_renders_for_every_cluster() {
             .unwrap();
     }
     insta::assert_snapshot!(text, @r#"
-    dev-eu-1: 42 objects of cart, cluster-access, databases, erasure, load-generator, storefront; storefront 1 x "registry.example/shop/storefront:1.9.0-rc.2"
-    prod-eu-1: 42 objects of cart, cluster-access, databases, erasure, storefront; storefront 3 x "registry.example/shop/storefront:1.8.3@sha256:e78afb2963d11d4392c985aabc9063d7033555d5d58d8ea3f224f5716adda2c0"
-    prod-in-1: 42 objects of cart, cluster-access, databases, erasure, storefront; storefront 3 x "registry.example/shop/storefront:1.8.3@sha256:e78afb2963d11d4392c985aabc9063d7033555d5d58d8ea3f224f5716adda2c0"
-    prod-us-1: 36 objects of cart, cluster-access, databases, storefront; storefront 6 x "registry.example/shop/storefront:1.8.3@sha256:e78afb2963d11d4392c985aabc9063d7033555d5d58d8ea3f224f5716adda2c0"
-    staging-eu-1: 42 objects of cart, cluster-access, databases, erasure, load-generator, storefront; storefront 2 x "registry.example/shop/storefront:1.9.0-rc.1"
-    staging-in-1: 42 objects of cart, cluster-access, databases, erasure, load-generator, storefront; storefront 2 x "registry.example/shop/storefront:1.9.0-rc.1"
+    dev-eu-1: 43 objects of cart, cluster-access, databases, erasure, load-generator, storefront; storefront 1 x "registry.example/shop/storefront:1.9.0-rc.2"
+    prod-eu-1: 43 objects of cart, cluster-access, databases, erasure, storefront; storefront 3 x "registry.example/shop/storefront:1.8.3@sha256:e78afb2963d11d4392c985aabc9063d7033555d5d58d8ea3f224f5716adda2c0"
+    prod-in-1: 43 objects of cart, cluster-access, databases, erasure, storefront; storefront 3 x "registry.example/shop/storefront:1.8.3@sha256:e78afb2963d11d4392c985aabc9063d7033555d5d58d8ea3f224f5716adda2c0"
+    prod-us-1: 37 objects of cart, cluster-access, databases, storefront; storefront 6 x "registry.example/shop/storefront:1.8.3@sha256:e78afb2963d11d4392c985aabc9063d7033555d5d58d8ea3f224f5716adda2c0"
+    staging-eu-1: 43 objects of cart, cluster-access, databases, erasure, load-generator, storefront; storefront 2 x "registry.example/shop/storefront:1.9.0-rc.1"
+    staging-in-1: 43 objects of cart, cluster-access, databases, erasure, load-generator, storefront; storefront 2 x "registry.example/shop/storefront:1.9.0-rc.1"
     "#);
 }
 

@@ -250,6 +250,7 @@ impl Demo {
                evenkeel log            what each commit did\n  \
                evenkeel where HEAD     where one commit is\n  \
                evenkeel history {cluster}\n\n\
+             Health stays Progressing: these API servers have no controllers, so that nobody starts pods.\n\n\
              Ctrl-C ends everything.\n",
             program = self.program.display(),
             state = state.display(),
