@@ -76,6 +76,7 @@ pub(super) struct Fleet {
     only: Option<LabelSelector>,
     ledger: Ledger,
     mirror: Arc<Mirror>,
+    layouts: Arc<layout::Reader>,
     renderer: Arc<Renderer>,
     /// Of the parent, on every cluster.
     namespace: String,
@@ -108,6 +109,7 @@ impl Fleet {
             only,
             ledger,
             mirror,
+            layouts: Arc::default(),
             renderer,
             namespace,
             targets,
@@ -188,8 +190,9 @@ impl Fleet {
             self.again = true;
             return;
         }
-        let (mirror, renderer, facts, only) = (self.mirror.clone(), self.renderer.clone(), self.facts.clone(), self.only.clone());
-        self.rendering.spawn_blocking(move || render(commit, &mirror, &renderer, &facts, only.as_ref()));
+        let (mirror, layouts, renderer) = (self.mirror.clone(), self.layouts.clone(), self.renderer.clone());
+        let (facts, only) = (self.facts.clone(), self.only.clone());
+        self.rendering.spawn_blocking(move || render(commit, &mirror, &layouts, &renderer, &facts, only.as_ref()));
     }
 
     /// The next thing that ends by itself: a rendering, or a task. Never ready while neither runs.
@@ -476,6 +479,7 @@ fn row(cluster: &layout::Cluster) -> ClusterRow {
 fn render(
     commit: CommitId,
     mirror: &Mirror,
+    layouts: &layout::Reader,
     renderer: &Renderer,
     facts: &BTreeMap<String, Facts>,
     only: Option<&LabelSelector>,
@@ -484,7 +488,7 @@ fn render(
         Ok(tree) => tree,
         Err(error) => return Rendered { commit, fleet: Err(vec![error.diagnostic()]), clusters: BTreeMap::new() },
     };
-    let fleet = match layout::read(&tree) {
+    let fleet = match layouts.read(&tree) {
         Ok(fleet) => fleet,
         Err(errors) => return Rendered { commit, fleet: Err(errors), clusters: BTreeMap::new() },
     };

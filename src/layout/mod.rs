@@ -16,6 +16,7 @@
 mod ignored;
 mod names;
 mod own;
+mod reader;
 mod walk;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -28,6 +29,7 @@ use crate::{
 pub use ignored::Ignored;
 pub(crate) use names::{is_dns_label, is_label, one_edit_apart};
 pub(crate) use own::{BUNDLE, Own};
+pub use reader::Reader;
 pub(crate) use walk::FLEET_FILE;
 pub use walk::read;
 

@@ -230,3 +230,39 @@ fn the_fleets_settings() {
     let expected = FleetSpec { paused: true, adopt: Adopt::Allow, budget: Budget { cluster: Allowance { objects: 1, percent: 2 } } };
     assert_eq!(spec("{paused: true, adopt: allow, budget: {cluster: {objects: 1, percent: 2}}}"), expected);
 }
+
+/// Counts the files that are read.
+struct Counting(MemorySource, std::sync::atomic::AtomicUsize);
+
+impl crate::git::Source for Counting {
+    fn root(&self) -> crate::git::TreeId {
+        self.0.root()
+    }
+
+    fn folder(&self, id: crate::git::TreeId) -> Result<Arc<crate::git::Folder>, crate::git::SourceError> {
+        self.0.folder(id)
+    }
+
+    fn blob(&self, id: crate::git::BlobId) -> Result<Vec<u8>, crate::git::SourceError> {
+        self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.blob(id)
+    }
+}
+
+#[test]
+fn a_commit_that_touches_nothing_of_the_layout_reads_no_file() {
+    let cluster = own("Cluster", "");
+    let files = [("environments/dev/eu/one/cluster.yaml", &*cluster), ("base/a/a.yaml", "a")];
+    let reader = Reader::default();
+    let with = |more: &[(&str, &str)]| {
+        let source = Counting(tree(&[&files, more].concat()), 0.into());
+        let fleet = reader.read(&source).unwrap();
+        assert_eq!(show(&fleet), show(&read(&source.0).unwrap()));
+        source.1.into_inner()
+    };
+    assert_eq!(with(&[]), 2, "the fleet's file and the cluster's");
+    assert_eq!(with(&[("README.md", "1")]), 0);
+    assert_eq!(with(&[("base/b/b.yaml", "b")]), 2, "the layers are others");
+    assert_eq!(with(&[("base/b/b.yaml", "b"), (".evenkeelignore", "x\n")]), 3);
+    assert_eq!(with(&[("base/b/b.yaml", "b"), (".evenkeelignore", "x\n"), ("elsewhere/x", "")]), 3, "its name may be a slip");
+}

@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(crate) const FLEET_FILE: &str = "evenkeel.yaml";
-const ROOT_FOLDERS: [&str; 5] = ["base", "components", "environments", "policies", "regions"];
+pub(super) const ROOT_FOLDERS: [&str; 5] = ["base", "components", "environments", "policies", "regions"];
 
 /// Reads the shape of a revision.
 ///

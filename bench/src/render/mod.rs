@@ -104,13 +104,14 @@ fn fleet() -> Result<()> {
 pub(crate) fn fleet_alone(repo: &str, one: &str) -> Result<()> {
     let one: f64 = one.parse()?;
     let renderer = Renderer::new("evenkeel-system", DigestKey::new([0; 32]));
+    let layouts = layout::Reader::default();
     let store = Store::open(Path::new(repo))?;
     let mut kept = Vec::new();
     let mut times = Vec::new();
     for branch in ["first", "second", "third"] {
         let began = Instant::now();
         let tree = store.tree(store.resolve(branch)?)?;
-        let fleet = layout::read(&tree).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+        let fleet = layouts.read(&tree).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
         let facts = Facts::default();
         let clusters: Vec<_> = fleet.clusters.iter().map(|cluster| (cluster, &facts)).collect();
         let renderings = renderer.render_all(&tree, &fleet, &clusters);
