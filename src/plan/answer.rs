@@ -87,6 +87,8 @@ pub struct ClusterPlan {
     pub paused: Option<String>,
     /// What is paused or resumed.
     pub pauses: Vec<Pause>,
+    /// What changes of how Evenkeel deals with it: where it is, what may be taken over, how much may be deleted.
+    pub settings: Vec<String>,
     /// Objects that are new.
     pub create: Vec<Create>,
     /// Objects whose content differs.

@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use crate::{
     diagnostic::Diagnostic,
     git::{CommitId, Source},
-    layout::{self, Cluster, Fleet},
+    layout::{self, Cluster, Fleet, FleetSpec},
     ledger::answers::ErrorAnswer,
     render::{Facts, Renderer, Rendering},
     sync::prune::Budget,
@@ -69,13 +69,13 @@ type Renderings<'a> = BTreeMap<&'a str, Rendered<'a>>;
 /// Compares two states. What is the same for a cluster in both is rendered once.
 pub fn between(base: &State<'_>, head: &State<'_>, renderer: &Renderer) -> Plan {
     let (before, mut now) = (base.render(renderer), head.render(renderer));
-    let budget = head.fleet().map(|fleet| fleet.spec.budget).unwrap_or_default().cluster;
-    let budget = Budget { objects: budget.objects as usize, percent: usize::from(budget.percent) };
+    let spec = |state: &State<'_>| state.fleet().map(|fleet| fleet.spec.clone()).unwrap_or_default();
+    let specs = (spec(base), spec(head));
     let mut fields = fields::Fields::default();
     let mut clusters = Vec::new();
     for (name, old) in before {
         clusters.push(match (now.remove(name), &head.fleet) {
-            (Some(new), _) => both(old, new, budget, &mut fields),
+            (Some(new), _) => both(old, new, (&specs.0, &specs.1), &mut fields),
             (None, Ok(_)) => blank(old.0, Outcome::Removed),
             // Told once, for the fleet.
             (None, Err(_)) => blank(old.0, Outcome::Refused),
@@ -88,19 +88,45 @@ pub fn between(base: &State<'_>, head: &State<'_>, renderer: &Renderer) -> Plan 
 }
 
 /// A cluster that is there before and after.
-fn both((old, before): Rendered<'_>, (new, now): Rendered<'_>, budget: Budget, fields: &mut fields::Fields) -> ClusterPlan {
+fn both(
+    (old, before): Rendered<'_>,
+    (new, now): Rendered<'_>,
+    specs: (&FleetSpec, &FleetSpec),
+    fields: &mut fields::Fields,
+) -> ClusterPlan {
     let now = match now {
         Ok(now) => now,
         Err(problems) => return refused(new, &problems),
     };
     let Ok(before) = before else { return ClusterPlan { objects: Some(now.objects.len()), ..blank(new, Outcome::Recovered) } };
+    let budget = specs.1.budget.cluster;
+    let budget = Budget { objects: budget.objects as usize, percent: usize::from(budget.percent) };
     let mut difference = compare::compare(&before, &now, budget, fields);
     if old.paused.is_some() != new.paused.is_some() {
         difference.pauses.insert(0, Pause { bundle: None, paused: new.paused.is_some() });
     }
-    let outcome = if difference.is_empty() { Outcome::Unchanged } else { Outcome::Changed };
+    let settings = settings(old, new, specs);
+    let outcome = if difference.is_empty() && settings.is_empty() { Outcome::Unchanged } else { Outcome::Changed };
     let compare::Difference { pauses, create, change, delete, moves } = difference;
-    ClusterPlan { objects: Some(now.objects.len()), pauses, create, change, delete, moves, ..blank(new, outcome) }
+    ClusterPlan { objects: Some(now.objects.len()), pauses, settings, create, change, delete, moves, ..blank(new, outcome) }
+}
+
+/// What of the settings that a cluster is held by differs.
+fn settings(old: &Cluster, new: &Cluster, (before, now): (&FleetSpec, &FleetSpec)) -> Vec<String> {
+    let mut found = Vec::new();
+    if old.connection != new.connection {
+        let shown =
+            |cluster: &Cluster| cluster.connection.as_ref().map_or_else(|| "the context of its name".to_owned(), |to| format!("{to:?}"));
+        found.push(format!("connected by {} instead of {}: another cluster may be meant", shown(new), shown(old)));
+    }
+    if before.adopt != now.adopt {
+        found.push(format!("spec.adopt of the fleet: {:?} instead of {:?}", now.adopt, before.adopt));
+    }
+    if before.budget != now.budget {
+        let shown = |spec: &FleetSpec| format!("{} objects and {} %", spec.budget.cluster.objects, spec.budget.cluster.percent);
+        found.push(format!("deletions wait for approval beyond {} instead of {}", shown(now), shown(before)));
+    }
+    found
 }
 
 /// A cluster that was not there before, or of which nothing could be known.
@@ -129,6 +155,7 @@ fn blank(cluster: &Cluster, outcome: Outcome) -> ClusterPlan {
         objects: None,
         paused: if outcome == Outcome::Removed { None } else { cluster.paused.clone() },
         pauses: Vec::new(),
+        settings: Vec::new(),
         create: Vec::new(),
         change: Vec::new(),
         delete: Vec::new(),

@@ -5,19 +5,22 @@ use std::collections::HashSet;
 use kube_schema::{Schemas, ViolationKind};
 
 use super::{
+    component::Included,
     layer::{LayerFiles, Piece},
     stack::{Stack, is_definition},
 };
 use crate::{codes, diagnostic::Diagnostic, layout::Level, manifest::Origin};
 
 impl Stack {
-    /// Refuses what the layer added, once its patches and overlays are laid over it, if it lacks required fields. Of the first layer
+    /// Refuses what the layer or a component of it added, once its patches and overlays are laid over it, if it lacks required fields. Of the first layer
     /// nothing is asked here: nothing stands above it that could have been missed.
-    pub(super) fn refuse_incomplete(&mut self, layer: &LayerFiles) {
-        if layer.level == Level::Base || layer.manifests.is_empty() {
+    pub(super) fn refuse_incomplete(&mut self, layer: &LayerFiles, included: &Included) {
+        let own = (layer.level != Level::Base).then_some(layer);
+        let given: HashSet<&Origin> =
+            own.into_iter().chain(included.folders()).flat_map(|files| &files.manifests).map(|piece| &piece.origin).collect();
+        if given.is_empty() {
             return;
         }
-        let given: HashSet<&Origin> = layer.manifests.iter().map(|piece| &piece.origin).collect();
         let added = self.pieces.iter().filter(|piece| given.contains(&piece.origin));
         let problems: Vec<Diagnostic> = added.filter_map(|piece| self.incomplete(piece)).collect();
         self.problems.extend(problems);

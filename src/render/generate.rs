@@ -81,12 +81,17 @@ impl Made {
 
     /// The object of that identity. Where the generator gives no namespace, what it changes may be the only one of its name.
     fn find(&self, pieces: &[Arc<Piece>]) -> Target {
-        match Lookup::new(pieces).find(&self.id) {
-            Target::Missing if self.id.namespace.is_none() && self.generated.behavior != Behavior::Create => {}
+        let creates = self.generated.behavior == Behavior::Create;
+        match Lookup::new(pieces).find(&self.id, self.bundle.as_ref()) {
+            // One that was written like this and has moved to a namespace is not in the way of another, unless both are of one bundle.
+            Target::At(at) if creates && self.bundle.is_none() && pieces[at].id != self.id => return Target::Missing,
+            Target::Several if creates => return Target::Missing,
+            Target::Missing if self.id.namespace.is_none() && !creates => {}
             found => return found,
         }
         let same = |piece: &Piece| (&piece.id.group, &piece.id.kind, &piece.id.name) == (&self.id.group, &self.id.kind, &self.id.name);
-        let mut named = pieces.iter().enumerate().filter(|(_, piece)| same(piece));
+        let concerned = |piece: &Piece| self.bundle.as_ref().is_none_or(|bundle| *bundle == piece.bundle);
+        let mut named = pieces.iter().enumerate().filter(|(_, piece)| same(piece) && concerned(piece));
         match (named.next(), named.next()) {
             (Some((at, _)), None) => Target::At(at),
             (Some(_), Some(_)) => Target::Several,

@@ -68,7 +68,7 @@ impl Stack {
         let mut stack = self.clone();
         stack.problems.extend(included.problems.iter().cloned());
         stack.lay(layer, included);
-        stack.refuse_incomplete(layer);
+        stack.refuse_incomplete(layer, included);
         sort_problems(&mut stack.problems);
         sort_problems(&mut stack.warnings);
         sort_problems(&mut stack.idle);
@@ -114,7 +114,7 @@ impl Stack {
         let mut added = Vec::new();
         let known = Lookup::new(&self.pieces);
         for piece in &layer.manifests {
-            let target = known.find(&piece.id);
+            let target = known.find(&piece.id, piece.own_bundle());
             if let Target::At(at) = target
                 && self.pieces[at].origin == piece.origin
             {
@@ -179,7 +179,7 @@ impl Stack {
         let known = Lookup::new(&self.pieces);
         let mut problems = Vec::new();
         for patch in patches {
-            let target = match known.find(&patch.id) {
+            let target = match known.find(&patch.id, patch.own_bundle()) {
                 Target::At(at) => &mut targets[at],
                 Target::Missing => {
                     problems.push(self.without_target(patch, &format!("there is no {} for this patch", patch.id)));
@@ -277,6 +277,11 @@ fn lay_over(piece: &Arc<Piece>, patch: &Piece, table: &Table) -> Result<Option<A
 }
 
 impl Piece {
+    /// The bundle whose folder it stands in; none in a layer's root folder, from where any bundle may be patched.
+    fn own_bundle(&self) -> Option<&Arc<str>> {
+        (!self.in_root).then_some(&self.bundle)
+    }
+
     /// The same object with other content.
     pub(super) fn changed(&self, value: serde_json::Value) -> Self {
         Self {
@@ -325,14 +330,18 @@ impl<'a> Lookup<'a> {
         Self { pieces, written }
     }
 
-    pub(super) fn find(&self, id: &ObjectId) -> Target {
+    /// The one that was written with the identity is looked for in that bundle alone, where one is given: each bundle may move what it
+    /// names alike to a namespace of its own.
+    pub(super) fn find(&self, id: &ObjectId, bundle: Option<&Arc<str>>) -> Target {
         if let Ok(at) = self.pieces.binary_search_by(|piece| piece.id.cmp(id)) {
             return Target::At(at);
         }
-        match self.written.get(id).map(Vec::as_slice) {
-            Some([at]) => Target::At(*at),
-            Some(_) => Target::Several,
-            None => Target::Missing,
+        let concerned = |at: &&usize| bundle.is_none_or(|bundle| *bundle == self.pieces[**at].bundle);
+        let mut written = self.written.get(id).into_iter().flatten().filter(concerned);
+        match (written.next(), written.next()) {
+            (Some(at), None) => Target::At(*at),
+            (Some(_), Some(_)) => Target::Several,
+            (None, _) => Target::Missing,
         }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Overlays {
     included: BTreeSet<String>,
     /// Files that may hold parts of a Secret though they do not say so.
     guarded: BTreeSet<String>,
+    /// Folders with an overlay that cannot be read, or that is named otherwise: what it makes of the files there is not known.
+    unknown: Vec<String>,
 }
 
 impl Overlays {
@@ -57,7 +59,8 @@ impl Overlays {
 
     /// Whether an overlay makes parts of Secrets of that file, or may do so.
     pub(super) fn guards(&self, path: &str) -> bool {
-        self.guarded.contains(path)
+        let below = |folder: &String| path.strip_prefix(folder.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        self.guarded.contains(path) || (!path.ends_with("/overlay.yaml") && self.unknown.iter().any(below))
     }
 
     fn folder(&mut self, source: &dyn Source, path: &str, tree: TreeId, depth: usize) {
@@ -67,9 +70,13 @@ impl Overlays {
                 Node::Folder(tree) if depth < DEPTH_MAX => self.folder(source, &format!("{path}/{}", entry.name), tree, depth + 1),
                 Node::File(blob) if entry.name == "overlay.yaml" => {
                     let text = source.blob(blob).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-                    for document in kube_yaml::parse(&text).unwrap_or_default() {
-                        self.overlay(path, &document.root.into_json());
+                    match kube_yaml::parse(&text) {
+                        Ok(documents) => documents.into_iter().for_each(|document| self.overlay(path, &document.root.into_json())),
+                        Err(_) => self.unknown.push(path.to_owned()),
                     }
+                }
+                Node::File(_) if matches!(&*entry.name, "overlay.yml" | "kustomization.yaml" | "kustomization.yml" | "Kustomization") => {
+                    self.unknown.push(path.to_owned());
                 }
                 _ => {}
             }
@@ -161,6 +168,15 @@ mod tests {
             ("named.yaml", false),
         ] {
             assert_eq!(found.guards(&format!("base/shop/{path}")), guarded, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_broken_or_misnamed_overlay_makes_of_files_is_not_known() {
+        for name in ["overlay.yaml", "overlay.yml", "kustomization.yaml"] {
+            let path = format!("base/x/{name}");
+            let overlays = overlays(&[(&path, "secretGenerator: [{files: [a.json]\n"), ("base/x/a.json", "{}"), ("base/y/b.yaml", "")]);
+            assert!(overlays.guards("base/x/a.json") && !overlays.guards("base/y/b.yaml") && !overlays.guards("base/x/overlay.yaml"));
         }
     }
 }

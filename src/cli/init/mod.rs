@@ -136,13 +136,19 @@ fn write_all(dir: &Path, name: &str, made: &mut Made) -> Result<(), (PathBuf, io
     Ok(())
 }
 
+/// A path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-~".contains(c);
+    if path.chars().all(plain) { path.to_owned() } else { format!("'{}'", path.replace('\'', "'\\''")) }
+}
+
 fn told(dir: &Path, name: &str) -> String {
     let shown = clean(&dir.display().to_string());
     let mut text = format!("Fleet {name} is in {shown}: clusters staging-eu-1 and prod-eu-1, bundle hello.\n\n");
     for (path, _) in FILES {
         let _ = writeln!(text, "  {path}");
     }
-    let cd = if dir == Path::new(".") { String::new() } else { format!("  cd {shown}\n") };
+    let cd = if dir == Path::new(".") { String::new() } else { format!("  cd {}\n", quoted(&shown)) };
     text + &format!(
         "\nNext:\n\n{cd}  evenkeel check                  # finds every mistake\n  \
          evenkeel render staging-eu-1    # shows what a cluster must run\n  \

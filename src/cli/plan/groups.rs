@@ -86,6 +86,9 @@ pub(super) fn remarks(plan: &Plan) -> Vec<(String, Vec<usize>)> {
         if !text.is_empty() {
             remarks.entry((cluster.outcome, text)).or_default().push(at);
         }
+        for setting in &cluster.settings {
+            remarks.entry((cluster.outcome, setting.clone())).or_default().push(at);
+        }
         if let Some(by) = cluster.paused.as_ref().filter(|_| !matches!(cluster.outcome, Outcome::Unchanged | Outcome::Refused)) {
             remarks.entry((Outcome::Unchanged, format!("paused by {by}: nothing is written until that is gone"))).or_default().push(at);
         }

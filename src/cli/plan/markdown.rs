@@ -211,6 +211,7 @@ mod tests {
             objects: Some(1),
             paused: None,
             pauses: Vec::new(),
+            settings: Vec::new(),
             create: Vec::new(),
             change: vec![change(n)],
             delete: Vec::new(),

@@ -97,11 +97,11 @@ fn mistakes_in_generators_have_their_places() {
     base/app/overlay.yaml:4:5: error[EK1008]: ConfigMap/a/one stands at base/app/one.yaml:1:1 already; to change it, say behavior: merge or replace
     base/app/overlay.yaml:5:5: error[EK1012]: there is no ConfigMap/none to merge with or to replace
     base/app/overlay.yaml:6:5: error[EK1009]: ConfigMap/nowhere has no namespace
-    base/bad/overlay.yaml:5:5: error[EK1012]: there is no file base/bad/none in this layer
+    base/bad/overlay.yaml:5:5: error[EK1012]: files or envs name a file that is not in this layer, or too large; values stand under literals
     base/bad/overlay.yaml:6:5: error[EK1012]: literals[0] is not of the form key=value
     base/bad/overlay.yaml:7:5: error[EK1002]: at /metadata/name: `S/s` cannot name an object
     base/bad/overlay.yaml:8:5: error[EK1013]: at /metadata/labels/applyset.kubernetes.io~1part-of: the label applyset.kubernetes.io/part-of is set by Evenkeel alone
-    base/other/overlay.yaml:4:5: error[EK1011]: ConfigMap/a/one is of bundle app, given at base/app/one.yaml:1:1
+    base/other/overlay.yaml:4:5: error[EK1012]: there is no ConfigMap/one to merge with or to replace
     base/outside/overlay.yaml:3:22: error[EK1012]: `../../../../etc/passwd` leads out of the repository
     base/outside/overlay.yaml:3:66: error[EK1012]: there is no file evenkeel.yaml in this layer
     ");
@@ -260,5 +260,54 @@ proptest::proptest! {
                 proptest::prop_assert_eq!(&known.objects, &fresh.objects);
             }
         }
+    }
+}
+
+#[test]
+fn bundles_may_generate_and_move_what_they_name_alike() {
+    let generate = |bundle: &str, more: &str| {
+        (
+            format!("base/{bundle}/overlay.yaml"),
+            format!("namespace: {bundle}\nconfigMapGenerator: [{{name: c, literals: [x={bundle}], {more}}}]\n"),
+        )
+    };
+    let off = "options: {disableNameSuffixHash: true}";
+    let files = [
+        generate("blog", off),
+        generate("shop", off),
+        // Each bundle's deeper layer means its own.
+        (
+            "environments/prod/base/shop/overlay.yaml".to_owned(),
+            "configMapGenerator: [{name: c, behavior: merge, literals: [y=prod], options: {disableNameSuffixHash: true}}]\n".to_owned(),
+        ),
+        (
+            "environments/prod/base/blog/c.patch.yaml".to_owned(),
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {x: patched}\n".to_owned(),
+        ),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    insta::assert_snapshot!(shown_with(&files, "prod"), @r#"
+    ConfigMap/blog/c (blog, base/blog/overlay.yaml:4:22) {"data":{"x":"patched"}}
+    ConfigMap/shop/c (shop, base/shop/overlay.yaml:4:22) {"data":{"x":"shop","y":"prod"}}
+    "#);
+}
+
+#[test]
+fn a_component_below_a_layer_may_not_add_half_an_object() {
+    let files = [
+        ("components/big/d.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: webb, namespace: a}\nspec: {replicas: 5}\n"),
+        ("environments/prod/base/overlay.yaml", "components: [../../../components/big]\n"),
+    ];
+    insta::assert_snapshot!(shown_with(&files, "prod"), @"components/big/d.yaml:1:1: error[EK1030]: Deployment.apps/a/webb looks like a patch whose target is missing: no layer above gives it, and for an object of its own it lacks /spec/selector, /spec/template");
+}
+
+#[test]
+fn what_a_secret_generator_is_given_is_not_told() {
+    for field in
+        ["files: ['token=hunter2=']", "files: [hunter2]", "envs: [PASSWORD=hunter2]", "literals: [hunter2]", "files: [../../../hunter2]"]
+    {
+        let overlay = format!("secretGenerator: [{{name: s, namespace: a, {field}}}]\n");
+        let shown = shown_with(&[("base/app/overlay.yaml", &overlay)], "dev");
+        assert!(shown.contains("error[EK1012]") && !shown.contains("hunter2"), "{field}: {shown}");
     }
 }

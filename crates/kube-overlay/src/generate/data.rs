@@ -39,10 +39,11 @@ pub(super) fn read(generator: &Generator, load: &mut Load<'_>) -> Result<Values,
         let (key, value) = literal.split_once('=').ok_or_else(|| format!("literals[{nth}] is not of the form key=value"))?;
         put(key, without_quotes(value).as_bytes().to_vec()).map_err(|message| format!("literals[{nth}]: {message}"))?;
     }
-    for source in &generator.files {
+    for (nth, source) in generator.files.iter().enumerate() {
         let (key, path) = source.split_once('=').unwrap_or((source.rsplit('/').next().unwrap_or_default(), source));
         if key.is_empty() || path.is_empty() || path.contains('=') {
-            return Err(format!("files: `{source}` is neither path nor key=path"));
+            // It may be a value that was meant for `literals`.
+            return Err(format!("files[{nth}] is neither path nor key=path"));
         }
         put(key, load(path)?)?;
     }

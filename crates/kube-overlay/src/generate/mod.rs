@@ -121,7 +121,15 @@ impl Generator {
         if self.name.is_empty() {
             return Err("name is empty".to_owned());
         }
-        let values = data::read(self, load)?;
+        let values = match kind {
+            GeneratedKind::ConfigMap => data::read(self, load)?,
+            // What should name a file may be a value that was meant for `literals`: it is not told.
+            GeneratedKind::Secret => data::read(self, &mut |path: &str| {
+                load(path).map_err(|_| {
+                    "files or envs name a file that is not in this layer, or too large; values stand under literals".to_owned()
+                })
+            })?,
+        };
         let mut metadata = json!({"name": self.name});
         if !self.namespace.is_empty() {
             metadata["namespace"] = self.namespace.as_str().into();
