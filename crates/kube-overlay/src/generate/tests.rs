@@ -31,7 +31,7 @@ fn refusals_tell_no_values() {
         (json!({"name": "c", "literals": ["a=1", "a=2"]}), "literals[1]: the key a is given twice"),
         (json!({"name": "c", "literals": ["a b=1"]}), "literals[0]: a key is made of letters, digits, `-`, `_` and `.`, and not that"),
         (json!({"name": "c", "files": ["a=b=c"]}), "files[0] is neither path nor key=path"),
-        (json!({"name": "c", "files": ["=b"]}), "files: `=b` is neither path nor key=path"),
+        (json!({"name": "c", "files": ["=b"]}), "files[0] is neither path nor key=path"),
         (json!({"name": "c", "files": ["none"]}), "there is no file none"),
         (json!({"name": "c", "envs": ["bad.env"]}), "bad.env is not UTF-8"),
         (json!({"name": "c", "type": "Opaque"}), "type is for secretGenerator"),
