@@ -46,21 +46,9 @@ impl Once {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sync::Health;
 
     fn state(phase: Phase, desired: u8) -> State {
-        State {
-            phase,
-            health: Health::Unknown,
-            desired: Some(CommitId([desired; 20])),
-            applied: None,
-            rendering: None,
-            objects: 0,
-            drifted: 0,
-            held_deletions: 0,
-            held_plan: None,
-            error: None,
-        }
+        State { desired: Some(CommitId([desired; 20])), ..State::blank(phase) }
     }
 
     #[test]

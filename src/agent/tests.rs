@@ -26,7 +26,7 @@ use crate::{
     manifest::DigestKey,
     render::{Facts, Renderer},
     server::SourceState,
-    sync::{Health, Phase, State},
+    sync::{Phase, State},
 };
 
 /// A fleet without objects on clusters of which the kubeconfig knows nothing, unless a test writes one.
@@ -195,18 +195,7 @@ async fn once_does_not_judge_by_a_rendering_that_is_being_replaced() {
     bed.take_up(&[]).await;
     let mut once = Once::default();
     for cluster in ["a", "b"] {
-        let state = State {
-            phase: Phase::Synced,
-            health: Health::Unknown,
-            desired: Some(bed.tip()),
-            applied: None,
-            rendering: None,
-            objects: 0,
-            drifted: 0,
-            held_deletions: 0,
-            held_plan: None,
-            error: None,
-        };
+        let state = State { desired: Some(bed.tip()), ..State::blank(Phase::Synced) };
         once.state(cluster, state);
     }
     assert_eq!(bed.supervisor.fleet.verdict(&once), Some(true));

@@ -15,9 +15,9 @@ use super::{
     warning::warnings,
 };
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 /// Metadata without content, which every kube-apiserver gives; some servers behind an APIService do not.
-const META: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
+pub(super) const META: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 const META_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 /// One document for all groups (since 1.26, v2 since 1.30), or the classic one.
 const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";

@@ -22,6 +22,7 @@ use super::{
     connection::{ANSWER_BYTES_MAX, USER_AGENT},
     credentials::Access,
     meta::MetaOnly,
+    operations::{JSON, META},
     status, transport,
 };
 
@@ -30,8 +31,6 @@ const STREAMS_MAX: usize = 80;
 /// The server ends a watch after this time and a random part more, and it is begun again from where it was. Its own default is
 /// between 30 and 60 minutes (`min-request-timeout`); credentials that end must not outlive it for long.
 const LENGTH: Duration = Duration::from_mins(20);
-const META: &str = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
-const JSON: &str = "application/json";
 
 /// The connections of a cluster's watches; made when the first watch begins.
 pub(super) struct Watching {

@@ -255,8 +255,8 @@ impl<J: Journal> Carrier<'_, J> {
             Ok(_) => self.connection.get(api, object.id.namespace.as_deref(), &object.id.name).await.ok().flatten(),
             Err(_) => None,
         };
-        let wanted = serde_json::from_slice(object.body.as_slice()).unwrap_or_default();
-        let departures = live.map(|live| departures(&wanted, &live, self.manager)).unwrap_or_default();
+        let wanted = || serde_json::from_slice(object.body.as_slice()).unwrap_or_default();
+        let departures = live.map(|live| departures(&wanted(), &live, self.manager)).unwrap_or_default();
         let text = describe(&departures);
         self.journal.warning(self.sync, &object.id, &text);
         warn!(bundle, object = %object.id, "{text}; put back as it should be");

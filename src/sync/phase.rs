@@ -71,3 +71,22 @@ pub struct State {
     /// Why, where something is wrong.
     pub error: Option<Diagnostic>,
 }
+
+#[cfg(test)]
+impl State {
+    /// That phase, and nothing known besides.
+    pub(crate) fn blank(phase: Phase) -> Self {
+        Self {
+            phase,
+            health: Health::Unknown,
+            desired: None,
+            applied: None,
+            rendering: None,
+            objects: 0,
+            drifted: 0,
+            held_deletions: 0,
+            held_plan: None,
+            error: None,
+        }
+    }
+}

@@ -256,7 +256,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
             self.publish(live, Some(state)).await;
         }
         let cancel = CancellationToken::new();
-        let before = live.versions();
+        let known = live.session.as_ref().and_then(|session| session.inventory.as_ref());
+        let before = known.map(Vitals::versions).unwrap_or_default();
         let now = Instant::now();
         live.waiting = Waiting {
             claimed_for: live.claimed_at.map(|at| now.duration_since(at)),
@@ -530,12 +531,6 @@ impl Live {
 
     fn can_assess(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.inventory.is_some()) && self.vitals.is_due()
-    }
-
-    /// The resourceVersions of the members.
-    fn versions(&self) -> BTreeMap<ObjectId, String> {
-        let members = self.session.as_ref().and_then(|session| session.inventory.as_ref()).into_iter().flatten();
-        members.map(|(id, member)| (id.clone(), member.resource_version.clone())).collect()
     }
 
     /// The state to show with that phase, as far as the rest is known.

@@ -55,15 +55,21 @@ impl Vitals {
         if seen.is_none() {
             self.known.remove(id);
         }
-        if has_status(&id.group_kind()) {
+        if has_status(&id.group, &id.kind) {
             self.due.insert(id.clone());
         }
     }
 
-    /// A sync changed the inventory from this to that.
+    /// The resourceVersions of the members that have a status.
+    pub(super) fn versions(inventory: &Inventory) -> BTreeMap<ObjectId, String> {
+        let with_status = inventory.iter().filter(|(id, _)| has_status(&id.group, &id.kind));
+        with_status.map(|(id, member)| (id.clone(), member.resource_version.clone())).collect()
+    }
+
+    /// A sync changed the inventory from those versions to this.
     pub(super) fn wrote(&mut self, before: &BTreeMap<ObjectId, String>, inventory: &Inventory) {
         for (id, member) in inventory {
-            if before.get(id) != Some(&member.resource_version) && has_status(&id.group_kind()) {
+            if has_status(&id.group, &id.kind) && before.get(id) != Some(&member.resource_version) {
                 self.due.insert(id.clone());
                 self.awaited.insert(id.clone());
             }
@@ -81,9 +87,8 @@ impl Vitals {
         let mut kinds: BTreeMap<GroupKind, Vec<ObjectId>> = BTreeMap::new();
         let due: Vec<ObjectId> = if self.complete { self.due.iter().cloned().collect() } else { inventory.keys().cloned().collect() };
         for id in due {
-            let kind = id.group_kind();
-            if inventory.contains_key(&id) && has_status(&kind) {
-                kinds.entry(kind).or_default().push(id);
+            if has_status(&id.group, &id.kind) && inventory.contains_key(&id) {
+                kinds.entry(id.group_kind()).or_default().push(id);
             }
         }
         let mut found = Vec::new();

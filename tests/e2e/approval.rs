@@ -26,7 +26,13 @@ async fn an_approval_is_for_what_is_held_now_and_ends_when_it_is_put_back() -> R
     ensure!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
     // Put back before it was carried out, and removed again later.
     let back = scene.remote.commit(&[("base/more/two.yaml", Some(&two))], "Back")?;
+    // An agent begins where it was: another one holds the cluster until this one knows better.
+    let parent = "/api/v1/namespaces/evenkeel-system/configmaps/evenkeel-approval";
+    let holder = json!({"instance": "another", "epoch": 9}).to_string();
+    api.patch(parent, &json!({"data": {"holder": holder}})).await?;
     agent.start_again()?;
+    agent.phase("a", "Waiting", &back).await?;
+    api.patch(parent, &json!({"data": {"holder": null, "claim": null}})).await?;
     agent.phase("a", "Synced", &back).await?;
     let again = scene.remote.commit(&[("base/more/two.yaml", None)], "By mistake")?;
     let held = agent.phase("a", "Held", &again).await?;

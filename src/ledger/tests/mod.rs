@@ -146,18 +146,7 @@ fn row(name: &str) -> ClusterRow {
 }
 
 fn state(phase: Phase) -> State {
-    State {
-        phase,
-        health: Health::Unknown,
-        desired: None,
-        applied: None,
-        rendering: None,
-        objects: 0,
-        drifted: 0,
-        held_deletions: 0,
-        held_plan: None,
-        error: None,
-    }
+    State::blank(phase)
 }
 
 fn problem(message: &str) -> Diagnostic {

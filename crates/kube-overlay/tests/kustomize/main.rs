@@ -35,6 +35,15 @@ struct ReferenceResult {
     error: String,
 }
 
+/// Whether both made the same, or both refuse it.
+pub(crate) fn agree<T: PartialEq, A, B>(ours: &Result<T, A>, theirs: &Result<T, B>) -> bool {
+    match (ours, theirs) {
+        (Ok(ours), Ok(theirs)) => ours == theirs,
+        (Err(_), Err(_)) => true,
+        _ => false,
+    }
+}
+
 /// Checks that Kustomize and this crate make the same of every case, or both refuse it. Returns how many were not refused.
 pub(crate) fn compare(cases: &[Case]) -> usize {
     let mut wrong = Vec::new();
@@ -42,12 +51,7 @@ pub(crate) fn compare(cases: &[Case]) -> usize {
     for (case, theirs) in cases.iter().zip(reference(cases)) {
         let ours = ours(case);
         accepted += usize::from(theirs.is_ok());
-        let same = match (&ours, &theirs) {
-            (Ok(ours), Ok(theirs)) => ours == theirs,
-            (Err(_), Err(_)) => true,
-            _ => false,
-        };
-        if !same {
+        if !agree(&ours, &theirs) {
             let (ours, theirs) = differing(ours, theirs);
             wrong.push(format!("== {}\nobjects: {}\n{}\nours:   {ours}\ntheirs: {theirs}\n", case.name, json!(case.objects), case.overlay));
         }

@@ -1,6 +1,6 @@
 //! Overlays that stand on one another, with generators: names, merges over the layers, and references in the end.
 
-use crate::{build, differing, join};
+use crate::{agree, build, differing, join};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use kube_overlay::{Behavior, Overlay, PatchSource, Rename, Renames, Slot, Table, name_suffix};
 use proptest::prelude::*;
@@ -132,12 +132,7 @@ fn compare(stacks: &[Vec<Layer>]) -> usize {
     for (stack, theirs) in stacks.iter().zip(build(&folders)) {
         let ours = ours(stack);
         accepted += usize::from(theirs.is_ok());
-        let same = match (&ours, &theirs) {
-            (Ok(ours), Ok(theirs)) => ours == theirs,
-            (Err(_), Err(_)) => true,
-            _ => false,
-        };
-        if !same {
+        if !agree(&ours, &theirs) {
             let (ours, theirs) = differing(ours, theirs);
             let layers: Vec<String> = stack.iter().map(|layer| format!("{}\n{}", join(&layer.resources), layer.overlay)).collect();
             wrong.push(format!("== {}\n-- ours\n{ours}\n-- theirs\n{theirs}\n", layers.join("\n-- over it\n")));
