@@ -329,7 +329,7 @@ impl Fleet {
 
     async fn detached(&self, cluster: &str) -> Result<(), Diagnostic> {
         if let Some(state) = self.ledger.state(cluster).await?.filter(|state| state.phase != Phase::Detached) {
-            let state = State { phase: Phase::Detached, health: Health::Unknown, desired: None, error: None, ..state };
+            let state = State { phase: Phase::Detached, health: Health::Unknown, desired: None, retry: None, error: None, ..state };
             self.ledger.set_state(cluster, state, Timestamp::now()).await?;
         }
         Ok(())
@@ -351,7 +351,7 @@ impl Fleet {
                 desired.rendering = Err(why.clone());
                 self.want(&cluster, desired).await?;
             } else if let Some(state) = self.ledger.state(&cluster).await?.filter(|state| state.phase != Phase::Detached) {
-                let state = State { phase: Phase::Refused, desired: Some(commit), error: Some(why.clone()), ..state };
+                let state = State { phase: Phase::Refused, desired: Some(commit), retry: None, error: Some(why.clone()), ..state };
                 self.ledger.set_state(&cluster, state, Timestamp::now()).await?;
             }
         }

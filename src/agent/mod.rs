@@ -20,7 +20,7 @@ pub use settings::{GitSettings, Outcome, RunSettings};
 
 use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -118,7 +118,11 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         ledger: ledger.clone(),
         instance,
         compare_every: settings.compare_interval,
-        limits: Limits::default(),
+        limits: Limits {
+            concurrency: settings.max_requests_per_cluster,
+            fleet: Some(Arc::new(Semaphore::new(settings.max_requests))),
+            ..Limits::default()
+        },
         news: news_sender,
     });
     let renderer = Arc::new(Renderer::new(settings.namespace.clone(), key));

@@ -25,6 +25,10 @@ pub struct RunSettings {
     pub poll_interval: Duration,
     /// Between two comparisons of a whole cluster with its rendering; jitter is added.
     pub compare_interval: Duration,
+    /// Requests under way at a time over the whole fleet, at most.
+    pub max_requests: usize,
+    /// Requests under way at a time to one cluster, at most.
+    pub max_requests_per_cluster: usize,
     /// How to reach the remote.
     pub git: GitSettings,
 }

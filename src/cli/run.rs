@@ -10,10 +10,11 @@ use super::{
     printer::Printer,
     settings_file::SettingsFile,
     status,
-    values::{Interval, Namespace},
+    values::{Concurrency, Interval, Namespace, OfCluster, OfFleet},
 };
 use crate::{
     agent::{GitSettings, RunSettings},
+    cluster::{CONCURRENCY, FLEET_CONCURRENCY},
     log::{self, Format, Settings as LogSettings},
     manifest::Masked,
 };
@@ -48,6 +49,12 @@ pub(super) struct RunArgs {
     /// Time between two comparisons of a whole cluster with the repository [default: 10m]
     #[arg(long, value_name = "TIME", env = "EVENKEEL_COMPARE_INTERVAL")]
     compare_interval: Option<Interval>,
+    /// Requests under way at a time over the whole fleet, at most [default: 256]
+    #[arg(long, value_name = "NUMBER", env = "EVENKEEL_MAX_REQUESTS")]
+    max_requests: Option<OfFleet>,
+    /// Requests under way at a time to one cluster, at most; fewer while it is slow or asks for that [default: 32]
+    #[arg(long, value_name = "NUMBER", env = "EVENKEEL_MAX_REQUESTS_PER_CLUSTER")]
+    max_requests_per_cluster: Option<OfCluster>,
     #[command(flatten)]
     git: GitArgs,
     #[command(flatten)]
@@ -120,6 +127,8 @@ fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSetting
         namespace,
         poll_interval: args.poll_interval.or(file.poll_interval).unwrap_or(Interval::seconds(30)).0,
         compare_interval: args.compare_interval.or(file.compare_interval).unwrap_or(Interval::seconds(3600)).0,
+        max_requests: args.max_requests.or(file.max_requests).unwrap_or(Concurrency(FLEET_CONCURRENCY)).0,
+        max_requests_per_cluster: args.max_requests_per_cluster.or(file.max_requests_per_cluster).unwrap_or(Concurrency(CONCURRENCY)).0,
         git: GitSettings {
             timeout: git.timeout.or(file.git_timeout).unwrap_or(Interval::seconds(120)).0,
             username: git.username.or(file.git_username),

@@ -4,7 +4,7 @@ use std::{fs::File, io::Read, path::Path, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::values::{Interval, Limit, Namespace, Output};
+use super::values::{Interval, Limit, Namespace, OfCluster, OfFleet, Output};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
@@ -31,6 +31,8 @@ pub(super) struct SettingsFile {
     pub(super) namespace: Option<Namespace>,
     pub(super) poll_interval: Option<Interval>,
     pub(super) compare_interval: Option<Interval>,
+    pub(super) max_requests: Option<OfFleet>,
+    pub(super) max_requests_per_cluster: Option<OfCluster>,
     pub(super) git_timeout: Option<Interval>,
     pub(super) git_username: Option<String>,
     pub(super) git_password_file: Option<PathBuf>,

@@ -16,7 +16,7 @@ use crate::{
     ledger::answers::{ClusterStatus, Status},
     manifest::mask_urls,
     server::SourceState,
-    sync::Health,
+    sync::{Health, Retry},
 };
 
 /// Show where every cluster stands
@@ -56,6 +56,11 @@ fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: 
     text.push_str(&clusters(&status.clusters, now).render(color));
     text.push_str(&table::errors(status.clusters.iter().filter_map(|cluster| Some((cluster.name.clone(), cluster.error.as_ref()?)))));
     for cluster in &status.clusters {
+        if let Some(Retry { at, failures }) = cluster.retry {
+            let due = if at > now { format!("in {}", age(at, now)) } else { "now".to_owned() };
+            let tries = if failures == 1 { "1 try".to_owned() } else { format!("{failures} tries") };
+            let _ = writeln!(text, "\n{}: {tries} failed; the next is due {due}", clean(&cluster.name));
+        }
         if let (count @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan) {
             let _ =
                 writeln!(text, "\n{}: {count} deletions are held; to release exactly these: evenkeel approve {plan}", clean(&cluster.name));

@@ -8,6 +8,8 @@ use serde::{
     de::{self, Visitor},
 };
 
+use crate::cluster::CONCURRENCY_MAX;
+
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -56,6 +58,30 @@ impl FromStr for Limit {
             .filter(|limit| (1..=1000).contains(limit))
             .map(Self)
             .ok_or_else(|| format!("`{text}` is no number from 1 to 1000"))
+    }
+}
+
+/// Requests under way over the whole fleet. The maximum is far beyond what one machine can use.
+pub(super) type OfFleet = Concurrency<10_000>;
+/// Requests under way to one cluster.
+pub(super) type OfCluster = Concurrency<CONCURRENCY_MAX>;
+
+/// How many requests may be under way at a time, at most `MAX`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Concurrency<const MAX: usize>(pub(super) usize);
+
+impl<const MAX: usize> FromStr for Concurrency<MAX> {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.parse().ok().filter(|number| (1..=MAX).contains(number));
+        number.map(Self).ok_or_else(|| format!("`{text}` is no number from 1 to {MAX}"))
+    }
+}
+
+impl<'de, const MAX: usize> Deserialize<'de> for Concurrency<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AsFlag(PhantomData))
     }
 }
 

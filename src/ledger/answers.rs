@@ -7,7 +7,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::CommitId,
     manifest::Digest,
-    sync::{Health, Phase},
+    sync::{Health, Phase, Retry},
 };
 
 /// The version of these forms; it grows when a field changes its meaning or goes.
@@ -51,6 +51,8 @@ pub struct ClusterStatus {
     pub held_plan: Option<Digest>,
     /// Since when it is in this phase.
     pub since: Timestamp,
+    /// When it is tried again, where the last try failed.
+    pub retry: Option<Retry>,
     /// What is wrong.
     pub error: Option<ErrorAnswer>,
 }

@@ -129,6 +129,7 @@ fn status(row: &Row<'_>) -> rusqlite::Result<ClusterStatus> {
             held_deletions: 0,
             held_plan: None,
             since,
+            retry: None,
             error: None,
         });
     };
@@ -145,6 +146,7 @@ fn status(row: &Row<'_>) -> rusqlite::Result<ClusterStatus> {
         held_deletions: state.held_deletions,
         held_plan: state.held_plan,
         since,
+        retry: state.retry,
         error: state.error.as_ref().map(ErrorAnswer::from),
     })
 }

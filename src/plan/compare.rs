@@ -139,5 +139,6 @@ fn member(object: &RenderedObject) -> Member {
         adopted: false,
         prune,
         deleting: false,
+        labelled: true,
     }
 }

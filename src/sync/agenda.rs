@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{
     Trigger,
-    breaker::{Breaker, SLOWLY, SOON},
+    breaker::{self, Allowed, Pace, SLOWLY, SOON},
 };
 use crate::manifest::Digest;
 
@@ -30,6 +30,8 @@ pub enum Event {
     Asked,
     /// An attempt to reach this digest ended.
     Ended(Digest, End),
+    /// The cluster, which was out of reach, was asked for a sign of life, and whether it gave one.
+    Probed(bool),
     /// Looking at the parent failed while all was quiet.
     Lost,
     /// A watch showed something that departs from the rendering.
@@ -47,6 +49,8 @@ pub enum End {
     Refused,
     /// A write failed.
     Failed,
+    /// The server answers, but fails before anything could be compared.
+    Failing,
     /// The server cannot be reached, or another cluster answers.
     Unreachable,
     /// Another agent holds the cluster.
@@ -60,6 +64,8 @@ pub enum End {
 pub enum Next {
     /// Begin an attempt.
     Attempt(Trigger),
+    /// Ask the cluster, which was out of reach, for a sign of life, and nothing else.
+    Probe,
     /// Nothing until then, or until an event where no time is given.
     Sleep(Option<Duration>),
 }
@@ -72,7 +78,10 @@ const OTHER_HOLDER: Duration = super::holder::LOOK;
 pub struct Agenda {
     goal: Goal,
     mode: Mode,
-    breaker: Breaker,
+    /// Whether the cluster can be reached, whatever it should run.
+    breaker: breaker::State,
+    /// Attempts in a row to reach this goal that were refused or failed at a cluster that answers.
+    failures: u32,
     /// Between two full comparisons.
     compare_every: Duration,
 }
@@ -88,21 +97,38 @@ enum Mode {
 impl Agenda {
     /// At the start, with nothing known.
     pub fn new(compare_every: Duration) -> Self {
-        Self { goal: Goal::Rest, mode: Mode::Due(Trigger::Start), breaker: Breaker::default(), compare_every }
+        Self { goal: Goal::Rest, mode: Mode::Due(Trigger::Start), breaker: breaker::State::Closed, failures: 0, compare_every }
     }
 
-    /// Attempts that failed in a row.
+    /// Tries that failed in a row.
     pub fn failures(&self) -> u32 {
-        self.breaker.failures()
+        self.breaker.failures().max(self.failures)
+    }
+
+    /// Whether the cluster counts as out of reach.
+    pub fn is_cut_off(&self) -> bool {
+        self.breaker != breaker::State::Closed
+    }
+
+    /// When the next try is due, where one waits because the last ones failed.
+    pub fn retry(&self) -> Option<Duration> {
+        match (self.goal, self.breaker, self.mode) {
+            (Goal::Rest, ..) => None,
+            (_, breaker::State::Open { until, .. }, _) => Some(until),
+            (_, _, Mode::At(at, Trigger::Retry)) if self.failures > 0 => Some(at),
+            _ => None,
+        }
     }
 
     /// What to do at this time.
     pub fn next(&self, now: Duration) -> Next {
-        match (self.goal, self.mode) {
-            (Goal::Rest, _) => Next::Sleep(None),
-            (Goal::Run(_), Mode::Due(trigger)) => Next::Attempt(trigger),
-            (Goal::Run(_), Mode::At(at, trigger)) if at <= now => Next::Attempt(trigger),
-            (Goal::Run(_), Mode::At(at, _)) => Next::Sleep(Some(at)),
+        match (self.goal, self.breaker.allowed(now), self.mode) {
+            (Goal::Rest, ..) => Next::Sleep(None),
+            (_, Allowed::Nothing(until), _) => Next::Sleep(Some(until)),
+            (_, Allowed::Probe, _) => Next::Probe,
+            (_, Allowed::Attempt, Mode::Due(trigger)) => Next::Attempt(trigger),
+            (_, Allowed::Attempt, Mode::At(at, trigger)) if at <= now => Next::Attempt(trigger),
+            (_, Allowed::Attempt, Mode::At(at, _)) => Next::Sleep(Some(at)),
         }
     }
 
@@ -115,20 +141,22 @@ impl Agenda {
                 // A rendering that never ran is a fresh start: what failed was another one.
                 let first = self.mode == Mode::Due(Trigger::Start);
                 self.goal = goal;
-                self.breaker = Breaker::default();
+                self.afresh(now, jitter);
                 self.mode = Mode::Due(if first { Trigger::Start } else { Trigger::Commit });
             }
             Event::Terms => {
-                self.breaker = Breaker::default();
+                self.afresh(now, jitter);
                 if self.mode != Mode::Due(Trigger::Start) {
                     self.mode = Mode::Due(Trigger::Commit);
                 }
             }
             Event::Asked => {
-                self.breaker = Breaker::default();
+                self.afresh(now, jitter);
                 self.mode = Mode::Due(Trigger::Asked);
             }
-            Event::Lost => self.again(SOON, now, jitter),
+            Event::Lost => self.cut_off(now, jitter),
+            Event::Probed(true) => self.breaker = self.breaker.step(breaker::Event::Answered, now, jitter),
+            Event::Probed(false) => self.cut_off(now, jitter),
             // What is due anyway finds the drift too.
             Event::Drifted if matches!(self.mode, Mode::Due(_)) => {}
             Event::Drifted => self.mode = Mode::Due(Trigger::Watch),
@@ -139,28 +167,54 @@ impl Agenda {
     }
 
     fn ended(&mut self, digest: Digest, end: End, now: Duration, jitter: f64) {
+        // Whether the cluster can be reached does not depend on what it should run.
+        match end {
+            End::Failing | End::Unreachable => self.breaker = self.breaker.step(breaker::Event::Failed, now, jitter),
+            End::Synced | End::Refused | End::Failed | End::Waiting => {
+                self.breaker = self.breaker.step(breaker::Event::Reached, now, jitter);
+            }
+            End::Interrupted => {}
+        }
         if self.goal != Goal::Run(digest) {
             // The goal moved on while the attempt ran: the newest commit is due at once, however the old one ended.
+            self.afresh(now, jitter);
             self.mode = Mode::Due(Trigger::Commit);
             return;
         }
         match end {
             End::Synced => {
-                self.breaker = self.breaker.succeeded();
+                self.failures = 0;
                 // Between 90 % and 110 %, so that a fleet that started together does not compare together.
                 self.mode = Mode::At(now + self.compare_every.mul_f64(0.9 + jitter.clamp(0.0, 1.0) / 5.0), Trigger::Drift);
             }
             End::Refused => self.again(SLOWLY, now, jitter),
-            End::Failed | End::Unreachable => self.again(SOON, now, jitter),
-            End::Waiting => self.mode = Mode::At(now + OTHER_HOLDER, Trigger::Retry),
-            End::Interrupted => self.mode = Mode::Due(Trigger::Retry),
+            End::Failed => self.again(SOON, now, jitter),
+            End::Waiting => {
+                self.failures = 0;
+                self.mode = Mode::At(now + OTHER_HOLDER, Trigger::Retry);
+            }
+            // The breaker says when.
+            End::Failing | End::Unreachable | End::Interrupted => self.mode = Mode::Due(Trigger::Retry),
         }
     }
 
-    fn again(&mut self, pace: super::breaker::Pace, now: Duration, jitter: f64) {
-        let (breaker, pause) = self.breaker.failed(pace, jitter);
-        self.breaker = breaker;
-        self.mode = Mode::At(now + pause, Trigger::Retry);
+    fn again(&mut self, pace: Pace, now: Duration, jitter: f64) {
+        self.failures = self.failures.saturating_add(1);
+        self.mode = Mode::At(now + pace.pause(self.failures, jitter), Trigger::Retry);
+    }
+
+    /// The cluster is out of reach. What was known of it may be wrong by the time it is back.
+    fn cut_off(&mut self, now: Duration, jitter: f64) {
+        self.breaker = self.breaker.step(breaker::Event::Failed, now, jitter);
+        if !matches!(self.mode, Mode::Due(_)) {
+            self.mode = Mode::Due(Trigger::Retry);
+        }
+    }
+
+    /// Nothing that failed before counts, but that the cluster was out of reach is not forgotten.
+    fn afresh(&mut self, now: Duration, jitter: f64) {
+        self.failures = 0;
+        self.breaker = self.breaker.step(breaker::Event::Renewed, now, jitter);
     }
 }
 
@@ -193,28 +247,69 @@ mod tests {
         assert_eq!(same, agenda, "a commit that changes nothing here changes nothing");
     }
 
+    const ENDS: [End; 7] =
+        [End::Synced, End::Refused, End::Failed, End::Failing, End::Unreachable, End::Waiting, End::Interrupted];
+
+    fn ended(end: End) -> Agenda {
+        Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5).step(Event::Ended(digest(1), end), at(1), 1.0)
+    }
+
     #[test]
-    fn a_newer_goal_wins_over_every_pause_and_forgets_its_failures() {
-        for end in [End::Refused, End::Failed, End::Unreachable, End::Waiting, End::Synced] {
-            let agenda =
-                Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5).step(Event::Ended(digest(1), end), at(1), 1.0);
-            assert!(matches!(agenda.next(at(1)), Next::Sleep(Some(_))), "{end:?}");
+    fn a_newer_goal_wins_over_every_pause() {
+        for end in ENDS {
+            let agenda = ended(end);
+            assert_eq!(matches!(agenda.next(at(1)), Next::Sleep(Some(_))), end != End::Interrupted, "{end:?}");
             let agenda = agenda.step(Event::Goal(Goal::Run(digest(2))), at(1), 0.5);
+            // A cluster that is out of reach is so for every commit.
+            let (next, failures) = match end {
+                End::Failing | End::Unreachable => (Next::Probe, 1),
+                _ => (Next::Attempt(Trigger::Commit), 0),
+            };
+            assert_eq!((agenda.next(at(1)), agenda.failures()), (next, failures), "{end:?}");
+            let agenda = agenda.step(Event::Probed(true), at(1), 0.5);
             assert_eq!(agenda.next(at(1)), Next::Attempt(Trigger::Commit), "{end:?}");
-            assert_eq!(agenda.failures(), 0);
         }
     }
 
     #[test]
     fn new_terms_end_every_pause() {
-        for end in [End::Refused, End::Failed, End::Unreachable, End::Waiting, End::Synced, End::Interrupted] {
-            let agenda =
-                Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5).step(Event::Ended(digest(1), end), at(1), 1.0);
-            let agenda = agenda.step(Event::Terms, at(1), 0.5);
-            assert_eq!((agenda.next(at(1)), agenda.failures()), (Next::Attempt(Trigger::Commit), 0), "{end:?}");
+        for end in ENDS {
+            let agenda = ended(end).step(Event::Terms, at(1), 0.5).step(Event::Probed(true), at(1), 0.5);
+            assert_eq!(agenda.next(at(1)), Next::Attempt(Trigger::Commit), "{end:?}");
         }
         let resting = Agenda::new(COMPARE).step(Event::Terms, at(0), 0.5);
         assert_eq!(resting.next(at(0)), Next::Sleep(None));
+    }
+
+    #[test]
+    fn a_cluster_that_is_out_of_reach_is_probed_and_nothing_else() {
+        let agenda = ended(End::Unreachable).step(Event::Drifted, at(1), 0.5);
+        assert_eq!((agenda.next(at(1)), agenda.retry()), (Next::Sleep(Some(at(2))), Some(at(2))));
+        assert_eq!(agenda.next(at(2)), Next::Probe);
+        let agenda = agenda.step(Event::Probed(false), at(2), 1.0);
+        assert_eq!((agenda.retry(), agenda.failures()), (Some(at(4)), 2));
+        let agenda = agenda.step(Event::Probed(true), at(4), 1.0);
+        assert_eq!((agenda.next(at(4)), agenda.retry(), agenda.failures()), (Next::Attempt(Trigger::Retry), None, 2));
+        let agenda = agenda.step(Event::Ended(digest(1), End::Synced), at(5), 1.0);
+        assert_eq!((agenda.is_cut_off(), agenda.failures()), (false, 0));
+    }
+
+    #[test]
+    fn the_next_try_is_told_where_one_failed() {
+        assert_eq!(ended(End::Failed).retry(), Some(at(2)));
+        assert_eq!(ended(End::Refused).retry(), Some(at(61)));
+        for end in [End::Synced, End::Waiting, End::Interrupted] {
+            assert_eq!(ended(end).retry(), None, "{end:?}");
+        }
+    }
+
+    #[test]
+    fn a_goal_that_came_while_the_last_try_broke_off_does_not_wait() {
+        let agenda = Agenda::new(COMPARE)
+            .step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5)
+            .step(Event::Goal(Goal::Run(digest(2))), at(1), 0.5)
+            .step(Event::Ended(digest(1), End::Unreachable), at(2), 1.0);
+        assert_eq!(agenda.next(at(2)), Next::Probe);
     }
 
     #[test]
@@ -248,7 +343,7 @@ mod tests {
     }
 
     fn events() -> impl Strategy<Value = Event> {
-        let ends = prop::sample::select(vec![End::Synced, End::Refused, End::Failed, End::Unreachable, End::Waiting, End::Interrupted]);
+        let ends = prop::sample::select(ENDS.to_vec());
         prop_oneof![
             (0u8..3).prop_map(|n| Event::Goal(Goal::Run(digest(n)))),
             Just(Event::Goal(Goal::Rest)),
@@ -257,6 +352,7 @@ mod tests {
             Just(Event::Lost),
             Just(Event::Taken),
             Just(Event::Drifted),
+            any::<bool>().prop_map(Event::Probed),
             ((0u8..3), ends).prop_map(|(n, end)| Event::Ended(digest(n), end)),
         ]
     }
@@ -273,9 +369,11 @@ mod tests {
             }
             let longest = SLOWLY.cap.max(COMPARE.mul_f64(1.1));
             if agenda.goal != Goal::Rest {
-                prop_assert!(matches!(agenda.next(at(now) + longest), Next::Attempt(_)));
+                prop_assert!(!matches!(agenda.next(at(now) + longest), Next::Sleep(_)));
             }
             let agenda = agenda.step(Event::Goal(Goal::Run(digest(9))), at(now), 0.7);
+            prop_assert!(!matches!(agenda.next(at(now)), Next::Sleep(_)));
+            let agenda = agenda.step(Event::Probed(true), at(now), 0.7);
             prop_assert!(matches!(agenda.next(at(now)), Next::Attempt(_)));
         }
     }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error_span};
 
 use super::{
-    BundleOutcome, Journal, JournalError, Recorded, State, SyncStart, Trigger,
+    BundleOutcome, Journal, JournalError, Phase, Recorded, State, SyncStart, Trigger,
     agenda::End,
     approval::Asked,
     carry::{Carrier, Report, Stop},
@@ -25,7 +25,7 @@ use super::{
     watch::Watches,
 };
 use crate::{
-    cluster::{ApiError, Apis, ClusterError, Connection, ConnectionSpec},
+    cluster::{ApiError, Apis, ClusterError, Connection, ConnectionSpec, ErrorKind},
     codes,
     diagnostic::{Diagnostic, Place},
     manifest::{ApplySet, GroupKind, ObjectId},
@@ -102,6 +102,19 @@ impl Outcome {
     pub(super) fn new(end: End, error: Option<Diagnostic>) -> Self {
         Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None }
     }
+
+    /// What `status` says after it.
+    pub(super) fn phase(&self) -> Phase {
+        match self.end {
+            _ if self.wrong_cluster => Phase::WrongCluster,
+            End::Unreachable => Phase::Unreachable,
+            End::Refused => Phase::Refused,
+            End::Failed | End::Failing | End::Interrupted => Phase::Failed,
+            End::Waiting => Phase::Waiting,
+            End::Synced if self.held.as_ref().is_some_and(|verdict| !verdict.held.is_empty()) => Phase::Held,
+            End::Synced => Phase::Synced,
+        }
+    }
 }
 
 /// What stays the same over a cluster's life.
@@ -161,6 +174,8 @@ impl<M: Memory> Attempt<'_, M> {
     }
 
     async fn try_run(&self, slot: &mut Option<Session>, connect: &impl Connect) -> Result<Outcome, Early> {
+        // Before it is asked: what the parent says may be as old as the question.
+        let mut held_at = Instant::now();
         let (session, parent) = tokio::select! {
             // Nothing is written on the way.
             () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
@@ -169,9 +184,8 @@ impl<M: Memory> Attempt<'_, M> {
         let connection = session.connection.clone();
         let store = ParentStore::new(&connection, &self.desired.set);
         let mut parent = self.take_hold(session, &store, parent).await?;
-        let held_at = Instant::now();
         let mut unseen = BTreeSet::new();
-        if session.inventory.is_none() || !matches!(self.trigger, Trigger::Commit | Trigger::Watch) {
+        if must_compare(session.inventory.is_some(), self.trigger) {
             let observed = tokio::select! {
                 () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
                 observed = self.look(session, &parent) => observed?,
@@ -181,6 +195,7 @@ impl<M: Memory> Attempt<'_, M> {
         }
         if held_at.elapsed() >= LOOK {
             // A claim may have come, and have been granted, while the lists took their time.
+            held_at = Instant::now();
             parent = self.take_hold(session, &store, store.read().await?).await?;
             if session.inventory.is_none() {
                 return Ok(Outcome::new(End::Interrupted, None));
@@ -206,7 +221,7 @@ impl<M: Memory> Attempt<'_, M> {
             parent = store.change(&self.settings.instance, |parent| _ = widen(parent)).await?;
         }
         debug_assert!(parent.holder.is_some(), "a plan is carried out under a hold only");
-        let outcome = self.carry_out(session, &store, &parent, plan, verdict).await?;
+        let outcome = self.carry_out(session, &store, (&parent, held_at), plan, verdict).await?;
         if outcome.end != End::Synced || unseen.is_empty() {
             return Ok(outcome);
         }
@@ -260,15 +275,17 @@ impl<M: Memory> Attempt<'_, M> {
             Err(error) => return Err(early(End::Unreachable, error.diagnostic(Place::Nowhere))),
         };
         let uid = connection.identity().await?;
-        match self.memory.uid().await? {
-            Some(known) if known != uid && !self.accept_uid => {
+        let known = self.memory.uid().await?;
+        match recognise(known.as_deref(), &uid, self.accept_uid) {
+            Identity::Other => {
+                let known = known.unwrap_or_default();
                 let message = format!("the kube-system namespace has uid {uid}; the cluster {} had {known}", self.settings.cluster);
                 let error = Diagnostic::new(codes::WRONG_CLUSTER, Place::Nowhere, message);
                 let outcome = Outcome { wrong_cluster: true, ..Outcome::new(End::Unreachable, Some(error)) };
                 return Err(Early::Outcome(Box::new(outcome)));
             }
-            Some(known) if known == uid => {}
-            _ => self.memory.accept(&uid).await?,
+            Identity::Known => {}
+            Identity::Accepted => self.memory.accept(&uid).await?,
         }
         let apis = self.discover(&connection).await?;
         let parent_uid = None;
@@ -326,7 +343,7 @@ impl<M: Memory> Attempt<'_, M> {
         &self,
         session: &mut Session,
         store: &ParentStore<'_>,
-        parent: &Parent,
+        (parent, held_at): (&Parent, Instant),
         plan: Plan,
         verdict: Verdict,
     ) -> Result<Outcome, Early> {
@@ -349,6 +366,7 @@ impl<M: Memory> Attempt<'_, M> {
             cancel: &stop,
             inventory: std::sync::Mutex::new(session.inventory.take().unwrap_or_default()),
             adopt: self.desired.adopt,
+            held_at: std::sync::Mutex::new(held_at),
             explain: EXPLAINED_MAX.into(),
         };
         let mut lost = false;
@@ -358,7 +376,7 @@ impl<M: Memory> Attempt<'_, M> {
             tokio::select! {
                 report = &mut carry => report,
                 // A sync may take longer than a claimant's patience, so the hold is looked after meanwhile.
-                () = keep_hold(store, &self.settings.instance) => {
+                () = keep_hold(store, &self.settings.instance, &carrier.held_at) => {
                     lost = true;
                     stop.cancel();
                     carry.await
@@ -390,15 +408,37 @@ impl<M: Memory> Attempt<'_, M> {
         let (digest, commit) = (self.rendering.digest, self.desired.commit);
         store
             .change(&self.settings.instance, |parent| {
-                if parent.rendering != Some(digest) {
-                    parent.rendering = Some(digest);
-                    parent.commit = Some(commit);
-                }
+                parent.finish(digest, commit);
                 self.desired.manager.clone_into(&mut parent.manager);
                 parent.shrink(inventory.keys());
             })
             .await?;
         Ok(())
+    }
+}
+
+/// Whether the whole cluster is compared. What a watch showed, and what a commit changes, is told by what is known.
+pub(super) fn must_compare(known: bool, trigger: Trigger) -> bool {
+    !known || !matches!(trigger, Trigger::Commit | Trigger::Watch)
+}
+
+/// Whose cluster answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// The one it was.
+    Known,
+    /// One that is the cluster from now on: the first, or another that a person accepted.
+    Accepted,
+    /// Another one.
+    Other,
+}
+
+/// Tells clusters apart by the uid of their kube-system namespace.
+pub(super) fn recognise(known: Option<&str>, found: &str, accept: bool) -> Identity {
+    match known {
+        Some(known) if known == found => Identity::Known,
+        Some(_) if !accept => Identity::Other,
+        _ => Identity::Accepted,
     }
 }
 
@@ -421,26 +461,36 @@ fn facts(apis: &Apis) -> Facts {
     Facts { version: facts.version, scopes: scopes.collect() }
 }
 
-/// Looks after the hold until it is lost. Trouble with the connection is left to the writes to find.
-async fn keep_hold(store: &ParentStore<'_>, me: &str) {
+/// Looks after the hold until it is lost. Trouble with the connection is left to the writes to find, which end by themselves
+/// when the hold was not seen for too long.
+async fn keep_hold(store: &ParentStore<'_>, me: &str, held_at: &std::sync::Mutex<Instant>) {
     loop {
         tokio::time::sleep(LOOK).await;
+        let asked = Instant::now();
         let Ok(mut parent) = store.read().await else { continue };
         match holder::step(&parent, me, Waiting::default()) {
             Step::Ours => {}
             Step::Answer => {
                 parent.claim = None;
-                // A conflict means that the parent changed since; the next look sees how.
-                let _ = store.write(&parent).await;
+                // A conflict means that the parent changed since; the next look sees how. Until the claim is answered the time of
+                // the claimant runs.
+                if store.write(&parent).await.is_err() {
+                    continue;
+                }
             }
             Step::Take(_) | Step::Claim | Step::Wait => return,
         }
+        *held_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = asked;
     }
 }
 
 /// A request that failed apart from any object.
-fn failure(error: &ApiError) -> Outcome {
-    let end = if error.is_unreachable() { End::Unreachable } else { End::Failed };
+pub(super) fn failure(error: &ApiError) -> Outcome {
+    let end = match error.kind() {
+        _ if error.is_unreachable() => End::Unreachable,
+        ErrorKind::Server | ErrorKind::TooManyRequests => End::Failing,
+        _ => End::Failed,
+    };
     Outcome::new(end, Some(error.diagnostic(Place::Nowhere)))
 }
 
@@ -456,7 +506,7 @@ fn other_holder(parent: &Parent, me: &str) -> Early {
 }
 
 /// Sums a report up: what stopped it, else the first failure, else the first refusal.
-fn outcome(report: &Report) -> Outcome {
+pub(super) fn outcome(report: &Report) -> Outcome {
     match &report.stop {
         Some(Stop::Interrupted) => return Outcome::new(End::Interrupted, None),
         Some(Stop::Unreachable(error)) => return Outcome::new(End::Unreachable, Some(error.clone())),

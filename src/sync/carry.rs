@@ -11,15 +11,17 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
     Action, BundleOutcome, Journal, Live, ObjectResult, SyncId,
-    abreast::abreast,
+    abreast::abreast_within,
     admit::Admission,
     definitions::Coming,
     drift::{departures, describe},
+    holder,
     order::{Stage, stage},
     parent::ParentStore,
     plan::{Deletion, Inventory, Member, Plan, Why, Write},
@@ -27,16 +29,12 @@ use super::{
     recreate,
 };
 use crate::{
-    cluster::{Api, ApiError, Apis, Apply, Connection, ErrorKind, Meta},
+    cluster::{Api, ApiError, Apis, Applied, Apply, Connection, ErrorKind, Meta},
     codes,
     diagnostic::{Diagnostic, Place},
     manifest::ObjectId,
     render::RenderedObject,
 };
-
-/// Requests that one sync has in flight. The connection has its own limit below which this queues; past some 8 in flight
-/// an API server on two cores gains little (docs/PERFORMANCE.md).
-pub(super) const IN_FLIGHT: usize = 16;
 
 /// How long a server may take to show that it is there, when one request to it took too long.
 const PROBE: Duration = Duration::from_secs(5);
@@ -96,6 +94,8 @@ pub(super) struct Carrier<'a, J> {
     pub(super) inventory: Mutex<Inventory>,
     /// Objects may be taken over from other managers without an annotation.
     pub(super) adopt: bool,
+    /// When the parent last said that the cluster is ours.
+    pub(super) held_at: Mutex<Instant>,
     /// How many more drifted objects are asked after, to tell who changed what.
     pub(super) explain: AtomicUsize,
 }
@@ -170,7 +170,7 @@ impl<J: Journal> Carrier<'_, J> {
             }
         }
         let judge = |(bundle, at, write)| async move { (bundle, at, write, self.admit_one(write).await) }.boxed();
-        let judged = abreast(waiting, IN_FLIGHT, &judge).await;
+        let judged = abreast_within(waiting, &|| self.connection.in_flight(), &judge).await;
         let mut adopted = BTreeSet::new();
         let mut stop = None;
         for (bundle, at, write, result) in judged {
@@ -225,7 +225,7 @@ impl<J: Journal> Carrier<'_, J> {
             }
             .boxed()
         };
-        let written = abreast(waiting, IN_FLIGHT, &write).await;
+        let written = abreast_within(waiting, &|| self.connection.in_flight(), &write).await;
         let mut stop = None;
         for (bundle, write, result) in written {
             match result {
@@ -291,10 +291,17 @@ impl<J: Journal> Carrier<'_, J> {
         for warning in &applied.warnings {
             self.journal.warning(self.sync, &object.id, warning);
         }
-        let live = self.remember(bundle, object, &applied.meta, admission.action == Action::Adopted);
-        let action = if applied.created && write.why == Why::New { Action::Created } else { admission.action };
+        let action = self.action(write, &applied, admission.action);
+        let live = self.remember(bundle, object, &applied.meta, action == Action::Adopted);
         self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action, live: Some(live), error: None });
         Ok(())
+    }
+
+    /// What a write turned out to be.
+    fn action(&self, write: &Write, applied: &Applied, admitted: Action) -> Action {
+        let inventory = self.inventory.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = inventory.get(&write.object.id).map(|member| member.uid.as_str());
+        action(write.why, applied.created, known, &applied.meta.uid, admitted)
     }
 
     /// Takes the live object into the inventory as just applied.
@@ -317,6 +324,7 @@ impl<J: Journal> Carrier<'_, J> {
                 adopted: adopted || was_adopted,
                 prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
                 deleting: meta.deleting,
+                labelled: true,
             },
         );
         live
@@ -328,12 +336,23 @@ impl<J: Journal> Carrier<'_, J> {
         object: &RenderedObject,
         force: bool,
         dry_run: bool,
-    ) -> Result<crate::cluster::Applied, ApiError> {
+    ) -> Result<Applied, ApiError> {
         if self.cancel.is_cancelled() {
             return Err(ApiError::new(ErrorKind::Unreachable, "the sync was interrupted"));
         }
+        self.fence()?;
         let how = Apply { manager: self.manager, force, dry_run };
         self.connection.apply(api, object.id.namespace.as_deref(), &object.id.name, object.body.bytes(), how).await
+    }
+
+    /// An error where the hold was not seen for so long that another agent may have taken it.
+    pub(super) fn fence(&self) -> Result<(), ApiError> {
+        let seen_for = self.held_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        if holder::may_write(seen_for) {
+            return Ok(());
+        }
+        let message = format!("{}: the parent could not be read for {} s", self.connection.server(), seen_for.as_secs());
+        Err(ApiError::new(ErrorKind::Unreachable, message))
     }
 
     /// How the cluster serves the object's kind.
@@ -394,6 +413,16 @@ fn log_outcome(bundle: &str, outcome: &BundleOutcome) {
     };
     let object = matches!(error.place, Place::Object(_)).then(|| tracing::field::display(&error.place));
     error!(bundle, object, code = error.code.id, "{what}: {}", error.message);
+}
+
+/// What a write turned out to be. Someone may have put an object of theirs in the place of ours just before, and then it is one
+/// that was taken over.
+pub(super) fn action(why: Why, created: bool, known_uid: Option<&str>, uid: &str, admitted: Action) -> Action {
+    match known_uid {
+        _ if created && why == Why::New => Action::Created,
+        Some(known) if !created && known != uid => Action::Adopted,
+        _ => admitted,
+    }
 }
 
 pub(super) fn bundle_of(deletion: &Deletion) -> &str {

@@ -26,8 +26,9 @@ pub(super) fn absorb(inventory: &mut Inventory, rendering: &Rendering, manager: 
         }
         Some(meta) => {
             let version = |text: &str| text.parse::<u64>().ok();
-            let is_echo =
-                known.is_some_and(|member| member.uid == meta.uid && version(&meta.resource_version) <= version(&member.resource_version));
+            let versions = known.and_then(|member| version(&meta.resource_version).zip(version(&member.resource_version)));
+            // One with another uid is one that stood there before.
+            let is_echo = versions.is_some_and(|(seen, known)| seen <= known);
             // Controllers copy labels, and others may have put an object of theirs in the place of ours: what was never a member is
             // one only if it carries its own identity.
             let is_known = known.is_some_and(|member| member.uid == meta.uid);
@@ -46,7 +47,7 @@ pub(super) fn absorb(inventory: &mut Inventory, rendering: &Rendering, manager: 
     let member = inventory.get(id);
     match rendering.object(id) {
         Some(object) => why(object, member).is_some(),
-        None => member.is_some_and(|member| !member.deleting),
+        None => member.is_some_and(|member| member.labelled && !member.deleting),
     }
 }
 
@@ -182,10 +183,11 @@ mod tests {
     #[test]
     fn what_a_watch_shows() {
         let rendering = rendering(&[("a", "one")], "1");
-        let cases: [Case; 7] = [
+        let cases: [Case; 8] = [
             ("nothing of ours changed", "11", |_| {}, false),
             ("a field of ours went", "11", |meta| meta.managers.clear(), true),
             ("the echo of an overtaken write", "9", |meta| meta.managers.clear(), false),
+            ("the echo of one that was deleted since", "9", |meta| meta.uid = "old".to_owned(), false),
             ("recreated by someone who copied all", "11", |meta| meta.uid = "new".to_owned(), true),
             ("our digest was removed", "11", |meta| meta.annotations.clear(), true),
             (

@@ -18,6 +18,15 @@ pub const LOOK: Duration = Duration::from_secs(10);
 /// How long a refused claimant keeps quiet before it claims again.
 pub const QUIET: Duration = Duration::from_mins(2);
 
+/// How long after it last saw that it holds the cluster an agent may begin a write: [`PATIENCE`] less the time that a request
+/// may take (`cluster::Limits`), so that nothing of it arrives once a claimant took over.
+pub const FENCE: Duration = Duration::from_secs(30);
+
+/// Whether an agent may begin a write so long after it last saw that it holds the cluster.
+pub fn may_write(seen_for: Duration) -> bool {
+    seen_for < FENCE
+}
+
 /// What an agent does about the hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -40,6 +49,33 @@ pub struct Waiting {
     pub claimed_for: Option<Duration>,
     /// How long ago our claim was answered.
     pub refused_for: Option<Duration>,
+}
+
+/// Measures an agent's own waiting for another holder. Time is since its task began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Patience {
+    claimed_at: Option<Duration>,
+    refused_at: Option<Duration>,
+}
+
+impl Patience {
+    /// What [`step`] goes by at this time.
+    pub fn waiting(self, now: Duration) -> Waiting {
+        let since = |at: Option<Duration>| at.map(|at| now.saturating_sub(at));
+        Waiting { claimed_for: since(self.claimed_at), refused_for: since(self.refused_at) }
+    }
+
+    /// After an attempt. `claim` says whether our claim stands on a parent that another agent holds; none where no other
+    /// agent was in the way.
+    #[must_use]
+    pub fn after(self, claim: Option<bool>, now: Duration) -> Self {
+        match claim {
+            None => Self::default(),
+            Some(true) => Self { claimed_at: self.claimed_at.or(Some(now)), ..self },
+            Some(false) if self.claimed_at.is_some() => Self { claimed_at: None, refused_at: Some(now) },
+            Some(false) => self,
+        }
+    }
 }
 
 /// Decides from the parent as read. `me` is this agent's instance.
@@ -104,6 +140,22 @@ mod tests {
         let refused = |seconds| Waiting { claimed_for: None, refused_for: Some(Duration::from_secs(seconds)) };
         assert_eq!(step(&parent(Some("other"), None), "me", refused(119)), Step::Wait);
         assert_eq!(step(&parent(Some("other"), None), "me", refused(120)), Step::Claim);
+    }
+
+    #[test]
+    fn a_claim_is_measured_from_its_first_look_and_its_answer_remembered() {
+        let at = Duration::from_secs;
+        let claimed = Patience::default().after(Some(true), at(10)).after(Some(true), at(30));
+        assert_eq!(claimed.waiting(at(70)), waited(60));
+        let refused = claimed.after(Some(false), at(80)).after(Some(false), at(90));
+        assert_eq!(refused.waiting(at(200)), Waiting { claimed_for: None, refused_for: Some(at(120)) });
+        assert_eq!(refused.after(None, at(200)), Patience::default());
+    }
+
+    #[test]
+    fn a_holder_has_stopped_when_a_claimant_may_take_over() {
+        assert!(may_write(LOOK * 2), "one look that fails stops nothing");
+        assert!(!may_write(PATIENCE - crate::cluster::Limits::default().request));
     }
 
     #[test]

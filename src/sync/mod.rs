@@ -26,12 +26,15 @@ mod observe;
 mod phase;
 mod recreate;
 mod removal;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test may")]
+mod simulation;
 mod vitals;
 mod watch;
 
 pub use journal::{Action, BundleOutcome, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};
 pub use observe::Recorded;
-pub use phase::{Health, Phase, State};
+pub use phase::{Health, Phase, Retry, State};
 
 /// On members: whether they may be deleted when they leave Git.
 pub(crate) const PRUNE_ANNOTATION: &str = "evenkeel.dev/prune";

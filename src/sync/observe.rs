@@ -101,11 +101,12 @@ fn as_recorded(record: Recorded) -> (ObjectId, Member) {
         recorded: Some(record.live),
         prune: None,
         deleting: false,
+        labelled: true,
     };
     (record.id, member)
 }
 
-fn member(meta: Meta, manager: &str, record: Option<Recorded>, adopted: bool) -> Member {
+pub(super) fn member(meta: Meta, manager: &str, record: Option<Recorded>, adopted: bool) -> Member {
     let record = record.filter(|record| record.live.uid == meta.uid);
     let adopted = adopted || record.as_ref().is_some_and(|record| record.adopted);
     let (bundle, live) = record.map(|record| (record.bundle, record.live)).unzip();
@@ -122,6 +123,7 @@ pub(super) fn member_as(meta: Meta, manager: &str, bundle: Option<String>, recor
         recorded,
         prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
         deleting: meta.deleting,
+        labelled: meta.labels.contains_key(PART_OF),
         uid: meta.uid,
         resource_version: meta.resource_version,
     }

@@ -116,6 +116,13 @@ impl Parent {
         before != (self.kinds.len(), self.namespaces.len())
     }
 
+    /// Says what now runs. The commit is the first that gave the rendering.
+    pub(super) fn finish(&mut self, rendering: Digest, commit: CommitId) {
+        if self.rendering != Some(rendering) {
+            (self.rendering, self.commit) = (Some(rendering), Some(commit));
+        }
+    }
+
     /// Forgets kinds and namespaces that no member has any more, and adopted objects that are gone.
     pub fn shrink<'a>(&mut self, members: impl IntoIterator<Item = &'a ObjectId>) {
         let (mut kinds, mut namespaces, mut names) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());

@@ -1,5 +1,6 @@
 //! Where a cluster stands, as `status` shows it.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{diagnostic::Diagnostic, git::CommitId, manifest::Digest};
@@ -68,8 +69,19 @@ pub struct State {
     pub held_deletions: u64,
     /// The hash that approves exactly these deletions.
     pub held_plan: Option<Digest>,
+    /// When it is tried again, where the last try failed.
+    pub retry: Option<Retry>,
     /// Why, where something is wrong.
     pub error: Option<Diagnostic>,
+}
+
+/// The next try of a cluster that is out of reach, refused or failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// When it is due, by this machine's clock.
+    pub at: Timestamp,
+    /// Tries that failed in a row.
+    pub failures: u32,
 }
 
 #[cfg(test)]
@@ -86,6 +98,7 @@ impl State {
             drifted: 0,
             held_deletions: 0,
             held_plan: None,
+            retry: None,
             error: None,
         }
     }

@@ -32,6 +32,9 @@ pub struct Member {
     pub prune: Option<String>,
     /// Its deletion has begun and waits for finalizers.
     pub deleting: bool,
+    /// It carries the label of the set. Who takes that away takes it out of the set: what is wanted gets it back, what is not
+    /// wanted is not ours to delete.
+    pub labelled: bool,
 }
 
 /// All objects of the fleet on one cluster.
@@ -117,7 +120,7 @@ pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<Obj
         }
     }
     for (id, member) in inventory {
-        if wanted.contains(id) || member.deleting || member.bundle.as_deref().is_some_and(paused) {
+        if wanted.contains(id) || member.deleting || !member.labelled || member.bundle.as_deref().is_some_and(paused) {
             continue;
         }
         plan.deletions.push(Deletion {
@@ -191,6 +194,7 @@ pub(super) mod tests {
             adopted: false,
             prune: None,
             deleting: false,
+            labelled: true,
         };
         rendering.objects.iter().map(|object| (object.id.clone(), member(object))).collect()
     }
@@ -267,6 +271,14 @@ pub(super) mod tests {
         let plan = plan(&after, &applied(&before), &BTreeSet::new());
         assert!(plan.deletions.is_empty(), "the same object in another bundle");
         assert_eq!(whys(&plan), [("one".to_owned(), Why::Changed)], "its new bundle is put on record");
+    }
+
+    #[test]
+    fn what_was_taken_out_of_the_set_is_not_deleted() {
+        let before = rendering(&[("a", "one"), ("a", "two")], "1");
+        let mut inventory = applied(&before);
+        inventory.get_mut(&id("two")).unwrap().labelled = false;
+        assert!(plan(&rendering(&[("a", "one")], "1"), &inventory, &BTreeSet::new()).deletions.is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Deleting what left the repository, as far as the guards let it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError},
 };
 
@@ -9,8 +9,8 @@ use futures_util::FutureExt as _;
 
 use super::{
     Action, Journal, ObjectResult,
-    abreast::abreast,
-    carry::{Carrier, IN_FLIGHT, Problem, Run, Stop, bundle_of, not_done},
+    abreast::abreast_within,
+    carry::{Carrier, Problem, Run, Stop, bundle_of, not_done},
     order::{Stage, stage},
     plan::Deletion,
     prune::Verdict,
@@ -25,6 +25,12 @@ use crate::{
 /// How often the deletion of an object is tried whose status changes meanwhile.
 const TRIES: usize = 4;
 
+/// What is deleted in a stage: nothing of a bundle that went wrong, and what belongs to none only where nothing went wrong.
+pub(super) fn due<'v>(verdict: &'v Verdict, now: Stage, went_wrong: &BTreeSet<&str>) -> Vec<&'v Deletion> {
+    let well = |deletion: &Deletion| deletion.bundle.as_deref().map_or(went_wrong.is_empty(), |bundle| !went_wrong.contains(bundle));
+    verdict.delete.iter().filter(|deletion| stage(&deletion.id) == now && well(deletion)).collect()
+}
+
 impl<J: Journal> Carrier<'_, J> {
     /// Deletes what may go, interceptors first and definitions last, and nothing of a bundle that was not written.
     pub(super) async fn delete(
@@ -33,7 +39,8 @@ impl<J: Journal> Carrier<'_, J> {
         verdict: &Verdict,
         failed: &mut Vec<Diagnostic>,
     ) -> Result<(), Stop> {
-        let all_well = runs.values().all(|run| run.outcome.is_none());
+        let went_wrong: BTreeSet<&str> = runs.iter().filter(|(_, run)| run.outcome.is_some()).map(|(bundle, _)| &**bundle).collect();
+        let due = [Stage::Interceptors, Stage::Main, Stage::Definitions].map(|stage| due(verdict, stage, &went_wrong));
         for (deletions, action) in [(&verdict.held, Action::Held), (&verdict.kept, Action::Kept)] {
             for (deletion, reason) in deletions {
                 let error = Diagnostic::new(codes::HELD, Place::Object(deletion.id.to_string()), reason.clone());
@@ -41,16 +48,7 @@ impl<J: Journal> Carrier<'_, J> {
                 self.journal.object(self.sync, bundle_of(deletion), ObjectResult { id: deletion.id.clone(), action, live: None, error });
             }
         }
-        for stage_now in [Stage::Interceptors, Stage::Main, Stage::Definitions] {
-            let due: Vec<&Deletion> = verdict
-                .delete
-                .iter()
-                .filter(|deletion| stage(&deletion.id) == stage_now)
-                .filter(|deletion| match deletion.bundle.as_deref() {
-                    Some(bundle) => runs.get(bundle).is_none_or(|run| run.outcome.is_none()),
-                    None => all_well,
-                })
-                .collect();
+        for due in due {
             for deletion in &due {
                 if let Some(run) = runs.get_mut(bundle_of(deletion)) {
                     self.begin(bundle_of(deletion), run).await?;
@@ -58,7 +56,7 @@ impl<J: Journal> Carrier<'_, J> {
             }
             let delete = |deletion| async move { (deletion, self.delete_one(deletion).await) }.boxed();
             let mut stop = None;
-            for (deletion, result) in abreast(due, IN_FLIGHT, &delete).await {
+            for (deletion, result) in abreast_within(due, &|| self.connection.in_flight(), &delete).await {
                 match result {
                     Ok(()) => {}
                     Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
@@ -88,6 +86,9 @@ impl<J: Journal> Carrier<'_, J> {
         let mut why = format!("the cluster does not serve {} any more", id.kind);
         for _ in 0..TRIES {
             let Some(api) = apis.preferred(&id.group, &id.kind) else { break };
+            if let Err(error) = self.fence() {
+                return Err(self.delete_problem(place(), &error).await);
+            }
             match self.connection.delete(api, id.namespace.as_deref(), &id.name, &deletion.uid, Some(&version)).await {
                 Ok(Deleted::Gone | Deleted::Pending { .. } | Deleted::NotFound) => {
                     self.forget(deletion, Action::Pruned);

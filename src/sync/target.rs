@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -12,19 +13,20 @@ use tracing::{debug, error, info, warn};
 
 pub use super::attempt::{Connect, Memory};
 use super::{
-    Phase, State, Trigger,
+    Phase, Retry, State, Trigger,
     agenda::{Agenda, End, Event, Goal, Next},
     attempt::{Attempt, Hold, Outcome, Session, Settings, look_after, release},
     drift,
     fights::Fights,
-    holder::{self, LOOK, Waiting},
+    holder::{self, LOOK, Patience, Waiting},
     prune::Budget,
     vitals::{self, Vitals},
     watch::{Changes, Pending},
 };
+use probe::Probed;
 use crate::{
-    cluster::{ApiError, ConnectionSpec, Meta},
-    codes,
+    cluster::{ApiError, Connection, ConnectionSpec, Meta},
+    codes::{self, Code},
     diagnostic::{Diagnostic, Place},
     git::CommitId,
     manifest::{ApplySet, ObjectId},
@@ -59,7 +61,7 @@ pub struct Desired {
 }
 
 impl Desired {
-    fn goal(&self) -> Goal {
+    pub(super) fn goal(&self) -> Goal {
         match &self.rendering {
             Ok(rendering) if self.paused.is_none() => Goal::Run(rendering.digest),
             _ => Goal::Rest,
@@ -67,12 +69,12 @@ impl Desired {
     }
 
     /// What decides beside the goal about an attempt.
-    fn terms(&self) -> (&ConnectionSpec, bool, Budget) {
+    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, Budget) {
         (&self.connection, self.adopt, self.budget)
     }
 
     /// Whether an attempt for the one would do something else for the other.
-    fn asks_for_the_same(&self, other: &Self) -> bool {
+    pub(super) fn asks_for_the_same(&self, other: &Self) -> bool {
         self.goal() == other.goal() && self.terms() == other.terms()
     }
 }
@@ -149,9 +151,11 @@ struct Live {
     /// Why the state is not on record.
     unrecorded: Option<Diagnostic>,
     accept_uid: bool,
-    waiting: Waiting,
-    claimed_at: Option<Instant>,
-    refused_at: Option<Instant>,
+    patience: Patience,
+    /// The connection over which the cluster gave its last sign of life.
+    probed: Option<Connection>,
+    /// What on-call was told about the cluster being out of reach; none where it is not.
+    told: Option<Code>,
     /// When the parent is looked at next, unless it is watched.
     look_at: Instant,
     vitals: Vitals,
@@ -173,9 +177,9 @@ impl<M: Memory, C: Connect> Target<M, C> {
             state: None,
             unrecorded: None,
             accept_uid: false,
-            waiting: Waiting::default(),
-            claimed_at: None,
-            refused_at: None,
+            patience: Patience::default(),
+            probed: None,
+            told: None,
             look_at: Instant::now() + LOOK,
             vitals: Vitals::default(),
             fights: Fights::default(),
@@ -195,6 +199,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             }
             match live.agenda.next(live.now()) {
                 Next::Attempt(trigger) => self.attempt(&settings, &mut live, &desired, trigger).await,
+                Next::Probe => self.probe(&mut live, &desired).await,
                 Next::Sleep(until) => self.sleep(&mut live, &desired, until).await,
             }
         }
@@ -215,6 +220,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     /// Gives up the hold and the connection, where there is one.
     async fn leave(&self, live: &mut Live) {
+        live.probed = None;
         if let (Some(session), Some(desired)) = (live.session.take(), &live.desired) {
             let _ = tokio::time::timeout(RELEASE, release(&session, &desired.set, &self.instance)).await;
         }
@@ -228,7 +234,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             (_, Some(by)) => {
                 (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), format!("spec.paused in {by}"))))
             }
-            (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_)) => return false,
+            (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_) | Next::Probe) => return false,
             (Ok(rendering), None) => {
                 let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held));
                 if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
@@ -258,11 +264,6 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let cancel = CancellationToken::new();
         let known = live.session.as_ref().and_then(|session| session.inventory.as_ref());
         let before = known.map(Vitals::versions).unwrap_or_default();
-        let now = Instant::now();
-        live.waiting = Waiting {
-            claimed_for: live.claimed_at.map(|at| now.duration_since(at)),
-            refused_for: live.refused_at.map(|at| now.duration_since(at)),
-        };
         let attempt = Attempt {
             settings,
             memory: &self.memory,
@@ -271,11 +272,12 @@ impl<M: Memory, C: Connect> Target<M, C> {
             trigger,
             cancel: &cancel,
             accept_uid: live.accept_uid,
-            waiting: live.waiting,
+            waiting: live.patience.waiting(live.now()),
             resting: live.fights.resting(live.now()),
         };
+        let connect = Probed::new(&self.connect, live.probed.take());
         let outcome = {
-            let mut running = attempt.run(&mut live.session, &self.connect).boxed();
+            let mut running = attempt.run(&mut live.session, &connect).boxed();
             loop {
                 tokio::select! {
                     outcome = &mut running => break outcome,
@@ -300,7 +302,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             Some(inventory) => live.vitals.wrote(&before, inventory),
             None => live.vitals.forget(),
         }
-        live.remember_claim(&outcome);
+        live.patience = live.patience.after(outcome.claim, live.now());
         live.event(Event::Ended(rendering.digest, outcome.end));
         self.report(desired, &outcome, trigger, live);
         if outcome.end == End::Interrupted {
@@ -318,6 +320,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
     async fn sleep(&mut self, live: &mut Live, desired: &Desired, until: Option<Duration>) {
         let wake = until.map(|until| live.began + until);
         let truce = live.fights.next(live.now()).map(|until| live.began + until);
+        // A server that fails may still have its watches open; nothing is asked of it because of them.
+        let in_reach = !live.agenda.is_cut_off();
         loop {
             let changes = live.session.as_ref().map(|session| session.watches.changes());
             tokio::select! {
@@ -329,7 +333,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 Some(ask) = self.asks.recv() => {
                     if ask == Ask::AcceptCluster {
                         live.accept_uid = true;
-                        live.session = None;
+                        (live.session, live.probed) = (None, None);
                     }
                     live.event(Event::Asked);
                     return;
@@ -339,15 +343,15 @@ impl<M: Memory, C: Connect> Target<M, C> {
                     live.event(Event::Drifted);
                     return;
                 }
-                () = tokio::time::sleep_until(live.assess_at), if live.can_assess() => if self.assess(live, desired).await { return },
-                pending = next(changes.as_deref()) => if self.take_in(live, desired, pending).await { return },
+                () = tokio::time::sleep_until(live.assess_at), if in_reach && live.can_assess() => if self.assess(live, desired).await { return },
+                pending = next(changes.as_deref()), if in_reach => if self.take_in(live, desired, pending).await { return },
                 () = tokio::time::sleep_until(live.look_at), if live.session.is_some() || live.unrecorded.is_some() => {
                     live.look_at = Instant::now() + LOOK;
                     if live.unrecorded.is_some() {
                         let state = live.state.clone();
                         self.publish(live, state).await;
                     }
-                    let seen = live.session.as_ref().is_none_or(|session| session.watches.see_parent());
+                    let seen = !in_reach || live.session.as_ref().is_none_or(|session| session.watches.see_parent());
                     if !seen && self.look_after(live, desired).await { return }
                 }
             }
@@ -384,10 +388,10 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     /// The cluster went out of reach while all was quiet.
     async fn lost(&self, live: &mut Live, desired: &Desired, error: Diagnostic) -> bool {
-        warn!(cluster = %self.cluster, code = %error.code, "{}", error.message);
         live.session = None;
         live.vitals.forget();
         live.event(Event::Lost);
+        self.tell_cut_off(live, &error);
         let state = live.state_with(desired, Phase::Unreachable, Some(error));
         self.publish(live, Some(state)).await;
         true
@@ -468,7 +472,10 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     /// One line for on-call per attempt that did something or went wrong. Bundles that are refused or fail have lines of
     /// their own.
-    fn report(&self, desired: &Desired, outcome: &Outcome, trigger: Trigger, live: &Live) {
+    fn report(&self, desired: &Desired, outcome: &Outcome, trigger: Trigger, live: &mut Live) {
+        if !live.agenda.is_cut_off() {
+            self.tell_back(live);
+        }
         let (cluster, commit, failures) = (&self.cluster, desired.commit, live.agenda.failures());
         let error = outcome.error.as_ref();
         let code = error.map(|error| error.code.id);
@@ -482,7 +489,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
             End::Waiting if live.shows(Phase::Waiting) => debug!(cluster, %commit, code, "{message}"),
             End::Waiting => warn!(cluster, %commit, code, "{message}"),
             End::Refused => error!(cluster, %commit, code, "not in sync: the server refuses some of it; asked again slowly"),
-            End::Failed | End::Unreachable => error!(cluster, %commit, code, failures, "{message}"),
+            End::Failed => error!(cluster, %commit, code, failures, "{message}"),
+            End::Failing | End::Unreachable => error.into_iter().for_each(|error| self.tell_cut_off(live, error)),
         }
     }
 }
@@ -496,15 +504,7 @@ impl Live {
     /// The state to show after an attempt.
     fn after(&self, desired: &Desired, outcome: Outcome) -> State {
         let held = outcome.held.as_ref().filter(|verdict| !verdict.held.is_empty());
-        let phase = match outcome.end {
-            _ if outcome.wrong_cluster => Phase::WrongCluster,
-            End::Unreachable => Phase::Unreachable,
-            End::Refused => Phase::Refused,
-            End::Failed | End::Interrupted => Phase::Failed,
-            End::Waiting => Phase::Waiting,
-            End::Synced if held.is_some() => Phase::Held,
-            End::Synced => Phase::Synced,
-        };
+        let phase = outcome.phase();
         let error = outcome.error.or_else(|| {
             let verdict = held?;
             let (first, reason) = verdict.held.first()?;
@@ -546,8 +546,16 @@ impl Live {
             drifted: 0,
             held_deletions: self.state.as_ref().map_or(0, |state| state.held_deletions),
             held_plan: self.state.as_ref().and_then(|state| state.held_plan),
+            retry: self.retry(),
             error,
         }
+    }
+
+    /// When the next try is due, by the calendar.
+    fn retry(&self) -> Option<Retry> {
+        let pause = self.agenda.retry()?.saturating_sub(self.now());
+        let at = Timestamp::now().checked_add(pause).ok()?;
+        Some(Retry { at, failures: self.agenda.failures() })
     }
 
     fn shows(&self, phase: Phase) -> bool {
@@ -562,23 +570,8 @@ impl Live {
         let now = self.now();
         self.agenda = self.agenda.clone().step(event, now, rand::random::<f64>());
     }
-
-    /// Measures our own waiting for another holder.
-    fn remember_claim(&mut self, outcome: &Outcome) {
-        let waits = outcome.end == End::Waiting && outcome.error.as_ref().is_some_and(|error| error.code == codes::OTHER_HOLDER);
-        if !waits {
-            (self.claimed_at, self.refused_at) = (None, None);
-            return;
-        }
-        match outcome.claim {
-            Some(true) => {
-                self.claimed_at.get_or_insert_with(Instant::now);
-            }
-            Some(false) if self.claimed_at.take().is_some() => self.refused_at = Some(Instant::now()),
-            Some(false) | None => {}
-        }
-    }
 }
 
+mod probe;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use serde_json::Value;
@@ -17,7 +16,7 @@ use tokio::{
 use tracing::{Instrument as _, debug, warn};
 
 use super::{
-    breaker::{Breaker, SOON},
+    breaker::SOON,
     parent::{Parent, config_maps},
 };
 use crate::{
@@ -178,12 +177,12 @@ impl Watcher {
     }
 
     async fn follow(&self, mut from: String) -> End {
-        let mut breaker = Breaker::default();
+        let mut failures = 0;
         loop {
             let scope = Scope { api: &self.api, namespace: None, selector: ("labelSelector", &self.selector) };
             match self.connection.watch::<Meta>(scope, &from).await {
                 Ok(watch) => match self.read(watch, &mut from).await {
-                    Ok(()) => breaker = Breaker::default(),
+                    Ok(()) => failures = 0,
                     // A connection that broke off may be begun again at once; only if that fails the cluster is gone.
                     Err(error) if error.is_unreachable() => debug!(kind = %self.api.kind, "a watch broke off: {error}"),
                     Err(error) => match end(error) {
@@ -192,7 +191,7 @@ impl Watcher {
                     },
                 },
                 Err(error) if error.retryable() && !error.is_unreachable() && *error.kind() != ErrorKind::Expired => {
-                    breaker = pause(breaker).await;
+                    failures = pause(failures).await;
                 }
                 Err(error) => return end(error),
             }
@@ -235,18 +234,18 @@ fn end(error: ApiError) -> End {
     }
 }
 
-/// Waits as long as after a failure.
-async fn pause(breaker: Breaker) -> Breaker {
-    let (breaker, pause) = breaker.failed(SOON, rand::random());
-    tokio::time::sleep(pause.max(Duration::from_millis(100))).await;
-    breaker
+/// Waits as long as after one more failure, and counts it.
+async fn pause(failures: u32) -> u32 {
+    let failures = failures.saturating_add(1);
+    tokio::time::sleep(SOON.pause(failures, rand::random())).await;
+    failures
 }
 
 /// Watches one ConfigMap.
 async fn watch_parent(connection: Connection, set: ApplySet, mut from: String, changes: Arc<Changes>) {
     let selector = format!("metadata.name={}", set.name);
     let api = config_maps();
-    let mut breaker = Breaker::default();
+    let mut failures = 0;
     loop {
         let scope = Scope { api: &api, namespace: Some(&set.namespace), selector: ("fieldSelector", &selector) };
         let ended = match connection.watch::<Value>(scope, &from).await {
@@ -261,7 +260,7 @@ async fn watch_parent(connection: Connection, set: ApplySet, mut from: String, c
             Err(error) if *error.kind() == ErrorKind::Expired => {
                 "0".clone_into(&mut from);
             }
-            Err(error) if error.retryable() => breaker = pause(breaker).await,
+            Err(error) if error.retryable() => failures = pause(failures).await,
             Err(error) => return debug!("the parent cannot be watched; it is looked at: {error}"),
         }
     }

@@ -10,7 +10,7 @@ use evenkeel::{
     },
     manifest::Digest,
     server::Answers,
-    sync::{Health, Phase},
+    sync::{Health, Phase, Retry},
 };
 use jiff::{Timestamp, ToSpan};
 
@@ -46,6 +46,7 @@ fn cluster(name: &str, environment: &str, region: &str, phase: Phase) -> Cluster
         held_deletions: 0,
         held_plan: None,
         since: ago(300),
+        retry: None,
         error: None,
     }
 }
@@ -85,6 +86,7 @@ pub(crate) fn status() -> Status {
                 desired: None,
                 applied: None,
                 objects: 0,
+                retry: Some(Retry { at: ago(-42), failures: 7 }),
                 error: Some(error(codes::UNREACHABLE, "https://10.0.0.1:6443: connection refused")),
                 ..cluster("staging-eu-1", "staging", "eu", Phase::Unreachable)
             },

@@ -47,7 +47,7 @@ fn defaults() {
 fn every_flag_has_its_place() {
     let (_, seen) = resolved(
         "evenkeel run --repo /r --branch b --state-dir /s --kubeconfig /k --once --only environment=dev --namespace ns --poll-interval 1s \
-         --compare-interval 2s --git-timeout 3s --git-username u --git-password-file /p --git-ssh-key-file /i --git-known-hosts-file /h \
+         --compare-interval 2s --max-requests 3 --max-requests-per-cluster 2 --git-timeout 3s --git-username u --git-password-file /p --git-ssh-key-file /i --git-known-hosts-file /h \
          --log-format json --log-level debug",
     );
     insta::assert_debug_snapshot!(seen.unwrap());
@@ -75,6 +75,10 @@ fn wrong_settings_are_wrong_use() {
         (
             "run --repo /r --state-dir /s --namespace Kube_System".to_owned(),
             "error[EK6001]: invalid value 'Kube_System' for '--namespace <NAME>'",
+        ),
+        (
+            "run --repo /r --state-dir /s --max-requests-per-cluster 81".to_owned(),
+            "error[EK6001]: invalid value '81' for '--max-requests-per-cluster <NUMBER>': `81` is no number from 1 to 80",
         ),
         ("run --repo /r --state-dir /s --log-level loud".to_owned(), "error[EK6002]: log-level `loud`"),
         ("run --repo /r --state-dir /s --branch=".to_owned(), "error[EK6001]: "),

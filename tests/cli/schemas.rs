@@ -121,9 +121,11 @@ fn the_promised_keys_are_there() {
             "held_deletions",
             "held_plan",
             "since",
+            "retry",
             "error"
         ])
     );
+    assert_eq!(keys(&status["clusters"][4]["retry"]), set(&["at", "failures"]));
     assert_eq!(keys(&status["clusters"][1]["error"]), set(&["code", "message", "hint"]));
     assert_eq!(status["clusters"][0]["error"], Value::Null);
     assert_eq!(status["schema"], 1);

@@ -64,6 +64,8 @@ fn settings(secret: &str) -> String {
         namespace: String::new(),
         poll_interval: std::time::Duration::ZERO,
         compare_interval: std::time::Duration::ZERO,
+        max_requests: 0,
+        max_requests_per_cluster: 0,
         git: GitSettings {
             timeout: std::time::Duration::ZERO,
             username: None,

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     ledger::{Recorded, Removed, Retention, answers::ErrorAnswer},
     manifest::ObjectId,
-    sync::{Action, BundleOutcome, Journal as _, Live, ObjectResult, SyncId},
+    sync::{Action, BundleOutcome, Journal as _, Live, ObjectResult, Retry, SyncId},
 };
 
 async fn bed() -> Bed {
@@ -211,6 +211,7 @@ async fn transitions_and_since() {
         drifted: 5,
         held_deletions: 6,
         held_plan: Some(digest_of(7)),
+        retry: Some(Retry { at: at(30), failures: 9 }),
         error: Some(problem("eight")),
         ..state(Phase::Held)
     };
