@@ -38,6 +38,8 @@ pub(super) struct Rules {
     pub(super) approved: Vec<BTreeSet<(ObjectId, String)>>,
     /// Deletions of the sync under way that nobody was asked about, by agent.
     unasked: Vec<usize>,
+    /// How often each agent was started.
+    lives: Vec<usize>,
     repairs: BTreeMap<(usize, ObjectId), VecDeque<Duration>>,
     /// When someone last removed the parent.
     pub(super) tampered: Option<Duration>,
@@ -52,6 +54,7 @@ impl Rules {
             broken: None,
             approved: vec![BTreeSet::new(); agents],
             unasked: vec![0; agents],
+            lives: vec![0; agents],
             repairs: BTreeMap::new(),
             tampered: None,
             writes: 0,
@@ -110,6 +113,11 @@ impl Rules {
     /// A new life of an agent knows nothing of the fights of the last.
     pub(super) fn begins(&mut self, agent: usize) {
         self.repairs.retain(|(of, _), _| *of != agent);
+        self.lives[agent] += 1;
+    }
+
+    pub(super) fn life(&self, agent: usize) -> usize {
+        self.lives[agent]
     }
 
     /// Before an object is deleted.
@@ -125,8 +133,10 @@ impl Rules {
         }
         rules.unasked[writer.agent] += 1;
         let whole_bundle = !writer.rendering.objects.iter().any(|object| object.bundle == there.bundle);
+        // That it took another's object for one of ours is known from the answer, and may be lost in a crash.
+        let was_there = there.was_there && there.mistaken_by.is_none_or(|by| by == (writer.agent, rules.lives[writer.agent]));
         let takes_along = id.kind == "Namespace" && there.prune != Some(Prune::Allow);
-        rules.demand(!whole_bundle && !takes_along && !there.was_there, || {
+        rules.demand(!whole_bundle && !takes_along && !was_there, || {
             format!("{} deletes {id} (uid {}) and nobody approved it", writer.name, there.uid)
         });
     }

@@ -12,7 +12,7 @@ use crate::{
     cluster::{ApiError, ErrorKind, Manager, Meta, Operation},
     manifest::{ApplySet, DIGEST_ANNOTATION, Digest, ID_ANNOTATION, ObjectId, PART_OF, Prune},
     render::RenderedObject,
-    sync::{PRUNE_ANNOTATION, parent::Parent},
+    sync::{PRUNE_ANNOTATION, parent::Parent, plan::Why},
 };
 
 pub(super) const MANAGER: &str = "evenkeel-shop";
@@ -66,6 +66,8 @@ pub(super) struct Object {
     pub(super) bundle: Arc<str>,
     /// It stood here before the fleet took it.
     pub(super) was_there: bool,
+    /// Which agent, in which of its lives, took it for an object of ours that had stood in its place a moment ago.
+    pub(super) mistaken_by: Option<(usize, usize)>,
     /// A finalizer keeps it when it is deleted.
     pub(super) finalizer: bool,
     deleting: bool,
@@ -219,6 +221,7 @@ impl World {
             prune: None,
             bundle: "none".into(),
             was_there: true,
+            mistaken_by: None,
             finalizer: false,
             deleting: false,
         }
@@ -242,6 +245,8 @@ impl World {
         let created = there.is_none();
         if !dry {
             Rules::applies(self, writer, object, there.as_ref());
+            let mistaken = there.as_ref().filter(|there| there.digest.is_none() && there.was_there && writer.why != Some(Why::New));
+            let mistaken_by = mistaken.map(|_| (writer.agent, self.rules.life(writer.agent)));
             let base = there.unwrap_or_else(|| Object { was_there: false, ..self.foreign(id) });
             let applied = Object {
                 ours: true,
@@ -250,6 +255,7 @@ impl World {
                 fields: Some(own_fields(id)),
                 prune: object.policy.prune,
                 bundle: object.bundle.clone(),
+                mistaken_by: mistaken_by.or(base.mistaken_by),
                 ..base
             };
             self.put(id, Some(applied));
