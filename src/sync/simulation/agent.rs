@@ -329,7 +329,7 @@ impl Agent {
                 return self.event(live, Event::Drifted);
             }
             let in_reach = live.session.is_some() && !live.agenda.is_cut_off();
-            if in_reach && self.take_in(live, desired).await {
+            if in_reach && self.has_news(live) && self.take_in(live, desired).await {
                 return;
             }
             let looks = in_reach && live.session.as_ref().is_some_and(|session| !session.sees_parent);
@@ -378,6 +378,14 @@ impl Agent {
             }
         }
         false
+    }
+
+    fn has_news(&self, live: &Live) -> bool {
+        let world = self.world.borrow();
+        let Some(session) = &live.session else { return false };
+        world.weather[self.index] == Weather::Dark
+            || (session.sees_parent && session.parent_seen != world.parent.resource_version)
+            || (session.inventory.is_some() && session.from < world.changes.len())
     }
 
     /// Takes in what watches told; true where that changes what is to be done.

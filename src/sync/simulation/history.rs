@@ -13,7 +13,7 @@ use std::{
 use futures_util::{FutureExt as _, future::LocalBoxFuture, task::noop_waker_ref};
 
 use super::{
-    agent::{Agent, short},
+    agent::{Agent, COMPARE, short},
     world::{Dice, MANAGER, Object, Weather, World},
 };
 use crate::{
@@ -156,7 +156,7 @@ impl History {
 
     /// Lets it happen. What happened, where it is traced, and the first rule that it broke.
     pub(super) fn run(mut self) -> (Vec<String>, Option<Broken>) {
-        let rounds = 120 + self.roll(120);
+        let rounds = 80 + self.roll(120);
         for _ in 0..rounds {
             match self.roll(100) {
                 0..68 => {
@@ -175,8 +175,9 @@ impl History {
         self.calm_down();
         self.settle(LONGEST);
         self.judge_end(false);
-        self.approve_all();
-        self.settle(LONGEST);
+        if self.approve_all() {
+            self.settle(Duration::from_mins(1));
+        }
         self.judge_end(true);
         self.judge_quiet();
         self.end()
@@ -474,10 +475,10 @@ impl History {
         self.world.borrow_mut().rules.demand(false, || format!("{name} does not come to rest"));
     }
 
-    fn approve_all(&self) {
-        for agent in 0..self.agents.len() {
-            self.approve(agent);
-        }
+    fn approve_all(&self) -> bool {
+        let held = self.agents.iter().any(|agent| agent.ledger.borrow().held_plan.is_some());
+        (0..self.agents.len()).for_each(|agent| self.approve(agent));
+        held
     }
 
     /// The cluster runs what the newest commit says.
@@ -520,7 +521,8 @@ impl History {
             (world.rules.writes, world.rules.parent_writes)
         };
         let before = written(self);
-        self.settle(LONGEST);
+        // Long enough for a comparison of the whole.
+        self.settle(COMPARE * 2);
         let after = written(self);
         // Two agents ask each other now and then whether the other lives.
         let quiet = before.0 == after.0 && (before.1 == after.1 || self.agents.len() > 1);
