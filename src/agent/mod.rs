@@ -45,11 +45,12 @@ use crate::{
 };
 use kube_overlay::LabelSelector;
 
-/// Messages from the clusters' tasks that may wait; a full queue makes them wait, and loses none.
+/// Messages from the clusters' tasks that may wait; a full queue makes them wait, and loses none. Room for each of a thousand
+/// clusters to have one in it, as after a commit that concerns all.
 const NEWS: usize = 1024;
-/// Events of the repository that may wait.
+/// Events of the repository that may wait; a fetch gives one, and a full queue delays the next fetch.
 const EVENTS: usize = 16;
-/// Actions of people that may wait; more are refused by the server's own limits.
+/// Actions of people that may wait: one for each connection that the server serves at a time.
 const ACTIONS: usize = 64;
 /// How long an orderly stop may take, below what systemd and Kubernetes grant (30 s).
 const PATIENCE: Duration = Duration::from_secs(20);

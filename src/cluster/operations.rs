@@ -26,6 +26,10 @@ const APPLY_PATCH: &str = "application/apply-patch+yaml";
 /// A list is begun again this often when the server's snapshot of it expires on the way.
 const LIST_STARTS_MAX: usize = 3;
 
+/// Group versions that are asked for one by one, each by a task of its own. A cluster with a thousand definitions in as many
+/// groups stays below.
+const VERSIONS_MAX: usize = 2_000;
+
 /// How to apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Apply<'a> {
@@ -95,6 +99,10 @@ impl Connection {
     }
 
     async fn discover_each(&self, apis: &mut Apis, root: &'static str, wanted: Vec<(String, String)>) -> Result<(), ApiError> {
+        if wanted.len() > VERSIONS_MAX {
+            let message = format!("the server lists {} group versions at {root}, more than {VERSIONS_MAX}", wanted.len());
+            return Err(ApiError::new(ErrorKind::TooLarge, message));
+        }
         let mut reading = JoinSet::new();
         for (at, (group, version)) in wanted.iter().enumerate() {
             let path = if group.is_empty() { format!("{root}/{version}") } else { format!("{root}/{group}/{version}") };
@@ -187,7 +195,8 @@ impl Connection {
                 query.push(("continue", &*next));
             }
             let page: Page<T> = parse(&self.fetch(Verb::List, address::with_query(&path, &query), accept).await?)?;
-            seen += page.items.len();
+            // A page without objects counts too: the server must not keep us turning pages.
+            seen += page.items.len().max(1);
             page.items.into_iter().for_each(&mut *see);
             if seen > limits.list {
                 return Err(ApiError::new(

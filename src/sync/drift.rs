@@ -148,12 +148,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::sync::plan::tests::{applied, id, rendering};
+    use crate::{
+        manifest::PART_OF,
+        sync::plan::tests::{applied, id, rendering},
+    };
 
     fn meta(inventory: &Inventory, name: &str, version: &str, change: impl FnOnce(&mut Meta)) -> Meta {
         let member = &inventory[&id(name)];
         let text = json!({
             "name": name, "namespace": "shop", "uid": member.uid, "resourceVersion": version,
+            "labels": {(PART_OF): "shop"},
             "annotations": {
                 "evenkeel.dev/id": id(name).to_string(),
                 "evenkeel.dev/digest": member.digest.unwrap().to_string(),
@@ -226,6 +230,8 @@ mod tests {
             &id("two"),
             Some(Meta { deleting: true, resource_version: "12".to_owned(), ..two.clone() })
         ));
+        let taken_out = Meta { labels: BTreeMap::new(), resource_version: "13".to_owned(), ..two.clone() };
+        assert!(!absorb(&mut inventory, &new, "evenkeel-shop", &id("two"), Some(taken_out)), "its label was taken away");
         inventory.remove(&id("two"));
         let copy = Meta { annotations: [(ID_ANNOTATION.to_owned(), id("one").to_string())].into(), ..two };
         assert!(!absorb(&mut inventory, &new, "evenkeel-shop", &id("two"), Some(copy)), "a copy of labels is no member");

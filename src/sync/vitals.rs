@@ -25,7 +25,7 @@ use crate::{
 pub(super) const PERIOD: Duration = Duration::from_secs(1);
 /// Of more objects of a kind than this the whole kind is listed.
 const SINGLE_MAX: usize = 20;
-/// Objects that are read side by side.
+/// Objects that are read side by side; half of what a connection begins with, so that repairs are not held up.
 const READS: usize = 8;
 
 /// What is known.

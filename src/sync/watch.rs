@@ -24,7 +24,8 @@ use crate::{
     manifest::{ApplySet, GroupKind, ObjectId, PART_OF},
 };
 
-/// With more objects than this waiting to be looked at, one list per kind is cheaper.
+/// With more objects than this waiting to be looked at, one list per kind is cheaper: twenty pages. It is also what bounds this
+/// queue, at some 10 MB of metadata.
 const PENDING_MAX: usize = 10_000;
 
 /// What happened since it was last taken.

@@ -207,6 +207,54 @@ async fn requests_under_way_are_bounded() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_list_ends_though_the_server_has_always_one_more_page() -> Result<()> {
+    let server = Scripted::start(|_, _| async { answer(200, &json!({"metadata": {"continue": "more"}, "items": []})) }).await?;
+    let connection = server.connect(Limits { list: 10, ..Limits::default() }).await?;
+    assert_eq!(kind(connection.list(&config_maps(), "").await)?, ErrorKind::TooLarge);
+    assert_eq!(server.asked().len(), 11);
+    Ok(())
+}
+
+/// Requests that one server lets hang do not keep those to another from being sent.
+#[tokio::test]
+async fn a_server_that_hangs_keeps_no_place_of_the_fleet() -> Result<()> {
+    let hung = Scripted::start(|_, _| std::future::pending()).await?;
+    let free = Scripted::start(|_, _| async { answer(200, &object("a")) }).await?;
+    let limits = Limits { fleet: Some(Arc::new(Semaphore::new(2))), ..Limits::default() };
+    let connection = hung.connect(limits.clone()).await?;
+    let mut waiting = JoinSet::new();
+    for _ in 0..8 {
+        let connection = connection.clone();
+        waiting.spawn(async move { get(&connection).await });
+    }
+    wait_until(SOON, "the fleet is full", || async { if hung.asked().len() < 2 { Err("not yet") } else { Ok(()) } }).await?;
+    get(&free.connect(limits).await?).await?;
+    assert_eq!(waiting.len(), 8);
+    Ok(())
+}
+
+/// A server that asks for fewer requests gets fewer, and all are answered in the end.
+#[tokio::test]
+async fn a_server_that_is_overloaded_gets_fewer_requests() -> Result<()> {
+    let server = Scripted::start(|_, before| async move {
+        if before < 16 { wait(answer(429, &status(429, "later")), 1) } else { answer(200, &object("a")) }
+    })
+    .await?;
+    let connection = server.connect(Limits::default()).await?;
+    assert_eq!(connection.in_flight(), 16);
+    let mut asking = JoinSet::new();
+    for _ in 0..16 {
+        let connection = connection.clone();
+        asking.spawn(async move { get(&connection).await });
+    }
+    while let Some(answer) = asking.join_next().await {
+        answer??;
+    }
+    assert!(connection.in_flight() < 16, "{} requests at a time", connection.in_flight());
+    Ok(())
+}
+
+#[tokio::test]
 async fn answers_are_bounded() -> Result<()> {
     let server = Scripted::start(|asked, _| async move {
         let bytes = if asked.uri.contains("limit=") { 65 } else { 9 } << 20;

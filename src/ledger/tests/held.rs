@@ -73,7 +73,11 @@ async fn a_ledger_of_the_first_version_is_migrated() {
     bed.fleet(&["a"]).await;
     bed.ledger.close().await.unwrap();
     let file = Connection::open(bed.dir.path().join("ledger.db")).unwrap();
-    file.execute_batch("DROP TABLE held; INSERT INTO approvals VALUES (x'05', 'ada', 0); PRAGMA user_version = 1").unwrap();
+    file.execute_batch(
+        "DROP TABLE held; ALTER TABLE clusters DROP COLUMN retry_at; ALTER TABLE clusters DROP COLUMN failures; \
+         INSERT INTO approvals VALUES (x'05', 'ada', 0); PRAGMA user_version = 1",
+    )
+    .unwrap();
     drop(file);
     let ledger: Ledger = open(bed.dir.path(), &bed.seconds);
     assert_eq!(ledger.asked("a").await.unwrap(), Asked::default(), "what was approved before is asked again");
