@@ -247,8 +247,7 @@ mod tests {
         assert_eq!(same, agenda, "a commit that changes nothing here changes nothing");
     }
 
-    const ENDS: [End; 7] =
-        [End::Synced, End::Refused, End::Failed, End::Failing, End::Unreachable, End::Waiting, End::Interrupted];
+    const ENDS: [End; 7] = [End::Synced, End::Refused, End::Failed, End::Failing, End::Unreachable, End::Waiting, End::Interrupted];
 
     fn ended(end: End) -> Agenda {
         Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5).step(Event::Ended(digest(1), end), at(1), 1.0)

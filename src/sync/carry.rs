@@ -330,13 +330,7 @@ impl<J: Journal> Carrier<'_, J> {
         live
     }
 
-    pub(super) async fn apply(
-        &self,
-        api: &Api,
-        object: &RenderedObject,
-        force: bool,
-        dry_run: bool,
-    ) -> Result<Applied, ApiError> {
+    pub(super) async fn apply(&self, api: &Api, object: &RenderedObject, force: bool, dry_run: bool) -> Result<Applied, ApiError> {
         if self.cancel.is_cancelled() {
             return Err(ApiError::new(ErrorKind::Unreachable, "the sync was interrupted"));
         }

@@ -23,7 +23,6 @@ use super::{
     vitals::{self, Vitals},
     watch::{Changes, Pending},
 };
-use probe::Probed;
 use crate::{
     cluster::{ApiError, Connection, ConnectionSpec, Meta},
     codes::{self, Code},
@@ -32,6 +31,7 @@ use crate::{
     manifest::{ApplySet, ObjectId},
     render::Rendering,
 };
+use probe::Probed;
 
 /// What a commit wants of the cluster.
 #[derive(Debug, Clone)]

@@ -206,15 +206,6 @@ async fn requests_under_way_are_bounded() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn a_list_ends_though_the_server_has_always_one_more_page() -> Result<()> {
-    let server = Scripted::start(|_, _| async { answer(200, &json!({"metadata": {"continue": "more"}, "items": []})) }).await?;
-    let connection = server.connect(Limits { list: 10, ..Limits::default() }).await?;
-    assert_eq!(kind(connection.list(&config_maps(), "").await)?, ErrorKind::TooLarge);
-    assert_eq!(server.asked().len(), 11);
-    Ok(())
-}
-
 /// Requests that one server lets hang do not keep those to another from being sent.
 #[tokio::test]
 async fn a_server_that_hangs_keeps_no_place_of_the_fleet() -> Result<()> {
@@ -319,6 +310,11 @@ async fn a_list_comes_to_an_end() -> Result<()> {
     let connection = endless.connect(Limits { list: 9, ..Limits::default() }).await?;
     assert_eq!(kind(connection.list(&config_maps(), "").await)?, ErrorKind::TooLarge);
     assert_eq!(endless.asked().len(), 5);
+
+    let empty = Scripted::start(|_, before| async move { page(&[], &before.to_string()) }).await?;
+    let connection = empty.connect(Limits { list: 9, ..Limits::default() }).await?;
+    assert_eq!(kind(connection.list(&config_maps(), "").await)?, ErrorKind::TooLarge);
+    assert_eq!(empty.asked().len(), 10);
     Ok(())
 }
 

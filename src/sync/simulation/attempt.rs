@@ -396,8 +396,7 @@ impl Agent {
         let fields = meta.fields(MANAGER).unwrap_or(object.digest);
         let live = Applied { uid: meta.uid.clone(), digest: object.digest, fields };
         let was_adopted = sync.inventory.get(&object.id).is_some_and(|member| member.adopted && member.uid == meta.uid);
-        let member =
-            observe::member_as(meta, MANAGER, Some(bundle.to_string()), Some(live.clone()), adopted || was_adopted);
+        let member = observe::member_as(meta, MANAGER, Some(bundle.to_string()), Some(live.clone()), adopted || was_adopted);
         let record = Recorded { id: object.id.clone(), bundle: bundle.to_string(), live, adopted: member.adopted };
         sync.inventory.insert(object.id.clone(), member);
         self.ledger.borrow_mut().unflushed.push((object.id.clone(), Some(record)));
@@ -429,9 +428,7 @@ impl Agent {
                 return Err(Stop::Interrupted);
             }
             let deleted = self
-                .ask(Sent::Other("delete"), |world| {
-                    world.delete(&self.writer(sync, outdated, None, None), id, &deletion.uid, &version)
-                })
+                .ask(Sent::Other("delete"), |world| world.delete(&self.writer(sync, outdated, None, None), id, &deletion.uid, &version))
                 .await;
             let problem = match deleted {
                 Ok(()) => {
@@ -492,13 +489,7 @@ impl Agent {
         if may { Ok(()) } else { Err(ApiError::new(ErrorKind::Unreachable, "the hold was not seen")) }
     }
 
-    fn writer<'a>(
-        &'a self,
-        sync: &Sync<'a>,
-        outdated: bool,
-        recorded: Option<&'a Recorded>,
-        why: Option<Why>,
-    ) -> Writer<'a> {
+    fn writer<'a>(&'a self, sync: &Sync<'a>, outdated: bool, recorded: Option<&'a Recorded>, why: Option<Why>) -> Writer<'a> {
         Writer { agent: self.index, name: &self.name, cluster: sync.uid, rendering: sync.rendering, outdated, why, recorded }
     }
 

@@ -21,13 +21,7 @@ use crate::{
     git::CommitId,
     manifest::{Digest, Drift, ObjectId, Prune},
     render::{BundleSettings, RenderedObject, Rendering},
-    sync::{
-        Phase,
-        parent::Parent,
-        plan::tests::rendering,
-        prune::Budget,
-        target::Desired,
-    },
+    sync::{Phase, parent::Parent, plan::tests::rendering, prune::Budget, target::Desired},
 };
 
 /// A rule that a history broke.
@@ -219,7 +213,8 @@ impl History {
             let _ = task.poll_unpin(&mut Context::from_waker(noop_waker_ref()));
         }
         let mut world = self.world.borrow_mut();
-        if let Some(id) = self.rival.as_ref().filter(|id| world.objects.get(id).is_some_and(|object| object.digest == Some(object.content))) {
+        if let Some(id) = self.rival.as_ref().filter(|id| world.objects.get(id).is_some_and(|object| object.digest == Some(object.content)))
+        {
             let nonce = world.dice.below(1 << 30);
             world.change(id, |object| edit(object, nonce));
         }
