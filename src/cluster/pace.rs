@@ -115,8 +115,8 @@ mod tests {
         assert_eq!(after(pace, [FULL; 15]).limit(), 16);
         assert_eq!(after(pace, [FULL; 16]).limit(), 17);
         assert_eq!(after(pace, [FULL; 16 + 17]).limit(), 18);
-        assert_eq!(after(pace, [FULL; 1000]).limit(), 18);
-        assert_eq!(after(pace, [Event::Answered { full: false }; 1000]).limit(), 16, "no more than what was ever needed");
+        assert_eq!(after(pace, vec![FULL; 1000]).limit(), 18);
+        assert_eq!(after(pace, vec![Event::Answered { full: false }; 1000]).limit(), 16, "no more than what was ever needed");
     }
 
     #[test]

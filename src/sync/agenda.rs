@@ -154,9 +154,8 @@ impl Agenda {
                 self.afresh(now, jitter);
                 self.mode = Mode::Due(Trigger::Asked);
             }
-            Event::Lost => self.cut_off(now, jitter),
             Event::Probed(true) => self.breaker = self.breaker.step(breaker::Event::Answered, now, jitter),
-            Event::Probed(false) => self.cut_off(now, jitter),
+            Event::Lost | Event::Probed(false) => self.cut_off(now, jitter),
             // What is due anyway finds the drift too.
             Event::Drifted if matches!(self.mode, Mode::Due(_)) => {}
             Event::Drifted => self.mode = Mode::Due(Trigger::Watch),

@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn a_holder_has_stopped_when_a_claimant_may_take_over() {
         assert!(may_write(LOOK * 2), "one look that fails stops nothing");
-        assert!(!may_write(PATIENCE - crate::cluster::Limits::default().request));
+        assert!(!may_write(PATIENCE.saturating_sub(crate::cluster::Limits::default().request)));
     }
 
     #[test]

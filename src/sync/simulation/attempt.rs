@@ -101,7 +101,7 @@ impl Agent {
                 return Err(interrupted());
             }
         }
-        if self.now() - live.held_at >= LOOK {
+        if self.now().saturating_sub(live.held_at) >= LOOK {
             live.held_at = self.now();
             let again = self.ask(Sent::Other("parent"), |world| Ok(world.parent.clone())).await?;
             parent = self.take_hold(live, again).await?;

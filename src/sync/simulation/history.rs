@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeMap,
+    fmt::Write as _,
     mem,
     rc::Rc,
     sync::{Arc, OnceLock},
@@ -72,11 +73,11 @@ fn variant(sample: &Rendering, dice: &mut Dice, empty: bool) -> Rendering {
     result.objects.sort_by(|one, other| one.id.cmp(&other.id));
     for object in &result.objects {
         let paused = dice.percent(4).then(|| "base/bundle.yaml".into());
-        result.bundles.entry(object.bundle.to_string()).or_insert(BundleSettings { paused, ..BundleSettings::default() });
+        result.bundles.entry(object.bundle.to_string()).or_insert(BundleSettings { paused });
     }
     let mut text = format!("{:?}", result.bundles);
     for object in &result.objects {
-        text.push_str(&format!("{} {} {}\n", object.id, object.bundle, object.digest));
+        let _ = writeln!(text, "{} {} {}", object.id, object.bundle, object.digest);
     }
     result.digest = Digest::of(text.as_bytes());
     result
@@ -221,12 +222,12 @@ impl History {
     }
 
     fn wait(&self) {
-        let seconds = match self.roll(10) {
-            0..6 => self.roll(2000) as f64 / 1000.0,
+        let ms = match self.roll(10) {
+            0..6 => self.roll(2_000),
             6..9 => return self.skip(),
-            _ => self.roll(90) as f64,
+            _ => self.roll(90_000),
         };
-        self.world.borrow_mut().now += Duration::from_secs_f64(seconds);
+        self.world.borrow_mut().now += Duration::from_millis(ms as u64);
     }
 
     /// Nothing happens until an agent's next deadline.

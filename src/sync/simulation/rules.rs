@@ -102,7 +102,7 @@ impl Rules {
             let now = world.now;
             let repairs = world.rules.repairs.entry((writer.agent, id.clone())).or_default();
             repairs.push_back(now);
-            while repairs.front().is_some_and(|then| now - *then > Duration::from_mins(1)) {
+            while repairs.front().is_some_and(|then| now.saturating_sub(*then) > Duration::from_mins(1)) {
                 repairs.pop_front();
             }
             let count = repairs.len();

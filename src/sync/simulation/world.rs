@@ -49,6 +49,7 @@ impl Dice {
 }
 
 /// An object as the server has it.
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing of its own")]
 #[derive(Clone)]
 pub(super) struct Object {
     pub(super) uid: u64,
@@ -274,7 +275,7 @@ impl World {
             return Err(ApiError::new(ErrorKind::PreconditionFailed, "precondition failed"));
         }
         Rules::deletes(self, writer, id, &there);
-        self.put(id, there.finalizer.then(|| Object { deleting: true, ..there }));
+        self.put(id, there.finalizer.then_some(Object { deleting: true, ..there }));
         Ok(())
     }
 
