@@ -48,8 +48,14 @@ async fn a_black_holed_cluster_is_shown_and_delays_no_other() -> Result<()> {
                 if cluster["phase"] == "Unreachable" { Ok(()) } else { Err(cluster.to_string()) }
             })
             .await?;
+            let retry = agent.cluster("a")?["retry"].clone();
+            ensure!(retry["failures"].as_u64() > Some(0) && retry["at"].is_string(), "the next try is not shown: {retry}");
             proxy.set(Fault::None);
-            agent.phase("a", "Synced", &next).await?;
+            let back = agent.phase("a", "Synced", &next).await?;
+            ensure!(back["retry"].is_null(), "{back}");
+            let log = std::fs::read_to_string(&agent.log)?;
+            let lines = ["out of reach, probed", "in reach again"].map(|words| log.lines().filter(|line| line.contains(words)).count());
+            ensure!(lines == [1, 1], "on-call is told once when it goes and once when it is back, not {lines:?} times:\n{log}");
         }
     }
     // A tenth of what waiting for the dead cluster (15 s) would add; quiet runs differ by milliseconds.

@@ -86,6 +86,47 @@ fn refused(commit: u8) -> Desired {
     }
 }
 
+/// No way to the cluster.
+struct NoWay;
+
+impl Connect for NoWay {
+    async fn connect(&self, _: &ConnectionSpec) -> Result<Connection, ClusterError> {
+        Err(ClusterError::Credentials("no such file".to_owned()))
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_out_of_reach_is_shown_with_its_next_try() {
+    let (states, mut told) = mpsc::unbounded_channel();
+    let wanted = Desired { rendering: Ok(crate::sync::plan::tests::rendering(&[("a", "one")], "1")), ..refused(1) };
+    let (_desired_sender, desired) = watch::channel(Some(wanted));
+    let (_asks, asked) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let target = Target {
+        cluster: "a".to_owned(),
+        instance: "me".to_owned(),
+        compare_every: Duration::from_mins(5),
+        memory: Told { states, failures: AtomicU32::new(0) },
+        connect: NoWay,
+        desired,
+        asks: asked,
+        stop: stop.clone(),
+    };
+    let began = Timestamp::now();
+    let task = tokio::spawn(target.run(None));
+    assert_eq!(told.recv().await.unwrap().phase, Phase::Syncing);
+    // The attempt, and then a probe.
+    for failures in 1..=2 {
+        let state = told.recv().await.unwrap();
+        let retry = state.retry.unwrap();
+        assert_eq!((state.phase, retry.failures), (Phase::Unreachable, failures));
+        assert_eq!(state.error.unwrap().code, codes::CLUSTER_AUTH);
+        assert!(retry.at > began);
+    }
+    stop.cancel();
+    task.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_state_that_was_not_stored_is_told_again() {
     let (states, mut told) = mpsc::unbounded_channel();
