@@ -99,6 +99,8 @@ pub(super) struct Live {
     pub(super) accept: bool,
     pub(super) patience: Patience,
     pub(super) fights: Fights,
+    /// What was tried last.
+    pub(super) tried: Option<Goal>,
     pub(super) look_at: Duration,
     /// When the parent last said that the cluster is ours.
     pub(super) held_at: Duration,
@@ -168,6 +170,7 @@ impl Agent {
             accept: false,
             patience: Patience::default(),
             fights: Fights::default(),
+            tried: None,
             look_at: self.now() + LOOK,
             held_at: Duration::ZERO,
         };
@@ -242,9 +245,12 @@ impl Agent {
         let mut world = self.world.borrow_mut();
         let world = &mut *world;
         let luck = match world.weather[self.index] {
-            Weather::Fine => 100,
+            Weather::Fine | Weather::Partly => 100,
             Weather::Dark => return Err(broken(ErrorKind::Unreachable)),
             Weather::Sick => return Err(broken(ErrorKind::Server)),
+            Weather::Partly if matches!(sent, Sent::Other("look" | "answer" | "parent" | "change" | "hold")) => {
+                return Err(broken(ErrorKind::Server));
+            }
             Weather::Flaky => world.dice.below(100),
         };
         match luck {
@@ -284,6 +290,7 @@ impl Agent {
     async fn attempt(&self, live: &mut Live, desired: &Rc<Desired>, trigger: Trigger) {
         let Goal::Run(digest) = desired.goal() else { return };
         self.say(|| format!("attempt ({trigger:?}) at {}", short(&desired.commit)));
+        live.tried = Some(desired.goal());
         let outcome = self.run(live, desired, trigger).await;
         live.accept = false;
         for id in &outcome.repaired {
@@ -308,6 +315,8 @@ impl Agent {
     async fn sleep(&self, live: &mut Live, desired: &Rc<Desired>, until: Option<Duration>) {
         let asleep = self.now();
         let truce = live.fights.next(asleep);
+        let is_tried = live.tried == Some(desired.goal()) || desired.goal() == Goal::Rest || self.cut_off.get().is_some();
+        self.demand(is_tried, || format!("sleeps, and {} was never tried", short(&desired.commit)));
         let longest = if self.cut_off.get().is_some() { SOON.cap } else { SLOWLY.cap.max(COMPARE.mul_f64(1.1)) };
         self.demand(until.is_none_or(|until| until <= asleep + longest), || format!("sleeps until {until:?} at {asleep:?}"));
         loop {

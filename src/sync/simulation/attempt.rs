@@ -61,7 +61,6 @@ fn wrong() -> Diagnostic {
 
 /// A sync under way.
 struct Sync<'a> {
-    uid: &'a str,
     desired: &'a Desired,
     rendering: &'a Rendering,
     inventory: Inventory,
@@ -120,7 +119,7 @@ impl Agent {
         }
         let widen = |parent: &mut Parent| _ = parent.widen(plan.writes.values().flatten().map(|write| &write.object.id));
         self.change_parent(widen).await?;
-        self.carry_out(live, desired, rendering, &uid, inventory, &parent, plan, verdict).await
+        self.carry_out(live, desired, rendering, inventory, &parent, plan, verdict).await
     }
 
     fn judge(&self, desired: &Desired, rendering: &Rendering, plan: &Plan, inventory: &Inventory, uid: &str) -> Verdict {
@@ -281,7 +280,6 @@ impl Agent {
         live: &mut Live,
         desired: &Desired,
         rendering: &Rendering,
-        uid: &str,
         inventory: Inventory,
         parent: &Parent,
         plan: Plan,
@@ -297,7 +295,7 @@ impl Agent {
             session.inventory = None;
         }
         let mut sync =
-            Sync { uid, desired, rendering, inventory, adopted: BTreeSet::new(), outcomes: BTreeMap::new(), failed_deletions: Vec::new() };
+            Sync { desired, rendering, inventory, adopted: BTreeSet::new(), outcomes: BTreeMap::new(), failed_deletions: Vec::new() };
         let stop = self.carry(live, &mut sync, &plan, &verdict).await.err();
         let Sync { inventory, outcomes, failed_deletions, .. } = sync;
         let lost = matches!(stop, Some(Stop::LostHold));
@@ -352,6 +350,7 @@ impl Agent {
             }
         }
         let outcomes = sync.outcomes.clone();
+        self.world.borrow_mut().rules.went_wrong[self.index] = outcomes.keys().map(ToString::to_string).collect();
         let went_wrong: BTreeSet<&str> = outcomes.keys().map(|bundle| &**bundle).collect();
         for now in [Stage::Interceptors, Stage::Main, Stage::Definitions] {
             for deletion in due(verdict, now, &went_wrong) {
@@ -412,7 +411,7 @@ impl Agent {
         let object = &write.object;
         let recorded = self.ledger.borrow().recorded.get(&object.id).cloned();
         self.ask(Sent::Other("apply"), |world| {
-            let writer = self.writer(sync, outdated, recorded.as_ref(), Some(write.why));
+            let writer = self.writer(sync, outdated, recorded.as_ref(), Some(write.why), None);
             world.apply(&writer, object, force, dry)
         })
         .await
@@ -428,7 +427,9 @@ impl Agent {
                 return Err(Stop::Interrupted);
             }
             let deleted = self
-                .ask(Sent::Other("delete"), |world| world.delete(&self.writer(sync, outdated, None, None), id, &deletion.uid, &version))
+                .ask(Sent::Other("delete"), |world| {
+                    world.delete(&self.writer(sync, outdated, None, None, deletion.bundle.as_deref()), id, &deletion.uid, &version)
+                })
                 .await;
             let problem = match deleted {
                 Ok(()) => {
@@ -489,8 +490,15 @@ impl Agent {
         if may { Ok(()) } else { Err(ApiError::new(ErrorKind::Unreachable, "the hold was not seen")) }
     }
 
-    fn writer<'a>(&'a self, sync: &Sync<'a>, outdated: bool, recorded: Option<&'a Recorded>, why: Option<Why>) -> Writer<'a> {
-        Writer { agent: self.index, name: &self.name, cluster: sync.uid, rendering: sync.rendering, outdated, why, recorded }
+    fn writer<'a>(
+        &'a self,
+        sync: &Sync<'a>,
+        outdated: bool,
+        recorded: Option<&'a Recorded>,
+        why: Option<Why>,
+        bundle: Option<&'a str>,
+    ) -> Writer<'a> {
+        Writer { agent: self.index, name: &self.name, rendering: sync.rendering, outdated, why, recorded, bundle }
     }
 
     fn stop_for(&self, desired: &Desired, error: &ApiError) -> Stop {

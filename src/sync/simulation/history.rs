@@ -43,6 +43,9 @@ const OBJECTS: [(&str, &str); 8] = [
     ("Namespace/extra", "c"),
 ];
 
+const WEATHERS: [Weather; 7] =
+    [Weather::Fine, Weather::Fine, Weather::Dark, Weather::Sick, Weather::Partly, Weather::Flaky, Weather::Flaky];
+
 /// Few enough that a history often goes beyond it.
 const BUDGET: Budget = Budget { objects: 2, percent: 25 };
 
@@ -279,7 +282,7 @@ impl History {
             0..20 => self.commit(),
             20..50 => self.interfere(),
             50..64 => {
-                let weather = [Weather::Fine, Weather::Fine, Weather::Dark, Weather::Sick, Weather::Flaky, Weather::Flaky][self.roll(6)];
+                let weather = WEATHERS[self.roll(WEATHERS.len())];
                 self.say(|| format!("weather of {agent}: {weather:?}"));
                 self.world.borrow_mut().weather[agent] = weather;
             }
@@ -422,6 +425,7 @@ impl History {
             // One that met the other cluster first is told by a person that this is the right one.
             if agent.ledger.borrow().uid.as_deref().is_some_and(|uid| uid != "cluster 1") {
                 agent.accept.set(true);
+                self.world.borrow_mut().rules.homes[agent.index] = None;
                 agent.asks.set(true);
             }
         }

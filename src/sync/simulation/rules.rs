@@ -19,8 +19,8 @@ pub(super) struct Writer<'a> {
     pub(super) rendering: &'a Rendering,
     /// A newer goal than the one that is carried out was taken up.
     pub(super) outdated: bool,
-    /// The uid of the cluster that it means.
-    pub(super) cluster: &'a str,
+    /// The bundle whose writes came before a deletion.
+    pub(super) bundle: Option<&'a str>,
     /// Why it sends an object.
     pub(super) why: Option<Why>,
     /// What its ledger says of the object.
@@ -38,6 +38,10 @@ pub(super) struct Rules {
     pub(super) approved: Vec<BTreeSet<(ObjectId, String)>>,
     /// Deletions of the sync under way that nobody was asked about, by agent.
     unasked: Vec<usize>,
+    /// The cluster that each agent writes: the first one, or one that a person accepted since.
+    pub(super) homes: Vec<Option<String>>,
+    /// Bundles of the sync under way that went wrong, by agent.
+    pub(super) went_wrong: Vec<BTreeSet<String>>,
     /// How often each agent was started.
     lives: Vec<usize>,
     repairs: BTreeMap<(usize, ObjectId), VecDeque<Duration>>,
@@ -54,6 +58,8 @@ impl Rules {
             broken: None,
             approved: vec![BTreeSet::new(); agents],
             unasked: vec![0; agents],
+            homes: vec![None; agents],
+            went_wrong: vec![BTreeSet::new(); agents],
             lives: vec![0; agents],
             repairs: BTreeMap::new(),
             tampered: None,
@@ -73,10 +79,11 @@ impl Rules {
         let holder = world.parent.holder.as_ref().map(|holder| holder.instance.clone());
         // Between two looks it cannot know that someone removed the parent.
         let excused = world.rules.tampered.is_some_and(|then| world.now.saturating_sub(then) < PATIENCE);
-        let is_it = world.uid == writer.cluster;
+        let home = world.rules.homes[writer.agent].get_or_insert_with(|| world.uid.clone());
+        let is_it = world.uid == *home;
         let rules = &mut world.rules;
         rules.writes += 1;
-        rules.demand(is_it, || format!("{} writes {what} to another cluster than {}", writer.name, writer.cluster));
+        rules.demand(is_it, || format!("{} writes {what} to a cluster that nobody accepted", writer.name));
         rules.demand(holder.as_deref() == Some(writer.name) || excused, || {
             format!("{} writes {what}, and {holder:?} holds the cluster", writer.name)
         });
@@ -125,6 +132,8 @@ impl Rules {
         world.say(|| format!("  {} deletes {id} with uid {}", writer.name, there.uid));
         Self::writes(world, writer, id);
         let rules = &mut world.rules;
+        let went_wrong = writer.bundle.is_some_and(|bundle| rules.went_wrong[writer.agent].contains(bundle));
+        rules.demand(!went_wrong, || format!("{} deletes {id}, and its bundle {:?} went wrong", writer.name, writer.bundle));
         rules.demand(there.ours, || format!("{} deletes {id}, which is not of the fleet", writer.name));
         rules.demand(writer.rendering.object(id).is_none(), || format!("{} deletes {id}, which is wanted", writer.name));
         rules.demand(there.prune != Some(Prune::Never), || format!("{} deletes {id}, which says that it stays", writer.name));
@@ -144,6 +153,7 @@ impl Rules {
     /// A sync begins.
     pub(super) fn sync_begins(&mut self, agent: usize) {
         self.unasked[agent] = 0;
+        self.went_wrong[agent].clear();
     }
 
     /// A sync is over.

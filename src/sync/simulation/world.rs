@@ -87,6 +87,8 @@ pub(super) enum Weather {
     Dark,
     /// The server answers nothing but 500.
     Sick,
+    /// The server answers nothing about the parent but 500, as when its webhook is down.
+    Partly,
     /// Some requests get lost, some answers, some are turned away.
     Flaky,
 }
