@@ -245,12 +245,12 @@ impl Agent {
         let mut world = self.world.borrow_mut();
         let world = &mut *world;
         let luck = match world.weather[self.index] {
-            Weather::Fine | Weather::Partly => 100,
             Weather::Dark => return Err(broken(ErrorKind::Unreachable)),
             Weather::Sick => return Err(broken(ErrorKind::Server)),
             Weather::Partly if matches!(sent, Sent::Other("look" | "answer" | "parent" | "change" | "hold")) => {
                 return Err(broken(ErrorKind::Server));
             }
+            Weather::Fine | Weather::Partly => 100,
             Weather::Flaky => world.dice.below(100),
         };
         match luck {
