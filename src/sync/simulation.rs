@@ -26,6 +26,9 @@ use history::{Broken, History};
 /// Histories in a run of the tests.
 const HISTORIES: u64 = 10_000;
 
+/// Runs that many instead.
+const MORE: &str = "EVENKEEL_SIMULATION_HISTORIES";
+
 /// Runs one seed alone, and tells what happens.
 const ONLY: &str = "EVENKEEL_SIMULATION_SEED";
 
@@ -38,13 +41,14 @@ fn no_history_breaks_a_rule() {
         assert_eq!(broken.map(|Broken(rule)| rule), None, "seed {seed}");
         return;
     }
+    let histories = std::env::var(MORE).map_or(HISTORIES, |count| count.parse().unwrap());
     let (next, found) = (AtomicU64::new(0), Mutex::new(None));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= HISTORIES || found.lock().unwrap().is_some() {
+                    if seed >= histories || found.lock().unwrap().is_some() {
                         return;
                     }
                     if let (_, Some(Broken(rule))) = History::new(seed, false).run() {
