@@ -258,6 +258,7 @@ impl Agent {
             // Carried out, and the answer is lost.
             5..10 => {
                 let _ = act(world);
+                world.rules.doubts[self.index] = true;
                 Err(broken(ErrorKind::Timeout))
             }
             10..15 => Err(broken(ErrorKind::Server)),

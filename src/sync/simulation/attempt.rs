@@ -238,6 +238,7 @@ impl Agent {
             }
         }
         self.ledger.borrow_mut().recorded.retain(|id, _| inventory.contains_key(id));
+        self.world.borrow_mut().rules.doubts[self.index] = false;
         if let Some(session) = live.session.as_mut() {
             (session.inventory, session.from) = (Some(inventory), from);
         }

@@ -42,6 +42,8 @@ pub(super) struct Rules {
     pub(super) homes: Vec<Option<String>>,
     /// Bundles of the sync under way that went wrong, by agent.
     pub(super) went_wrong: Vec<BTreeSet<String>>,
+    /// Whether an answer to the agent was lost since it last compared: it may not know what it did.
+    pub(super) doubts: Vec<bool>,
     /// How often each agent was started.
     lives: Vec<usize>,
     repairs: BTreeMap<(usize, ObjectId), VecDeque<Duration>>,
@@ -60,6 +62,7 @@ impl Rules {
             unasked: vec![0; agents],
             homes: vec![None; agents],
             went_wrong: vec![BTreeSet::new(); agents],
+            doubts: vec![false; agents],
             lives: vec![0; agents],
             repairs: BTreeMap::new(),
             tampered: None,
@@ -104,7 +107,8 @@ impl Rules {
                     live.uid == there.uid.to_string() && live.digest == object.digest && bundle == &*object.bundle
                 })
         });
-        world.rules.demand(!as_left, || format!("{} sends {id}, which is as it left it", writer.name));
+        let doubts = world.rules.doubts[writer.agent];
+        world.rules.demand(!as_left || doubts, || format!("{} sends {id}, which is as it left it", writer.name));
         if writer.why == Some(Why::Drifted) {
             let now = world.now;
             let repairs = world.rules.repairs.entry((writer.agent, id.clone())).or_default();
