@@ -309,6 +309,10 @@ impl World {
     /// Someone removes the parent.
     pub(super) fn remove_parent(&mut self) {
         self.parent = Parent::default();
+        // What one agent took over, another knows from the parent alone.
+        if self.weather.len() > 1 {
+            self.objects.values_mut().for_each(|object| object.was_there = false);
+        }
         self.rules.tampered = Some(self.now);
     }
 }
