@@ -506,6 +506,8 @@ impl History {
             .iter()
             .filter(|(id, there)| there.ours && self.rendering.object(id).is_none())
             .filter(|(_, there)| there.prune != Some(Prune::Never) && !paused(&there.bundle))
+            // A crash may have lost that it moved out of a bundle that is paused now.
+            .filter(|(id, _)| !ledger.recorded.get(*id).is_some_and(|record| paused(&record.bundle)))
             .map(|(id, _)| id.clone())
             .collect();
         for id in left {
