@@ -120,6 +120,12 @@ codes! {
     IGNORE_FILE "EK1021" ".evenkeelignore is wrong" => "Mend the line named; the syntax is that of .gitignore.";
     DOUBTFUL "EK1022" "Something is valid but probably not meant" => "If it is meant, nothing needs to be done.";
     COMPONENT "EK1023" "A component cannot be included" => "A component is a folder directly under components/; give its path as seen from the overlay.yaml, such as ../components/NAME.";
+    NO_DEPENDENCY "EK1024" "A bundle depends on one that there is not"
+        because "A mistyped name; a bundle that only other clusters' layers have."
+        => "Correct the name in dependsOn, or state the dependency in a layer that has both bundles.";
+    CYCLE "EK1025" "Bundles depend on each other in a circle"
+        because "Each of them waits for the next to be healthy, so that none would ever be written. Layers' dependsOn add up."
+        => "Take one of the dependencies on the way that is shown out of its bundle.yaml.";
     INCOMPLETE "EK1030" "An object lacks fields that its kind requires" => "Give the object whole; if a patch is meant, correct its kind, namespace and name so that it finds its target.";
     SCHEMA "EK1031" "A field is not as its kind has it" => "Correct the field named; `kubectl explain KIND.FIELD` shows what a kind has.";
     NOT_SERVED "EK1032" "Kubernetes does not serve that kind in that version" => "Correct apiVersion and kind; the message names the versions that there are.";
@@ -196,6 +202,20 @@ codes! {
     PAUSED "EK4013" "Paused in the repository" => "Remove spec.paused where it stands; nothing is written until then.";
     DEGRADED "EK4014" "An object will not become healthy by itself" => "It was applied as the repository says; its own status says what is wrong. Mend the manifest or what it needs.";
     FIGHT "EK4015" "Another writer undoes what the repository says, again and again" => "Find the writer in the lines before this one; give the field up in one of the two, or set evenkeel.dev/drift: report.";
+    GATE "EK4020" "A bundle waits for another to be healthy"
+        because "A rollout takes its time, or does not get on: too few nodes, an image that is not there."
+        => "It goes on by itself. If it does not: look at the object named, or raise spec.deadline of its bundle.";
+    DEPENDENCY_DEGRADED "EK4021" "What a bundle waits for will not become healthy by itself"
+        because "A rollout that ran out of its time, or a Job that failed, in a bundle that dependsOn names."
+        => "Mend the object named. The bundle is written as soon as it is healthy; what was written before stays.";
+    DEPENDENCY_LATE "EK4022" "What a bundle waits for was not healthy within its deadline"
+        because "A rollout that does not get on, or that takes longer than spec.deadline of its bundle (10m where it is not said)."
+        => "Mend the object named, or raise the deadline. The bundle is written as soon as it is healthy; `evenkeel sync` waits anew.";
+    HOOK_FAILED "EK4023" "A hook failed"
+        because "The Job's own words are in the message; its pods' logs say more."
+        => "Nothing more of the bundle is done. Mend the Job or what it needs and push, or `evenkeel sync` to run it again.";
+    HOOK_RUNS "EK4024" "A bundle waits for its hook to complete" => "It goes on by itself when the Job has completed; its activeDeadlineSeconds bounds how long it may take.";
+    DEPENDENCY_FAILED "EK4025" "A bundle was not written because one that it depends on was refused or failed" => "Mend the bundle named; this one follows.";
 
     // 5xxx: the ledger and the state directory
     STATE_DIR "EK5001" "The state directory cannot be used"

@@ -17,6 +17,7 @@ mod ignored;
 mod names;
 mod own;
 mod reader;
+mod span;
 mod walk;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -30,6 +31,7 @@ pub use ignored::Ignored;
 pub(crate) use names::{is_dns_label, is_label, one_edit_apart};
 pub(crate) use own::{BUNDLE, Own};
 pub use reader::Reader;
+pub(crate) use span::{span, written};
 pub(crate) use walk::FLEET_FILE;
 pub use walk::read;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{API_VERSION, is_label};
+use super::{API_VERSION, is_label, span};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
@@ -20,6 +20,10 @@ pub(crate) enum Shape {
     Text,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A list of names that bundles can have.
+    Names,
+    /// A span of time such as `10m`.
+    Span,
     /// A whole number from 0 to this.
     Count(u64),
     Fields(&'static [(&'static str, Shape)]),
@@ -39,7 +43,7 @@ pub(crate) struct Kind {
     spec: &'static [(&'static str, Shape)],
 }
 
-use Shape::{All, Count, Fields, Flag, Later, OneOf, Text, True, Word};
+use Shape::{All, Count, Fields, Flag, Later, Names, OneOf, Span, Text, True, Word};
 
 const ALLOWANCE: Shape = All(&[("objects", Count(1_000_000)), ("percent", Count(100))]);
 
@@ -84,7 +88,8 @@ pub(crate) const BUNDLE: Kind = Kind {
     spec: &[
         ("paused", Flag),
         ("targets", Text),
-        ("dependsOn", Later),
+        ("dependsOn", Names),
+        ("deadline", Span),
         ("health", Later),
         ("prune", Later),
         ("drift", Later),
@@ -252,6 +257,8 @@ impl Reader<'_> {
             (Later, _) => return self.refuse_as(codes::NOT_BUILT_YET, at, format!("{name} is not built yet")),
             (Flag, Value::Bool(_)) | (True, Value::Bool(true)) => return,
             (Text, Value::String(text)) if !text.is_empty() => return,
+            (Names, Value::Array(items)) if items.iter().all(|item| item.as_str().is_some_and(is_label)) => return,
+            (Span, Value::String(text)) if span::span(text).is_some() => return,
             (Word(words), Value::String(word)) if words.contains(&word.as_str()) => return,
             (Count(most), Value::Number(number)) if number.as_u64().is_some_and(|number| number <= *most) => return,
             (Fields(known), Value::Object(found)) => return self.fields(at, found, known),
@@ -262,6 +269,8 @@ impl Reader<'_> {
             (Flag, _) => "true or false".to_owned(),
             (True, _) => "true, or left out".to_owned(),
             (Text, _) => "a string that is not empty".to_owned(),
+            (Names, _) => "a list of bundles' names".to_owned(),
+            (Span, _) => span::EXPECTED.to_owned(),
             (Word(words), _) => words.join(" or "),
             (Count(most), _) => format!("a whole number from 0 to {most}"),
             (Fields(_), _) => "a mapping".to_owned(),

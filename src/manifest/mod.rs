@@ -18,7 +18,7 @@ pub use digest::Digest;
 pub use file::{Manifest, Manifests, Origin};
 pub(crate) use file::{identify, is_manifest, place_of, pointer, read, scrub, text};
 pub use id::{GroupKind, ObjectId};
-pub use policy::{Drift, Policy, Prune};
+pub use policy::{Drift, Hook, Policy, Prune};
 pub use query::{BadObjectQuery, ObjectQuery};
 pub(crate) use secret::{LAST_APPLIED, is_plain_field_of_secret};
 pub use secret::{MASK, Masked, SecretBytes, mask_urls};

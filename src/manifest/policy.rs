@@ -1,5 +1,7 @@
 //! The annotations by which an object says how Evenkeel should treat it.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::codes::{self, Code};
@@ -13,6 +15,8 @@ pub struct Policy {
     pub adopt: bool,
     /// `drift`: what is done when someone changes what the object says.
     pub drift: Drift,
+    /// `hook`: a Job that runs once for each new content of its bundle; none for what simply stands on the cluster.
+    pub hook: Option<Hook>,
     /// `recreate: on-immutable`: deleted and created anew where a change touches a field that cannot be changed.
     pub recreate: bool,
 }
@@ -27,6 +31,27 @@ pub enum Drift {
     Report,
     /// They stay, and nothing is said of them.
     Off,
+}
+
+/// `evenkeel.dev/hook`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// Runs, and must complete, before anything of its bundle is written.
+    PreSync,
+    /// Runs once all of its bundle is written and healthy.
+    PostSync,
+    /// Runs once when its bundle failed: a write, or another hook.
+    OnFailure,
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PreSync => "pre-sync",
+            Self::PostSync => "post-sync",
+            Self::OnFailure => "on-failure",
+        })
+    }
 }
 
 /// `evenkeel.dev/prune`
@@ -56,7 +81,7 @@ impl Policy {
         let annotations = object.pointer("/metadata/annotations").and_then(Value::as_object);
         for (key, value) in annotations.into_iter().flatten().filter(|(_, value)| !value.is_null()) {
             let Some(name) = key.strip_prefix(PREFIX) else { continue };
-            if let Err((code, message)) = policy.set(name, value.as_str()) {
+            if let Err((code, message)) = policy.set(name, value.as_str()).and_then(|()| policy.of_jobs(name, object)) {
                 bad.push(BadAnnotation { key: key.clone(), code, message });
             }
         }
@@ -72,10 +97,28 @@ impl Policy {
             ("drift", Some("off")) => self.drift = Drift::Off,
             ("recreate", Some("on-immutable")) => self.recreate = true,
             ("adopt", Some("allow")) => self.adopt = true,
+            ("hook", Some("pre-sync")) => self.hook = Some(Hook::PreSync),
+            ("hook", Some("post-sync")) => self.hook = Some(Hook::PostSync),
+            ("hook", Some("on-failure")) => self.hook = Some(Hook::OnFailure),
             _ => return Err(refusal(name)),
         }
         Ok(())
     }
+
+    /// Takes back what an annotation says that only Jobs can have, on anything else.
+    fn of_jobs(&mut self, name: &str, object: &Value) -> Result<(), (Code, String)> {
+        if name != "hook" || is_job(object) {
+            return Ok(());
+        }
+        self.hook = None;
+        let kind = object["kind"].as_str().unwrap_or_default();
+        Err((codes::ANNOTATION, format!("only a Job (batch) can be a hook, and this is a {kind}")))
+    }
+}
+
+/// Whether a Job in the group batch is meant.
+fn is_job(object: &Value) -> bool {
+    object["kind"] == "Job" && object["apiVersion"].as_str().is_some_and(|version| version.starts_with("batch/"))
 }
 
 /// What is wrong with an annotation of that name whose value does not fit.
@@ -85,10 +128,11 @@ fn refusal(name: &str) -> (Code, String) {
         "adopt" => "allow",
         "drift" => "repair, report or off",
         "recreate" => "on-immutable",
-        "hook" | "ignore" | "wave-weight" => {
+        "hook" => "pre-sync, post-sync or on-failure",
+        "ignore" | "wave-weight" => {
             return (codes::NOT_BUILT_YET, format!("the annotation {PREFIX}{name} is not built yet"));
         }
-        "id" | "digest" => return (codes::RESERVED_FIELD, format!("the annotation {PREFIX}{name} is set by Evenkeel alone")),
+        "id" | "digest" | "hook-run" => return (codes::RESERVED_FIELD, format!("the annotation {PREFIX}{name} is set by Evenkeel alone")),
         _ => return (codes::ANNOTATION, format!("unknown annotation {PREFIX}{name}")),
     };
     (codes::ANNOTATION, format!("the annotation {PREFIX}{name} must be {expected}"))
@@ -116,7 +160,9 @@ mod tests {
             ("recreate", json!("always"), codes::ANNOTATION),
             ("drift", json!("ignore"), codes::ANNOTATION),
             ("pruned", json!("never"), codes::ANNOTATION),
-            ("hook", json!("pre-sync"), codes::NOT_BUILT_YET),
+            ("hook", json!("pre"), codes::ANNOTATION),
+            ("hook", json!("pre-sync"), codes::ANNOTATION),
+            ("hook-run", json!("x"), codes::RESERVED_FIELD),
             ("ignore", json!("/spec/replicas"), codes::NOT_BUILT_YET),
             ("id", json!("ConfigMap/a/b"), codes::RESERVED_FIELD),
         ] {
@@ -124,5 +170,17 @@ mod tests {
             assert_eq!(bad.iter().map(|bad| bad.code).collect::<Vec<_>>(), [code], "{key}");
         }
         assert_eq!(Policy::read(&object(json!({"evenkeel.dev/prune": null}))), (Policy::default(), vec![]));
+    }
+
+    #[test]
+    fn only_jobs_are_hooks() {
+        let object = |version: &str, kind: &str| json!({"apiVersion": version, "kind": kind, "metadata": {"annotations": {"evenkeel.dev/hook": "post-sync"}}});
+        let (policy, bad) = Policy::read(&object("batch/v1", "Job"));
+        assert_eq!((policy.hook, bad), (Some(Hook::PostSync), vec![]));
+        for (version, kind) in [("batch/v1", "CronJob"), ("v1", "Pod"), ("example.org/v1", "Job")] {
+            let (policy, bad) = Policy::read(&object(version, kind));
+            assert_eq!(policy.hook, None, "{version} {kind}");
+            assert_eq!(bad[0].message, "only a Job (batch) can be a hook, and this is a ".to_owned() + kind);
+        }
     }
 }

@@ -138,6 +138,7 @@ fn member(object: &RenderedObject) -> Member {
         bundle: Some(object.bundle.to_string()),
         adopted: false,
         prune,
+        run: None,
         deleting: false,
     }
 }

@@ -3,17 +3,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use kube_overlay::{LabelSelector, Rename, Scope, Table};
 use serde_json::Value;
 
-use super::{RenderedObject, overlay::LayerOverlay};
+use super::{RenderedObject, depend::Dependencies, overlay::LayerOverlay};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{BlobId, Node as GitNode, Source, TreeId},
-    layout::{BUNDLE, Ignored, Layer, Level, Own, is_label},
+    layout::{BUNDLE, Ignored, Layer, Level, Own, is_label, span},
     manifest::{self, ObjectId, Origin},
 };
 
@@ -76,6 +77,8 @@ pub(super) struct BundleFile {
     pub(super) paused: bool,
     pub(super) targets: Option<LabelSelector>,
     pub(super) targets_place: Place,
+    pub(super) depends_on: Dependencies,
+    pub(super) deadline: Option<Duration>,
 }
 
 /// A file of manifests, read; kept by its path and content.
@@ -250,8 +253,15 @@ impl LayerReader<'_> {
                 Err(error) => own.refuse(codes::OWN_KIND, "/spec/targets", error.to_string(), &mut self.read.problems),
             }
         }
-        let settings =
-            BundleFile { path: file.path.as_str().into(), paused: own.paused(), targets, targets_place: own.place("/spec/targets") };
+        let needed = own.field::<Vec<String>>("dependsOn").unwrap_or_default().into_iter().enumerate();
+        let settings = BundleFile {
+            path: file.path.as_str().into(),
+            paused: own.paused(),
+            targets,
+            targets_place: own.place("/spec/targets"),
+            depends_on: needed.map(|(at, name)| (name.into(), own.place(&format!("/spec/dependsOn/{at}")))).collect(),
+            deadline: own.field::<String>("deadline").and_then(|text| span(&text)),
+        };
         self.read.bundles.insert(Arc::clone(bundle), Some(settings));
     }
 

@@ -10,6 +10,7 @@ mod cache;
 mod complete;
 mod component;
 mod content;
+mod depend;
 mod generate;
 mod layer;
 mod lines;
@@ -25,6 +26,7 @@ use std::{
     fmt,
     hash::Hash,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use kube_overlay::{Scope, Table};
@@ -127,6 +129,10 @@ impl Rendering {
 pub struct BundleSettings {
     /// The file that says `paused: true`, if one does.
     pub paused: Option<Arc<str>>,
+    /// The bundles with objects here that must be written and healthy before it is written.
+    pub depends_on: BTreeSet<Arc<str>>,
+    /// How long those that depend on it wait until it is healthy, if a bundle.yaml says so.
+    pub deadline: Option<Duration>,
 }
 
 /// One object as it is sent.

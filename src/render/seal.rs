@@ -70,6 +70,7 @@ impl Seal<'_> {
                 Err(problem) => problems.push(problem),
             }
         }
+        problems.extend(stack.wrong_dependencies());
         let (pieces, ambiguous) = names::finish(pieces, &stack.table);
         problems.extend(ambiguous);
         let unsealed: Vec<&Arc<Piece>> = pieces.iter().filter(|piece| piece.sealed.get().is_none()).collect();
@@ -87,8 +88,12 @@ impl Seal<'_> {
         }
         sort_problems(&mut warnings);
         let names: BTreeSet<&Arc<str>> = objects.iter().map(|object| &object.bundle).collect();
-        let settings = |name: &Arc<str>| BundleSettings { paused: stack.bundles.get(name).and_then(|bundle| bundle.paused.clone()) };
-        let bundles = names.into_iter().map(|name| (name.to_string(), settings(name))).collect();
+        let settings = |name: &Arc<str>| BundleSettings {
+            paused: stack.bundles.get(name).and_then(|bundle| bundle.paused.clone()),
+            depends_on: stack.dependencies(name, &names),
+            deadline: stack.bundles.get(name).and_then(|bundle| bundle.deadline),
+        };
+        let bundles = names.iter().copied().map(|name| (name.to_string(), settings(name))).collect();
         let mut idle = stack.idle.clone();
         idle.extend(stack.untargeted(labels));
         Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, warnings, idle })
@@ -157,7 +162,16 @@ fn digest(set_id: &str, objects: &[Arc<RenderedObject>], bundles: &BTreeMap<Stri
     }
     for (name, settings) in bundles {
         part(&mut hash, name);
-        hash.update([u8::from(settings.paused.is_some())]);
+        let deadline = settings.deadline.map_or(0, |deadline| deadline.as_secs());
+        let given = [settings.paused.is_some(), !settings.depends_on.is_empty(), deadline > 0];
+        hash.update([given.iter().rev().fold(0, |bits, given| (bits << 1) | u8::from(*given))]);
+        if given[1] {
+            hash.update((settings.depends_on.len() as u64).to_le_bytes());
+            settings.depends_on.iter().for_each(|needed| part(&mut hash, needed));
+        }
+        if given[2] {
+            hash.update(deadline.to_le_bytes());
+        }
     }
     Digest(hash.finalize().into())
 }

@@ -3,12 +3,14 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use kube_overlay::{LabelSelector, Merged, Table, strategic_merge};
 
 use super::{
     component::Included,
+    depend::Dependencies,
     layer::{DEFAULT_BUNDLE, LayerFiles, Piece},
     trace::{Cause, Trace},
 };
@@ -44,6 +46,10 @@ pub(super) struct Bundle {
     pub(super) targets: Option<LabelSelector>,
     /// Where that word stands.
     pub(super) targets_place: Place,
+    /// What it waits for: all that any layer names.
+    pub(super) depends_on: Dependencies,
+    /// How long others wait for it; a deeper layer's word replaces those above.
+    pub(super) deadline: Option<Duration>,
     /// The file that spoke of it last.
     pub(super) file: Option<Arc<str>>,
 }
@@ -100,6 +106,10 @@ impl Stack {
             if file.paused {
                 bundle.paused.get_or_insert_with(|| Arc::clone(&file.path));
             }
+            for (needed, place) in &file.depends_on {
+                bundle.depends_on.entry(Arc::clone(needed)).or_insert_with(|| place.clone());
+            }
+            bundle.deadline = file.deadline.or(bundle.deadline);
             if let Some(targets) = &file.targets {
                 bundle.targets = Some(targets.clone());
                 bundle.targets_place.clone_from(&file.targets_place);

@@ -34,6 +34,10 @@ pub enum Event {
     Lost,
     /// A watch showed something that departs from the rendering.
     Drifted,
+    /// What a bundle waits for got on.
+    Opened,
+    /// Something that bundles wait for is over by then, whatever happens.
+    Left(Duration),
     /// The hold was found in other hands while all was quiet.
     Taken,
 }
@@ -51,6 +55,8 @@ pub enum End {
     Unreachable,
     /// Another agent holds the cluster.
     Waiting,
+    /// All is done that may be done now: bundles wait for the health of others, at most for that time where one is given.
+    Gated(Option<Duration>),
     /// Cut by a newer commit or a shutdown.
     Interrupted,
 }
@@ -132,6 +138,15 @@ impl Agenda {
             // What is due anyway finds the drift too.
             Event::Drifted if matches!(self.mode, Mode::Due(_)) => {}
             Event::Drifted => self.mode = Mode::Due(Trigger::Watch),
+            Event::Left(left) => {
+                if let Mode::At(at, _) = self.mode
+                    && now + left < at
+                {
+                    self.mode = Mode::At(now + left, Trigger::Health);
+                }
+            }
+            Event::Opened if matches!(self.mode, Mode::Due(_)) => {}
+            Event::Opened => self.mode = Mode::Due(Trigger::Health),
             Event::Taken => self.mode = Mode::Due(Trigger::Retry),
             Event::Ended(digest, end) => self.ended(digest, end, now, jitter),
         }
@@ -145,16 +160,24 @@ impl Agenda {
             return;
         }
         match end {
-            End::Synced => {
-                self.breaker = self.breaker.succeeded();
-                // Between 90 % and 110 %, so that a fleet that started together does not compare together.
-                self.mode = Mode::At(now + self.compare_every.mul_f64(0.9 + jitter.clamp(0.0, 1.0) / 5.0), Trigger::Drift);
-            }
+            End::Synced => self.settled(None, now, jitter),
+            End::Gated(left) => self.settled(left, now, jitter),
             End::Refused => self.again(SLOWLY, now, jitter),
             End::Failed | End::Unreachable => self.again(SOON, now, jitter),
             End::Waiting => self.mode = Mode::At(now + OTHER_HOLDER, Trigger::Retry),
             End::Interrupted => self.mode = Mode::Due(Trigger::Retry),
         }
+    }
+
+    /// Nothing is left to do now: the next comparison is due in its time, unless something else is over before.
+    fn settled(&mut self, left: Option<Duration>, now: Duration, jitter: f64) {
+        self.breaker = self.breaker.succeeded();
+        // Between 90 % and 110 %, so that a fleet that started together does not compare together.
+        let compare = self.compare_every.mul_f64(0.9 + jitter.clamp(0.0, 1.0) / 5.0);
+        self.mode = match left.filter(|left| *left < compare) {
+            Some(left) => Mode::At(now + left, Trigger::Health),
+            None => Mode::At(now + compare, Trigger::Drift),
+        };
     }
 
     fn again(&mut self, pace: super::breaker::Pace, now: Duration, jitter: f64) {
@@ -239,6 +262,25 @@ mod tests {
     }
 
     #[test]
+    fn bundles_that_wait_are_looked_at_when_their_deadline_is_over_or_what_they_wait_for_got_on() {
+        let agenda = Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5);
+        let gated = agenda.clone().step(Event::Ended(digest(1), End::Gated(Some(at(30)))), at(1), 0.5);
+        assert_eq!((gated.next(at(30)), gated.next(at(31))), (Next::Sleep(Some(at(31))), Next::Attempt(Trigger::Health)));
+        let opened = gated.clone().step(Event::Opened, at(2), 0.5);
+        assert_eq!(opened.next(at(2)), Next::Attempt(Trigger::Health));
+        let drifted = gated.clone().step(Event::Drifted, at(2), 0.5);
+        assert_eq!(drifted.next(at(2)), Next::Attempt(Trigger::Watch), "what is written is looked after meanwhile");
+        let newer = gated.step(Event::Goal(Goal::Run(digest(2))), at(2), 0.5);
+        assert_eq!(newer.next(at(2)), Next::Attempt(Trigger::Commit));
+        for left in [None, Some(COMPARE * 2)] {
+            let gated = agenda.clone().step(Event::Ended(digest(1), End::Gated(left)), at(1), 0.5);
+            assert_eq!(gated.next(at(1)), Next::Sleep(Some(at(301))), "it is compared as ever");
+        }
+        let asked = agenda.step(Event::Asked, at(2), 0.5).step(Event::Opened, at(2), 0.5);
+        assert_eq!(asked.next(at(2)), Next::Attempt(Trigger::Asked), "more was asked for");
+    }
+
+    #[test]
     fn rest_stops_everything_and_refusals_are_asked_again_slowly() {
         let agenda = Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5);
         let refused = agenda.clone().step(Event::Ended(digest(1), End::Refused), at(0), 1.0);
@@ -248,7 +290,16 @@ mod tests {
     }
 
     fn events() -> impl Strategy<Value = Event> {
-        let ends = prop::sample::select(vec![End::Synced, End::Refused, End::Failed, End::Unreachable, End::Waiting, End::Interrupted]);
+        let ends = prop::sample::select(vec![
+            End::Synced,
+            End::Refused,
+            End::Failed,
+            End::Unreachable,
+            End::Waiting,
+            End::Gated(None),
+            End::Gated(Some(at(7))),
+            End::Interrupted,
+        ]);
         prop_oneof![
             (0u8..3).prop_map(|n| Event::Goal(Goal::Run(digest(n)))),
             Just(Event::Goal(Goal::Rest)),
@@ -257,6 +308,8 @@ mod tests {
             Just(Event::Lost),
             Just(Event::Taken),
             Just(Event::Drifted),
+            Just(Event::Opened),
+            Just(Event::Left(at(5))),
             ((0u8..3), ends).prop_map(|(n, end)| Event::Ended(digest(n), end)),
         ]
     }

@@ -16,12 +16,17 @@ use super::{
     agenda::End,
     approval::Asked,
     carry::{Carrier, Report, Stop},
+    course::Courses,
     holder::{self, LOOK, Step, Waiting},
     observe::{Observed, observe},
     parent::{Parent, ParentStore, is_write_conflict},
-    plan::{Inventory, Plan, plan},
+    plan::{Inventory, plan},
     prune::{Verdict, Where, judge},
+    resting,
+    staged::{Moment, Turn},
+    stages::{Situation, Steps},
     target::Desired,
+    vitals::Vitals,
     watch::Watches,
 };
 use crate::{
@@ -96,11 +101,13 @@ pub(super) struct Outcome {
     pub(super) repaired: Vec<ObjectId>,
     /// Where another agent holds the cluster: whether our claim stands.
     pub(super) claim: Option<bool>,
+    /// Where bundles have an order: how far each came, and what it could do.
+    pub(super) staged: Option<(Situation, Steps)>,
 }
 
 impl Outcome {
     pub(super) fn new(end: End, error: Option<Diagnostic>) -> Self {
-        Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None }
+        Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None, staged: None }
     }
 }
 
@@ -121,6 +128,8 @@ pub(super) struct Attempt<'a, M> {
     pub(super) waiting: Waiting,
     /// Objects whose drift is left for now.
     pub(super) resting: BTreeSet<ObjectId>,
+    /// How objects do.
+    pub(super) vitals: &'a Vitals,
 }
 
 /// The attempt ended early.
@@ -171,7 +180,7 @@ impl<M: Memory> Attempt<'_, M> {
         let mut parent = self.take_hold(session, &store, parent).await?;
         let held_at = Instant::now();
         let mut unseen = BTreeSet::new();
-        if session.inventory.is_none() || !matches!(self.trigger, Trigger::Commit | Trigger::Watch) {
+        if session.inventory.is_none() || !matches!(self.trigger, Trigger::Commit | Trigger::Watch | Trigger::Health) {
             let observed = tokio::select! {
                 () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
                 observed = self.look(session, &parent) => observed?,
@@ -195,22 +204,34 @@ impl<M: Memory> Attempt<'_, M> {
         if now_asked != asked {
             self.memory.set_asked(now_asked).await?;
         }
-        if plan.writes.is_empty() && verdict.delete.is_empty() {
-            if parent.rendering != Some(self.rendering.digest) {
-                self.finish_parent(&store, &inventory).await?;
-            }
-            return Ok(Outcome { held: Some(verdict), drifted: plan.left, ..complete(&unseen) });
+        let pulse = |id: &ObjectId| self.vitals.pulse(id);
+        let moment = Moment { pulse: &pulse, now: resting::now(), asked: self.trigger == Trigger::Asked };
+        let turn = Turn::new(self.rendering, plan, verdict.clone(), &inventory, &parent.courses, &moment);
+        if turn.is_empty() {
+            let drifted = turn.plan.left;
+            let end = self.rest(&store, &parent, &inventory, &turn).await?;
+            let ended = if end == End::Synced { complete(&unseen) } else { Outcome::new(end, None) };
+            return Ok(Outcome { held: Some(verdict), drifted, staged: Some((turn.situation, turn.steps)), ..ended });
         }
-        let widen = |parent: &mut Parent| parent.widen(plan.writes.values().flatten().map(|write| &write.object.id));
+        let widen = |parent: &mut Parent| {
+            let begun = std::mem::replace(&mut parent.courses, turn.situation.courses.clone()) != parent.courses;
+            parent.widen(turn.objects()) | begun
+        };
         if widen(&mut parent.clone()) {
             parent = store.change(&self.settings.instance, |parent| _ = widen(parent)).await?;
         }
         debug_assert!(parent.holder.is_some(), "a plan is carried out under a hold only");
-        let outcome = self.carry_out(session, &store, &parent, plan, verdict).await?;
+        let outcome = Outcome { held: Some(verdict), ..self.carry_out(session, &store, &parent, turn).await? };
         if outcome.end != End::Synced || unseen.is_empty() {
             return Ok(outcome);
         }
-        Ok(Outcome { held: outcome.held, drifted: outcome.drifted, repaired: outcome.repaired, ..complete(&unseen) })
+        Ok(Outcome {
+            held: outcome.held,
+            drifted: outcome.drifted,
+            repaired: outcome.repaired,
+            staged: outcome.staged,
+            ..complete(&unseen)
+        })
     }
 
     /// A session with the cluster that it was, and its parent as it stands.
@@ -221,7 +242,7 @@ impl<M: Memory> Attempt<'_, M> {
             let found = ParentStore::new(&session.connection, &self.desired.set).read().await?;
             if (found.uid.is_some() && found.uid == session.parent_uid) || session.connection.identity().await? == session.uid {
                 parent = Some(found);
-                if !matches!(self.trigger, Trigger::Commit | Trigger::Watch) {
+                if !matches!(self.trigger, Trigger::Commit | Trigger::Watch | Trigger::Health) {
                     session.apis = self.discover(&session.connection).await?;
                 }
             }
@@ -322,14 +343,7 @@ impl<M: Memory> Attempt<'_, M> {
         Ok(observed)
     }
 
-    async fn carry_out(
-        &self,
-        session: &mut Session,
-        store: &ParentStore<'_>,
-        parent: &Parent,
-        plan: Plan,
-        verdict: Verdict,
-    ) -> Result<Outcome, Early> {
+    async fn carry_out(&self, session: &mut Session, store: &ParentStore<'_>, parent: &Parent, mut turn: Turn) -> Result<Outcome, Early> {
         let start = SyncStart {
             cluster: self.settings.cluster.clone(),
             commit: self.desired.commit,
@@ -349,12 +363,13 @@ impl<M: Memory> Attempt<'_, M> {
             cancel: &stop,
             inventory: std::sync::Mutex::new(session.inventory.take().unwrap_or_default()),
             adopt: self.desired.adopt,
+            needs: &turn.needs,
             explain: EXPLAINED_MAX.into(),
         };
         let mut lost = false;
         let report = {
             let span = error_span!("sync", commit = %self.desired.commit);
-            let mut carry = carrier.carry(&plan, &verdict).instrument(span).boxed();
+            let mut carry = carrier.carry_turn(&turn).instrument(span).boxed();
             tokio::select! {
                 report = &mut carry => report,
                 // A sync may take longer than a claimant's patience, so the hold is looked after meanwhile.
@@ -369,24 +384,50 @@ impl<M: Memory> Attempt<'_, M> {
         let inventory = carrier.inventory.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         session.apis = carrier.apis.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut outcome = outcome(&report);
-        outcome.drifted = plan.left + if outcome.end == End::Synced { 0 } else { plan.drifted().count() as u64 };
-        outcome.repaired = plan.drifted().map(|write| write.object.id.clone()).collect();
+        if outcome.end == End::Synced {
+            outcome.end = turn.end();
+        }
+        outcome.drifted =
+            turn.plan.left + if matches!(outcome.end, End::Synced | End::Gated(_)) { 0 } else { turn.plan.drifted().count() as u64 };
+        outcome.repaired = turn.plan.drifted().map(|write| write.object.id.clone()).collect();
         // What drifted and is as it was changes nothing about the set.
-        let same = parent.rendering == Some(self.rendering.digest) && verdict.delete.is_empty();
-        if outcome.end == End::Synced
-            && !same
-            && let Err(error) = self.finish_parent(store, &inventory).await
-        {
+        let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty();
+        turn.ended(&report, &inventory, resting::now());
+        let ended = match outcome.end {
+            End::Synced if same && turn.situation.finished() == parent.courses => Ok(()),
+            End::Synced => self.finish_parent(store, &inventory, &turn.situation.finished()).await,
+            _ => self.keep_courses(store, parent, &turn.situation.courses).await,
+        };
+        if let Err(error) = ended {
             outcome = failure(&error);
         }
         session.inventory = Some(inventory);
         self.memory.end_sync(sync, outcome.error.clone()).await?;
-        outcome.held = Some(verdict);
+        outcome.staged = Some((turn.situation, turn.steps));
         Ok(outcome)
     }
 
+    /// There is nothing to send. All is done, or bundles wait.
+    async fn rest(&self, store: &ParentStore<'_>, parent: &Parent, inventory: &Inventory, turn: &Turn) -> Result<End, ApiError> {
+        let end = turn.end();
+        if end != End::Synced {
+            self.keep_courses(store, parent, &turn.situation.courses).await?;
+        } else if parent.rendering != Some(self.rendering.digest) || parent.courses != turn.situation.finished() {
+            self.finish_parent(store, inventory, &turn.situation.finished()).await?;
+        }
+        Ok(end)
+    }
+
+    /// Puts on the parent how far bundles with an order came.
+    async fn keep_courses(&self, store: &ParentStore<'_>, parent: &Parent, courses: &Courses) -> Result<(), ApiError> {
+        if parent.courses != *courses {
+            store.change(&self.settings.instance, |parent| parent.courses.clone_from(courses)).await?;
+        }
+        Ok(())
+    }
+
     /// Puts on the parent what now runs.
-    async fn finish_parent(&self, store: &ParentStore<'_>, inventory: &Inventory) -> Result<(), ApiError> {
+    async fn finish_parent(&self, store: &ParentStore<'_>, inventory: &Inventory, courses: &Courses) -> Result<(), ApiError> {
         let (digest, commit) = (self.rendering.digest, self.desired.commit);
         store
             .change(&self.settings.instance, |parent| {
@@ -396,6 +437,7 @@ impl<M: Memory> Attempt<'_, M> {
                 }
                 self.desired.manager.clone_into(&mut parent.manager);
                 parent.shrink(inventory.keys());
+                parent.courses.clone_from(courses);
             })
             .await?;
         Ok(())

@@ -18,8 +18,10 @@ use super::{
     Action, BundleOutcome, Journal, Live, ObjectResult, SyncId,
     abreast::abreast,
     admit::Admission,
+    course::Needs,
     definitions::Coming,
     drift::{departures, describe},
+    hooks::RUN_ANNOTATION,
     order::{Stage, stage},
     parent::ParentStore,
     plan::{Deletion, Inventory, Member, Plan, Why, Write},
@@ -96,6 +98,8 @@ pub(super) struct Carrier<'a, J> {
     pub(super) inventory: Mutex<Inventory>,
     /// Objects may be taken over from other managers without an annotation.
     pub(super) adopt: bool,
+    /// Which bundles depend on which: objects of the needed ones are deleted after those of who needs them.
+    pub(super) needs: &'a Needs,
     /// How many more drifted objects are asked after, to tell who changed what.
     pub(super) explain: AtomicUsize,
 }
@@ -298,7 +302,7 @@ impl<J: Journal> Carrier<'_, J> {
     }
 
     /// Takes the live object into the inventory as just applied.
-    fn remember(&self, bundle: &Arc<str>, object: &RenderedObject, meta: &Meta, adopted: bool) -> Live {
+    pub(super) fn remember(&self, bundle: &Arc<str>, object: &RenderedObject, meta: &Meta, adopted: bool) -> Live {
         // An answer without our entry cannot come from a server that applied; a digest that no entry has makes the next
         // comparison send the object again.
         let fields = meta.fields(self.manager).unwrap_or(object.digest);
@@ -316,6 +320,7 @@ impl<J: Journal> Carrier<'_, J> {
                 bundle: Some(bundle.to_string()),
                 adopted: adopted || was_adopted,
                 prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
+                run: meta.annotations.get(RUN_ANNOTATION).and_then(|text| text.parse().ok()),
                 deleting: meta.deleting,
             },
         );
@@ -390,7 +395,7 @@ fn log_outcome(bundle: &str, outcome: &BundleOutcome) {
     let (what, error) = match outcome {
         BundleOutcome::Refused { error, .. } => ("refused", error),
         BundleOutcome::Failed(error) => ("failed", error),
-        BundleOutcome::Applied | BundleOutcome::Interrupted => return,
+        BundleOutcome::Applied | BundleOutcome::Waiting(_) | BundleOutcome::Interrupted => return,
     };
     let object = matches!(error.place, Place::Object(_)).then(|| tracing::field::display(&error.place));
     error!(bundle, object, code = error.code.id, "{what}: {}", error.message);

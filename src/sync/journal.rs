@@ -69,6 +69,8 @@ pub enum Trigger {
     Watch,
     /// An earlier try failed or was refused.
     Retry,
+    /// What a bundle waits for got on, or its deadline is over.
+    Health,
     /// A person asked.
     Asked,
 }
@@ -134,6 +136,8 @@ pub enum BundleOutcome {
     },
     /// A write failed.
     Failed(Diagnostic),
+    /// Not written, or not finished, until something else is healthy or completed.
+    Waiting(Diagnostic),
     /// A newer commit or a shutdown cut it.
     Interrupted,
 }

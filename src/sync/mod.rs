@@ -6,6 +6,7 @@
 pub mod agenda;
 pub mod approval;
 pub mod breaker;
+pub mod course;
 pub mod health;
 pub mod holder;
 pub mod order;
@@ -21,17 +22,22 @@ mod carry;
 mod definitions;
 mod drift;
 mod fights;
+mod hooks;
 mod journal;
 mod observe;
 mod phase;
 mod recreate;
 mod removal;
+mod resting;
+mod staged;
+mod stages;
 mod vitals;
 mod watch;
 
 pub use journal::{Action, BundleOutcome, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};
 pub use observe::Recorded;
 pub use phase::{Health, Phase, State};
+pub(crate) use stages::STUCK;
 
 /// On members: whether they may be deleted when they leave Git.
 pub(crate) const PRUNE_ANNOTATION: &str = "evenkeel.dev/prune";

@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use super::{
     Live,
     abreast::abreast,
+    hooks::RUN_ANNOTATION,
     parent::Parent,
     plan::{Inventory, Member},
 };
@@ -100,6 +101,7 @@ fn as_recorded(record: Recorded) -> (ObjectId, Member) {
         adopted: record.adopted,
         recorded: Some(record.live),
         prune: None,
+        run: None,
         deleting: false,
     };
     (record.id, member)
@@ -121,6 +123,7 @@ pub(super) fn member_as(meta: Meta, manager: &str, bundle: Option<String>, recor
         adopted,
         recorded,
         prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
+        run: meta.annotations.get(RUN_ANNOTATION).and_then(|text| text.parse().ok()),
         deleting: meta.deleting,
         uid: meta.uid,
         resource_version: meta.resource_version,

@@ -30,6 +30,8 @@ pub struct Member {
     pub adopted: bool,
     /// Its live annotation evenkeel.dev/prune.
     pub prune: Option<String>,
+    /// Of the Job of a hook: for which digest of its bundle it was created.
+    pub run: Option<Digest>,
     /// Its deletion has begun and waits for finalizers.
     pub deleting: bool,
 }
@@ -132,6 +134,10 @@ pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<Obj
 
 /// Why the object must be sent; none where the cluster has it as it should be.
 pub(super) fn why(object: &RenderedObject, member: Option<&Member>) -> Option<Why> {
+    if object.policy.hook.is_some() {
+        // A run, and no state to be kept.
+        return None;
+    }
     let Some(member) = member else { return Some(Why::New) };
     if member.digest != Some(object.digest) {
         return Some(Why::Changed);
@@ -190,6 +196,7 @@ pub(super) mod tests {
             bundle: Some(object.bundle.to_string()),
             adopted: false,
             prune: None,
+            run: None,
             deleting: false,
         };
         rendering.objects.iter().map(|object| (object.id.clone(), member(object))).collect()

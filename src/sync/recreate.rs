@@ -18,20 +18,25 @@ use crate::{
 /// longer than this someone has to look.
 const GONE: Duration = Duration::from_mins(1);
 
-/// Whether that refusal is answered by creating the object anew.
+/// Whether that refusal is answered by creating the object anew. A Job is a run: another template is another run.
 pub(super) fn is_wanted(object: &RenderedObject, error: &ApiError) -> bool {
-    object.policy.recreate && object.policy.prune != Some(Prune::Never) && error.is_immutable()
+    (object.policy.recreate || object.id.is("batch", "Job")) && object.policy.prune != Some(Prune::Never) && error.is_immutable()
 }
 
 impl<J: Journal> Carrier<'_, J> {
-    /// Deletes the member that it was, waits until it is gone, and creates it anew.
+    /// Creates a member anew where a change cannot be made in place.
     pub(super) async fn recreate(&self, api: &Api, object: &RenderedObject) -> Result<Applied, Problem> {
+        self.journal.warning(self.sync, &object.id, "deleted and created anew: the change touches what can only be set at creation");
+        self.replace(api, object).await
+    }
+
+    /// Deletes the member, waits until it is gone, and creates it.
+    pub(super) async fn replace(&self, api: &Api, object: &RenderedObject) -> Result<Applied, Problem> {
         let id = &object.id;
         let failed = |message: String| Problem::Failed(Diagnostic::new(codes::DELETE_FAILED, Place::Object(id.to_string()), message));
         let uid = self.inventory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(id).map(|member| member.uid.clone());
         let Some(uid) = uid else { return Err(failed("it is to be created anew, but is not ours to delete".to_owned())) };
         let namespace = id.namespace.as_deref();
-        self.journal.warning(self.sync, id, "deleted and created anew: the change touches what can only be set at creation");
         if let Err(error) = self.connection.delete(api, namespace, &id.name, &uid, None).await {
             return Err(self.delete_problem(Place::Object(id.to_string()), &error).await);
         }

@@ -1,7 +1,7 @@
 //! Deleting what left the repository, as far as the guards let it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError},
 };
 
@@ -11,6 +11,7 @@ use super::{
     Action, Journal, ObjectResult,
     abreast::abreast,
     carry::{Carrier, IN_FLIGHT, Problem, Run, Stop, bundle_of, not_done},
+    course::{all_dependents, rounds},
     order::{Stage, stage},
     plan::Deletion,
     prune::Verdict,
@@ -26,7 +27,8 @@ use crate::{
 const TRIES: usize = 4;
 
 impl<J: Journal> Carrier<'_, J> {
-    /// Deletes what may go, interceptors first and definitions last, and nothing of a bundle that was not written.
+    /// Deletes what may go, and nothing of a bundle that was not written. What is of a bundle goes after all of those that depend on it;
+    /// of those that need not wait for each other, interceptors go first and definitions last.
     pub(super) async fn delete(
         &self,
         runs: &mut BTreeMap<Arc<str>, Run<'_>>,
@@ -41,15 +43,21 @@ impl<J: Journal> Carrier<'_, J> {
                 self.journal.object(self.sync, bundle_of(deletion), ObjectResult { id: deletion.id.clone(), action, live: None, error });
             }
         }
-        for stage_now in [Stage::Interceptors, Stage::Main, Stage::Definitions] {
+        let rounds = rounds(self.needs);
+        let round = |deletion: &Deletion| rounds.get(bundle_of(deletion)).copied().unwrap_or(0);
+        let turns: BTreeSet<usize> = verdict.delete.iter().map(round).collect();
+        let stages = [Stage::Interceptors, Stage::Main, Stage::Definitions];
+        let mut broken: BTreeSet<String> = runs.iter().filter(|(_, run)| run.outcome.is_some()).map(|(name, _)| name.to_string()).collect();
+        for (turn, stage_now) in turns.into_iter().flat_map(|turn| stages.map(|stage| (turn, stage))) {
             let due: Vec<&Deletion> = verdict
                 .delete
                 .iter()
-                .filter(|deletion| stage(&deletion.id) == stage_now)
+                .filter(|deletion| round(deletion) == turn && stage(&deletion.id) == stage_now)
                 .filter(|deletion| match deletion.bundle.as_deref() {
                     Some(bundle) => runs.get(bundle).is_none_or(|run| run.outcome.is_none()),
                     None => all_well,
                 })
+                .filter(|deletion| !all_dependents(self.needs, bundle_of(deletion)).iter().any(|name| broken.contains(*name)))
                 .collect();
             for deletion in &due {
                 if let Some(run) = runs.get_mut(bundle_of(deletion)) {
@@ -64,6 +72,7 @@ impl<J: Journal> Carrier<'_, J> {
                     Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
                     Err(Problem::Refused(error) | Problem::Failed(error)) => {
                         self.journal.object(self.sync, bundle_of(deletion), not_done(&deletion.id, Action::Failed, &error));
+                        broken.insert(bundle_of(deletion).to_owned());
                         failed.push(error);
                     }
                 }

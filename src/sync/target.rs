@@ -19,6 +19,7 @@ use super::{
     fights::Fights,
     holder::{self, LOOK, Waiting},
     prune::Budget,
+    resting::{self, Resting},
     vitals::{self, Vitals},
     watch::{Changes, Pending},
 };
@@ -155,6 +156,8 @@ struct Live {
     /// When the parent is looked at next, unless it is watched.
     look_at: Instant,
     vitals: Vitals,
+    /// What bundles wait for.
+    resting: Option<Resting>,
     fights: Fights,
     /// When objects are asked how they do, at the earliest.
     assess_at: Instant,
@@ -178,6 +181,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             refused_at: None,
             look_at: Instant::now() + LOOK,
             vitals: Vitals::default(),
+            resting: None,
             fights: Fights::default(),
             assess_at: Instant::now(),
         };
@@ -251,7 +255,9 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     async fn attempt(&mut self, settings: &Settings, live: &mut Live, desired: &Desired, trigger: Trigger) {
         let Ok(rendering) = &desired.rendering else { return };
-        if !matches!(trigger, Trigger::Drift | Trigger::Watch) && live.state.as_ref().is_none_or(|state| !kept_while_trying(state.phase)) {
+        if !matches!(trigger, Trigger::Drift | Trigger::Watch | Trigger::Health)
+            && live.state.as_ref().is_none_or(|state| !kept_while_trying(state.phase))
+        {
             let state = live.state_with(desired, Phase::Syncing, None);
             self.publish(live, Some(state)).await;
         }
@@ -273,8 +279,9 @@ impl<M: Memory, C: Connect> Target<M, C> {
             accept_uid: live.accept_uid,
             waiting: live.waiting,
             resting: live.fights.resting(live.now()),
+            vitals: &live.vitals,
         };
-        let outcome = {
+        let mut outcome = {
             let mut running = attempt.run(&mut live.session, &self.connect).boxed();
             loop {
                 tokio::select! {
@@ -300,6 +307,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             Some(inventory) => live.vitals.wrote(&before, inventory),
             None => live.vitals.forget(),
         }
+        live.resting = Resting::after(&mut outcome, &|id| live.vitals.pulse(id));
         live.remember_claim(&outcome);
         live.event(Event::Ended(rendering.digest, outcome.end));
         self.report(desired, &outcome, trigger, live);
@@ -354,7 +362,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
     }
 
-    /// Asks objects how they do, and shows it; true where the cluster is out of reach.
+    /// Asks objects how they do, and shows it; true where that changes what is to be done, or when.
     async fn assess(&self, live: &mut Live, desired: &Desired) -> bool {
         live.assess_at = Instant::now() + vitals::PERIOD;
         let Some((session, inventory)) = live.session.as_ref().and_then(|session| Some((session, session.inventory.as_ref()?))) else {
@@ -363,9 +371,15 @@ impl<M: Memory, C: Connect> Target<M, C> {
         if let Err(error) = live.vitals.read(&session.connection, &session.apis, &desired.set, inventory).await {
             return self.lost(live, desired, error.diagnostic(Place::Nowhere)).await;
         }
+        let opened = live.resting.as_mut().is_some_and(|resting| resting.look(&|id| live.vitals.pulse(id)));
         let state = live.state.clone().map(|state| live.with_health(state));
         self.publish(live, state).await;
-        false
+        match &live.resting {
+            Some(_) if opened => live.event(Event::Opened),
+            Some(resting) => resting.left().into_iter().for_each(|left| live.event(Event::Left(left))),
+            None => return false,
+        }
+        true
     }
 
     /// Looks at the parent; true where that changes what is to be done.
@@ -476,6 +490,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let held = outcome.held.as_ref().map_or(0, |verdict| verdict.held.len());
         match outcome.end {
             End::Synced if held > 0 => warn!(cluster, %commit, code = codes::HELD.id, held, "synced; deletions are held for approval"),
+            End::Gated(_) if error.is_some_and(|error| resting::is_stuck(error.code)) => error!(cluster, %commit, code, "{message}"),
+            End::Gated(_) => info!(cluster, %commit, code, "{message}"),
             End::Synced if matches!(trigger, Trigger::Drift | Trigger::Watch) => debug!(cluster, %commit, "compared"),
             End::Synced => info!(cluster, %commit, "synced"),
             End::Interrupted => info!(cluster, %commit, "interrupted; a newer commit or a stop comes first"),
@@ -502,6 +518,7 @@ impl Live {
             End::Refused => Phase::Refused,
             End::Failed | End::Interrupted => Phase::Failed,
             End::Waiting => Phase::Waiting,
+            End::Gated(_) => resting::phase(outcome.error.as_ref().is_some_and(|error| resting::is_stuck(error.code))),
             End::Synced if held.is_some() => Phase::Held,
             End::Synced => Phase::Synced,
         };
@@ -526,7 +543,11 @@ impl Live {
     fn with_health(&self, state: State) -> State {
         let own = state.error.filter(|error| error.code != codes::DEGRADED);
         let error = own.or_else(|| self.vitals.problem().filter(|_| state.phase == Phase::Synced));
-        State { health: self.vitals.health(), error, ..state }
+        let state = State { health: self.vitals.health(), error, ..state };
+        match &self.resting {
+            Some(resting) => resting.show(state),
+            None => state,
+        }
     }
 
     fn can_assess(&self) -> bool {

@@ -13,6 +13,7 @@ use super::{
     abreast::abreast,
     health::{Assessment, assess, has_status, worst},
     plan::Inventory,
+    stages::Pulse,
 };
 use crate::{
     cluster::{ApiError, Apis, Connection, ErrorKind, Meta},
@@ -149,6 +150,21 @@ impl Vitals {
         self.due.clear();
         self.awaited.clear();
         self.complete = true;
+    }
+
+    /// How one object does.
+    pub(super) fn pulse(&self, id: &ObjectId) -> Pulse {
+        if !self.complete || self.awaited.contains(id) {
+            return Pulse::Unread;
+        }
+        let Some(known) = self.known.get(id) else { return Pulse::Coming("it is not there, or its status cannot be read".to_owned()) };
+        match known.health {
+            Health::Healthy => Pulse::Well,
+            // Nothing of it will ever run, and that is what is asked for.
+            Health::Suspended if id.is("batch", "CronJob") => Pulse::Well,
+            Health::Degraded => Pulse::Broken(known.reason.clone()),
+            Health::Progressing | Health::Suspended | Health::Unknown => Pulse::Coming(known.reason.clone()),
+        }
     }
 
     /// How the cluster does; unknown before the first reading.

@@ -51,7 +51,9 @@ const KINDS: [Kind; 6] = [
     Kind {
         name: "bundle",
         path: "base/web/bundle.yaml",
-        examples: &["metadata: {name: web, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, targets: a=b}"],
+        examples: &[
+            "metadata: {name: web, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, targets: a=b, dependsOn: [base], deadline: 1h30m}",
+        ],
     },
     Kind {
         name: "overlay",

@@ -1,0 +1,197 @@
+//! One attempt where bundles have an order: what of the plan may be carried out now, and what is remembered of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    BundleOutcome, Journal,
+    agenda::End,
+    carry::{Carrier, Report, bundle_of},
+    course::{Courses, Needs, all_dependents},
+    hooks::HookRun,
+    plan::{Inventory, Plan, Why, Write},
+    prune::Verdict,
+    stages::{Pulse, Situation, Stages, Step, Steps},
+};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    manifest::{Hook, ObjectId},
+    render::{RenderedObject, Rendering},
+};
+
+/// What one attempt may carry out.
+pub(super) struct Turn {
+    pub(super) plan: Plan,
+    pub(super) verdict: Verdict,
+    pub(super) hooks: Vec<HookRun>,
+    /// Which bundles depend on which.
+    pub(super) needs: Needs,
+    pub(super) situation: Situation,
+    pub(super) steps: Steps,
+}
+
+/// When a turn is taken.
+pub(super) struct Moment<'a> {
+    pub(super) pulse: &'a (dyn Fn(&ObjectId) -> Pulse + Send + Sync),
+    /// Milliseconds since 1970.
+    pub(super) now: u64,
+    /// A person asked for it.
+    pub(super) asked: bool,
+}
+
+impl Turn {
+    /// All of the plan where no bundle has an order.
+    pub(super) fn new(
+        rendering: &Rendering,
+        plan: Plan,
+        verdict: Verdict,
+        inventory: &Inventory,
+        courses: &Courses,
+        moment: &Moment<'_>,
+    ) -> Self {
+        let stages = Stages::of(rendering);
+        if stages.is_empty() && courses.is_empty() {
+            let (situation, steps) = (Situation::default(), Steps::new());
+            return Self { plan, verdict, hooks: Vec::new(), needs: Needs::new(), situation, steps };
+        }
+        let runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run?))).collect();
+        let mut situation = Situation { stages, courses: courses.clone(), pending: pending(&plan, &verdict), runs };
+        situation.begin(moment.now);
+        if moment.asked {
+            situation.again(moment.pulse, moment.now);
+        }
+        let steps = situation.steps(moment.pulse, moment.now);
+        situation.note(&steps, moment.pulse, moment.now);
+        let needs = situation.courses.needs.clone();
+        let hooks = hooks(&steps);
+        let mut turn = Self { plan, verdict, hooks, needs, situation, steps };
+        turn.restrict();
+        turn
+    }
+
+    /// There is nothing to send to the cluster.
+    pub(super) fn is_empty(&self) -> bool {
+        self.plan.writes.is_empty() && self.verdict.delete.is_empty() && self.hooks.is_empty()
+    }
+
+    /// How the attempt ends if all of it succeeds.
+    pub(super) fn end(&self) -> End {
+        let is_over = |(name, step): (&String, &Step)| match step {
+            Step::Done => true,
+            Step::Write => !self.situation.stages.has_hooks(name, Hook::PostSync),
+            Step::Waits(_) | Step::Stuck(..) | Step::Hooks(_) => false,
+        };
+        if self.steps.iter().all(is_over) { End::Synced } else { End::Gated(None) }
+    }
+
+    /// The objects that the parent must make room for.
+    pub(super) fn objects(&self) -> impl Iterator<Item = &ObjectId> {
+        let hooks = self.hooks.iter().map(|run| &run.hook.id);
+        self.plan.writes.values().flatten().map(|write| &write.object.id).chain(hooks)
+    }
+
+    /// Leaves out what is not allowed yet. What is as it should be but for others' changes is put back all the same.
+    fn restrict(&mut self) {
+        let (steps, hooks) = (&self.steps, &self.hooks);
+        let held = |bundle: &str| matches!(steps.get(bundle), Some(Step::Waits(_) | Step::Stuck(..) | Step::Hooks(_)));
+        for (bundle, writes) in self.plan.writes.iter_mut().filter(|(bundle, _)| held(bundle)) {
+            writes.retain(|write| {
+                matches!(write.why, Why::Drifted | Why::Unverified)
+                    || hooks.iter().any(|run| run.hook.bundle == *bundle && is_namespace_of(write, &run.hook))
+            });
+        }
+        self.plan.writes.retain(|_, writes| !writes.is_empty());
+        let needs = &self.needs;
+        self.verdict.delete.retain(|deletion| {
+            let bundle = bundle_of(deletion);
+            !held(bundle) && !all_dependents(needs, bundle).into_iter().any(held)
+        });
+    }
+
+    /// Takes up what became of it.
+    pub(super) fn ended(&mut self, report: &Report, inventory: &Inventory, now: u64) {
+        let written = |bundle: &str| matches!(report.bundles.get(bundle), Some(BundleOutcome::Applied));
+        let done = self.steps.iter().filter(|(name, step)| **step == Step::Write && written(name)).map(|(name, _)| name.as_str());
+        self.situation.wrote(done, now);
+        self.situation.runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run?))).collect();
+        self.situation.alarmed();
+    }
+
+    /// What each bundle that is not finished waits for.
+    fn waiting(&self, report: &Report) -> BTreeMap<String, Diagnostic> {
+        let mut waiting = BTreeMap::new();
+        for (name, step) in &self.steps {
+            let error = match step {
+                Step::Waits(held) | Step::Stuck(held, _) => self.failed_before(name, report).unwrap_or_else(|| held.error.clone()),
+                Step::Hooks(_) => {
+                    Diagnostic::new(codes::HOOK_RUNS, Place::Nowhere, format!("bundle {name} waits for its pre-sync or post-sync hook"))
+                }
+                Step::Write if self.situation.stages.has_hooks(name, Hook::PostSync) => {
+                    let message = format!("the post-sync hook of bundle {name} waits for the bundle");
+                    Diagnostic::new(codes::GATE, Place::Nowhere, message)
+                }
+                Step::Write | Step::Done => continue,
+            };
+            waiting.insert(name.clone(), error);
+        }
+        waiting
+    }
+
+    /// A bundle that this one depends on, directly or by another, and that was not written now.
+    fn failed_before(&self, name: &str, report: &Report) -> Option<Diagnostic> {
+        let failed = report.bundles.iter().filter(|(other, _)| all_dependents(&self.needs, other).contains(name));
+        failed.into_iter().find_map(|(other, outcome)| {
+            let (what, error) = match outcome {
+                BundleOutcome::Refused { error, .. } => ("was refused", error),
+                BundleOutcome::Failed(error) => ("failed", error),
+                _ => return None,
+            };
+            let message = format!("bundle {name} is not written: bundle {other}, which it depends on, {what}: {}", error.message);
+            Some(Diagnostic::new(codes::DEPENDENCY_FAILED, error.place.clone(), message))
+        })
+    }
+}
+
+/// Bundles with changes; what was changed by others does not count.
+fn pending(plan: &Plan, verdict: &Verdict) -> BTreeSet<String> {
+    let is_change = |write: &Write| matches!(write.why, Why::New | Why::Changed);
+    let written = plan.writes.iter().filter(|(_, writes)| writes.iter().any(is_change)).map(|(bundle, _)| bundle.to_string());
+    written.chain(verdict.delete.iter().map(|deletion| bundle_of(deletion).to_owned())).collect()
+}
+
+/// The hooks that are to be run now.
+fn hooks(steps: &Steps) -> Vec<HookRun> {
+    let due = steps.values().filter_map(|step| match step {
+        Step::Hooks(hooks) | Step::Stuck(_, hooks) => Some(hooks),
+        Step::Waits(_) | Step::Write | Step::Done => None,
+    });
+    due.flatten().cloned().collect()
+}
+
+/// A hook's own namespace comes with its bundle, and before it.
+fn is_namespace_of(write: &Write, hook: &RenderedObject) -> bool {
+    write.object.id.is("", "Namespace") && hook.id.namespace.as_ref() == Some(&write.object.id.name)
+}
+
+impl<J: Journal> Carrier<'_, J> {
+    /// Carries out what may be, then runs the hooks that are due, those for what failed among them.
+    pub(super) async fn carry_turn(&self, turn: &Turn) -> Report {
+        let mut report = self.carry(&turn.plan, &turn.verdict).await;
+        if report.stop.is_none() {
+            self.run_hooks(&turn.hooks, &mut report).await;
+        }
+        let is_failed = |outcome: &BundleOutcome| matches!(outcome, BundleOutcome::Refused { .. } | BundleOutcome::Failed(_));
+        let failed: Vec<String> =
+            report.bundles.iter().filter(|(_, outcome)| is_failed(outcome)).map(|(bundle, _)| bundle.to_string()).collect();
+        let alarms: Vec<HookRun> = failed.iter().flat_map(|bundle| turn.situation.alarms(bundle)).collect();
+        if report.stop.is_none() {
+            self.run_hooks(&alarms, &mut report).await;
+        }
+        if report.stop.is_none() {
+            for (bundle, error) in turn.waiting(&report).into_iter().filter(|(bundle, _)| !failed.contains(bundle)) {
+                self.journal.end_bundle(self.sync, &bundle, BundleOutcome::Waiting(error));
+            }
+        }
+        report
+    }
+}
