@@ -55,7 +55,7 @@ impl Turn {
             return Self { plan, verdict, hooks: Vec::new(), needs: Needs::new(), situation, steps };
         }
         let runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run?))).collect();
-        let mut situation = Situation { stages, courses: courses.clone(), pending: pending(&plan, &verdict), runs };
+        let mut situation = Situation { stages, courses: courses.clone(), pending: pending(&plan), runs };
         situation.begin(moment.now);
         if moment.asked {
             situation.again(moment.pulse, moment.now);
@@ -152,11 +152,11 @@ impl Turn {
     }
 }
 
-/// Bundles with changes; what was changed by others does not count.
-fn pending(plan: &Plan, verdict: &Verdict) -> BTreeSet<String> {
+/// Bundles with changes. What was changed by others does not count, nor do deletions: those wait for the bundles that depend on theirs.
+fn pending(plan: &Plan) -> BTreeSet<String> {
     let is_change = |write: &Write| matches!(write.why, Why::New | Why::Changed);
     let written = plan.writes.iter().filter(|(_, writes)| writes.iter().any(is_change)).map(|(bundle, _)| bundle.to_string());
-    written.chain(verdict.delete.iter().map(|deletion| bundle_of(deletion).to_owned())).collect()
+    written.collect()
 }
 
 /// The hooks that are to be run now.

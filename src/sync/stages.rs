@@ -174,13 +174,14 @@ pub(super) fn rest(steps: &Steps) -> Option<Rest> {
     Some(Rest { error: first.error.clone(), stuck, left })
 }
 
-/// Whether something may be done now that might not before.
+/// Whether something may be done now that might not before. What is still to be done as before has failed, and is tried again in its time.
 pub(super) fn moved(before: &Steps, now: &Steps) -> bool {
     now.iter().any(|(bundle, now)| {
-        let was_held = matches!(before.get(bundle), Some(Step::Waits(_) | Step::Stuck(..)));
+        let before = before.get(bundle);
         match now {
-            Step::Hooks(_) | Step::Write | Step::Done => was_held,
-            Step::Stuck(_, hooks) => !hooks.is_empty() && matches!(before.get(bundle), Some(Step::Waits(_))),
+            Step::Hooks(_) | Step::Write => before.is_some_and(|before| before != now),
+            Step::Done => matches!(before, Some(Step::Waits(_) | Step::Stuck(..) | Step::Hooks(_))),
+            Step::Stuck(_, hooks) => !hooks.is_empty() && matches!(before, Some(Step::Waits(_))),
             Step::Waits(_) => false,
         }
     })

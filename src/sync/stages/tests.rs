@@ -196,7 +196,12 @@ fn hooks_run_before_and_after_their_bundle_once() {
     ] {
         world.is(name, pulse);
         told += &format!("{}\n--\n", world.shown());
+        let before = world.steps();
+        let acts = before.values().any(|step| matches!(step, Step::Hooks(_) | Step::Write));
+        assert!(!moved(&before, &before), "what failed is not tried again at once");
         world.attempt();
+        let goes_on = world.steps().values().any(|step| matches!(step, Step::Hooks(_) | Step::Write));
+        assert_eq!(moved(&before, &world.steps()), acts && goes_on, "{told}");
     }
     told += &world.shown();
     insta::assert_snapshot!(told, @r"
