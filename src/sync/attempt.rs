@@ -396,6 +396,8 @@ impl<M: Memory> Attempt<'_, M> {
         let ended = match outcome.end {
             End::Synced if same && turn.situation.finished() == parent.courses => Ok(()),
             End::Synced => self.finish_parent(store, &inventory, &turn.situation.finished()).await,
+            // What a cut sync did shows on the cluster.
+            _ if report.stop.is_some() => Ok(()),
             _ => self.keep_courses(store, parent, &turn.situation.courses).await,
         };
         if let Err(error) = ended {

@@ -55,8 +55,11 @@ impl<J: Journal> Carrier<'_, J> {
                     BundleOutcome::Failed(error)
                 }
             };
-            self.journal.end_bundle(self.sync, bundle, outcome.clone());
-            report.bundles.insert(Arc::clone(bundle), outcome);
+            // What its bundle failed with before is what it failed with.
+            if !report.bundles.get(bundle).is_some_and(BundleOutcome::is_failure) {
+                self.journal.end_bundle(self.sync, bundle, outcome.clone());
+                report.bundles.insert(Arc::clone(bundle), outcome);
+            }
         }
     }
 

@@ -141,3 +141,10 @@ pub enum BundleOutcome {
     /// A newer commit or a shutdown cut it.
     Interrupted,
 }
+
+impl BundleOutcome {
+    /// It was refused, or a write of it failed.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Failed(_))
+    }
+}

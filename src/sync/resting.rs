@@ -55,6 +55,11 @@ impl Resting {
         self.rest.as_ref().and_then(|rest| rest.left)
     }
 
+    /// Whether one of these that are gone is the Job of a hook that is waited for: somebody deleted it, and it is to run again.
+    pub(super) fn misses<'a>(&self, mut gone: impl Iterator<Item = &'a ObjectId>) -> bool {
+        self.rest.is_some() && gone.any(|id| self.situation.runs.contains_key(id))
+    }
+
     /// The state with what is waited for now.
     pub(super) fn show(&self, state: State) -> State {
         let Some(rest) = self.rest.as_ref().filter(|_| self.alone && matches!(state.phase, Phase::Syncing | Phase::Failed)) else {

@@ -180,9 +180,8 @@ impl<J: Journal> Carrier<'_, J> {
         if report.stop.is_none() {
             self.run_hooks(&turn.hooks, &mut report).await;
         }
-        let is_failed = |outcome: &BundleOutcome| matches!(outcome, BundleOutcome::Refused { .. } | BundleOutcome::Failed(_));
         let failed: Vec<String> =
-            report.bundles.iter().filter(|(_, outcome)| is_failed(outcome)).map(|(bundle, _)| bundle.to_string()).collect();
+            report.bundles.iter().filter(|(_, outcome)| outcome.is_failure()).map(|(bundle, _)| bundle.to_string()).collect();
         let alarms: Vec<HookRun> = failed.iter().flat_map(|bundle| turn.situation.alarms(bundle)).collect();
         if report.stop.is_none() {
             self.run_hooks(&alarms, &mut report).await;
@@ -193,5 +192,73 @@ impl<J: Journal> Carrier<'_, J> {
             }
         }
         report
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+    use crate::sync::{
+        plan::{plan, tests::applied},
+        prune::{Budget, Where, judge},
+        stages::tests::rendering,
+    };
+
+    /// What is written and deleted of a cluster that ran one thing and is to run another, when `db` is so.
+    fn turn(before: &Rendering, after: &Rendering, change: impl Fn(&mut Inventory), db: &Pulse) -> Turn {
+        let mut inventory = applied(before);
+        change(&mut inventory);
+        let plan = plan(after, &inventory, &BTreeSet::new());
+        let place = Where { fleet: "shop", cluster_uid: "u" };
+        let verdict = judge(&plan, after, &inventory, Budget::default(), place, |_| true);
+        let pulse = |id: &ObjectId| if id.name == "db" { db.clone() } else { Pulse::Well };
+        let courses = Courses { needs: Stages::of(before).needs(), ..Courses::default() };
+        Turn::new(after, plan, verdict, &inventory, &courses, &Moment { pulse: &pulse, now: 0, asked: false })
+    }
+
+    fn names(turn: &Turn) -> (Vec<&str>, Vec<&str>) {
+        let written = turn.plan.writes.values().flatten().map(|write| &*write.object.id.name);
+        (written.collect(), turn.verdict.delete.iter().map(|deletion| &*deletion.id.name).collect())
+    }
+
+    #[test]
+    fn what_waits_is_put_back_but_not_changed() {
+        let all = rendering(&[("db", &[], &[]), ("web", &["db"], &[]), ("web2", &["db"], &[])]);
+        let spoil = |inventory: &mut Inventory| {
+            for (id, member) in inventory {
+                match &*id.name {
+                    "web" => member.digest = None,
+                    "web2" => member.fields = None,
+                    _ => {}
+                }
+            }
+        };
+        let coming = Pulse::Coming("slow".to_owned());
+        assert_eq!(names(&turn(&all, &all, spoil, &coming)), (vec!["web2"], vec![]), "db is not healthy");
+        assert_eq!(turn(&all, &all, spoil, &coming).end(), End::Gated(None));
+        assert_eq!(names(&turn(&all, &all, spoil, &Pulse::Well)), (vec!["web", "web2"], vec![]));
+        assert_eq!(turn(&all, &all, spoil, &Pulse::Well).end(), End::Synced);
+    }
+
+    #[test]
+    fn what_others_still_use_is_deleted_after_they_are_written() {
+        let before = rendering(&[("db", &[], &[]), ("old", &[], &[]), ("web", &["db", "old"], &[])]);
+        let after = rendering(&[("db", &[], &[]), ("web", &["db"], &[])]);
+        let spoil = |inventory: &mut Inventory| {
+            inventory.iter_mut().filter(|(id, _)| id.name == "web").for_each(|(_, member)| member.digest = None)
+        };
+        let coming = Pulse::Coming("slow".to_owned());
+        assert_eq!(names(&turn(&before, &after, spoil, &coming)), (vec![], vec![]), "web runs as it did, with old");
+        assert_eq!(names(&turn(&before, &after, spoil, &Pulse::Well)), (vec!["web"], vec!["old"]));
+        assert_eq!(names(&turn(&before, &after, |_| {}, &coming)), (vec![], vec!["old"]), "deletions alone wait for nobody's health");
+    }
+
+    #[test]
+    fn a_cluster_without_an_order_is_written_at_once() {
+        let all = rendering(&[("a", &[], &[]), ("b", &[], &[])]);
+        let turn = turn(&all, &all, Inventory::clear, &Pulse::Unread);
+        assert_eq!((turn.plan.writes.len(), turn.end()), (2, End::Synced));
+        assert!(turn.situation.courses.is_empty(), "nothing is kept of it");
     }
 }

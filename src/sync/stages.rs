@@ -433,4 +433,4 @@ impl Held {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -440,8 +440,10 @@ impl<M: Memory, C: Connect> Target<M, C> {
             (Err(error), _) if error.is_unreachable() => return self.lost(live, desired, error.diagnostic(Place::Nowhere)).await,
             (Ok(Some(objects)), Some(inventory)) => {
                 let absorb = |(id, seen)| drift::absorb(inventory, rendering, &desired.manager, &id, seen);
+                let mut gone = objects.iter().filter(|(_, seen)| seen.is_none()).map(|(id, _)| id);
+                let misses = live.resting.as_ref().is_some_and(|resting| resting.misses(&mut gone));
                 // All of them, whatever the first says.
-                objects.into_iter().map(absorb).fold(false, |any, one| any | one)
+                objects.into_iter().map(absorb).fold(misses, |any, one| any | one)
             }
             // Too much at once, or not to be told: list.
             _ => {
@@ -491,6 +493,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         match outcome.end {
             End::Synced if held > 0 => warn!(cluster, %commit, code = codes::HELD.id, held, "synced; deletions are held for approval"),
             End::Gated(_) if error.is_some_and(|error| resting::is_stuck(error.code)) => error!(cluster, %commit, code, "{message}"),
+            End::Gated(_) if error.is_none() => debug!(cluster, %commit, "bundles that waited go on"),
             End::Gated(_) => info!(cluster, %commit, code, "{message}"),
             End::Synced if matches!(trigger, Trigger::Drift | Trigger::Watch) => debug!(cluster, %commit, "compared"),
             End::Synced => info!(cluster, %commit, "synced"),

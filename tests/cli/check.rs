@@ -56,6 +56,38 @@ fn every_mistake_in_every_form() {
 }
 
 #[test]
+fn bundles_that_wait_for_each_other_are_shown_with_the_way_round() {
+    let bundle = |needs: &str| format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nspec:\n  dependsOn:\n  - {needs}\n");
+    let object = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: shop}}\n");
+    let files = [
+        ("base/api/bundle.yaml", bundle("queue")),
+        ("base/api/api.yaml", object("api")),
+        ("environments/dev/base/queue/bundle.yaml", bundle("api")),
+        ("base/queue/queue.yaml", object("queue")),
+        ("base/web/bundle.yaml", bundle("quque")),
+        ("base/web/web.yaml", object("web")),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let repo = repo(&files);
+    insta::assert_snapshot!(check(repo.path(), ""), @r"
+    $ evenkeel check --repo REPO
+    base/api/bundle.yaml:5:5: error[EK1025]: the bundles wait for each other: api -> queue -> api
+      5 |   - queue
+        |     ^
+      hint: Take one of the dependencies on the way that is shown out of its bundle.yaml.
+      refuses: dev-eu-1
+    base/web/bundle.yaml:5:5: error[EK1024]: bundle web depends on quque, and no layer of the cluster has a bundle of that name
+      5 |   - quque
+        |     ^
+      hint: Was queue meant?
+      refuses: all 2 clusters
+
+    2 clusters, 2 mistakes, no warnings
+    [exit 1]
+    ");
+}
+
+#[test]
 fn a_missing_root_file_refuses_the_fleet() {
     let empty = TempDir::new().unwrap();
     insta::assert_snapshot!([check(empty.path(), ""), check(empty.path(), " -o json")].join("\n"));

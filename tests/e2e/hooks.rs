@@ -138,6 +138,10 @@ async fn a_hook_that_fails_stops_its_bundle_and_runs_the_one_for_failures_once()
     let api = scene.api("a").await?;
     let before = another(&api, &scene, "before", "").await?;
     assert!(api.find(&job_path(&scene, "alarm")).await?.is_none());
+    // Somebody deletes it while it runs: it has to run all the same.
+    agent.cluster_is("a", "waiting for the Job", |status| status["error"]["code"] == "EK4024").await?;
+    api.delete(&format!("{}?propagationPolicy=Background", job_path(&scene, "before"))).await?;
+    let before = another(&api, &scene, "before", &before).await?;
     ends(&api, &scene, "before", false).await?;
     let alarm = another(&api, &scene, "alarm", "").await?;
     let status = agent.phase("a", "Failed", &commit).await?;
@@ -164,6 +168,30 @@ async fn a_hook_that_fails_stops_its_bundle_and_runs_the_one_for_failures_once()
     ends(&api, &scene, "before", true).await?;
     agent.phase("a", "Synced", &commit).await?;
     assert!(api.find(&scene.config_map_path("one")).await?.is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bundle_that_is_refused_runs_the_hook_for_failures() -> Result<()> {
+    let scene = Scene::new("hook-refused", &["a"]).await?;
+    let files = [
+        ("base/namespace.yaml", scene.namespace_yaml()),
+        (
+            "base/shop/bundle.yaml",
+            yaml(&json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Bundle", "spec": {"dependsOn": ["default"]}})),
+        ),
+        ("base/shop/alarm.yaml", job(&scene, "alarm", Some("on-failure"), "example.org/alarm:1")),
+        ("base/shop/one.yaml", scene.config_map_yaml("one", &json!({"not/a/key": "1"}))),
+        ("base/shop/two.yaml", scene.config_map_yaml("two", &json!({}))),
+    ];
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect();
+    let commit = scene.remote.commit(&files, "Begin")?;
+    let agent = scene.agent()?;
+    let status = agent.phase("a", "Refused", &commit).await?;
+    assert!(status["error"]["message"].as_str().unwrap().contains("not/a/key"), "{status}");
+    let api = scene.api("a").await?;
+    another(&api, &scene, "alarm", "").await?;
+    assert!(api.find(&scene.config_map_path("two")).await?.is_none());
     Ok(())
 }
 

@@ -12,9 +12,9 @@ use crate::{
 };
 
 /// A bundle with a Deployment of its name, what it depends on, and its hooks.
-type Spec<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
+pub(in crate::sync) type Spec<'a> = (&'a str, &'a [&'a str], &'a [&'a str]);
 
-fn rendering(bundles: &[Spec<'_>]) -> Arc<Rendering> {
+pub(in crate::sync) fn rendering(bundles: &[Spec<'_>]) -> Arc<Rendering> {
     let own = |kind: &str, spec: Value| json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind, "spec": spec}).to_string();
     let fleet = json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Fleet", "metadata": {"name": "shop"}}).to_string();
     let mut files =
