@@ -135,8 +135,8 @@ impl Agenda {
                 self.mode = Mode::Due(Trigger::Asked);
             }
             Event::Lost => self.again(SOON, now, jitter),
-            // What is due anyway finds the drift too.
-            Event::Drifted if matches!(self.mode, Mode::Due(_)) => {}
+            // What is due anyway finds it too.
+            Event::Drifted | Event::Opened if matches!(self.mode, Mode::Due(_)) => {}
             Event::Drifted => self.mode = Mode::Due(Trigger::Watch),
             Event::Left(left) => {
                 if let Mode::At(at, _) = self.mode
@@ -145,7 +145,6 @@ impl Agenda {
                     self.mode = Mode::At(now + left, Trigger::Health);
                 }
             }
-            Event::Opened if matches!(self.mode, Mode::Due(_)) => {}
             Event::Opened => self.mode = Mode::Due(Trigger::Health),
             Event::Taken => self.mode = Mode::Due(Trigger::Retry),
             Event::Ended(digest, end) => self.ended(digest, end, now, jitter),

@@ -208,15 +208,10 @@ impl<M: Memory> Attempt<'_, M> {
         let moment = Moment { pulse: &pulse, now: resting::now(), asked: self.trigger == Trigger::Asked };
         let turn = Turn::new(self.rendering, plan, verdict.clone(), &inventory, &parent.courses, &moment);
         if turn.is_empty() {
-            let drifted = turn.plan.left;
-            let end = self.rest(&store, &parent, &inventory, &turn).await?;
-            let ended = if end == End::Synced { complete(&unseen) } else { Outcome::new(end, None) };
-            return Ok(Outcome { held: Some(verdict), drifted, staged: Some((turn.situation, turn.steps)), ..ended });
+            let rested = self.rest(&store, &parent, &inventory, turn, &unseen).await?;
+            return Ok(Outcome { held: Some(verdict), ..rested });
         }
-        let widen = |parent: &mut Parent| {
-            let begun = std::mem::replace(&mut parent.courses, turn.situation.courses.clone()) != parent.courses;
-            parent.widen(turn.objects()) | begun
-        };
+        let widen = |parent: &mut Parent| turn.widen(parent);
         if widen(&mut parent.clone()) {
             parent = store.change(&self.settings.instance, |parent| _ = widen(parent)).await?;
         }
@@ -390,17 +385,11 @@ impl<M: Memory> Attempt<'_, M> {
         outcome.drifted =
             turn.plan.left + if matches!(outcome.end, End::Synced | End::Gated(_)) { 0 } else { turn.plan.drifted().count() as u64 };
         outcome.repaired = turn.plan.drifted().map(|write| write.object.id.clone()).collect();
-        // What drifted and is as it was changes nothing about the set.
-        let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty();
         turn.ended(&report, &inventory, resting::now());
-        let ended = match outcome.end {
-            End::Synced if same && turn.situation.finished() == parent.courses => Ok(()),
-            End::Synced => self.finish_parent(store, &inventory, &turn.situation.finished()).await,
-            // What a cut sync did shows on the cluster.
-            _ if report.stop.is_some() => Ok(()),
-            _ => self.keep_courses(store, parent, &turn.situation.courses).await,
-        };
-        if let Err(error) = ended {
+        // What a cut sync did shows on the cluster.
+        if report.stop.is_none()
+            && let Err(error) = self.put_down(store, parent, &inventory, &turn, outcome.end).await
+        {
             outcome = failure(&error);
         }
         session.inventory = Some(inventory);
@@ -410,20 +399,36 @@ impl<M: Memory> Attempt<'_, M> {
     }
 
     /// There is nothing to send. All is done, or bundles wait.
-    async fn rest(&self, store: &ParentStore<'_>, parent: &Parent, inventory: &Inventory, turn: &Turn) -> Result<End, ApiError> {
+    async fn rest(
+        &self,
+        store: &ParentStore<'_>,
+        parent: &Parent,
+        inventory: &Inventory,
+        turn: Turn,
+        unseen: &BTreeSet<GroupKind>,
+    ) -> Result<Outcome, ApiError> {
         let end = turn.end();
-        if end != End::Synced {
-            self.keep_courses(store, parent, &turn.situation.courses).await?;
-        } else if parent.rendering != Some(self.rendering.digest) || parent.courses != turn.situation.finished() {
-            self.finish_parent(store, inventory, &turn.situation.finished()).await?;
-        }
-        Ok(end)
+        self.put_down(store, parent, inventory, &turn, end).await?;
+        let ended = if end == End::Synced { complete(unseen) } else { Outcome::new(end, None) };
+        Ok(Outcome { drifted: turn.plan.left, staged: Some((turn.situation, turn.steps)), ..ended })
     }
 
-    /// Puts on the parent how far bundles with an order came.
-    async fn keep_courses(&self, store: &ParentStore<'_>, parent: &Parent, courses: &Courses) -> Result<(), ApiError> {
-        if parent.courses != *courses {
-            store.change(&self.settings.instance, |parent| parent.courses.clone_from(courses)).await?;
+    /// Puts on the parent what now runs, or how far bundles with an order came.
+    async fn put_down(
+        &self,
+        store: &ParentStore<'_>,
+        parent: &Parent,
+        inventory: &Inventory,
+        turn: &Turn,
+        end: End,
+    ) -> Result<(), ApiError> {
+        // What drifted and is as it was changes nothing about the set.
+        let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty();
+        let courses = if end == End::Synced { turn.situation.finished() } else { turn.situation.courses.clone() };
+        if end == End::Synced && (!same || courses != parent.courses) {
+            self.finish_parent(store, inventory, &courses).await?;
+        } else if courses != parent.courses {
+            store.change(&self.settings.instance, |parent| parent.courses.clone_from(&courses)).await?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use super::{
     carry::{Carrier, Report, bundle_of},
     course::{Courses, Needs, all_dependents},
     hooks::HookRun,
+    parent::Parent,
     plan::{Inventory, Plan, Why, Write},
     prune::Verdict,
     stages::{Pulse, Situation, Stages, Step, Steps},
@@ -84,10 +85,13 @@ impl Turn {
         if self.steps.iter().all(is_over) { End::Synced } else { End::Gated(None) }
     }
 
-    /// The objects that the parent must make room for.
-    pub(super) fn objects(&self) -> impl Iterator<Item = &ObjectId> {
+    /// Makes room on the parent for what is written, and puts on it which bundles have begun. True where it had to change.
+    pub(super) fn widen(&self, parent: &mut Parent) -> bool {
         let hooks = self.hooks.iter().map(|run| &run.hook.id);
-        self.plan.writes.values().flatten().map(|write| &write.object.id).chain(hooks)
+        let grew = parent.widen(self.plan.writes.values().flatten().map(|write| &write.object.id).chain(hooks));
+        let begun = parent.courses != self.situation.courses;
+        parent.courses.clone_from(&self.situation.courses);
+        grew || begun
     }
 
     /// Leaves out what is not allowed yet. What is as it should be but for others' changes is put back all the same.
@@ -246,7 +250,7 @@ mod tests {
         let before = rendering(&[("db", &[], &[]), ("old", &[], &[]), ("web", &["db", "old"], &[])]);
         let after = rendering(&[("db", &[], &[]), ("web", &["db"], &[])]);
         let spoil = |inventory: &mut Inventory| {
-            inventory.iter_mut().filter(|(id, _)| id.name == "web").for_each(|(_, member)| member.digest = None)
+            inventory.iter_mut().filter(|(id, _)| id.name == "web").for_each(|(_, member)| member.digest = None);
         };
         let coming = Pulse::Coming("slow".to_owned());
         assert_eq!(names(&turn(&before, &after, spoil, &coming)), (vec![], vec![]), "web runs as it did, with old");

@@ -97,12 +97,33 @@ impl Staged {
         let with_status = others.into_iter().map(|object| &object.id).filter(|id| has_status(&id.group, &id.kind));
         Self {
             digest: Digest(hash.finalize().into()),
-            needs: settings.depends_on.iter().map(|needed| needed.to_string()).collect(),
+            needs: settings.depends_on.iter().map(ToString::to_string).collect(),
             deadline: settings.deadline.unwrap_or(DEADLINE),
             paused: settings.paused.is_some(),
             members: with_status.cloned().collect(),
             hooks: hooks.into_iter().cloned().collect(),
         }
+    }
+
+    /// What of its objects is not healthy; none where all are.
+    fn unwell(&self, since: u64, pulse: &dyn Fn(&ObjectId) -> Pulse, now: u64) -> Option<Unwell> {
+        let mut found = None;
+        for id in &self.members {
+            let (why, is_read) = match pulse(id) {
+                Pulse::Well => continue,
+                Pulse::Broken(why) => return Some(Unwell { id: id.clone(), why, kind: Kind::Broken }),
+                Pulse::Coming(why) => (why, true),
+                Pulse::Unread => ("its status was not read yet".to_owned(), false),
+            };
+            let left = self.deadline.saturating_sub(Duration::from_millis(now.saturating_sub(since)));
+            let kind = match left {
+                _ if !is_read => Kind::Coming(None),
+                Duration::ZERO => Kind::Late(self.deadline),
+                left => Kind::Coming(Some(left)),
+            };
+            found = found.or(Some(Unwell { id: id.clone(), why, kind }));
+        }
+        found
     }
 
     fn hooks(&self, when: Hook) -> impl Iterator<Item = &Arc<RenderedObject>> {
@@ -302,7 +323,7 @@ impl Situation {
         if pending {
             return self.run(name, staged, course, Hook::PreSync, pulse).unwrap_or(Step::Write);
         }
-        if let Some(found) = self.unwell(staged, course.at, pulse, now) {
+        if let Some(found) = staged.unwell(course.at, pulse, now) {
             let waits = format!("the post-sync hook of bundle {name} waits for the bundle");
             return found.told(&waits, &format!("the post-sync hook of bundle {name} is not run: the bundle"));
         }
@@ -325,7 +346,7 @@ impl Situation {
                 Step::Done => {
                     let Some(other) = self.stages.0.get(needed) else { continue };
                     let since = self.courses.bundles.get(needed).map_or(0, |course| course.at).max(course.at);
-                    let Some(found) = self.unwell(other, since, pulse, now) else { continue };
+                    let Some(found) = other.unwell(since, pulse, now) else { continue };
                     found.told(
                         &format!("bundle {name} waits for bundle {needed}"),
                         &format!("bundle {name} is not written: bundle {needed}"),
@@ -369,27 +390,6 @@ impl Situation {
             runs = Some(Step::Waits(Held { error, far: 0, left: None }));
         }
         if begin.is_empty() { runs } else { Some(Step::Hooks(begin)) }
-    }
-
-    /// What of a bundle's objects is not healthy; none where all are.
-    fn unwell(&self, staged: &Staged, since: u64, pulse: &dyn Fn(&ObjectId) -> Pulse, now: u64) -> Option<Unwell> {
-        let mut found = None;
-        for id in &staged.members {
-            let (why, is_read) = match pulse(id) {
-                Pulse::Well => continue,
-                Pulse::Broken(why) => return Some(Unwell { id: id.clone(), why, kind: Kind::Broken }),
-                Pulse::Coming(why) => (why, true),
-                Pulse::Unread => ("its status was not read yet".to_owned(), false),
-            };
-            let left = staged.deadline.saturating_sub(Duration::from_millis(now.saturating_sub(since)));
-            let kind = match left {
-                _ if !is_read => Kind::Coming(None),
-                Duration::ZERO => Kind::Late(staged.deadline),
-                left => Kind::Coming(Some(left)),
-            };
-            found = found.or(Some(Unwell { id: id.clone(), why, kind }));
-        }
-        found
     }
 }
 

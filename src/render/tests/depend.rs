@@ -18,7 +18,7 @@ fn shown(bundles: &[&str], files: &[(&str, &str)]) -> String {
                 rendering.bundles.iter().map(|(name, settings)| format!("{name}: {:?} {:?}\n", settings.depends_on, settings.deadline));
             told.collect()
         }
-        Err(problems) => problems.iter().map(|problem| format!("{problem} {}\n", problem.hint)).collect(),
+        Err(problems) => problems.iter().map(|problem| format!("{problem} {}", problem.hint)).collect::<Vec<_>>().join("\n"),
     }
 }
 

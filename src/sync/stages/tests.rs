@@ -195,7 +195,7 @@ fn hooks_run_before_and_after_their_bundle_once() {
         ("db-post-sync", Pulse::Well),
     ] {
         world.is(name, pulse);
-        told += &format!("{}\n--\n", world.shown());
+        told.push_str(&(world.shown() + "\n--\n"));
         let before = world.steps();
         let acts = before.values().any(|step| matches!(step, Step::Hooks(_) | Step::Write));
         assert!(!moved(&before, &before), "what failed is not tried again at once");
