@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_newer_goal_wins_over_every_pause_and_forgets_its_failures() {
-        for end in [End::Refused, End::Failed, End::Unreachable, End::Waiting, End::Synced] {
+        for end in [End::Refused, End::Failed, End::Unreachable, End::Waiting, End::Gated(Some(at(60))), End::Synced] {
             let agenda =
                 Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5).step(Event::Ended(digest(1), end), at(1), 1.0);
             assert!(matches!(agenda.next(at(1)), Next::Sleep(Some(_))), "{end:?}");

@@ -394,7 +394,7 @@ impl<M: Memory> Attempt<'_, M> {
         }
         session.inventory = Some(inventory);
         self.memory.end_sync(sync, outcome.error.clone()).await?;
-        outcome.staged = Some((turn.situation, turn.steps));
+        outcome.staged = turn.into_staged();
         Ok(outcome)
     }
 
@@ -410,7 +410,8 @@ impl<M: Memory> Attempt<'_, M> {
         let end = turn.end();
         self.put_down(store, parent, inventory, &turn, end).await?;
         let ended = if end == End::Synced { complete(unseen) } else { Outcome::new(end, None) };
-        Ok(Outcome { drifted: turn.plan.left, staged: Some((turn.situation, turn.steps)), ..ended })
+        let drifted = turn.plan.left;
+        Ok(Outcome { drifted, staged: turn.into_staged(), ..ended })
     }
 
     /// Puts on the parent what now runs, or how far bundles with an order came.

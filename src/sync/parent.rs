@@ -231,6 +231,7 @@ impl<'a> ParentStore<'a> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::sync::course::Course;
 
     fn ids(texts: &[&str]) -> Vec<ObjectId> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -249,6 +250,7 @@ mod tests {
             resource_version: Some("41".into()),
             ..Parent::default()
         };
+        parent.courses.bundles.insert("web".to_owned(), Course::new(Digest::of(b"web"), 7));
         assert!(parent.widen(&ids(&["Deployment.apps/shop/web", "Namespace/shop"])));
         assert!(!parent.widen(&ids(&["Deployment.apps/shop/other"])));
         assert_eq!(Parent::read(&parent.config_map(&set)), parent);

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tracing::info;
+
 use super::{
     BundleOutcome, Journal,
     agenda::End,
@@ -92,6 +94,11 @@ impl Turn {
         let begun = parent.courses != self.situation.courses;
         parent.courses.clone_from(&self.situation.courses);
         grew || begun
+    }
+
+    /// What is kept until the next attempt; none where no bundle has an order.
+    pub(super) fn into_staged(self) -> Option<(Situation, Steps)> {
+        (!self.steps.is_empty()).then_some((self.situation, self.steps))
     }
 
     /// Leaves out what is not allowed yet. What is as it should be but for others' changes is put back all the same.
@@ -192,6 +199,7 @@ impl<J: Journal> Carrier<'_, J> {
         }
         if report.stop.is_none() {
             for (bundle, error) in turn.waiting(&report).into_iter().filter(|(bundle, _)| !failed.contains(bundle)) {
+                info!(bundle, code = error.code.id, "{}", error.message);
                 self.journal.end_bundle(self.sync, &bundle, BundleOutcome::Waiting(error));
             }
         }
@@ -259,10 +267,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_refused_keeps_others_from_being_written() {
+        let all = rendering(&[("api", &["db"], &[]), ("db", &[], &[]), ("web", &["api"], &[])]);
+        let turn = turn(&all, &all, Inventory::clear, &Pulse::Well);
+        assert_eq!(names(&turn).0, ["db"]);
+        let error = Diagnostic::new(codes::REFUSED, Place::Object("Deployment.apps/shop/db".to_owned()), "no such field");
+        let mut report = Report::default();
+        report.bundles.insert("db".into(), BundleOutcome::Refused { error, after_definitions: false });
+        let waiting = turn.waiting(&report);
+        let shown: Vec<_> = waiting.values().map(ToString::to_string).collect();
+        let expected = ["api", "web"].map(|name| {
+            format!("Deployment.apps/shop/db: error[EK4025]: bundle {name} is not written: bundle db, which it depends on, was refused: no such field")
+        });
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
     fn a_cluster_without_an_order_is_written_at_once() {
         let all = rendering(&[("a", &[], &[]), ("b", &[], &[])]);
         let turn = turn(&all, &all, Inventory::clear, &Pulse::Unread);
         assert_eq!((turn.plan.writes.len(), turn.end()), (2, End::Synced));
-        assert!(turn.situation.courses.is_empty(), "nothing is kept of it");
+        assert!(turn.situation.courses.is_empty() && turn.into_staged().is_none(), "nothing is kept of it");
     }
 }

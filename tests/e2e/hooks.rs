@@ -109,13 +109,17 @@ async fn hooks_run_before_and_after_their_bundle_for_each_new_content_of_it() ->
 
     // Another content is another run of both.
     let second = scene.remote.commit(&[("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({"v": "2"}))))], "Two")?;
-    another(&api, &scene, "before", &before).await?;
+    let again = another(&api, &scene, "before", &before).await?;
     assert_eq!(api.get(&scene.config_map_path("one")).await?["data"]["v"], "1");
+    // The newest commit wins over a hook that runs.
+    let third = scene.remote.commit(&[("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({"v": "3"}))))], "Three")?;
+    another(&api, &scene, "before", &again).await?;
     ends(&api, &scene, "before", true).await?;
     another(&api, &scene, "after", &after).await?;
     ends(&api, &scene, "after", true).await?;
-    agent.phase("a", "Synced", &second).await?;
-    assert_eq!(api.get(&scene.config_map_path("one")).await?["data"]["v"], "2");
+    agent.phase("a", "Synced", &third).await?;
+    assert_eq!(api.get(&scene.config_map_path("one")).await?["data"]["v"], "3");
+    assert_eq!(agent.whereabouts(&second, "a")?["phase"], "Superseded");
     Ok(())
 }
 
