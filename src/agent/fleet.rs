@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cluster::ConnectionSpec,
-    codes,
+    codes, crash,
     diagnostic::{Diagnostic, Place},
     git::{CommitId, CommitInfo, GitError, Mirror},
     layout,
@@ -92,6 +92,8 @@ pub(super) struct Fleet {
     /// What keeps the newest commit from being read or rendered.
     unread: Option<Unread>,
     known: BTreeMap<String, layout::Cluster>,
+    /// Nothing is written to any cluster until a person resumes.
+    pub(super) report_only: bool,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
 }
@@ -120,6 +122,7 @@ impl Fleet {
             told: None,
             unread: None,
             known: BTreeMap::new(),
+            report_only: false,
             desired: BTreeMap::new(),
         }
     }
@@ -156,6 +159,7 @@ impl Fleet {
             info!(commit = %tip, author = newest.author, commits = commits.len(), "{}", newest.subject);
         }
         self.ledger.record_fetch(commits, tip, was, rewritten, now).await?;
+        crash::point("fetch.recorded");
         self.tip = Some(tip);
         self.keep("desired".to_owned(), tip);
         self.render();
@@ -169,6 +173,7 @@ impl Fleet {
             if let Err(error) = mirror.keep(&name, commit) {
                 warn!(%commit, code = %error.code(), "{error}");
             }
+            crash::point("tip.kept");
         });
     }
 
@@ -249,10 +254,12 @@ impl Fleet {
         for warning in fleet.warnings.iter().chain(&fleet.problems) {
             warn!(%commit, code = %warning.code, "{warning}");
         }
+        crash::point("rendering.done");
         let rows = fleet.clusters.iter().map(row).collect();
         self.ledger.record_fleet(rows).await?;
         let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
         self.ledger.record_rendering(commit, results.collect()).await?;
+        crash::point("rendering.recorded");
         let allowance = fleet.spec.budget.cluster;
         let set = ApplySet::new(&fleet.name, self.namespace.as_str());
         for cluster in &fleet.clusters {
@@ -277,6 +284,7 @@ impl Fleet {
                 budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
                 rendering: rendering.map_err(|errors| summary(&errors)),
                 paused: cluster.paused.clone(),
+                report_only: self.report_only,
             };
             self.want(&cluster.name, desired).await?;
         }
@@ -435,6 +443,7 @@ impl Fleet {
                 }
                 Ok(Accepted { clusters })
             }
+            Action::Resume { who } => self.write_again(&who).await,
             Action::AcceptCluster { name, who } => {
                 if !self.targets.ask(&name, Ask::AcceptCluster) {
                     return Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {name} in the fleet")));
@@ -443,6 +452,22 @@ impl Fleet {
                 Ok(Accepted { clusters: vec![name] })
             }
         }
+    }
+}
+
+impl Fleet {
+    /// Ends what a lost ledger began. Answers with the clusters that are written again.
+    async fn write_again(&mut self, who: &str) -> Result<Accepted, Diagnostic> {
+        if !self.ledger.resume(who).await? {
+            return Ok(Accepted { clusters: Vec::new() });
+        }
+        info!(who, "resumed: clusters are written again");
+        self.report_only = false;
+        for (cluster, mut desired) in self.desired.clone() {
+            desired.report_only = false;
+            self.want(&cluster, desired).await?;
+        }
+        Ok(Accepted { clusters: self.selected() })
     }
 }
 

@@ -43,6 +43,8 @@ pub enum Event {
 pub enum End {
     /// The cluster runs the rendering (deletions may be held).
     Synced,
+    /// It was compared with the rendering, and nothing may be written to it.
+    Reported,
     /// The server refuses part of it.
     Refused,
     /// A write failed.
@@ -145,7 +147,7 @@ impl Agenda {
             return;
         }
         match end {
-            End::Synced => {
+            End::Synced | End::Reported => {
                 self.breaker = self.breaker.succeeded();
                 // Between 90 % and 110 %, so that a fleet that started together does not compare together.
                 self.mode = Mode::At(now + self.compare_every.mul_f64(0.9 + jitter.clamp(0.0, 1.0) / 5.0), Trigger::Drift);

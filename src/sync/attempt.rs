@@ -17,7 +17,7 @@ use super::{
     approval::Asked,
     carry::{Carrier, Report, Stop},
     holder::{self, LOOK, Step, Waiting},
-    observe::{Observed, observe},
+    observe::{Observed, Unseen, observe},
     parent::{Parent, ParentStore, is_write_conflict},
     plan::{Inventory, Plan, plan},
     prune::{Verdict, Where, judge},
@@ -26,9 +26,10 @@ use super::{
 };
 use crate::{
     cluster::{ApiError, Apis, ClusterError, Connection, ConnectionSpec},
-    codes,
+    codes, crash,
     diagnostic::{Diagnostic, Place},
-    manifest::{ApplySet, GroupKind, ObjectId},
+    git::CommitId,
+    manifest::{ApplySet, Digest, GroupKind, ObjectId},
     render::{Facts, Rendering},
 };
 
@@ -67,10 +68,12 @@ pub(super) struct Session {
     pub(super) apis: Arc<Apis>,
     /// None before the first list, and again when it may be wrong.
     pub(super) inventory: Option<Inventory>,
+    /// What that list does not show.
+    pub(super) unseen: Unseen,
     /// The uid of the parent: as long as it is the same, so is the cluster.
     parent_uid: Option<String>,
     /// Where the watch of each kind goes on, as the last lists said.
-    from: BTreeMap<GroupKind, String>,
+    pub(super) from: BTreeMap<GroupKind, String>,
     pub(super) watches: Watches,
 }
 
@@ -96,11 +99,13 @@ pub(super) struct Outcome {
     pub(super) repaired: Vec<ObjectId>,
     /// Where another agent holds the cluster: whether our claim stands.
     pub(super) claim: Option<bool>,
+    /// Where it was only looked at: what the cluster itself says that it runs.
+    pub(super) runs: Option<(Digest, CommitId)>,
 }
 
 impl Outcome {
     pub(super) fn new(end: End, error: Option<Diagnostic>) -> Self {
-        Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None }
+        Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None, runs: None }
     }
 }
 
@@ -124,7 +129,7 @@ pub(super) struct Attempt<'a, M> {
 }
 
 /// The attempt ended early.
-enum Early {
+pub(super) enum Early {
     Outcome(Box<Outcome>),
     Api(ApiError),
     Journal(JournalError),
@@ -166,18 +171,19 @@ impl<M: Memory> Attempt<'_, M> {
             () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
             reached = self.reach(slot, connect) => reached?,
         };
+        if self.desired.report_only {
+            return self.survey(session, &parent).await;
+        }
         let connection = session.connection.clone();
         let store = ParentStore::new(&connection, &self.desired.set);
         let mut parent = self.take_hold(session, &store, parent).await?;
         let held_at = Instant::now();
-        let mut unseen = BTreeSet::new();
         if session.inventory.is_none() || !matches!(self.trigger, Trigger::Commit | Trigger::Watch) {
             let observed = tokio::select! {
                 () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
                 observed = self.look(session, &parent) => observed?,
             };
-            (session.inventory, session.from) = (Some(observed.inventory), observed.from);
-            unseen = observed.unseen;
+            (session.inventory, session.from, session.unseen) = (Some(observed.inventory), observed.from, observed.unseen);
         }
         if held_at.elapsed() >= LOOK {
             // A claim may have come, and have been granted, while the lists took their time.
@@ -197,20 +203,22 @@ impl<M: Memory> Attempt<'_, M> {
         }
         if plan.writes.is_empty() && verdict.delete.is_empty() {
             if parent.rendering != Some(self.rendering.digest) {
-                self.finish_parent(&store, &inventory).await?;
+                self.finish_parent(&store, &inventory, &session.unseen).await?;
             }
-            return Ok(Outcome { held: Some(verdict), drifted: plan.left, ..complete(&unseen) });
+            return Ok(Outcome { held: Some(verdict), drifted: plan.left, ..complete(&session.unseen) });
         }
         let widen = |parent: &mut Parent| parent.widen(plan.writes.values().flatten().map(|write| &write.object.id));
         if widen(&mut parent.clone()) {
+            crash::point("parent.widen");
             parent = store.change(&self.settings.instance, |parent| _ = widen(parent)).await?;
+            crash::point("parent.widened");
         }
         debug_assert!(parent.holder.is_some(), "a plan is carried out under a hold only");
         let outcome = self.carry_out(session, &store, &parent, plan, verdict).await?;
-        if outcome.end != End::Synced || unseen.is_empty() {
+        if outcome.end != End::Synced || session.unseen.is_empty() {
             return Ok(outcome);
         }
-        Ok(Outcome { held: outcome.held, drifted: outcome.drifted, repaired: outcome.repaired, ..complete(&unseen) })
+        Ok(Outcome { held: outcome.held, drifted: outcome.drifted, repaired: outcome.repaired, ..complete(&session.unseen) })
     }
 
     /// A session with the cluster that it was, and its parent as it stands.
@@ -260,6 +268,7 @@ impl<M: Memory> Attempt<'_, M> {
             Err(error) => return Err(early(End::Unreachable, error.diagnostic(Place::Nowhere))),
         };
         let uid = connection.identity().await?;
+        crash::point("cluster.reached");
         match self.memory.uid().await? {
             Some(known) if known != uid && !self.accept_uid => {
                 let message = format!("the kube-system namespace has uid {uid}; the cluster {} had {known}", self.settings.cluster);
@@ -272,13 +281,23 @@ impl<M: Memory> Attempt<'_, M> {
         }
         let apis = self.discover(&connection).await?;
         let parent_uid = None;
-        Ok(Session { connection, uid, apis, inventory: None, parent_uid, from: BTreeMap::new(), watches: Watches::new() })
+        Ok(Session {
+            connection,
+            uid,
+            apis,
+            inventory: None,
+            unseen: Unseen::new(),
+            parent_uid,
+            from: BTreeMap::new(),
+            watches: Watches::new(),
+        })
     }
 
     /// What the cluster serves, which the rendering may depend on.
     async fn discover(&self, connection: &Connection) -> Result<Arc<Apis>, Early> {
         let apis = connection.discover().await?;
         self.memory.facts(facts(&apis)).await;
+        crash::point("cluster.discovered");
         Ok(Arc::new(apis))
     }
 
@@ -306,10 +325,13 @@ impl<M: Memory> Attempt<'_, M> {
                 return Err((parent, early));
             }
         }
-        Ok((store.write(&parent).await.map_err(unread)?, taken))
+        crash::point("hold.before");
+        let parent = store.write(&parent).await.map_err(unread)?;
+        crash::point("hold.taken");
+        Ok((parent, taken))
     }
 
-    async fn look(&self, session: &Session, parent: &Parent) -> Result<Observed, Early> {
+    pub(super) async fn look(&self, session: &Session, parent: &Parent) -> Result<Observed, Early> {
         let recorded = self.memory.recorded().await?;
         let known: Vec<_> = recorded.iter().map(|record| record.id.clone()).collect();
         let manager = &self.desired.manager;
@@ -319,6 +341,7 @@ impl<M: Memory> Attempt<'_, M> {
         if !gone.is_empty() {
             self.memory.forget(gone).await?;
         }
+        crash::point("observed");
         Ok(observed)
     }
 
@@ -375,7 +398,7 @@ impl<M: Memory> Attempt<'_, M> {
         let same = parent.rendering == Some(self.rendering.digest) && verdict.delete.is_empty();
         if outcome.end == End::Synced
             && !same
-            && let Err(error) = self.finish_parent(store, &inventory).await
+            && let Err(error) = self.finish_parent(store, &inventory, &session.unseen).await
         {
             outcome = failure(&error);
         }
@@ -386,7 +409,8 @@ impl<M: Memory> Attempt<'_, M> {
     }
 
     /// Puts on the parent what now runs.
-    async fn finish_parent(&self, store: &ParentStore<'_>, inventory: &Inventory) -> Result<(), ApiError> {
+    async fn finish_parent(&self, store: &ParentStore<'_>, inventory: &Inventory, unseen: &Unseen) -> Result<(), ApiError> {
+        crash::point("parent.finish");
         let (digest, commit) = (self.rendering.digest, self.desired.commit);
         store
             .change(&self.settings.instance, |parent| {
@@ -396,17 +420,21 @@ impl<M: Memory> Attempt<'_, M> {
                 }
                 self.desired.manager.clone_into(&mut parent.manager);
                 parent.shrink(inventory.keys());
+                // Of these there may be more than is on record.
+                parent.kinds.extend(unseen.keys().cloned());
             })
             .await?;
+        crash::point("parent.finished");
         Ok(())
     }
 }
 
 /// In sync, unless there are members that could not be looked at.
-fn complete(unseen: &BTreeSet<GroupKind>) -> Outcome {
-    let Some(kind) = unseen.first() else { return Outcome::new(End::Synced, None) };
-    let message = format!("the cluster serves no {kind} just now, and the fleet has objects of it");
-    Outcome::new(End::Failed, Some(Diagnostic::new(codes::NO_KIND, Place::Nowhere, message)))
+fn complete(unseen: &Unseen) -> Outcome {
+    match unseen.values().next() {
+        None => Outcome::new(End::Synced, None),
+        Some(why) => Outcome::new(End::Failed, Some(why.clone())),
+    }
 }
 
 /// The parent could not be read or written.
@@ -485,7 +513,9 @@ fn outcome(report: &Report) -> Outcome {
 /// Gives the hold up, so that another agent need not wait. Best effort: a stop must not hang on a dead cluster.
 pub(super) async fn release(session: &Session, set: &ApplySet, me: &str) {
     let store = ParentStore::new(&session.connection, set);
+    crash::point("release.before");
     let _ = store.change(me, |parent| parent.holder = None).await;
+    crash::point("release.done");
 }
 
 /// What a look at the parent showed.

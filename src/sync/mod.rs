@@ -26,6 +26,7 @@ mod observe;
 mod phase;
 mod recreate;
 mod removal;
+mod survey;
 mod vitals;
 mod watch;
 
