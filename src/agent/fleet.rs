@@ -453,22 +453,24 @@ impl Fleet {
             }
         }
     }
+
+    /// Ends what a lost ledger began.
+    async fn write_again(&mut self, who: &str) -> Result<Accepted, Diagnostic> {
+        let clusters = resume(&self.ledger, who).await?;
+        if std::mem::take(&mut self.report_only) {
+            info!(who, "resumed: clusters are written again");
+            for (cluster, mut desired) in self.desired.clone() {
+                desired.report_only = false;
+                self.want(&cluster, desired).await?;
+            }
+        }
+        Ok(Accepted { clusters })
+    }
 }
 
-impl Fleet {
-    /// Ends what a lost ledger began. Answers with the clusters that are written again.
-    async fn write_again(&mut self, who: &str) -> Result<Accepted, Diagnostic> {
-        if !self.ledger.resume(who).await? {
-            return Ok(Accepted { clusters: Vec::new() });
-        }
-        info!(who, "resumed: clusters are written again");
-        self.report_only = false;
-        for (cluster, mut desired) in self.desired.clone() {
-            desired.report_only = false;
-            self.want(&cluster, desired).await?;
-        }
-        Ok(Accepted { clusters: self.selected() })
-    }
+/// Puts on record that clusters may be written again, and says which those are: none where all might be written before.
+pub(super) async fn resume(ledger: &Ledger, who: &str) -> Result<Vec<String>, Diagnostic> {
+    Ok(if ledger.resume(who).await? { ledger.cluster_names().await? } else { Vec::new() })
 }
 
 /// Puts on record that the deletions of this plan may go through, and says on which clusters they are held.

@@ -73,10 +73,7 @@ pub fn approve(state_dir: &Path, plan: Digest, who: &str) -> Result<Accepted, Di
 
 /// Puts on record while no agent runs that clusters may be written again after the ledger was lost.
 pub fn resume(state_dir: &Path, who: &str) -> Result<Accepted, Diagnostic> {
-    on_record(state_dir, async |ledger| {
-        let resumed = ledger.resume(who).await?;
-        Ok(if resumed { ledger.cluster_names().await? } else { Vec::new() })
-    })
+    on_record(state_dir, async |ledger| fleet::resume(ledger, who).await)
 }
 
 /// Changes the ledger of a stopped agent; answers with the clusters concerned.

@@ -39,9 +39,7 @@ fn differ(plan: &Plan) -> u64 {
 }
 
 fn message(differ: u64, deletions: u64) -> String {
-    format!(
-        "nothing is written, since the ledger was lost: {differ} objects differ from the repository, {deletions} are not in it any more"
-    )
+    format!("nothing is written, since the ledger was lost (objects that differ from the repository: {differ}, that left it: {deletions})")
 }
 
 #[cfg(test)]

@@ -170,5 +170,5 @@ async fn forward(request: Request<Incoming>, shared: &Shared) -> Result<Response
     parts.headers.remove(header::HOST);
     parts.headers.remove(header::CONTENT_LENGTH);
     let answer = shared.client.request(Request::from_parts(parts, Full::new(body))).await?;
-    Ok(answer.map(|body| body.boxed()))
+    Ok(answer.map(BodyExt::boxed))
 }
