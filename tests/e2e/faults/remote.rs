@@ -63,16 +63,20 @@ async fn of_a_hundred_commits_the_last_is_reached_and_the_others_are_told() -> R
     assert_eq!(scene.api("a").await?.get(&scene.config_map_path("one")).await?["data"]["n"], "100");
     let log = query(&agent.state_dir, &["log", "--limit", "101"])?;
     let log = log["commits"].as_array().context("no commits")?;
+    let mut superseded = Vec::new();
     for (n, commit) in commits.iter().enumerate() {
         let entry = log.iter().find(|entry| entry["commit"] == *commit).with_context(|| format!("commit {n} is not on record"))?;
         // Each was replaced by a later one; one that the agent reached in between says so.
         let found = &entry["clusters"][0];
-        let superseded = found["phase"] == "Superseded" && found["superseded_by"].is_string();
-        let while_frozen = n < 49;
-        assert!(superseded || (!while_frozen && found["phase"] == "Applied"), "commit {n}: {found}");
+        if found["phase"] == "Superseded" && found["superseded_by"].is_string() {
+            superseded.push(commit);
+        } else {
+            assert_eq!(found["phase"], "Applied", "commit {n}: {found}");
+        }
     }
-    let early = agent.whereabouts(&commits[0], "a")?;
-    assert_eq!(early["phase"], "Superseded", "{early}");
+    // Of those that came while it was frozen, a fetch that ran just then may have got one.
+    assert!(superseded.len() >= 48, "{} of {} were never reached", superseded.len(), commits.len());
+    assert_eq!(agent.whereabouts(superseded[0], "a")?["phase"], "Superseded");
     assert_eq!(agent.whereabouts(&last, "a")?["phase"], "Synced");
     Ok(())
 }
