@@ -230,6 +230,10 @@ codes! {
     NO_PLAN "EK5006" "No held deletions with that hash" => "`evenkeel status -o json` shows the hash as held_plan; it changes when the deletions do.";
     DEFECT "EK5007" "A defect in Evenkeel" => "The rest goes on. Please report it with the log around this line.";
 
+    REPORT_ONLY "EK5008" "The ledger was lost, and the agent only reports"
+        because "The ledger was damaged, by a disk or by hand, and an empty one was begun in its place."
+        => "Compare what is reported with what the clusters should run; `evenkeel resume` has them written again.";
+
     // 6xxx: the command line and its settings
     USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";
     SETTINGS "EK6002" "A setting is wrong" => "Mend the flag, the environment variable or the key of the settings file named.";

@@ -12,6 +12,7 @@ pub mod agent;
 pub mod cli;
 pub mod cluster;
 pub mod codes;
+pub mod crash;
 pub mod diagnostic;
 pub mod git;
 pub mod layout;

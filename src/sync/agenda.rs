@@ -47,6 +47,8 @@ pub enum Event {
 pub enum End {
     /// The cluster runs the rendering (deletions may be held).
     Synced,
+    /// It was compared with the rendering, and nothing may be written to it.
+    Reported,
     /// The server refuses part of it.
     Refused,
     /// A write failed.
@@ -159,7 +161,7 @@ impl Agenda {
             return;
         }
         match end {
-            End::Synced => self.settled(None, now, jitter),
+            End::Synced | End::Reported => self.settled(None, now, jitter),
             End::Gated(left) => self.settled(left, now, jitter),
             End::Refused => self.again(SLOWLY, now, jitter),
             End::Failed | End::Unreachable => self.again(SOON, now, jitter),

@@ -18,7 +18,7 @@ use super::{
     carry::{Carrier, Report, Stop},
     course::Courses,
     holder::{self, LOOK, Step, Waiting},
-    observe::{Observed, observe},
+    observe::{Observed, Unseen, observe},
     parent::{Parent, ParentStore, is_write_conflict},
     plan::{Inventory, plan},
     prune::{Verdict, Where, judge},
@@ -31,9 +31,10 @@ use super::{
 };
 use crate::{
     cluster::{ApiError, Apis, ClusterError, Connection, ConnectionSpec},
-    codes,
+    codes, crash,
     diagnostic::{Diagnostic, Place},
-    manifest::{ApplySet, GroupKind, ObjectId},
+    git::CommitId,
+    manifest::{ApplySet, Digest, GroupKind, ObjectId},
     render::{Facts, Rendering},
 };
 
@@ -72,10 +73,12 @@ pub(super) struct Session {
     pub(super) apis: Arc<Apis>,
     /// None before the first list, and again when it may be wrong.
     pub(super) inventory: Option<Inventory>,
+    /// What that list does not show.
+    pub(super) unseen: Unseen,
     /// The uid of the parent: as long as it is the same, so is the cluster.
     parent_uid: Option<String>,
     /// Where the watch of each kind goes on, as the last lists said.
-    from: BTreeMap<GroupKind, String>,
+    pub(super) from: BTreeMap<GroupKind, String>,
     pub(super) watches: Watches,
 }
 
@@ -103,11 +106,13 @@ pub(super) struct Outcome {
     pub(super) claim: Option<bool>,
     /// Where bundles have an order: how far each came, and what it could do.
     pub(super) staged: Option<(Situation, Steps)>,
+    /// Where it was only looked at: what the cluster itself says that it runs.
+    pub(super) runs: Option<(Digest, CommitId)>,
 }
 
 impl Outcome {
     pub(super) fn new(end: End, error: Option<Diagnostic>) -> Self {
-        Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None, staged: None }
+        Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None, staged: None, runs: None }
     }
 }
 
@@ -133,7 +138,7 @@ pub(super) struct Attempt<'a, M> {
 }
 
 /// The attempt ended early.
-enum Early {
+pub(super) enum Early {
     Outcome(Box<Outcome>),
     Api(ApiError),
     Journal(JournalError),
@@ -175,18 +180,19 @@ impl<M: Memory> Attempt<'_, M> {
             () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
             reached = self.reach(slot, connect) => reached?,
         };
+        if self.desired.report_only {
+            return self.survey(session, &parent).await;
+        }
         let connection = session.connection.clone();
         let store = ParentStore::new(&connection, &self.desired.set);
         let mut parent = self.take_hold(session, &store, parent).await?;
         let held_at = Instant::now();
-        let mut unseen = BTreeSet::new();
         if session.inventory.is_none() || !matches!(self.trigger, Trigger::Commit | Trigger::Watch | Trigger::Health) {
             let observed = tokio::select! {
                 () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
                 observed = self.look(session, &parent) => observed?,
             };
-            (session.inventory, session.from) = (Some(observed.inventory), observed.from);
-            unseen = observed.unseen;
+            (session.inventory, session.from, session.unseen) = (Some(observed.inventory), observed.from, observed.unseen);
         }
         if held_at.elapsed() >= LOOK {
             // A claim may have come, and have been granted, while the lists took their time.
@@ -208,16 +214,18 @@ impl<M: Memory> Attempt<'_, M> {
         let moment = Moment { pulse: &pulse, now: resting::now(), asked: self.trigger == Trigger::Asked };
         let turn = Turn::new(self.rendering, plan, verdict.clone(), &inventory, &parent.courses, &moment);
         if turn.is_empty() {
-            let rested = self.rest(&store, &parent, &inventory, turn, &unseen).await?;
+            let rested = self.rest(&store, &parent, &inventory, turn, &session.unseen).await?;
             return Ok(Outcome { held: Some(verdict), ..rested });
         }
         let widen = |parent: &mut Parent| turn.widen(parent);
         if widen(&mut parent.clone()) {
+            crash::point("parent.widen");
             parent = store.change(&self.settings.instance, |parent| _ = widen(parent)).await?;
+            crash::point("parent.widened");
         }
         debug_assert!(parent.holder.is_some(), "a plan is carried out under a hold only");
         let outcome = Outcome { held: Some(verdict), ..self.carry_out(session, &store, &parent, turn).await? };
-        if outcome.end != End::Synced || unseen.is_empty() {
+        if outcome.end != End::Synced || session.unseen.is_empty() {
             return Ok(outcome);
         }
         Ok(Outcome {
@@ -225,7 +233,7 @@ impl<M: Memory> Attempt<'_, M> {
             drifted: outcome.drifted,
             repaired: outcome.repaired,
             staged: outcome.staged,
-            ..complete(&unseen)
+            ..complete(&session.unseen)
         })
     }
 
@@ -276,6 +284,7 @@ impl<M: Memory> Attempt<'_, M> {
             Err(error) => return Err(early(End::Unreachable, error.diagnostic(Place::Nowhere))),
         };
         let uid = connection.identity().await?;
+        crash::point("cluster.reached");
         match self.memory.uid().await? {
             Some(known) if known != uid && !self.accept_uid => {
                 let message = format!("the kube-system namespace has uid {uid}; the cluster {} had {known}", self.settings.cluster);
@@ -288,13 +297,23 @@ impl<M: Memory> Attempt<'_, M> {
         }
         let apis = self.discover(&connection).await?;
         let parent_uid = None;
-        Ok(Session { connection, uid, apis, inventory: None, parent_uid, from: BTreeMap::new(), watches: Watches::new() })
+        Ok(Session {
+            connection,
+            uid,
+            apis,
+            inventory: None,
+            unseen: Unseen::new(),
+            parent_uid,
+            from: BTreeMap::new(),
+            watches: Watches::new(),
+        })
     }
 
     /// What the cluster serves, which the rendering may depend on.
     async fn discover(&self, connection: &Connection) -> Result<Arc<Apis>, Early> {
         let apis = connection.discover().await?;
         self.memory.facts(facts(&apis)).await;
+        crash::point("cluster.discovered");
         Ok(Arc::new(apis))
     }
 
@@ -322,10 +341,13 @@ impl<M: Memory> Attempt<'_, M> {
                 return Err((parent, early));
             }
         }
-        Ok((store.write(&parent).await.map_err(unread)?, taken))
+        crash::point("hold.before");
+        let parent = store.write(&parent).await.map_err(unread)?;
+        crash::point("hold.taken");
+        Ok((parent, taken))
     }
 
-    async fn look(&self, session: &Session, parent: &Parent) -> Result<Observed, Early> {
+    pub(super) async fn look(&self, session: &Session, parent: &Parent) -> Result<Observed, Early> {
         let recorded = self.memory.recorded().await?;
         let known: Vec<_> = recorded.iter().map(|record| record.id.clone()).collect();
         let manager = &self.desired.manager;
@@ -335,6 +357,7 @@ impl<M: Memory> Attempt<'_, M> {
         if !gone.is_empty() {
             self.memory.forget(gone).await?;
         }
+        crash::point("observed");
         Ok(observed)
     }
 
@@ -388,7 +411,7 @@ impl<M: Memory> Attempt<'_, M> {
         turn.ended(&report, &inventory, resting::now());
         // What a cut sync did shows on the cluster.
         if report.stop.is_none()
-            && let Err(error) = self.put_down(store, parent, &inventory, &turn, outcome.end).await
+            && let Err(error) = self.put_down(store, parent, (&inventory, &session.unseen), &turn, outcome.end).await
         {
             outcome = failure(&error);
         }
@@ -405,10 +428,10 @@ impl<M: Memory> Attempt<'_, M> {
         parent: &Parent,
         inventory: &Inventory,
         turn: Turn,
-        unseen: &BTreeSet<GroupKind>,
+        unseen: &Unseen,
     ) -> Result<Outcome, ApiError> {
         let end = turn.end();
-        self.put_down(store, parent, inventory, &turn, end).await?;
+        self.put_down(store, parent, (inventory, unseen), &turn, end).await?;
         let ended = if end == End::Synced { complete(unseen) } else { Outcome::new(end, None) };
         let drifted = turn.plan.left;
         Ok(Outcome { drifted, staged: turn.into_staged(), ..ended })
@@ -419,7 +442,7 @@ impl<M: Memory> Attempt<'_, M> {
         &self,
         store: &ParentStore<'_>,
         parent: &Parent,
-        inventory: &Inventory,
+        members: (&Inventory, &Unseen),
         turn: &Turn,
         end: End,
     ) -> Result<(), ApiError> {
@@ -427,7 +450,7 @@ impl<M: Memory> Attempt<'_, M> {
         let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty();
         let courses = if end == End::Synced { turn.situation.finished() } else { turn.situation.courses.clone() };
         if end == End::Synced && (!same || courses != parent.courses) {
-            self.finish_parent(store, inventory, &courses).await?;
+            self.finish_parent(store, members, &courses).await?;
         } else if courses != parent.courses {
             store.change(&self.settings.instance, |parent| parent.courses.clone_from(&courses)).await?;
         }
@@ -435,7 +458,13 @@ impl<M: Memory> Attempt<'_, M> {
     }
 
     /// Puts on the parent what now runs.
-    async fn finish_parent(&self, store: &ParentStore<'_>, inventory: &Inventory, courses: &Courses) -> Result<(), ApiError> {
+    async fn finish_parent(
+        &self,
+        store: &ParentStore<'_>,
+        (inventory, unseen): (&Inventory, &Unseen),
+        courses: &Courses,
+    ) -> Result<(), ApiError> {
+        crash::point("parent.finish");
         let (digest, commit) = (self.rendering.digest, self.desired.commit);
         store
             .change(&self.settings.instance, |parent| {
@@ -445,18 +474,22 @@ impl<M: Memory> Attempt<'_, M> {
                 }
                 self.desired.manager.clone_into(&mut parent.manager);
                 parent.shrink(inventory.keys());
+                // Of these there may be more than is on record.
+                parent.kinds.extend(unseen.keys().cloned());
                 parent.courses.clone_from(courses);
             })
             .await?;
+        crash::point("parent.finished");
         Ok(())
     }
 }
 
 /// In sync, unless there are members that could not be looked at.
-fn complete(unseen: &BTreeSet<GroupKind>) -> Outcome {
-    let Some(kind) = unseen.first() else { return Outcome::new(End::Synced, None) };
-    let message = format!("the cluster serves no {kind} just now, and the fleet has objects of it");
-    Outcome::new(End::Failed, Some(Diagnostic::new(codes::NO_KIND, Place::Nowhere, message)))
+fn complete(unseen: &Unseen) -> Outcome {
+    match unseen.values().next() {
+        None => Outcome::new(End::Synced, None),
+        Some(why) => Outcome::new(End::Failed, Some(why.clone())),
+    }
 }
 
 /// The parent could not be read or written.
@@ -535,7 +568,9 @@ fn outcome(report: &Report) -> Outcome {
 /// Gives the hold up, so that another agent need not wait. Best effort: a stop must not hang on a dead cluster.
 pub(super) async fn release(session: &Session, set: &ApplySet, me: &str) {
     let store = ParentStore::new(&session.connection, set);
+    crash::point("release.before");
     let _ = store.change(me, |parent| parent.holder = None).await;
+    crash::point("release.done");
 }
 
 /// What a look at the parent showed.

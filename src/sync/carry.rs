@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     cluster::{Api, ApiError, Apis, Apply, Connection, ErrorKind, Meta},
-    codes,
+    codes, crash,
     diagnostic::{Diagnostic, Place},
     manifest::ObjectId,
     render::RenderedObject,
@@ -131,6 +131,7 @@ impl<J: Journal> Carrier<'_, J> {
             self.journal.end_bundle(self.sync, &bundle, outcome.clone());
             report.bundles.insert(bundle, outcome);
         }
+        crash::point("bundles.ended");
         report
     }
 
@@ -146,8 +147,10 @@ impl<J: Journal> Carrier<'_, J> {
         if runs.values().any(|run| run.outcome.is_none() && run.items.iter().any(|item| item.stage == Stage::Definitions)) {
             self.write(runs, Stage::Definitions).await?;
             self.await_definitions(runs).await?;
+            crash::point("definitions.ready");
         }
         self.admit(runs, |_| true).await?;
+        crash::point("dry-run.done");
         self.write(runs, Stage::Main).await?;
         self.write(runs, Stage::Interceptors).await?;
         self.delete(runs, verdict, failed_deletions).await
@@ -283,6 +286,7 @@ impl<J: Journal> Carrier<'_, J> {
             self.explain(bundle, &api, object).await;
         }
         self.journal.check(self.sync).map_err(|error| Problem::Stop(Stop::Journal(error.0)))?;
+        crash::point("write.before");
         let applied = match self.apply(&api, object, admission.force, false).await {
             Ok(applied) => applied,
             // A dry run has shown it, or this one object is its own.
@@ -292,12 +296,14 @@ impl<J: Journal> Carrier<'_, J> {
             Err(error) if admission.untried => return Err(self.refusal(object, &error).await),
             Err(error) => return Err(self.write_problem(object, &error).await),
         };
+        crash::point("write.answered");
         for warning in &applied.warnings {
             self.journal.warning(self.sync, &object.id, warning);
         }
         let live = self.remember(bundle, object, &applied.meta, admission.action == Action::Adopted);
         let action = if applied.created && write.why == Why::New { Action::Created } else { admission.action };
         self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action, live: Some(live), error: None });
+        crash::point("write.told");
         Ok(())
     }
 

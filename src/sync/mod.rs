@@ -31,6 +31,7 @@ mod removal;
 mod resting;
 mod staged;
 mod stages;
+mod survey;
 mod vitals;
 mod watch;
 

@@ -13,6 +13,8 @@ use super::{
 };
 use crate::{
     cluster::{Api, ApiError, Apis, Connection, ErrorKind, Meta},
+    codes,
+    diagnostic::{Diagnostic, Place},
     manifest::{ApplySet, DIGEST_ANNOTATION, Digest, GroupKind, ID_ANNOTATION, ObjectId, PART_OF},
     render::Rendering,
 };
@@ -38,12 +40,15 @@ pub(super) struct Observed {
     pub(super) inventory: Inventory,
     /// Where a watch of each kind goes on.
     pub(super) from: BTreeMap<GroupKind, String>,
-    /// Kinds that members have and that the server does not serve just now: of these the record says what there is.
-    pub(super) unseen: BTreeSet<GroupKind>,
+    /// Kinds that cannot be looked at, and why: of these the record says what there is.
+    pub(super) unseen: Unseen,
 }
 
+/// Kinds that members have, and that the server does not serve just now or does not let us list.
+pub(super) type Unseen = BTreeMap<GroupKind, Diagnostic>;
+
 /// Lists the members of every kind that the parent or the rendering names. A list that fails fails the whole: half an
-/// inventory would read as deletions.
+/// inventory would read as deletions. One that is forbidden leaves the rest of the cluster to be looked after.
 pub(super) async fn observe<'a>(
     connection: &Connection,
     apis: &'a Apis,
@@ -65,11 +70,16 @@ pub(super) async fn observe<'a>(
     let mut recorded: BTreeMap<ObjectId, Recorded> = recorded.into_iter().map(|record| (record.id.clone(), record)).collect();
     let mut inventory = Inventory::new();
     let mut from = BTreeMap::new();
+    let mut unseen = not_served(apis, parent);
     for (api, list) in lists {
         let listed = match list {
             Ok(listed) => listed,
             // Its definition went between discovery and the list, and its objects with it.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NoSuchKind) => continue,
+            Err(error) if *error.kind() == ErrorKind::Forbidden => {
+                unseen.insert(GroupKind::new(&*api.group, &*api.kind), error.diagnostic(Place::Nowhere));
+                continue;
+            }
             Err(error) => return Err(error),
         };
         from.insert(GroupKind::new(&*api.group, &*api.kind), listed.resource_version);
@@ -84,10 +94,17 @@ pub(super) async fn observe<'a>(
             }
         }
     }
-    let is_unseen = |kind: &GroupKind| apis.preferred(&kind.group, &kind.kind).is_none() && apis.is_unavailable(&kind.group, None);
-    let unseen: BTreeSet<GroupKind> = parent.kinds.iter().filter(|kind| is_unseen(kind)).cloned().collect();
-    inventory.extend(recorded.into_values().filter(|record| unseen.contains(&record.id.group_kind())).map(as_recorded));
+    inventory.extend(recorded.into_values().filter(|record| unseen.contains_key(&record.id.group_kind())).map(as_recorded));
     Ok(Observed { inventory, from, unseen })
+}
+
+fn not_served(apis: &Apis, parent: &Parent) -> Unseen {
+    let is_unseen = |kind: &&GroupKind| apis.preferred(&kind.group, &kind.kind).is_none() && apis.is_unavailable(&kind.group, None);
+    let why = |kind: &GroupKind| {
+        let message = format!("the cluster serves no {kind} just now, and the fleet has objects of it");
+        Diagnostic::new(codes::NO_KIND, Place::Nowhere, message)
+    };
+    parent.kinds.iter().filter(is_unseen).map(|kind| (kind.clone(), why(kind))).collect()
 }
 
 /// A member that cannot be looked at, as it was left.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cluster::{ApiError, Deletion as Deleted, ErrorKind, Meta},
-    codes,
+    codes, crash,
     diagnostic::{Diagnostic, Place},
     manifest::{ID_ANNOTATION, ObjectId, PART_OF},
 };
@@ -97,9 +97,12 @@ impl<J: Journal> Carrier<'_, J> {
         let mut why = format!("the cluster does not serve {} any more", id.kind);
         for _ in 0..TRIES {
             let Some(api) = apis.preferred(&id.group, &id.kind) else { break };
+            crash::point("delete.before");
             match self.connection.delete(api, id.namespace.as_deref(), &id.name, &deletion.uid, Some(&version)).await {
                 Ok(Deleted::Gone | Deleted::Pending { .. } | Deleted::NotFound) => {
+                    crash::point("delete.answered");
                     self.forget(deletion, Action::Pruned);
+                    crash::point("delete.told");
                     return Ok(());
                 }
                 Err(error) if *error.kind() == ErrorKind::PreconditionFailed => {

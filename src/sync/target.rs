@@ -57,6 +57,8 @@ pub struct Desired {
     pub rendering: Result<Arc<Rendering>, Diagnostic>,
     /// What says that nothing may be written, where something does.
     pub paused: Option<String>,
+    /// The cluster is compared and nothing is written to it, not even the hold.
+    pub report_only: bool,
 }
 
 impl Desired {
@@ -68,8 +70,8 @@ impl Desired {
     }
 
     /// What decides beside the goal about an attempt.
-    fn terms(&self) -> (&ConnectionSpec, bool, Budget) {
-        (&self.connection, self.adopt, self.budget)
+    fn terms(&self) -> (&ConnectionSpec, bool, Budget, bool) {
+        (&self.connection, self.adopt, self.budget, self.report_only)
     }
 
     /// Whether an attempt for the one would do something else for the other.
@@ -219,7 +221,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     /// Gives up the hold and the connection, where there is one.
     async fn leave(&self, live: &mut Live) {
-        if let (Some(session), Some(desired)) = (live.session.take(), &live.desired) {
+        let session = live.session.take();
+        if let (Some(session), Some(desired)) = (session, live.desired.as_ref().filter(|desired| !desired.report_only)) {
             let _ = tokio::time::timeout(RELEASE, release(&session, &desired.set, &self.instance)).await;
         }
     }
@@ -255,7 +258,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     async fn attempt(&mut self, settings: &Settings, live: &mut Live, desired: &Desired, trigger: Trigger) {
         let Ok(rendering) = &desired.rendering else { return };
-        if !matches!(trigger, Trigger::Drift | Trigger::Watch | Trigger::Health)
+        if !desired.report_only
+            && !matches!(trigger, Trigger::Drift | Trigger::Watch | Trigger::Health)
             && live.state.as_ref().is_none_or(|state| !kept_while_trying(state.phase))
         {
             let state = live.state_with(desired, Phase::Syncing, None);
@@ -316,6 +320,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
         if outcome.end == End::Synced {
             live.applied = Some((rendering.digest, desired.commit));
+        } else if outcome.end == End::Reported {
+            live.applied = outcome.runs;
         }
         let state = live.after(desired, outcome);
         self.publish(live, Some(state)).await;
@@ -384,6 +390,10 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     /// Looks at the parent; true where that changes what is to be done.
     async fn look_after(&self, live: &mut Live, desired: &Desired) -> bool {
+        if desired.report_only {
+            // To answer a claim would be a write.
+            return false;
+        }
         match self.look(live, desired).await {
             Ok(Hold::Ours) => false,
             // A cluster that waits for another holder has its next try planned.
@@ -497,6 +507,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             End::Gated(_) => info!(cluster, %commit, code, "{message}"),
             End::Synced if matches!(trigger, Trigger::Drift | Trigger::Watch) => debug!(cluster, %commit, "compared"),
             End::Synced => info!(cluster, %commit, "synced"),
+            End::Reported => warn!(cluster, %commit, code, "{message}"),
             End::Interrupted => info!(cluster, %commit, "interrupted; a newer commit or a stop comes first"),
             End::Waiting if live.shows(Phase::Waiting) => debug!(cluster, %commit, code, "{message}"),
             End::Waiting => warn!(cluster, %commit, code, "{message}"),
@@ -522,6 +533,7 @@ impl Live {
             End::Failed | End::Interrupted => Phase::Failed,
             End::Waiting => Phase::Waiting,
             End::Gated(_) => resting::phase(outcome.error.as_ref().is_some_and(|error| resting::is_stuck(error.code))),
+            End::Reported => Phase::Paused,
             End::Synced if held.is_some() => Phase::Held,
             End::Synced => Phase::Synced,
         };

@@ -179,9 +179,16 @@ impl Watcher {
 
     async fn follow(&self, mut from: String) -> End {
         let mut breaker = Breaker::default();
+        let mut began = false;
         loop {
             let scope = Scope { api: &self.api, namespace: None, selector: ("labelSelector", &self.selector) };
-            match self.connection.watch::<Meta>(scope, &from).await {
+            let watched = self.connection.watch::<Meta>(scope, &from).await;
+            if !began && matches!(&watched, Err(error) if *error.kind() == ErrorKind::Expired) {
+                // The list that it goes on from was just made. To list again at once would be no use, and without end.
+                pause(breaker).await;
+            }
+            began = true;
+            match watched {
                 Ok(watch) => match self.read(watch, &mut from).await {
                     Ok(()) => breaker = Breaker::default(),
                     // A connection that broke off may be begun again at once; only if that fails the cluster is gone.
@@ -258,7 +265,7 @@ async fn watch_parent(connection: Connection, set: ApplySet, mut from: String, c
             Ok(()) => {}
             Err(error) if error.is_unreachable() => debug!("the watch of the parent broke off: {error}"),
             // From any point on will do: what is there then is asked for when it is begun again.
-            Err(error) if *error.kind() == ErrorKind::Expired => {
+            Err(error) if *error.kind() == ErrorKind::Expired && from != "0" => {
                 "0".clone_into(&mut from);
             }
             Err(error) if error.retryable() => breaker = pause(breaker).await,

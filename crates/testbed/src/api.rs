@@ -78,13 +78,9 @@ pub struct Api {
 impl Api {
     /// A client of the server at `url` whose certificate `ca` (PEM) vouches for. Credential plugins are not run.
     pub fn new(url: &str, ca: &str, credentials: &Credentials) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(ca)? {
-            roots.add(certificate)?;
-        }
         let tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots);
+            .with_root_certificates(roots(ca)?);
         let (tls, token) = match credentials {
             Credentials::Token(token) => (tls.with_no_client_auth(), Some(token.clone())),
             Credentials::Certificate { certificate, key } => {
@@ -181,6 +177,24 @@ impl Api {
         let code = answer.status().as_u16();
         Ok((code, answer.into_body().collect().await.context("the answer was cut off")?.to_bytes()))
     }
+}
+
+/// An HTTPS client that trusts `ca` (PEM) and brings no credentials of its own.
+pub(crate) fn client(ca: &str) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>> {
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca)?)
+        .with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
+
+fn roots(ca: &str) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca)? {
+        roots.add(certificate)?;
+    }
+    Ok(roots)
 }
 
 /// The certificates of a PEM text.

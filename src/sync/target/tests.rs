@@ -83,6 +83,7 @@ fn refused(commit: u8) -> Desired {
         budget: Budget::default(),
         rendering: Err(Diagnostic::new(codes::YAML, Place::Nowhere, "bad file")),
         paused: None,
+        report_only: false,
     }
 }
 
