@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::*;
 use crate::{git::MemorySource, layout};
 
+mod commits;
 mod inclusion;
 
 const FLEET: &str = "apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {name: shop}\n";
