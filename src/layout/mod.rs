@@ -177,9 +177,10 @@ pub struct Layer {
 }
 
 /// The steps of the stack, outermost first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Level {
     /// `base`
+    #[default]
     Base,
     /// `regions/<region>/base`
     Region,

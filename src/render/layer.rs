@@ -55,6 +55,7 @@ pub(super) enum Naming {
 }
 
 /// A layer's folder, or a component's.
+#[derive(Default)]
 pub(super) struct LayerFiles {
     pub(super) level: Level,
     /// Objects to add, or to lay over those of the layers above; by path, then as they stand in the file.
@@ -63,10 +64,12 @@ pub(super) struct LayerFiles {
     pub(super) patches: Vec<Arc<Piece>>,
     /// The files of both.
     pub(super) files: Vec<FileKey>,
+    /// All other files, which bundles' settings and overlays are read from.
+    pub(super) others: Vec<(String, BlobId)>,
     /// Every bundle's folder, with its bundle.yaml where it has one.
-    pub(super) bundles: BTreeMap<Arc<str>, Option<BundleFile>>,
+    pub(super) bundles: Arc<BTreeMap<Arc<str>, Option<BundleFile>>>,
     /// The bundles' overlays, then the root's.
-    pub(super) overlays: Vec<LayerOverlay>,
+    pub(super) overlays: Arc<Vec<LayerOverlay>>,
     pub(super) problems: Vec<Diagnostic>,
     pub(super) warnings: Vec<Diagnostic>,
 }
@@ -110,26 +113,12 @@ struct Found {
 /// Reads a layer's folder, or a component's, which a bundle may include as a part of itself. Never fails: mistakes are part of what is
 /// read.
 pub(super) fn read(source: &dyn Source, ignored: &Ignored, layer: &Layer, bundle: Option<&Arc<str>>, files: &dyn Files) -> LayerFiles {
-    let mut reader = LayerReader { source, ignored, layer, found: Vec::new(), read: LayerFiles::new(layer.level) };
+    let read = LayerFiles { level: layer.level, ..LayerFiles::default() };
+    let mut reader = LayerReader { source, ignored, layer, found: Vec::new(), bundles: BTreeMap::new(), overlays: Vec::new(), read };
     // As if the bundle's folder held it.
     reader.folder(&layer.path, layer.tree, bundle, usize::from(bundle.is_some()));
     reader.files(files);
-    reader.read
-}
-
-impl LayerFiles {
-    fn new(level: Level) -> Self {
-        Self {
-            level,
-            manifests: Vec::new(),
-            patches: Vec::new(),
-            files: Vec::new(),
-            bundles: BTreeMap::new(),
-            overlays: Vec::new(),
-            problems: Vec::new(),
-            warnings: Vec::new(),
-        }
-    }
+    LayerFiles { bundles: Arc::new(reader.bundles), overlays: Arc::new(reader.overlays), ..reader.read }
 }
 
 struct LayerReader<'a> {
@@ -137,6 +126,8 @@ struct LayerReader<'a> {
     ignored: &'a Ignored,
     layer: &'a Layer,
     found: Vec<Found>,
+    bundles: BTreeMap<Arc<str>, Option<BundleFile>>,
+    overlays: Vec<LayerOverlay>,
     read: LayerFiles,
 }
 
@@ -183,7 +174,7 @@ impl LayerReader<'_> {
             self.refuse(codes::STRAY_FILE, path, format!("`{name}` cannot name a bundle: it must be a label's value"));
         }
         let bundle: Arc<str> = name.into();
-        self.read.bundles.insert(Arc::clone(&bundle), None);
+        self.bundles.insert(Arc::clone(&bundle), None);
         self.folder(path, tree, Some(&bundle), 1);
     }
 
@@ -213,7 +204,7 @@ impl LayerReader<'_> {
             }
         }
         // The root's overlay comes last, over what the bundles' gave.
-        self.read.overlays.sort_by(|a, b| (a.bundle.is_none(), &a.bundle).cmp(&(b.bundle.is_none(), &b.bundle)));
+        self.overlays.sort_by(|a, b| (a.bundle.is_none(), &a.bundle).cmp(&(b.bundle.is_none(), &b.bundle)));
         let is_own = |file: &Found| {
             matches!(file.name.as_str(), "overlay.yaml" | "bundle.yaml" | "kustomization.yaml" | "kustomization.yml")
                 || (self.layer.level == Level::Cluster && file.depth == 0 && file.name == "cluster.yaml")
@@ -221,7 +212,8 @@ impl LayerReader<'_> {
         let is_manifest = |file: &&Found| {
             !is_own(file) && !named.contains(&file.path) && !file.name.starts_with('.') && manifest::is_manifest(&file.name)
         };
-        let manifests: Vec<&Found> = found.iter().filter(is_manifest).collect();
+        let (manifests, others): (Vec<&Found>, Vec<&Found>) = found.iter().partition(is_manifest);
+        self.read.others = others.into_iter().map(|file| (file.path.clone(), file.blob)).collect();
         let source = self.source;
         let key = |file: &Found| -> FileKey { (file.path.as_str().into(), file.blob, file.bundle.clone()) };
         let read = |file: &Found| files.file(&key(file), &|| read_file(source, file));
@@ -262,7 +254,7 @@ impl LayerReader<'_> {
             depends_on: needed.map(|(at, name)| (name.into(), own.place(&format!("/spec/dependsOn/{at}")))).collect(),
             deadline: own.field::<String>("deadline").and_then(|text| span(&text)),
         };
-        self.read.bundles.insert(Arc::clone(bundle), Some(settings));
+        self.bundles.insert(Arc::clone(bundle), Some(settings));
     }
 
     fn overlay(&mut self, file: &Found, blobs: &HashMap<&str, BlobId>, named: &mut BTreeSet<String>) {
@@ -274,7 +266,7 @@ impl LayerReader<'_> {
         let source = self.source;
         let load = |path: &str| blobs.get(path).map(|blob| read_bytes(source, path, *blob));
         match LayerOverlay::read(&file.path, &text, file.bundle.clone(), &load, named) {
-            Ok(overlay) => self.read.overlays.push(overlay),
+            Ok(overlay) => self.overlays.push(overlay),
             Err(problems) => self.read.problems.extend(problems),
         }
     }

@@ -13,6 +13,7 @@ use super::{
     layer::{Piece, halves},
     names, part,
     stack::Stack,
+    step::Step,
 };
 use crate::{
     codes,
@@ -46,6 +47,14 @@ impl Bodies {
         known.bodies.insert(digest, body.downgrade());
         body
     }
+}
+
+/// What a cluster was to run at the commit before, and what that was made of.
+pub(super) struct Last {
+    pub(super) step: Arc<Step>,
+    /// All else that it depends on.
+    pub(super) terms: Digest,
+    pub(super) rendering: Arc<Rendering>,
 }
 
 /// What finishing an object takes besides the object.
@@ -99,6 +108,28 @@ impl Seal<'_> {
         Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, warnings, idle })
     }
 
+    /// The rendering of a step that changes the content of objects of the last one, on the same terms; none where more is another.
+    pub(super) fn follow(&self, last: &Last, step: &Step) -> Option<Rendering> {
+        if step.is_named || last.step.is_named {
+            return None;
+        }
+        let set_id: Arc<str> = self.set.id().into();
+        let mut rendering = Rendering::clone(&last.rendering);
+        for at in last.step.stack.changed_content(&step.stack)? {
+            let mut warnings = Vec::new();
+            let piece = self.placed(&step.stack.pieces[at], &step.stack, &mut warnings).ok()?;
+            if !warnings.is_empty() {
+                return None;
+            }
+            // A bundle that is not for this cluster has no objects here.
+            if let Ok(at) = rendering.objects.binary_search_by(|object| object.id.cmp(&piece.id)) {
+                rendering.objects[at] = self.object(&piece, &set_id);
+            }
+        }
+        rendering.digest = digest(&set_id, &rendering.objects, &rendering.bundles);
+        Some(rendering)
+    }
+
     /// The object where the cluster keeps it: in a namespace or beside them, and not in Evenkeel's own place.
     fn placed(&self, piece: &Arc<Piece>, stack: &Stack, warnings: &mut Vec<Diagnostic>) -> Result<Arc<Piece>, Diagnostic> {
         let refuse = |code, message: String| Err(Diagnostic::new(code, piece.origin.place(), message));
@@ -134,6 +165,7 @@ impl Seal<'_> {
         let (digest, body) = manifest::seal(&piece.value, &piece.id, set_id, self.key);
         let api_version = piece.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
         RenderedObject {
+            mark: mark(&piece.id.to_string(), &piece.bundle, digest),
             id: piece.id.clone(),
             version: api_version.rsplit('/').next().unwrap_or_default().to_owned(),
             bundle: Arc::clone(&piece.bundle),
@@ -150,15 +182,21 @@ fn targeted(stack: &Stack, piece: &Piece, labels: &BTreeMap<String, String>) -> 
     targets.is_none_or(|targets| targets.matches(labels))
 }
 
+fn mark(id: &str, bundle: &str, digest: Digest) -> Digest {
+    let mut hash = Sha256::new();
+    part(&mut hash, id);
+    part(&mut hash, bundle);
+    hash.update(digest.0);
+    Digest(hash.finalize().into())
+}
+
 /// Over all that makes one rendering differ from another on a cluster.
 fn digest(set_id: &str, objects: &[Arc<RenderedObject>], bundles: &BTreeMap<String, BundleSettings>) -> Digest {
     let mut hash = Sha256::new();
     hash.update(RENDERER_VERSION.to_le_bytes());
     part(&mut hash, set_id);
     for object in objects {
-        part(&mut hash, &object.id.to_string());
-        part(&mut hash, &object.bundle);
-        hash.update(object.digest.0);
+        hash.update(object.mark.0);
     }
     for (name, settings) in bundles {
         part(&mut hash, name);

@@ -38,7 +38,7 @@ pub(super) struct Stack {
 }
 
 /// A bundle's settings over the layers so far.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct Bundle {
     /// The file that says so; the outermost.
     pub(super) paused: Option<Arc<str>>,
@@ -93,13 +93,13 @@ impl Stack {
         self.merge(&definitions);
         self.read_definitions(&known);
         self.merge(&others);
-        for overlay in &layer.overlays {
+        for overlay in &*layer.overlays {
             overlay.apply(self, included);
         }
     }
 
     fn bundles(&mut self, layer: &LayerFiles) {
-        for (name, file) in &layer.bundles {
+        for (name, file) in &*layer.bundles {
             let bundle = self.bundles.entry(Arc::clone(name)).or_default();
             let Some(file) = file else { continue };
             bundle.file = Some(Arc::clone(&file.path));
@@ -288,7 +288,7 @@ fn lay_over(piece: &Arc<Piece>, patch: &Piece, table: &Table) -> Result<Option<A
 
 impl Piece {
     /// The bundle whose folder it stands in; none in a layer's root folder, from where any bundle may be patched.
-    fn own_bundle(&self) -> Option<&Arc<str>> {
+    pub(super) fn own_bundle(&self) -> Option<&Arc<str>> {
         (!self.in_root).then_some(&self.bundle)
     }
 

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::*;
 use crate::{git::MemorySource, layout};
 
+mod commits;
 mod depend;
 mod inclusion;
 
