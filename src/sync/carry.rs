@@ -19,18 +19,20 @@ use super::{
     abreast::abreast,
     admit::Admission,
     definitions::Coming,
-    drift::{departures, describe},
+    drift::{account, departures},
+    entries::lost,
     order::{Stage, stage},
     parent::ParentStore,
     plan::{Deletion, Inventory, Member, Plan, Why, Write},
     prune::Verdict,
     recreate,
+    untried::{Waiting, first_the_untried},
 };
 use crate::{
     cluster::{Api, ApiError, Apis, Apply, Connection, ErrorKind, Meta},
     codes,
     diagnostic::{Diagnostic, Place},
-    manifest::ObjectId,
+    manifest::{DIGEST_ANNOTATION, ID_ANNOTATION, ObjectId, PART_OF},
     render::RenderedObject,
 };
 
@@ -218,7 +220,15 @@ impl<J: Journal> Carrier<'_, J> {
                 self.begin(bundle, run).await?;
             }
         }
-        let write = |(bundle, write, admission): (Arc<str>, &'p Write, Admission)| {
+        let (first, rest) = first_the_untried(waiting);
+        self.write_all(runs, first).await?;
+        self.write_all(runs, rest).await
+    }
+
+    /// Writes what of it is of bundles that go on.
+    async fn write_all<'p>(&self, runs: &mut BTreeMap<Arc<str>, Run<'p>>, mut waiting: Vec<Waiting<'p>>) -> Result<(), Stop> {
+        waiting.retain(|(bundle, ..)| runs.get(bundle).is_some_and(|run| run.outcome.is_none()));
+        let write = |(bundle, write, admission): Waiting<'p>| {
             async move {
                 let result = self.write_one(&bundle, write, &admission).await;
                 (bundle, write, result)
@@ -256,8 +266,8 @@ impl<J: Journal> Carrier<'_, J> {
             Err(_) => None,
         };
         let wanted = || serde_json::from_slice(object.body.as_slice()).unwrap_or_default();
-        let departures = live.map(|live| departures(&wanted(), &live, self.manager)).unwrap_or_default();
-        let text = describe(&departures);
+        let found = live.as_ref().map(|live| departures(&wanted(), live, self.manager)).unwrap_or_default();
+        let text = account(live.as_ref().and_then(|live| lost(live, self.manager)), &found);
         self.journal.warning(self.sync, &object.id, &text);
         warn!(bundle, object = %object.id, "{text}; put back as it should be");
     }
@@ -279,7 +289,10 @@ impl<J: Journal> Carrier<'_, J> {
             self.explain(bundle, &api, object).await;
         }
         self.journal.check(self.sync).map_err(|error| Problem::Stop(Stop::Journal(error.0)))?;
-        let applied = match self.apply(&api, object, admission.force, false).await {
+        if admission.action == Action::Adopted {
+            self.take_over(&api, object).await?;
+        }
+        let applied = match self.apply_in_served_versions(&api, object, admission.force).await {
             Ok(applied) => applied,
             // A dry run has shown it, or this one object is its own.
             Err(error) if (admission.recreate || admission.untried) && recreate::is_wanted(object, &error) => {
@@ -292,6 +305,12 @@ impl<J: Journal> Carrier<'_, J> {
             self.journal.warning(self.sync, &object.id, warning);
         }
         let live = self.remember(bundle, object, &applied.meta, admission.action == Action::Adopted);
+        if let Some(error) = unmarked(object, &applied.meta) {
+            return Err(Problem::Failed(error));
+        }
+        if write.why == Why::Drifted {
+            self.own_alone(&api, object, &applied.meta).await;
+        }
         let action = if applied.created && write.why == Why::New { Action::Created } else { admission.action };
         self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action, live: Some(live), error: None });
         Ok(())
@@ -369,7 +388,7 @@ impl<J: Journal> Carrier<'_, J> {
             return Problem::Stop(self.stop_for(error));
         }
         let mut diagnostic = error.diagnostic(Place::Object(object.id.to_string()));
-        if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Refused) {
+        if error.is_refusal() && error.passing().is_none() {
             diagnostic = Diagnostic::new(codes::WRITE_FAILED, diagnostic.place, diagnostic.message);
         }
         Problem::Failed(diagnostic)
@@ -394,6 +413,15 @@ fn log_outcome(bundle: &str, outcome: &BundleOutcome) {
     };
     let object = matches!(error.place, Place::Object(_)).then(|| tracing::field::display(&error.place));
     error!(bundle, object, code = error.code.id, "{what}: {}", error.message);
+}
+
+/// What is wrong where the object lacks a mark after it was applied with all of them: something between us and the store removed it.
+fn unmarked(object: &RenderedObject, meta: &Meta) -> Option<Diagnostic> {
+    let labels = [PART_OF].into_iter().filter(|name| !meta.labels.contains_key(*name));
+    let annotations = [ID_ANNOTATION, DIGEST_ANNOTATION].into_iter().filter(|name| !meta.annotations.contains_key(*name));
+    let gone: Vec<&str> = labels.chain(annotations).collect();
+    let message = format!("it was written, and lacks {} at once", gone.join(" and "));
+    (!gone.is_empty()).then(|| Diagnostic::new(codes::UNMARKED, Place::Object(object.id.to_string()), message))
 }
 
 pub(super) fn bundle_of(deletion: &Deletion) -> &str {

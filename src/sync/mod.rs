@@ -20,12 +20,18 @@ mod attempt;
 mod carry;
 mod definitions;
 mod drift;
+mod entries;
+mod fieldset;
 mod fights;
 mod journal;
+mod lingering;
 mod observe;
 mod phase;
 mod recreate;
 mod removal;
+mod rewrite;
+mod takeover;
+mod untried;
 mod vitals;
 mod watch;
 
