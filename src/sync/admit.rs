@@ -85,6 +85,7 @@ impl<J: Journal> Carrier<'_, J> {
                 self.journal.warning(self.sync, id, &format!("taken over from {}: {}", managers(&error), error.message()));
                 Ok(Admission { action: Action::Adopted, force: true, untried: false, recreate: false })
             }
+            Err(error) if error.is_untriable() => Ok(self.untried(object, Action::Adopted, true, &error)),
             Err(error) => Err(self.refusal(object, &error).await),
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use testbed::{Api, Bed, wait_until};
 
 use super::{commit, warnings, writes};
-use crate::scene::{PATIENCE, Scene, evenkeel, plane};
+use crate::scene::{PATIENCE, Scene, evenkeel, plane, query};
 
 /// A MutatingAdmissionPolicy for the ConfigMaps of the scene's namespace, in force.
 async fn mutate(api: &Api, scene: &Scene, mutation: Value, shows: impl Fn(&Value) -> bool) -> Result<()> {
@@ -96,7 +96,7 @@ async fn a_policy_that_takes_our_marks_away_is_named_and_not_fought() -> Result<
 async fn old_webhook(scene: &Scene) -> Result<()> {
     let (name, namespace) = (&scene.fleet, scene.namespace());
     let webhook = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
         "metadata": {"name": name, "uid": "5b6b0a6e-0000-4000-8000-000000000001", "creationTimestamp": "2021-01-01T00:00:00Z"},
         "webhooks": [{
             "name": "old.example.org", "clientConfig": {"url": "https://127.0.0.1:1/"}, "failurePolicy": "Ignore", "sideEffects": "Unknown",
@@ -106,7 +106,7 @@ async fn old_webhook(scene: &Scene) -> Result<()> {
         }],
     });
     let a = plane("a").await?;
-    Bed::shared().await?.store(a, &format!("validatingwebhookconfigurations/{name}"), &webhook).await?;
+    Bed::shared().await?.store(a, &format!("mutatingwebhookconfigurations/{name}"), &webhook).await?;
     let api = scene.api("a").await?;
     let probe = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "probe"}});
     wait_until(PATIENCE, "the webhook is in force", || async {
@@ -123,8 +123,8 @@ async fn a_webhook_that_refuses_dry_runs_does_not_stop_writes() -> Result<()> {
     let scene = Scene::new("no-dry-run", &["a"]).await?;
     let api = scene.api("a").await?;
     api.namespace(&scene.namespace()).await?;
-    let there = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"v": "theirs", "dead": "1"}});
     for name in ["occupied", "ours-now"] {
+        let there = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"v": "theirs", "dead": "1"}});
         api.apply(&scene.config_map_path(name), "helm", &there).await?;
     }
     old_webhook(&scene).await?;
@@ -144,23 +144,30 @@ async fn a_webhook_that_refuses_dry_runs_does_not_stop_writes() -> Result<()> {
     let of_one: Vec<_> = told.iter().filter(|told| told.contains("/one: ")).collect();
     assert!(matches!(&*of_one, [told] if told.contains("without a dry run") && told.contains("old.example.org")), "once: {told:?}");
 
-    // The server's own refusal ends a bundle that could be tried but for one object, before the rest of it is written.
+    // What only the write shows is asked before the rest of the bundle is written.
     let secret =
         crate::scene::yaml(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tried", "namespace": scene.namespace()}}));
     let files = [
-        ("base/mixed/occupied.yaml", scene.config_map_yaml("occupied", &json!({"v": "git"}))),
+        ("base/mixed/bad.yaml", scene.config_map_yaml("bad", &json!({"no key": "git"}))),
         ("base/mixed/tried.yaml", secret),
+        ("base/owned/occupied.yaml", scene.config_map_yaml("occupied", &json!({"v": "git"}))),
+        ("base/owned/four.yaml", scene.config_map_yaml("four", &json!({}))),
         ("base/shop/one.yaml", scene.config_map_yaml("one", &json!({"v": "2"}))),
     ];
-    let second = commit(&scene, &files, "One that others own")?;
-    let status = agent.phase("a", "Refused", &second).await?;
-    assert_eq!(status["error"]["code"], "EK4002", "{status}");
-    assert!(status["error"]["message"].as_str().unwrap().contains("helm"), "{status}");
+    let second = commit(&scene, &files, "One that is wrong, and one that others own")?;
+    agent.phase("a", "Refused", &second).await?;
+    let history = query(&agent.state_dir, &["history", "a"])?;
+    let code = |name: &str| {
+        let objects = history["syncs"][0]["objects"].as_array().cloned().unwrap_or_default();
+        objects
+            .iter()
+            .find(|object| object["id"].as_str().is_some_and(|id| id.ends_with(name)))
+            .map(|object| object["error"]["code"].clone())
+    };
+    assert_eq!((code("/bad"), code("/occupied")), (Some(json!("EK4001")), Some(json!("EK4002"))), "{history}");
     assert_eq!(api.get(&scene.config_map_path("occupied")).await?["data"]["v"], "theirs");
-    assert!(
-        api.find(&format!("/api/v1/namespaces/{}/secrets/tried", scene.namespace())).await?.is_none(),
-        "nothing of its bundle is written"
-    );
+    let secret = format!("/api/v1/namespaces/{}/secrets/tried", scene.namespace());
+    assert!(api.find(&secret).await?.is_none() && api.find(&scene.config_map_path("four")).await?.is_none(), "nothing of their bundles");
     assert_eq!(api.get(&scene.config_map_path("one")).await?["data"]["v"], "2", "the other bundle went on");
     Ok(())
 }

@@ -11,7 +11,8 @@ use crate::scene::{PATIENCE, Scene};
 async fn allow(api: &Api, scene: &Scene, count: u32, used: Option<u32>) -> Result<()> {
     let path = format!("/api/v1/namespaces/{}/resourcequotas/few", scene.namespace());
     let hard = json!({"count/configmaps": count.to_string()});
-    api.apply(&path, "testbed", &json!({"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": hard}})).await?;
+    api.apply(&path, "testbed", &json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": hard}}))
+        .await?;
     let mut status = json!({"hard": hard});
     if let Some(used) = used {
         status["used"] = json!({"count/configmaps": used.to_string()});

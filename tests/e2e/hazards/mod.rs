@@ -24,9 +24,8 @@ fn warnings(agent: &Agent) -> Result<Vec<String>> {
     let history = query(&agent.state_dir, &["history", "a"])?;
     let syncs = history["syncs"].as_array().cloned().unwrap_or_default();
     let all = syncs.iter().flat_map(|sync| sync["warnings"].as_array().cloned().unwrap_or_default());
-    Ok(all
-        .map(|warning| format!("{}: {}", warning["object"].as_str().unwrap_or_default(), warning["text"].as_str().unwrap_or_default()))
-        .collect())
+    let text = |warning: &Value, name: &str| warning[name].as_str().unwrap_or_default().to_owned();
+    Ok(all.map(|warning| format!("{}: {}", text(&warning, "id"), text(&warning, "text"))).collect())
 }
 
 /// The managers of an object, with their operations, sorted.
