@@ -31,12 +31,12 @@ fn jug(scene: &Scene, name: &str, version: &str, spec: &Value) -> String {
 async fn a_version_that_goes_is_renamed_in_managed_fields() -> Result<()> {
     let scene = Scene::new("lost", &["a"]).await?;
     let api = scene.api("a").await?;
-    let (blue, red) = (json!({"litres": 1, "old": "x"}), json!({"litres": 1}));
+    let old = json!({"litres": 1, "old": "x"});
     let files = [
         ("base/jugs/namespace.yaml", scene.namespace_yaml()),
         ("base/jugs/definition.yaml", definition(&["v1alpha1", "v1"])),
-        ("base/jugs/blue.yaml", jug(&scene, "blue", "v1alpha1", &blue)),
-        ("base/jugs/red.yaml", jug(&scene, "red", "v1alpha1", &red)),
+        ("base/jugs/blue.yaml", jug(&scene, "blue", "v1alpha1", &old)),
+        ("base/jugs/red.yaml", jug(&scene, "red", "v1alpha1", &old)),
     ];
     let first = commit(&scene, &files, "Two jugs")?;
     let agent = scene.agent()?;
@@ -45,20 +45,30 @@ async fn a_version_that_goes_is_renamed_in_managed_fields() -> Result<()> {
     let paint = format!("{}?fieldManager=painter", path("v1alpha1", "blue"));
     api.patch(&paint, &json!({"spec": {"colour": "blue"}})).await?;
 
-    let files = [
-        ("base/jugs/definition.yaml", definition(&["v1"])),
-        ("base/jugs/blue.yaml", jug(&scene, "blue", "v1", &json!({"litres": 2}))),
-        ("base/jugs/red.yaml", jug(&scene, "red", "v1", &json!({"litres": 2}))),
-    ];
-    let second = commit(&scene, &files, "Only v1")?;
+    // Blue is ours in v1 and the painter's in v1alpha1 when that version goes; red is ours in v1alpha1.
+    let second = commit(&scene, &[("base/jugs/blue.yaml", jug(&scene, "blue", "v1", &old))], "Blue in v1")?;
     agent.phase("a", "Synced", &second).await?;
-    let live = api.get(&path("v1", "blue")).await?;
-    assert_eq!(live["spec"], json!({"litres": 2, "colour": "blue"}), "what Git dropped is gone, what the painter wrote stays");
-    assert_eq!(managers(&live), ["evenkeel-lost Apply", "painter Update"]);
-    let versions: Vec<_> = live["metadata"]["managedFields"].as_array().unwrap().iter().map(|entry| &entry["apiVersion"]).collect();
+    let files =
+        [("base/jugs/definition.yaml", definition(&["v1"])), ("base/jugs/red.yaml", jug(&scene, "red", "v1", &json!({"litres": 2})))];
+    let third = commit(&scene, &files, "Only v1")?;
+    agent.phase("a", "Synced", &third).await?;
+    let red = api.get(&path("v1", "red")).await?;
+    assert_eq!((&red["spec"], managers(&red)), (&json!({"litres": 2}), vec!["evenkeel-lost Apply".to_owned()]), "what Git dropped is gone");
+
+    let files = [
+        ("base/jugs/blue.yaml", jug(&scene, "blue", "v1", &json!({"litres": 2}))),
+        ("base/jugs/red.yaml", jug(&scene, "red", "v1", &json!({"litres": 3}))),
+    ];
+    let fourth = commit(&scene, &files, "Change both")?;
+    agent.phase("a", "Synced", &fourth).await?;
+    let blue = api.get(&path("v1", "blue")).await?;
+    assert_eq!(blue["spec"], json!({"litres": 2, "colour": "blue"}), "what Git dropped is gone, what the painter wrote stays");
+    assert_eq!(managers(&blue), ["evenkeel-lost Apply", "painter Update"]);
+    let versions: Vec<_> = blue["metadata"]["managedFields"].as_array().unwrap().iter().map(|entry| &entry["apiVersion"]).collect();
     assert_eq!(versions, ["lost.example.org/v1", "lost.example.org/v1"]);
-    assert_eq!(api.get(&path("v1", "red")).await?["spec"], json!({"litres": 2}));
     let told = warnings(&agent)?;
-    assert!(told.iter().any(|told| told.contains("lost.example.org/v1alpha1 of painter")), "{told:?}");
+    let told_of = |name: &str, words: &str| told.iter().any(|told| told.contains(&format!("/{name}: ")) && told.contains(words));
+    assert!(told_of("red", "lost.example.org/v1alpha1 of evenkeel-lost"), "{told:?}");
+    assert!(told_of("blue", "lost.example.org/v1alpha1 of painter") && told_of("blue", "written without a dry run"), "{told:?}");
     Ok(())
 }
