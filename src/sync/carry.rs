@@ -308,9 +308,7 @@ impl<J: Journal> Carrier<'_, J> {
         if let Some(error) = unmarked(object, &applied.meta) {
             return Err(Problem::Failed(error));
         }
-        if write.why == Why::Drifted {
-            self.own_alone(&api, object, &applied.meta).await;
-        }
+        self.own_alone(&api, object, &applied.meta).await;
         let action = if applied.created && write.why == Why::New { Action::Created } else { admission.action };
         self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action, live: Some(live), error: None });
         Ok(())

@@ -44,6 +44,13 @@ pub(super) fn entries(live: &Value) -> &[Value] {
     live.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
+/// The object with other entries.
+pub(super) fn with_entries(live: &Value, entries: &[Value]) -> Value {
+    let mut object = live.clone();
+    object["metadata"]["managedFields"] = entries.into();
+    object
+}
+
 /// Whether the entry says what that manager applied.
 pub(super) fn is_apply_of(entry: &Value, manager: &str) -> bool {
     entry["manager"] == manager && entry["operation"] == "Apply" && is_of_object(entry)
@@ -87,7 +94,7 @@ pub(super) fn without_copies(live: &Value, manager: &str) -> Option<Rewrite> {
             entries.push(entry);
         }
     }
-    let told = "managedFields were cleared; what the fleet applied is its own again".to_owned();
+    let told = format!("what the fleet applied is its own again; the server held it for {BEFORE_FIRST_APPLY}'s too");
     (entries != all).then_some(Rewrite { entries, drops_last_applied: false, told })
 }
 

@@ -6,7 +6,7 @@ use tracing::{info, warn};
 use super::{
     Journal,
     carry::{Carrier, Problem},
-    entries::{BEFORE_FIRST_APPLY, Rewrite, in_served_versions, without_copies},
+    entries::{BEFORE_FIRST_APPLY, Rewrite, in_served_versions, with_entries, without_copies},
     takeover::take_over,
 };
 use crate::{
@@ -24,17 +24,18 @@ impl<J: Journal> Carrier<'_, J> {
             Err(error) if error.is_of_lost_version() => {}
             applied => return applied,
         }
-        let of_group = |version: &str| if api.group.is_empty() { version.to_owned() } else { format!("{}/{version}", api.group) };
-        let apis = self.apis();
-        let is_served = |named: &str| {
-            apis.find(&api.group, named.rsplit('/').next().unwrap_or_default(), &api.kind)
-                .is_some_and(|api| of_group(&api.version) == named)
-        };
-        if let Some(rewrite) = self.rewrite(api, object, |live| in_served_versions(live, is_served, &of_group(&api.version))).await? {
+        if let Some(rewrite) = self.rewrite(api, object, |live| self.in_served_versions(api, live)).await? {
             self.journal.warning(self.sync, &object.id, &rewrite.told);
             warn!(object = %object.id, "{}", rewrite.told);
         }
         self.apply(api, object, force, false).await
+    }
+
+    fn in_served_versions(&self, api: &Api, live: &Value) -> Option<Rewrite> {
+        let named = |api: &Api| if api.group.is_empty() { api.version.clone() } else { format!("{}/{}", api.group, api.version) };
+        let apis = self.apis();
+        let find = |version: &str| apis.find(&api.group, version.rsplit('/').next().unwrap_or_default(), &api.kind);
+        in_served_versions(live, |version| find(version).is_some_and(|api| named(api) == version), &named(api))
     }
 
     /// Makes the fields ours that another tool set on an object which may be taken over.
@@ -43,7 +44,12 @@ impl<J: Journal> Carrier<'_, J> {
             return Ok(());
         }
         let wanted: Value = serde_json::from_slice(object.body.as_slice()).unwrap_or_default();
-        match self.rewrite(api, object, |live| take_over(live, self.manager, &wanted)).await {
+        let change = |live: &Value| {
+            // An entry in a version that is not served would be lost at the first change of the object.
+            let served = self.in_served_versions(api, live).map(|rewrite| with_entries(live, &rewrite.entries));
+            take_over(served.as_ref().unwrap_or(live), self.manager, &wanted)
+        };
+        match self.rewrite(api, object, change).await {
             Ok(Some(rewrite)) => {
                 self.journal.warning(self.sync, &object.id, &rewrite.told);
                 info!(object = %object.id, "{}", rewrite.told);
@@ -54,8 +60,7 @@ impl<J: Journal> Carrier<'_, J> {
         }
     }
 
-    /// Takes our fields out of what the server holds for an unknown manager's, after an object whose managedFields were cleared
-    /// was applied.
+    /// Takes our fields out of what the server holds for an unknown manager's, after the object was applied.
     pub(super) async fn own_alone(&self, api: &Api, object: &RenderedObject, applied: &Meta) {
         if !applied.is_managed_by(BEFORE_FIRST_APPLY) {
             return;

@@ -44,6 +44,8 @@ async fn a_version_that_goes_is_renamed_in_managed_fields() -> Result<()> {
     let path = |version: &str, name: &str| format!("/apis/lost.example.org/{version}/namespaces/{}/jugs/{name}", scene.namespace());
     let paint = format!("{}?fieldManager=painter", path("v1alpha1", "blue"));
     api.patch(&paint, &json!({"spec": {"colour": "blue"}})).await?;
+    let green: Value = serde_json::from_str(&jug(&scene, "green", "v1alpha1", &old))?;
+    api.apply(&path("v1alpha1", "green"), "helm", &green).await?;
 
     // Blue is ours in v1 and the painter's in v1alpha1 when that version goes; red is ours in v1alpha1.
     let second = commit(&scene, &[("base/jugs/blue.yaml", jug(&scene, "blue", "v1", &old))], "Blue in v1")?;
@@ -55,9 +57,16 @@ async fn a_version_that_goes_is_renamed_in_managed_fields() -> Result<()> {
     let red = api.get(&path("v1", "red")).await?;
     assert_eq!((&red["spec"], managers(&red)), (&json!({"litres": 2}), vec!["evenkeel-lost Apply".to_owned()]), "what Git dropped is gone");
 
+    let adopting = |name: &str| {
+        let text = jug(&scene, name, "v1", &json!({"litres": 1}));
+        let mut object: Value = serde_json::from_str(&text).unwrap_or_default();
+        object["metadata"]["annotations"] = json!({"evenkeel.dev/adopt": "allow"});
+        yaml(&object)
+    };
     let files = [
         ("base/jugs/blue.yaml", jug(&scene, "blue", "v1", &json!({"litres": 2}))),
         ("base/jugs/red.yaml", jug(&scene, "red", "v1", &json!({"litres": 3}))),
+        ("base/jugs/green.yaml", adopting("green")),
     ];
     let fourth = commit(&scene, &files, "Change both")?;
     agent.phase("a", "Synced", &fourth).await?;
@@ -66,6 +75,8 @@ async fn a_version_that_goes_is_renamed_in_managed_fields() -> Result<()> {
     assert_eq!(managers(&blue), ["evenkeel-lost Apply", "painter Update"]);
     let versions: Vec<_> = blue["metadata"]["managedFields"].as_array().unwrap().iter().map(|entry| &entry["apiVersion"]).collect();
     assert_eq!(versions, ["lost.example.org/v1", "lost.example.org/v1"]);
+    let green = api.get(&path("v1", "green")).await?;
+    assert_eq!((&green["spec"], managers(&green)), (&json!({"litres": 1}), vec!["evenkeel-lost Apply".to_owned()]), "helm's is taken over");
     let told = warnings(&agent)?;
     let told_of = |name: &str, words: &str| told.iter().any(|told| told.contains(&format!("/{name}: ")) && told.contains(words));
     assert!(told_of("red", "lost.example.org/v1alpha1 of evenkeel-lost"), "{told:?}");

@@ -42,3 +42,25 @@ async fn cleared_managed_fields_are_no_foreign_change() -> Result<()> {
     );
     Ok(())
 }
+
+/// The same while the agent is stopped and Git goes on.
+#[tokio::test]
+async fn fields_that_leave_git_later_go_though_managed_fields_were_cleared() -> Result<()> {
+    let scene = Scene::new("wiped-stopped", &["a"]).await?;
+    let one = |data: serde_json::Value| scene.config_map_yaml("one", &data);
+    let files = [("base/shop/namespace.yaml", scene.namespace_yaml()), ("base/shop/one.yaml", one(json!({"v": "1", "old": "1"})))];
+    let first = commit(&scene, &files, "Create")?;
+    let mut agent = scene.agent()?;
+    agent.phase("a", "Synced", &first).await?;
+    agent.stop()?;
+    let api = scene.api("a").await?;
+    let path = scene.config_map_path("one");
+    api.patch(&path, &json!({"metadata": {"managedFields": [{}]}})).await?;
+    let second = commit(&scene, &[("base/shop/one.yaml", one(json!({"v": "2", "old": "1"})))], "Change it")?;
+    agent.start_again()?;
+    agent.phase("a", "Synced", &second).await?;
+    let third = commit(&scene, &[("base/shop/one.yaml", one(json!({"v": "2"})))], "Without the old one")?;
+    agent.phase("a", "Synced", &third).await?;
+    assert_eq!(api.get(&path).await?["data"], json!({"v": "2"}));
+    Ok(())
+}
