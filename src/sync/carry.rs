@@ -26,7 +26,7 @@ use super::{
     plan::{Deletion, Inventory, Member, Plan, Why, Write},
     prune::Verdict,
     recreate,
-    untried::{Waiting, first_the_untried},
+    untried::{PARTLY_WRITTEN, Waiting, first_the_untried},
 };
 use crate::{
     cluster::{Api, ApiError, Apis, Apply, Connection, ErrorKind, Meta},
@@ -210,7 +210,7 @@ impl<J: Journal> Carrier<'_, J> {
     }
 
     /// Writes the admitted objects of one stage, of all bundles side by side.
-    async fn write<'p>(&self, runs: &mut BTreeMap<Arc<str>, Run<'p>>, stage: Stage) -> Result<(), Stop> {
+    async fn write(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>, stage: Stage) -> Result<(), Stop> {
         let mut waiting = Vec::new();
         for (bundle, run) in runs.iter_mut().filter(|(_, run)| run.outcome.is_none()) {
             let before = waiting.len();
@@ -236,12 +236,14 @@ impl<J: Journal> Carrier<'_, J> {
             .boxed()
         };
         let written = abreast(waiting, IN_FLIGHT, &write).await;
+        let begun: BTreeSet<Arc<str>> = written.iter().filter(|(.., result)| result.is_ok()).map(|(bundle, ..)| bundle.clone()).collect();
         let mut stop = None;
         for (bundle, write, result) in written {
             match result {
                 Ok(()) => {}
                 Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
                 Err(Problem::Refused(error)) => {
+                    let error = if begun.contains(&bundle) { error.with_hint(PARTLY_WRITTEN) } else { error };
                     self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Refused, &error));
                     if let Some(run) = runs.get_mut(&bundle) {
                         run.end(BundleOutcome::Refused { error, after_definitions: false });

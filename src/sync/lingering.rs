@@ -99,7 +99,6 @@ mod tests {
 
     fn deleting(names: &[&str]) -> Inventory {
         let mut inventory = applied(&rendering(&[("a", "one"), ("a", "two")], "1"));
-        inventory.values_mut().for_each(|member| member.deleting = false);
         for name in names {
             inventory.get_mut(&id(name)).unwrap().deleting = true;
         }

@@ -53,6 +53,10 @@ fn manager_names(live: &Meta) -> String {
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
+/// What to do about a refusal that came after other objects of the bundle were written.
+pub(super) const PARTLY_WRITTEN: &str = "Other objects of the bundle were written: the server cannot try them beforehand, as the warnings \
+     on record say. Change the manifest or the policy named by the server; it is tried again slowly.";
+
 /// One object to write, of which bundle and how.
 pub(super) type Waiting<'p> = (Arc<str>, &'p Write, Admission);
 
@@ -62,4 +66,24 @@ pub(super) fn first_the_untried(waiting: Vec<Waiting<'_>>) -> (Vec<Waiting<'_>>,
     let tried: BTreeSet<Arc<str>> =
         waiting.iter().filter(|(_, _, admission)| !admission.untried).map(|(bundle, ..)| bundle.clone()).collect();
     waiting.into_iter().partition(|(bundle, _, admission)| admission.untried && tried.contains(bundle))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::plan::{Why, tests::rendering};
+
+    #[test]
+    fn what_was_not_tried_goes_first_where_the_rest_of_its_bundle_was() {
+        let rendering = rendering(&[("mixed", "one"), ("mixed", "two"), ("single", "three")], "1");
+        let writes: Vec<Write> = rendering.objects.iter().map(|object| Write { object: object.clone(), why: Why::New }).collect();
+        let of = |name: &str, untried: bool| -> Vec<Waiting<'_>> {
+            let found = writes.iter().filter(|write| write.object.id.name == name);
+            let admission = Admission { action: Action::Created, force: false, untried, recreate: false };
+            found.map(|write| (write.object.bundle.clone(), write, admission.clone())).collect()
+        };
+        let (first, rest) = first_the_untried([of("one", false), of("two", true), of("three", true)].concat());
+        let names = |waiting: &[Waiting<'_>]| waiting.iter().map(|(_, write, _)| write.object.id.name.clone()).collect::<Vec<_>>();
+        assert_eq!((names(&first), names(&rest)), (vec!["two".to_owned()], vec!["one".to_owned(), "three".to_owned()]));
+    }
 }

@@ -149,13 +149,16 @@ async fn a_webhook_that_refuses_dry_runs_does_not_stop_writes() -> Result<()> {
         crate::scene::yaml(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tried", "namespace": scene.namespace()}}));
     let files = [
         ("base/mixed/bad.yaml", scene.config_map_yaml("bad", &json!({"no key": "git"}))),
+        ("base/mixed/beside.yaml", scene.config_map_yaml("beside", &json!({}))),
         ("base/mixed/tried.yaml", secret),
         ("base/owned/occupied.yaml", scene.config_map_yaml("occupied", &json!({"v": "git"}))),
         ("base/owned/four.yaml", scene.config_map_yaml("four", &json!({}))),
         ("base/shop/one.yaml", scene.config_map_yaml("one", &json!({"v": "2"}))),
     ];
     let second = commit(&scene, &files, "One that is wrong, and one that others own")?;
-    agent.phase("a", "Refused", &second).await?;
+    let status = agent.phase("a", "Refused", &second).await?;
+    assert!(status["error"]["hint"].as_str().unwrap().starts_with("Other objects of the bundle were written"), "{status}");
+    assert!(api.find(&scene.config_map_path("beside")).await?.is_some(), "it could not be tried either");
     let history = query(&agent.state_dir, &["history", "a"])?;
     let code = |name: &str| {
         let objects = history["syncs"][0]["objects"].as_array().cloned().unwrap_or_default();
@@ -167,7 +170,7 @@ async fn a_webhook_that_refuses_dry_runs_does_not_stop_writes() -> Result<()> {
     assert_eq!((code("/bad"), code("/occupied")), (Some(json!("EK4001")), Some(json!("EK4002"))), "{history}");
     assert_eq!(api.get(&scene.config_map_path("occupied")).await?["data"]["v"], "theirs");
     let secret = format!("/api/v1/namespaces/{}/secrets/tried", scene.namespace());
-    assert!(api.find(&secret).await?.is_none() && api.find(&scene.config_map_path("four")).await?.is_none(), "nothing of their bundles");
+    assert!(api.find(&secret).await?.is_none() && api.find(&scene.config_map_path("four")).await?.is_none(), "nothing that could be tried");
     assert_eq!(api.get(&scene.config_map_path("one")).await?["data"]["v"], "2", "the other bundle went on");
     Ok(())
 }
