@@ -73,7 +73,7 @@ impl<J: Journal> Carrier<'_, J> {
         }
     }
 
-    /// Reads the live object and writes its managedFields as `change` wants them. What it was told to do, if anything.
+    /// Reads the live object and writes its managedFields as `change` wants them. What was changed, if anything.
     async fn rewrite(
         &self,
         api: &Api,

@@ -174,3 +174,42 @@ async fn a_webhook_that_refuses_dry_runs_does_not_stop_writes() -> Result<()> {
     assert_eq!(api.get(&scene.config_map_path("one")).await?["data"]["v"], "2", "the other bundle went on");
     Ok(())
 }
+
+/// A webhook that must be asked and does not answer stops what it is asked about, and goes on when it is back.
+#[tokio::test]
+async fn a_webhook_that_is_down_fails_its_bundles_until_it_is_back() -> Result<()> {
+    let scene = Scene::new("webhook-down", &["a"]).await?;
+    let api = scene.api("a").await?;
+    api.namespace(&scene.namespace()).await?;
+    let webhook = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration", "metadata": {"name": scene.fleet},
+        "webhooks": [{
+            "name": "down.example.org", "clientConfig": {"url": "https://127.0.0.1:1/"}, "failurePolicy": "Fail", "sideEffects": "None",
+            "admissionReviewVersions": ["v1"], "timeoutSeconds": 1,
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": scene.namespace()}},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["configmaps"]}],
+        }],
+    });
+    let webhooks = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+    api.create(webhooks, &webhook).await?;
+    let probe = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "probe"}});
+    wait_until(PATIENCE, "the webhook is in force", || async {
+        match api.create(&format!("/api/v1/namespaces/{}/configmaps?dryRun=All", scene.namespace()), &probe).await {
+            Err(error) if error.to_string().contains("failed calling webhook") => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    let secret =
+        crate::scene::yaml(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "free", "namespace": scene.namespace()}}));
+    let files = [("base/shop/one.yaml", scene.config_map_yaml("one", &json!({}))), ("base/free/secret.yaml", secret)];
+    let head = commit(&scene, &files, "Create")?;
+    let agent = scene.agent()?;
+    let failed = agent.phase("a", "Failed", &head).await?;
+    assert!(failed["error"]["message"].as_str().unwrap().contains("down.example.org"), "the server's words: {failed}");
+    let secret = format!("/api/v1/namespaces/{}/secrets/free", scene.namespace());
+    assert!(api.find(&secret).await?.is_some(), "the other bundle went on");
+    api.delete(&format!("{webhooks}/{}", scene.fleet)).await?;
+    agent.phase("a", "Synced", &head).await?;
+    Ok(())
+}

@@ -100,19 +100,21 @@ async fn a_sidecar_goes_and_an_autoscalers_replicas_stay() -> Result<()> {
     api.namespace(&scene.namespace()).await?;
     let deployment = |containers: Value| {
         json!({"apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "web", "namespace": scene.namespace(), "annotations": {"evenkeel.dev/adopt": "allow"}},
+            "metadata": {"name": "web", "namespace": scene.namespace()},
             "spec": {"selector": {"matchLabels": {"app": "web"}},
                 "template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": containers}}}})
     };
     let mut chart = deployment(json!([{"name": "web", "image": "web:1"}, {"name": "log", "image": "log:1"}]));
-    chart["metadata"]["annotations"] = json!({});
     chart["spec"]["replicas"] = 2.into();
     let collection = format!("/apis/apps/v1/namespaces/{}/deployments", scene.namespace());
     api.create(&format!("{collection}?fieldManager=helm"), &chart).await?;
     let path = format!("{collection}/web");
     api.patch(&format!("{path}/scale?fieldManager=kube-controller-manager"), &json!({"spec": {"replicas": 5}})).await?;
 
-    let head = commit(&scene, &[("base/shop/web.yaml", yaml(&deployment(json!([{"name": "web", "image": "web:2"}]))))], "Take it over")?;
+    let fleet =
+        json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Fleet", "metadata": {"name": "sidecar"}, "spec": {"adopt": "allow"}});
+    let web = deployment(json!([{"name": "web", "image": "web:2"}]));
+    let head = commit(&scene, &[("evenkeel.yaml", yaml(&fleet)), ("base/shop/web.yaml", yaml(&web))], "Take everything over")?;
     let agent = scene.agent()?;
     agent.phase("a", "Synced", &head).await?;
     let live = api.get(&path).await?;
