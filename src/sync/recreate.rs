@@ -14,9 +14,9 @@ use crate::{
     render::RenderedObject,
 };
 
-/// How long the deleted object may take to be gone. Its finalizers and, in the foreground, its dependents may take their time;
-/// longer than this someone has to look.
-const GONE: Duration = Duration::from_mins(1);
+/// How long the sync waits for the deleted object to be gone; nothing else is done for the cluster meanwhile. One whose finalizers
+/// take longer fails its bundle, and is created when a watch or the next try shows that it is gone.
+const GONE: Duration = Duration::from_secs(10);
 
 /// Whether that refusal is answered by creating the object anew.
 pub(super) fn is_wanted(object: &RenderedObject, error: &ApiError) -> bool {
@@ -28,14 +28,20 @@ impl<J: Journal> Carrier<'_, J> {
     pub(super) async fn recreate(&self, api: &Api, object: &RenderedObject) -> Result<Applied, Problem> {
         let id = &object.id;
         let failed = |message: String| Problem::Failed(Diagnostic::new(codes::DELETE_FAILED, Place::Object(id.to_string()), message));
-        let uid = self.inventory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(id).map(|member| member.uid.clone());
-        let Some(uid) = uid else { return Err(failed("it is to be created anew, but is not ours to delete".to_owned())) };
+        let known = {
+            let inventory = self.inventory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            inventory.get(id).map(|member| (member.uid.clone(), member.deleting))
+        };
+        let Some((uid, is_deleted)) = known else { return Err(failed("it is to be created anew, but is not ours to delete".to_owned())) };
         let namespace = id.namespace.as_deref();
-        self.journal.warning(self.sync, id, "deleted and created anew: the change touches what can only be set at creation");
-        if let Err(error) = self.connection.delete(api, namespace, &id.name, &uid, None).await {
-            return Err(self.delete_problem(Place::Object(id.to_string()), &error).await);
+        if !is_deleted {
+            self.journal.warning(self.sync, id, "deleted and created anew: the change touches what can only be set at creation");
+            if let Err(error) = self.connection.delete(api, namespace, &id.name, &uid, None).await {
+                return Err(self.delete_problem(Place::Object(id.to_string()), &error).await);
+            }
         }
-        let deadline = tokio::time::Instant::now() + GONE;
+        // One that was deleted before has had its time.
+        let deadline = tokio::time::Instant::now() + if is_deleted { Duration::ZERO } else { GONE };
         let mut pause = Duration::from_millis(20);
         loop {
             match self.connection.get_meta(api, namespace, &id.name).await {

@@ -7,7 +7,10 @@ use serde_json::json;
 use testbed::{Api, wait_until};
 
 use super::{commit, writes};
-use crate::scene::{PATIENCE, Scene, yaml};
+use crate::{
+    drift::until,
+    scene::{PATIENCE, Scene, yaml},
+};
 
 /// Ends the deletion of a namespace as its controller does, which does not run here.
 async fn finalize(api: &Api, name: &str) -> Result<()> {
@@ -98,5 +101,44 @@ async fn a_finalizer_that_never_ends_is_told_and_holds_nothing_up() -> Result<()
 
     api.patch(&scene.config_map_path("stuck"), &json!({"metadata": {"finalizers": null}})).await?;
     agent.cluster_is("a", "rid of it", |status| status["error"].is_null() && status["phase"] == "Synced").await?;
+    Ok(())
+}
+
+/// A Job that is to be created anew, and that a finalizer keeps, holds nothing else up either.
+#[tokio::test]
+async fn an_object_that_waits_to_be_created_anew_holds_nothing_up() -> Result<()> {
+    let scene = Scene::new("anew-stuck", &["a"]).await?;
+    let job = |image: &str| {
+        yaml(&json!({"apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": "once", "namespace": scene.namespace(), "finalizers": ["example.org/never"],
+                "annotations": {"evenkeel.dev/recreate": "on-immutable"}},
+            "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": image}]}}}}))
+    };
+    let files = [
+        ("base/shop/namespace.yaml", scene.namespace_yaml()),
+        ("base/shop/one.yaml", scene.config_map_yaml("one", &json!({"v": "1"}))),
+        ("base/job/once.yaml", job("main:1")),
+    ];
+    let first = commit(&scene, &files, "Create")?;
+    let agent = scene.agent()?;
+    agent.phase("a", "Synced", &first).await?;
+    let second = commit(&scene, &[("base/job/once.yaml", job("main:2"))], "Another image")?;
+    let failed = agent.phase("a", "Failed", &second).await?;
+    assert_eq!(failed["error"]["code"], "EK4008", "{failed}");
+    assert!(failed["error"]["message"].as_str().unwrap().contains("example.org/never"), "{failed}");
+    let api = scene.api("a").await?;
+    let one = scene.config_map_path("one");
+    api.patch(&one, &json!({"data": {"v": "by hand"}})).await?;
+    until(&api, &one, "drift of another bundle is put back", |object| object["data"]["v"] == "1").await?;
+
+    let path = format!("/apis/batch/v1/namespaces/{}/jobs/once", scene.namespace());
+    let before = api.get(&path).await?;
+    api.patch(&path, &json!({"metadata": {"finalizers": null}})).await?;
+    agent.phase("a", "Synced", &second).await?;
+    let after = api.get(&path).await?;
+    assert_ne!(before["metadata"]["uid"], after["metadata"]["uid"]);
+    assert_eq!(after["spec"]["template"]["spec"]["containers"][0]["image"], "main:2");
+    let requests = crate::scene::plane("a").await?.requests()?.agent("evenkeel/").verb("delete");
+    assert_eq!(requests.filter(|request| request.namespace == scene.namespace()).len(), 1, "it is deleted once");
     Ok(())
 }
