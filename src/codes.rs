@@ -217,6 +217,19 @@ codes! {
     HOOK_RUNS "EK4024" "A bundle waits for its hook to complete" => "It goes on by itself when the Job has completed; its activeDeadlineSeconds bounds how long it may take.";
     DEPENDENCY_FAILED "EK4025" "A bundle was not written because one that it depends on was refused or failed" => "Mend the bundle named; this one follows.";
 
+    TERMINATING "EK4035" "The namespace is being deleted"
+        because "Someone deleted it, and it goes when it is empty: its status says what is left in it."
+        => "Nothing can be created in it meanwhile. What Git wants comes back by itself when it is gone; if it does not go, look for finalizers in it.";
+    QUOTA "EK4036" "A quota of the namespace is used up"
+        because "Several objects that fit one by one and not together; objects of others in the namespace."
+        => "Raise the ResourceQuota, or ask for less; it is tried again at least once a minute.";
+    LINGERING "EK4037" "A deleted object does not go"
+        because "A finalizer whose controller is gone, or does not get its work done."
+        => "The rest goes on. Look at the controller of the finalizer; only if it is gone for good, remove the finalizer by hand.";
+    UNMARKED "EK4038" "The cluster takes away the marks by which the fleet knows its objects"
+        because "A mutating webhook or policy that removes labels or annotations which it does not know."
+        => "Let it leave applyset.kubernetes.io/part-of and evenkeel.dev/* alone; without them the object could never be deleted with Git.";
+
     // 5xxx: the ledger and the state directory
     STATE_DIR "EK5001" "The state directory cannot be used"
         because "The folder belongs to another user, is read-only, or its parent does not exist."

@@ -93,6 +93,8 @@ pub struct Requests {
     pub create: u64,
     /// Replacements.
     pub replace: u64,
+    /// Patches of an object's bookkeeping.
+    pub patch: u64,
     /// Deletions.
     pub delete: u64,
     /// Discovery documents.
@@ -107,7 +109,7 @@ impl Requests {
 
     /// Those that change something.
     pub fn writes(&self) -> u64 {
-        self.apply + self.create + self.replace + self.delete
+        self.apply + self.create + self.replace + self.patch + self.delete
     }
 }
 
@@ -120,11 +122,12 @@ pub(super) enum Verb {
     DryRun,
     Create,
     Replace,
+    Patch,
     Delete,
     Discover,
 }
 
-const VERBS: usize = 8;
+const VERBS: usize = 9;
 
 /// A request to be.
 #[derive(Clone)]
@@ -262,6 +265,7 @@ impl Connection {
             dry_run: sent(Verb::DryRun),
             create: sent(Verb::Create),
             replace: sent(Verb::Replace),
+            patch: sent(Verb::Patch),
             delete: sent(Verb::Delete),
             discover: sent(Verb::Discover),
         }

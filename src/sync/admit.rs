@@ -10,7 +10,6 @@ use crate::{
     cluster::{Api, ApiError, ErrorKind},
     codes,
     diagnostic::{Diagnostic, Place},
-    manifest::PART_OF,
     render::RenderedObject,
 };
 
@@ -51,6 +50,7 @@ impl<J: Journal> Carrier<'_, J> {
         match self.apply(&api, object, true, true).await {
             Ok(_) => Ok(Admission { action, force: true, untried: false, recreate: false }),
             Err(error) if recreate::is_wanted(object, &error) => Ok(Admission { action, force: true, untried: false, recreate: true }),
+            Err(error) if error.is_untriable() => Ok(self.untried(object, action, true, &error)),
             Err(error) => Err(self.refusal(object, &error).await),
         }
     }
@@ -64,6 +64,7 @@ impl<J: Journal> Carrier<'_, J> {
             }
             Ok(_) => return Ok(Admission { action: Action::Adopted, force: false, untried: false, recreate: false }),
             Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => error,
+            Err(error) if error.is_untriable() => return self.untried_contact(api, object, &error).await,
             Err(error) => return Err(self.refusal(object, &error).await),
         };
         let id = &object.id;
@@ -72,10 +73,8 @@ impl<J: Journal> Carrier<'_, J> {
             Ok(live) => live,
             Err(error) => return Err(self.refusal(object, &error).await),
         };
-        let owner = live.as_ref().and_then(|live| live.labels.get(PART_OF));
-        if owner.is_some_and(|owner| *owner != self.parent.set().id()) {
-            let message = format!("{} manages it already; this fleet is {}. {}", managers(&error), self.manager, error.message());
-            return Err(Problem::Refused(Diagnostic::new(codes::OTHER_FLEET, place, message)));
+        if self.is_of_another_fleet(live.as_ref()) {
+            return Err(self.of_another_fleet(object, &managers(&error), &error));
         }
         if !self.adopt && !object.policy.adopt {
             let message = format!("it exists and {} owns fields of it: {}", managers(&error), error.message());
@@ -86,8 +85,15 @@ impl<J: Journal> Carrier<'_, J> {
                 self.journal.warning(self.sync, id, &format!("taken over from {}: {}", managers(&error), error.message()));
                 Ok(Admission { action: Action::Adopted, force: true, untried: false, recreate: false })
             }
+            Err(error) if error.is_untriable() => Ok(self.untried(object, Action::Adopted, true, &error)),
             Err(error) => Err(self.refusal(object, &error).await),
         }
+    }
+
+    /// The refusal of an object that another fleet has.
+    pub(super) fn of_another_fleet(&self, object: &RenderedObject, managers: &str, error: &ApiError) -> Problem {
+        let message = format!("{managers} manages it already; this fleet is {}. {}", self.manager, error.message());
+        Problem::Refused(Diagnostic::new(codes::OTHER_FLEET, Place::Object(object.id.to_string()), message))
     }
 
     /// A dry run that did not pass: a decision of the server, or trouble on the way to it.

@@ -20,19 +20,21 @@ use super::{
     admit::Admission,
     course::Needs,
     definitions::Coming,
-    drift::{departures, describe},
+    drift::{account, departures},
+    entries::lost,
     hooks::RUN_ANNOTATION,
     order::{Stage, stage},
     parent::ParentStore,
     plan::{Deletion, Inventory, Member, Plan, Why, Write},
     prune::Verdict,
     recreate,
+    untried::{PARTLY_WRITTEN, Waiting, first_the_untried},
 };
 use crate::{
     cluster::{Api, ApiError, Apis, Apply, Connection, ErrorKind, Meta},
     codes, crash,
     diagnostic::{Diagnostic, Place},
-    manifest::ObjectId,
+    manifest::{DIGEST_ANNOTATION, ID_ANNOTATION, ObjectId, PART_OF},
     render::RenderedObject,
 };
 
@@ -215,7 +217,7 @@ impl<J: Journal> Carrier<'_, J> {
     }
 
     /// Writes the admitted objects of one stage, of all bundles side by side.
-    async fn write<'p>(&self, runs: &mut BTreeMap<Arc<str>, Run<'p>>, stage: Stage) -> Result<(), Stop> {
+    async fn write(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>, stage: Stage) -> Result<(), Stop> {
         let mut waiting = Vec::new();
         for (bundle, run) in runs.iter_mut().filter(|(_, run)| run.outcome.is_none()) {
             let before = waiting.len();
@@ -225,7 +227,15 @@ impl<J: Journal> Carrier<'_, J> {
                 self.begin(bundle, run).await?;
             }
         }
-        let write = |(bundle, write, admission): (Arc<str>, &'p Write, Admission)| {
+        let (first, rest) = first_the_untried(waiting);
+        self.write_all(runs, first).await?;
+        self.write_all(runs, rest).await
+    }
+
+    /// Writes what of it is of bundles that go on.
+    async fn write_all<'p>(&self, runs: &mut BTreeMap<Arc<str>, Run<'p>>, mut waiting: Vec<Waiting<'p>>) -> Result<(), Stop> {
+        waiting.retain(|(bundle, ..)| runs.get(bundle).is_some_and(|run| run.outcome.is_none()));
+        let write = |(bundle, write, admission): Waiting<'p>| {
             async move {
                 let result = self.write_one(&bundle, write, &admission).await;
                 (bundle, write, result)
@@ -233,12 +243,14 @@ impl<J: Journal> Carrier<'_, J> {
             .boxed()
         };
         let written = abreast(waiting, IN_FLIGHT, &write).await;
+        let begun: BTreeSet<Arc<str>> = written.iter().filter(|(.., result)| result.is_ok()).map(|(bundle, ..)| bundle.clone()).collect();
         let mut stop = None;
         for (bundle, write, result) in written {
             match result {
                 Ok(()) => {}
                 Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
                 Err(Problem::Refused(error)) => {
+                    let error = if begun.contains(&bundle) { error.with_hint(PARTLY_WRITTEN) } else { error };
                     self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Refused, &error));
                     if let Some(run) = runs.get_mut(&bundle) {
                         run.end(BundleOutcome::Refused { error, after_definitions: false });
@@ -263,8 +275,8 @@ impl<J: Journal> Carrier<'_, J> {
             Err(_) => None,
         };
         let wanted = || serde_json::from_slice(object.body.as_slice()).unwrap_or_default();
-        let departures = live.map(|live| departures(&wanted(), &live, self.manager)).unwrap_or_default();
-        let text = describe(&departures);
+        let found = live.as_ref().map(|live| departures(&wanted(), live, self.manager)).unwrap_or_default();
+        let text = account(live.as_ref().and_then(|live| lost(live, self.manager)), &found);
         self.journal.warning(self.sync, &object.id, &text);
         warn!(bundle, object = %object.id, "{text}; put back as it should be");
     }
@@ -286,8 +298,11 @@ impl<J: Journal> Carrier<'_, J> {
             self.explain(bundle, &api, object).await;
         }
         self.journal.check(self.sync).map_err(|error| Problem::Stop(Stop::Journal(error.0)))?;
+        if admission.action == Action::Adopted {
+            self.take_over(&api, object).await?;
+        }
         crash::point("write.before");
-        let applied = match self.apply(&api, object, admission.force, false).await {
+        let applied = match self.apply_in_served_versions(&api, object, admission.force).await {
             Ok(applied) => applied,
             // A dry run has shown it, or this one object is its own.
             Err(error) if (admission.recreate || admission.untried) && recreate::is_wanted(object, &error) => {
@@ -301,6 +316,10 @@ impl<J: Journal> Carrier<'_, J> {
             self.journal.warning(self.sync, &object.id, warning);
         }
         let live = self.remember(bundle, object, &applied.meta, admission.action == Action::Adopted);
+        if let Some(error) = unmarked(object, &applied.meta) {
+            return Err(Problem::Failed(error));
+        }
+        self.own_alone(&api, object, &applied.meta).await;
         let action = if applied.created && write.why == Why::New { Action::Created } else { admission.action };
         self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action, live: Some(live), error: None });
         crash::point("write.told");
@@ -380,7 +399,7 @@ impl<J: Journal> Carrier<'_, J> {
             return Problem::Stop(self.stop_for(error));
         }
         let mut diagnostic = error.diagnostic(Place::Object(object.id.to_string()));
-        if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Refused) {
+        if error.is_refusal() && error.passing().is_none() {
             diagnostic = Diagnostic::new(codes::WRITE_FAILED, diagnostic.place, diagnostic.message);
         }
         Problem::Failed(diagnostic)
@@ -405,6 +424,15 @@ fn log_outcome(bundle: &str, outcome: &BundleOutcome) {
     };
     let object = matches!(error.place, Place::Object(_)).then(|| tracing::field::display(&error.place));
     error!(bundle, object, code = error.code.id, "{what}: {}", error.message);
+}
+
+/// What is wrong where the object lacks a mark after it was applied with all of them: something between us and the store removed it.
+fn unmarked(object: &RenderedObject, meta: &Meta) -> Option<Diagnostic> {
+    let labels = [PART_OF].into_iter().filter(|name| !meta.labels.contains_key(*name));
+    let annotations = [ID_ANNOTATION, DIGEST_ANNOTATION].into_iter().filter(|name| !meta.annotations.contains_key(*name));
+    let gone: Vec<&str> = labels.chain(annotations).collect();
+    let message = format!("it was written, and lacks {} at once", gone.join(" and "));
+    (!gone.is_empty()).then(|| Diagnostic::new(codes::UNMARKED, Place::Object(object.id.to_string()), message))
 }
 
 pub(super) fn bundle_of(deletion: &Deletion) -> &str {

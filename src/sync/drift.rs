@@ -141,6 +141,15 @@ pub(super) fn describe(departures: &[Departure]) -> String {
     }
 }
 
+/// What happened to an object, where our entry in its managedFields may be lost: then nobody need have changed a field.
+pub(super) fn account(lost: Option<&str>, departures: &[Departure]) -> String {
+    match (lost, departures) {
+        (None, _) => describe(departures),
+        (Some(lost), []) => lost.to_owned(),
+        (Some(lost), some) => format!("{lost}, and {}", describe(some)),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -248,5 +257,11 @@ mod tests {
             "changed in the cluster: .spec.containers[name=web].image by later at 2026-01-03T00:00:00Z, .spec.gone, .spec.replicas by edit at 2026-01-02T00:00:00Z"
         );
         assert_eq!(describe(&departures(&wanted, &wanted, "us")), "changed in the cluster");
+        assert_eq!(account(Some("managedFields were cleared"), &[]), "managedFields were cleared");
+        let gone = [Departure { path: ".spec.gone".to_owned(), manager: None, time: None }];
+        assert_eq!(
+            account(Some("managedFields were cleared"), &gone),
+            "managedFields were cleared, and changed in the cluster: .spec.gone"
+        );
     }
 }

@@ -70,7 +70,7 @@ impl<J: Journal> Carrier<'_, J> {
         begun.and_then(|()| self.journal.check(self.sync)).map_err(|error| Problem::Stop(Stop::Journal(error.0)))?;
         let is_member = self.inventory.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&object.id);
         let applied = if is_member {
-            self.replace(&api, &object).await?
+            self.replace(&api, &object, None).await?
         } else {
             // Somebody else's Job of that name is not ours to replace.
             let object = Arc::new(object.clone());

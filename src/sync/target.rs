@@ -18,6 +18,7 @@ use super::{
     drift,
     fights::Fights,
     holder::{self, LOOK, Waiting},
+    lingering::Lingering,
     prune::Budget,
     resting::{self, Resting},
     vitals::{self, Vitals},
@@ -161,6 +162,7 @@ struct Live {
     /// What bundles wait for.
     resting: Option<Resting>,
     fights: Fights,
+    lingering: Lingering,
     /// When objects are asked how they do, at the earliest.
     assess_at: Instant,
 }
@@ -185,6 +187,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             vitals: Vitals::default(),
             resting: None,
             fights: Fights::default(),
+            lingering: Lingering::default(),
             assess_at: Instant::now(),
         };
         while !self.stop.is_cancelled() {
@@ -333,6 +336,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let wake = until.map(|until| live.began + until);
         let truce = live.fights.next(live.now()).map(|until| live.began + until);
         loop {
+            let lingers = self.see_lingering(live).await;
             let changes = live.session.as_ref().map(|session| session.watches.changes());
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -353,6 +357,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
                     live.event(Event::Drifted);
                     return;
                 }
+                () = tokio::time::sleep_until(lingers.unwrap_or_else(Instant::now)), if lingers.is_some() => self.ask_after_lingering(live).await,
                 () = tokio::time::sleep_until(live.assess_at), if live.can_assess() => if self.assess(live, desired).await { return },
                 pending = next(changes.as_deref()) => if self.take_in(live, desired, pending).await { return },
                 () = tokio::time::sleep_until(live.look_at), if live.session.is_some() || live.unrecorded.is_some() => {
@@ -556,8 +561,9 @@ impl Live {
 
     /// The state with how the objects do now. A problem of its own comes before theirs.
     fn with_health(&self, state: State) -> State {
-        let own = state.error.filter(|error| error.code != codes::DEGRADED);
-        let error = own.or_else(|| self.vitals.problem().filter(|_| state.phase == Phase::Synced));
+        let own = state.error.filter(|error| error.code != codes::DEGRADED && error.code != codes::LINGERING);
+        let problem = || self.vitals.problem().or_else(|| self.lingering.problem());
+        let error = own.or_else(|| problem().filter(|_| state.phase == Phase::Synced));
         let state = State { health: self.vitals.health(), error, ..state };
         match &self.resting {
             Some(resting) => resting.show(state),
@@ -615,6 +621,8 @@ impl Live {
         }
     }
 }
+
+mod linger;
 
 #[cfg(test)]
 mod tests;

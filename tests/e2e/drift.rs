@@ -29,7 +29,8 @@ fn commit(scene: &Scene) -> Result<String> {
     )
 }
 
-async fn until(api: &Api, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+/// Waits until the object at that path is as wanted, and returns it.
+pub(crate) async fn until(api: &Api, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
     wait_until(PATIENCE, what, || async {
         match api.find(path).await {
             Ok(Some(object)) if wanted(&object) => Ok(object),

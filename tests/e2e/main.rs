@@ -8,6 +8,7 @@ mod connection;
 mod deploy;
 mod drift;
 mod faults;
+mod hazards;
 mod health;
 mod holder;
 mod hooks;

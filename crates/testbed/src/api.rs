@@ -207,6 +207,16 @@ pub(crate) fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).context("reading a private key")
 }
 
+/// POST of JSON to a plain HTTP address.
+pub(crate) async fn post_plain(url: &str, body: String) -> Result<()> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let request = http::Request::post(url).header(header::CONTENT_TYPE, "application/json").body(Full::new(Bytes::from(body)))?;
+    let answer = client.request(request).await?;
+    let (code, body) = (answer.status(), answer.into_body().collect().await?.to_bytes());
+    anyhow::ensure!(code.is_success(), "{url}: {code}: {}", String::from_utf8_lossy(&body));
+    Ok(())
+}
+
 /// GET of a plain HTTP address.
 pub(crate) async fn get_plain(url: &str) -> Result<String> {
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
