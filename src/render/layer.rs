@@ -13,7 +13,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{BlobId, Node as GitNode, Source, TreeId},
-    layout::{BUNDLE, Ignored, Layer, Level, Own, is_label},
+    layout::{BUNDLE, HealthRules, Ignored, Layer, Level, Own, is_label},
     manifest::{self, ObjectId, Origin},
 };
 
@@ -76,6 +76,7 @@ pub(super) struct BundleFile {
     pub(super) paused: bool,
     pub(super) targets: Option<LabelSelector>,
     pub(super) targets_place: Place,
+    pub(super) health: HealthRules,
 }
 
 /// A file of manifests, read; kept by its path and content.
@@ -250,8 +251,13 @@ impl LayerReader<'_> {
                 Err(error) => own.refuse(codes::OWN_KIND, "/spec/targets", error.to_string(), &mut self.read.problems),
             }
         }
-        let settings =
-            BundleFile { path: file.path.as_str().into(), paused: own.paused(), targets, targets_place: own.place("/spec/targets") };
+        let settings = BundleFile {
+            path: file.path.as_str().into(),
+            paused: own.paused(),
+            targets,
+            targets_place: own.place("/spec/targets"),
+            health: HealthRules::read(&own, &mut self.read.problems),
+        };
         self.read.bundles.insert(Arc::clone(bundle), Some(settings));
     }
 

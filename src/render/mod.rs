@@ -35,7 +35,7 @@ use crate::{
     codes,
     diagnostic::Diagnostic,
     git::{Source, TreeId},
-    layout::{Cluster, Fleet, Layer, Level},
+    layout::{Cluster, Fleet, HealthRules, Layer, Level},
     manifest::{ApplySet, Body, Digest, DigestKey, GroupKind, ObjectId, Origin, Policy},
 };
 
@@ -127,6 +127,8 @@ impl Rendering {
 pub struct BundleSettings {
     /// The file that says `paused: true`, if one does.
     pub paused: Option<Arc<str>>,
+    /// How the objects of some kinds do. What is sent does not depend on it, and neither does the rendering's digest.
+    pub health: HealthRules,
 }
 
 /// One object as it is sent.

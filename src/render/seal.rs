@@ -87,7 +87,10 @@ impl Seal<'_> {
         }
         sort_problems(&mut warnings);
         let names: BTreeSet<&Arc<str>> = objects.iter().map(|object| &object.bundle).collect();
-        let settings = |name: &Arc<str>| BundleSettings { paused: stack.bundles.get(name).and_then(|bundle| bundle.paused.clone()) };
+        let settings = |name: &Arc<str>| {
+            let bundle = stack.bundles.get(name).cloned().unwrap_or_default();
+            BundleSettings { paused: bundle.paused, health: bundle.health }
+        };
         let bundles = names.into_iter().map(|name| (name.to_string(), settings(name))).collect();
         let mut idle = stack.idle.clone();
         idle.extend(stack.untargeted(labels));

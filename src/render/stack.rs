@@ -15,7 +15,7 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    layout::{Level, one_edit_apart, sort_problems},
+    layout::{HealthRules, Level, one_edit_apart, sort_problems},
     manifest::{self, ObjectId},
 };
 
@@ -44,6 +44,8 @@ pub(super) struct Bundle {
     pub(super) targets: Option<LabelSelector>,
     /// Where that word stands.
     pub(super) targets_place: Place,
+    /// How the objects of some kinds do; a deeper layer's rule for a kind replaces those above.
+    pub(super) health: HealthRules,
     /// The file that spoke of it last.
     pub(super) file: Option<Arc<str>>,
 }
@@ -100,6 +102,7 @@ impl Stack {
             if file.paused {
                 bundle.paused.get_or_insert_with(|| Arc::clone(&file.path));
             }
+            bundle.health.overlay(&file.health);
             if let Some(targets) = &file.targets {
                 bundle.targets = Some(targets.clone());
                 bundle.targets_place.clone_from(&file.targets_place);

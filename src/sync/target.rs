@@ -27,6 +27,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
+    layout::HealthRules,
     manifest::{ApplySet, ObjectId},
     render::Rendering,
 };
@@ -52,6 +53,8 @@ pub struct Desired {
     pub adopt: bool,
     /// How much may be deleted without approval.
     pub budget: Budget,
+    /// The fleet's rules of how objects do. No attempt depends on them: they are judged anew, and nothing is written.
+    pub health: Arc<HealthRules>,
     /// The rendering, or why there is none.
     pub rendering: Result<Arc<Rendering>, Diagnostic>,
     /// What says that nothing may be written, where something does.
@@ -209,6 +212,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             }
             live.event(Event::Terms);
         }
+        live.vitals.judge_by(&desired.health, desired.rendering.as_ref().ok());
         live.event(Event::Goal(desired.goal()));
         live.desired = Some(desired.clone());
     }
@@ -257,7 +261,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
         let cancel = CancellationToken::new();
         let known = live.session.as_ref().and_then(|session| session.inventory.as_ref());
-        let before = known.map(Vitals::versions).unwrap_or_default();
+        let before = known.map(|known| live.vitals.versions(known)).unwrap_or_default();
         let now = Instant::now();
         live.waiting = Waiting {
             claimed_for: live.claimed_at.map(|at| now.duration_since(at)),
