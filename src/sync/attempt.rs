@@ -17,7 +17,7 @@ use super::{
     approval::Asked,
     carry::{Carrier, Report, Stop},
     holder::{self, LOOK, Step, Waiting},
-    observe::{Observed, observe},
+    observe::{Observed, Onward, observe},
     parent::{Parent, ParentStore, is_write_conflict},
     plan::{Inventory, Plan, plan},
     prune::{Verdict, Where, judge},
@@ -70,7 +70,7 @@ pub(super) struct Session {
     /// The uid of the parent: as long as it is the same, so is the cluster.
     parent_uid: Option<String>,
     /// Where the watch of each kind goes on, as the last lists said.
-    from: BTreeMap<GroupKind, String>,
+    from: BTreeMap<GroupKind, Onward>,
     pub(super) watches: Watches,
 }
 
@@ -78,7 +78,12 @@ impl Session {
     /// Watches the members while this agent holds the cluster, and nothing but the parent otherwise.
     fn watch(&mut self, set: &ApplySet) {
         let kinds: BTreeSet<GroupKind> = self.inventory.iter().flatten().map(|(id, _)| id.group_kind()).collect();
-        self.watches.watch_members(&self.connection, &self.apis, set, &kinds, &std::mem::take(&mut self.from));
+        self.watches.watch_members(&self.connection, &self.apis, set, &kinds, std::mem::take(&mut self.from));
+    }
+
+    /// Lets go of the watches that nobody reads yet; they are begun again from where they were.
+    fn drop_streams(&mut self) {
+        self.from.values_mut().for_each(|onward| onward.watch = None);
     }
 }
 
@@ -206,6 +211,8 @@ impl<M: Memory> Attempt<'_, M> {
             parent = store.change(&self.settings.instance, |parent| _ = widen(parent)).await?;
         }
         debug_assert!(parent.holder.is_some(), "a plan is carried out under a hold only");
+        // They would be sent all that is written now.
+        session.drop_streams();
         let outcome = self.carry_out(session, &store, &parent, plan, verdict).await?;
         if outcome.end != End::Synced || unseen.is_empty() {
             return Ok(outcome);

@@ -71,8 +71,7 @@ fn fleet_with(rule: &str) -> String {
     format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: rules}}\nspec:\n  health:\n{rule}")
 }
 
-const RULE: &str = "\
-  - apiVersion: health.example.org/v1alpha7
+const RULE: &str = "  - apiVersion: health.example.org/v1alpha7
     kind: Widget
     current: status.phase == 'Warm'
     failed: has(status.broken) && status.broken
@@ -122,8 +121,8 @@ async fn health_rules_of_the_repository_are_followed_and_taken_up_at_once() -> R
     agent.cluster_is("a", "degraded again", |status| status["health"] == "Degraded" && status["applied"] == *none).await?;
 
     // A rule that cannot be read refuses the commit, and what ran goes on.
-    let broken = fleet_with(&RULE.replace("status.phase == 'Warm'", "stats.phase == 'Warm'"));
-    let refused = scene.remote.commit(&[("evenkeel.yaml", Some(&broken))], "A slip")?;
+    let broken = of_bundle.replace("status.broken", "stats.broken");
+    let refused = scene.remote.commit(&[("base/shop/bundle.yaml", Some(&broken))], "A slip")?;
     let status = agent.phase("a", "Refused", &refused).await?;
     assert_eq!(status["error"]["code"], "EK1027");
     Ok(())

@@ -1,0 +1,80 @@
+//! Lists as the beginning of a watch (KEP-3157, WatchList; on by default since Kubernetes 1.34).
+//!
+//! The server sends what is there one by one, from its cache, then a bookmark that says so, and goes on with what changes. It need
+//! not hold a page in memory for each client that asks, and what it gives in the end is as new as a list. Where it does not know how,
+//! it says so once for the connection, and lists are asked for in pages.
+
+use std::collections::BTreeMap;
+
+use tokio::time::timeout;
+
+use super::{
+    Api, ApiError, Connection, ErrorKind, Listed, Meta, Scope, Watch, WatchEvent,
+    connection::{Streams, Verb},
+};
+
+impl Connection {
+    /// The metadata of all objects of the kind, in all namespaces, that the label selector selects; and the watch that goes on from
+    /// there, where the server gives both in one.
+    pub async fn list_and_watch(&self, api: &Api, label_selector: &str) -> Result<(Listed, Option<Watch<Meta>>), ApiError> {
+        let scope = Scope { api, namespace: None, selector: ("labelSelector", label_selector) };
+        if let Some(watch) = self.stream(scope).await {
+            match self.gather(api, watch).await {
+                Ok((listed, watch)) => return Ok((listed, Some(watch))),
+                Err(error) if *error.kind() == ErrorKind::TooLarge => return Err(error),
+                // It took the request for one for a plain watch, which never says that it has sent all.
+                Err(error) if *error.kind() == ErrorKind::Timeout => self.streams().set(Streams::No),
+                Err(error) => tracing::debug!(kind = api.kind, "a list broke off as a stream: {error}"),
+            }
+        }
+        Ok((self.list(api, label_selector).await?, None))
+    }
+
+    /// Asks for a stream, unless the server is known to have none. Until it is known, one asks while the others wait.
+    async fn stream(&self, scope: Scope<'_>) -> Option<Watch<Meta>> {
+        let known = self.streams().known();
+        let asking = match known {
+            Streams::No => return None,
+            Streams::Yes => None,
+            Streams::Unknown => Some(self.streams().asking.lock().await),
+        };
+        if asking.is_some() && self.streams().known() == Streams::No {
+            return None;
+        }
+        let begun = self.watch_from_the_beginning(scope).await;
+        match &begun {
+            Ok(_) => self.streams().set(Streams::Yes),
+            // `sendInitialEvents` is invalid with the feature off, and unknown to some servers behind an APIService.
+            Err(error) if matches!(error.status(), Some(400 | 422)) => self.streams().set(Streams::No),
+            // Such as for want of the right to watch; that says nothing of other kinds.
+            Err(error) => tracing::debug!(kind = scope.api.kind, "no stream: {error}"),
+        }
+        begun.ok()
+    }
+
+    /// Reads a stream up to where all has been sent.
+    async fn gather(&self, api: &Api, mut watch: Watch<Meta>) -> Result<(Listed, Watch<Meta>), ApiError> {
+        // Like any other list it is one of the requests that may be under way.
+        let _turn = self.turn().await;
+        self.count(Verb::List);
+        let limits = self.limits();
+        let mut objects = BTreeMap::new();
+        loop {
+            let late = |_| ApiError::new(ErrorKind::Timeout, format!("{}: a stream of {} does not go on", self.server(), api.kind));
+            match timeout(limits.request, watch.next()).await.map_err(late)?? {
+                Some(WatchEvent::Put(meta)) => drop(objects.insert((meta.namespace.clone(), meta.name.clone()), meta)),
+                Some(WatchEvent::Gone(meta)) => drop(objects.remove(&(meta.namespace, meta.name))),
+                Some(WatchEvent::Bookmark(_)) => {}
+                Some(WatchEvent::Complete(resource_version)) => {
+                    let objects = objects.into_values().collect();
+                    return Ok((Listed { objects, resource_version }, watch));
+                }
+                None => return Err(ApiError::new(ErrorKind::Protocol, format!("a stream of {} ended early", api.kind))),
+            }
+            if objects.len() > limits.list {
+                let message = format!("there are more than {} objects of kind {}", limits.list, api.kind);
+                return Err(ApiError::new(ErrorKind::TooLarge, message));
+            }
+        }
+    }
+}
