@@ -18,7 +18,7 @@ impl Connection {
     /// there, where the server gives both in one.
     pub async fn list_and_watch(&self, api: &Api, label_selector: &str) -> Result<(Listed, Option<Watch<Meta>>), ApiError> {
         let scope = Scope { api, namespace: None, selector: ("labelSelector", label_selector) };
-        if let Some(watch) = self.stream(scope).await {
+        if let Some(watch) = self.stream(scope).await? {
             match self.gather(api, watch).await {
                 Ok((listed, watch)) => return Ok((listed, Some(watch))),
                 Err(error) if *error.kind() == ErrorKind::TooLarge => return Err(error),
@@ -31,25 +31,31 @@ impl Connection {
     }
 
     /// Asks for a stream, unless the server is known to have none. Until it is known, one asks while the others wait.
-    async fn stream(&self, scope: Scope<'_>) -> Option<Watch<Meta>> {
-        let known = self.streams().known();
-        let asking = match known {
-            Streams::No => return None,
+    async fn stream(&self, scope: Scope<'_>) -> Result<Option<Watch<Meta>>, ApiError> {
+        let asking = match self.streams().known() {
+            Streams::No => return Ok(None),
             Streams::Yes => None,
             Streams::Unknown => Some(self.streams().asking.lock().await),
         };
         if asking.is_some() && self.streams().known() == Streams::No {
-            return None;
+            return Ok(None);
         }
-        let begun = self.watch_from_the_beginning(scope).await;
-        match &begun {
-            Ok(_) => self.streams().set(Streams::Yes),
+        let error = match self.watch_from_the_beginning(scope).await {
+            Ok(watch) => {
+                self.streams().set(Streams::Yes);
+                return Ok(Some(watch));
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            // A list would wait as long for nothing.
+            ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Moved => return Err(error),
             // `sendInitialEvents` is invalid with the feature off, and unknown to some servers behind an APIService.
-            Err(error) if matches!(error.status(), Some(400 | 422)) => self.streams().set(Streams::No),
+            _ if matches!(error.status(), Some(400 | 422)) => self.streams().set(Streams::No),
             // Such as for want of the right to watch; that says nothing of other kinds.
-            Err(error) => tracing::debug!(kind = scope.api.kind, "no stream: {error}"),
+            _ => tracing::debug!(kind = scope.api.kind, "no stream: {error}"),
         }
-        begun.ok()
+        Ok(None)
     }
 
     /// Reads a stream up to where all has been sent.

@@ -88,7 +88,7 @@ fn mistakes_are_found_without_an_object_and_have_a_place() {
         ("status.ready ~ 1", "1:14"),
         ("", "1:1"),
     ] {
-        let mistake = Expression::compile(text).expect_err(text);
+        let mistake = Expression::compile(text).unwrap_err();
         let shown = format!("{}:{}: {}", mistake.line, mistake.column, mistake.message);
         assert!(shown.contains(expected), "{text}: {shown}");
     }

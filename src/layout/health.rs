@@ -83,6 +83,11 @@ impl HealthRules {
         self.0.get(kind)
     }
 
+    /// Kinds and their rules.
+    pub fn iter(&self) -> impl Iterator<Item = (&GroupKind, &HealthRule)> {
+        self.0.iter().map(|(kind, rule)| (kind, &**rule))
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

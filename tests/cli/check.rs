@@ -181,6 +181,20 @@ spec:
     ] {
         assert!(answer.contains(expected), "{expected}\n{answer}");
     }
+    let unused = "\
+apiVersion: evenkeel.dev/v1alpha1
+kind: Bundle
+spec:
+  health:
+  - {apiVersion: v1, kind: ConfigMap, current: has(self.data)}
+  - {apiVersion: example.org/v1, kind: Wigdet, current: status.warm}
+";
+    let answer = check(crate::repo::repo(&[("base/shop/bundle.yaml", unused)]).path(), "");
+    assert!(
+        answer.contains("base/shop/bundle.yaml:6:48: warning[EK1040]: there is no Wigdet.example.org for this health rule"),
+        "{answer}"
+    );
+    assert!(!answer.contains("no ConfigMap"), "{answer}");
     let incomplete = "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nspec:\n  health:\n  - {kind: Pan}\n";
     let answer = check(crate::repo::repo(&[("base/shop/bundle.yaml", incomplete)]).path(), "");
     for missing in ["apiVersion", "current"] {

@@ -16,7 +16,7 @@ pub(super) fn assess(group: &str, kind: &str, object: &Value) -> Option<Assessme
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(object),
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
         ("apiregistration.k8s.io", "APIService") => wanted_condition(object, "Available"),
-        ("certificates.k8s.io", "CertificateSigningRequest") => signing_request(object),
+        ("certificates.k8s.io", "CertificateSigningRequest" | "PodCertificateRequest") => signing_request(object),
         ("flowcontrol.apiserver.k8s.io", "FlowSchema" | "PriorityLevelConfiguration") => flow(object),
         ("storage.k8s.io", "VolumeAttachment") => attachment(object),
         ("storagemigration.k8s.io", "StorageVersionMigration") => migration(object),
@@ -106,10 +106,11 @@ fn signing_request(object: &Value) -> Assessment {
             return Assessment::degraded(words(object, refused));
         }
     }
-    match (is(object, "Approved", "True"), object["status"]["certificate"].is_string()) {
+    let signed = ["certificate", "certificateChain"].into_iter().any(|field| !word(object, field).is_empty());
+    match (is(object, "Approved", "True"), signed) {
         (_, true) => Assessment::healthy(),
         (true, false) => Assessment::progressing("it is approved and not signed yet"),
-        (false, false) => Assessment::progressing("nobody has approved it yet"),
+        (false, false) => Assessment::progressing("it is neither approved nor signed yet"),
     }
 }
 

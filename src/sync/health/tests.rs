@@ -128,7 +128,7 @@ fn the_worst_part_is_the_whole() {
 
 /// What kstatus says of these kinds, and where the rules here are others.
 #[test]
-fn built_in_kinds_as_kstatus_and_stricter() {
+fn workloads_as_kstatus_and_stricter() {
     let seen = |spec: Value, status: Value| {
         let mut status = status;
         status["observedGeneration"] = json!(1);
@@ -167,9 +167,19 @@ fn built_in_kinds_as_kstatus_and_stricter() {
             json!({"status": {"phase": "Pending", "initContainerStatuses": [{"state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}}),
             "Degraded: CrashLoopBackOff",
         ),
+    ] {
+        assert_eq!(shown(kind, &object), expected, "{kind} {object}");
+    }
+}
+
+#[test]
+fn built_in_kinds_that_run_nothing() {
+    let computed = json!({"metadata": {"generation": 1}, "status": {"observedGeneration": 1, "currentHealthy": 0, "desiredHealthy": 2}});
+    let said = |list: &[(&str, &str, &str, &str)]| json!({"status": {"conditions": conditions(list)}});
+    for (kind, object, expected) in [
         ("PersistentVolume", json!({"status": {"phase": "Released"}}), "Healthy"),
         ("PersistentVolume", json!({"status": {"phase": "Failed", "message": "no plugin"}}), "Degraded: no plugin"),
-        ("PodDisruptionBudget.policy", seen(json!({}), json!({"currentHealthy": 0, "desiredHealthy": 2})), "Healthy"),
+        ("PodDisruptionBudget.policy", computed, "Healthy"),
         ("PodDisruptionBudget.policy", json!({}), "Progressing: its controller has not seen it yet"),
         ("PodDisruptionBudget.policy", said(&[("DisruptionAllowed", "False", "SyncFailed", "no scale")]), "Degraded: SyncFailed: no scale"),
         (
@@ -210,9 +220,10 @@ fn built_in_kinds_as_kstatus_and_stricter() {
             said(&[("AbleToScale", "True", "", ""), ("ScalingActive", "False", "ScalingDisabled", "0 replicas")]),
             "Suspended: ScalingDisabled: 0 replicas",
         ),
-        ("CertificateSigningRequest.certificates.k8s.io", json!({}), "Progressing: nobody has approved it yet"),
+        ("CertificateSigningRequest.certificates.k8s.io", json!({}), "Progressing: it is neither approved nor signed yet"),
         ("CertificateSigningRequest.certificates.k8s.io", said(&[("Denied", "True", "No", "")]), "Degraded: No"),
         ("CertificateSigningRequest.certificates.k8s.io", json!({"status": {"certificate": "LS0t"}}), "Healthy"),
+        ("PodCertificateRequest.certificates.k8s.io", json!({"status": {"certificateChain": "-----BEGIN"}}), "Healthy"),
         (
             "FlowSchema.flowcontrol.apiserver.k8s.io",
             said(&[("Dangling", "True", "NotFound", "no level x")]),

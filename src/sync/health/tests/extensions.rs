@@ -43,7 +43,7 @@ fn gateways_and_routes() {
         ("GatewayClass", said(&[("Accepted", "Unknown", "Pending", "")]), "Progressing: Pending"),
         ("GatewayClass", said(&[("Accepted", "True", "Accepted", "")]), "Healthy"),
         ("HTTPRoute", json!({}), "Progressing: no gateway has taken it yet"),
-        ("HTTPRoute", route(&[taken.clone()]), "Healthy"),
+        ("HTTPRoute", route(std::slice::from_ref(&taken)), "Healthy"),
         (
             "GRPCRoute",
             route(&[taken.clone(), at(2, &[("Accepted", "False", "NotAllowedByListeners", "")])]),
