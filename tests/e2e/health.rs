@@ -120,6 +120,16 @@ async fn health_rules_of_the_repository_are_followed_and_taken_up_at_once() -> R
     let none = scene.remote.commit(&[("base/shop/bundle.yaml", None)], "Back to the fleet's rule")?;
     agent.cluster_is("a", "degraded again", |status| status["health"] == "Degraded" && status["applied"] == *none).await?;
 
+    // A rule makes a kind worth reading that says nothing by itself.
+    let of_maps = format!("{of_bundle}  - {{apiVersion: v1, kind: ConfigMap, current: \"data.state == 'ok'\"}}\n");
+    let state = |state: &str| scene.config_map_yaml("state", &json!({"state": state}));
+    let files = [("base/shop/bundle.yaml", of_maps), ("base/shop/state.yaml", state("bad"))];
+    let files = files.each_ref().map(|(path, text)| (*path, Some(text.as_str())));
+    let bad = scene.remote.commit(&files, "A state")?;
+    agent.cluster_is("a", "progressing", |status| status["health"] == "Progressing" && status["applied"] == *bad).await?;
+    let good = scene.remote.commit(&[("base/shop/state.yaml", Some(&*state("ok")))], "A good state")?;
+    agent.cluster_is("a", "healthy", |status| status["health"] == "Healthy" && status["applied"] == *good).await?;
+
     // A rule that cannot be read refuses the commit, and what ran goes on.
     let broken = of_bundle.replace("status.broken", "stats.broken");
     let refused = scene.remote.commit(&[("base/shop/bundle.yaml", Some(&broken))], "A slip")?;
