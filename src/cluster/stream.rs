@@ -18,16 +18,27 @@ impl Connection {
     /// there, where the server gives both in one.
     pub async fn list_and_watch(&self, api: &Api, label_selector: &str) -> Result<(Listed, Option<Watch<Meta>>), ApiError> {
         let scope = Scope { api, namespace: None, selector: ("labelSelector", label_selector) };
-        if let Some(watch) = self.stream(scope).await? {
-            match self.gather(api, watch).await {
-                Ok((listed, watch)) => return Ok((listed, Some(watch))),
-                Err(error) if *error.kind() == ErrorKind::TooLarge => return Err(error),
-                // It took the request for one for a plain watch, which never says that it has sent all.
-                Err(error) if *error.kind() == ErrorKind::Timeout => self.streams().set(Streams::No),
-                Err(error) => tracing::debug!(kind = api.kind, "a list broke off as a stream: {error}"),
-            }
+        if self.streams().known() != Streams::No
+            && let Some((listed, watch)) = self.streamed(scope).await?
+        {
+            return Ok((listed, Some(watch)));
         }
         Ok((self.list(api, label_selector).await?, None))
+    }
+
+    /// The list as a stream; none where a list has to do.
+    async fn streamed(&self, scope: Scope<'_>) -> Result<Option<(Listed, Watch<Meta>)>, ApiError> {
+        // Like any other list it is one of the requests that may be under way.
+        let _turn = self.turn().await;
+        let Some(watch) = self.stream(scope).await? else { return Ok(None) };
+        match self.gather(scope.api, watch).await {
+            Ok(gathered) => return Ok(Some(gathered)),
+            Err(error) if *error.kind() == ErrorKind::TooLarge => return Err(error),
+            // It took the request for one for a plain watch, which never says that it has sent all.
+            Err(error) if *error.kind() == ErrorKind::Timeout => self.streams().set(Streams::No),
+            Err(error) => tracing::debug!(kind = scope.api.kind, "a list broke off as a stream: {error}"),
+        }
+        Ok(None)
     }
 
     /// Asks for a stream, unless the server is known to have none. Until it is known, one asks while the others wait.
@@ -40,6 +51,7 @@ impl Connection {
         if asking.is_some() && self.streams().known() == Streams::No {
             return Ok(None);
         }
+        self.count(Verb::List);
         let error = match self.watch_from_the_beginning(scope).await {
             Ok(watch) => {
                 self.streams().set(Streams::Yes);
@@ -60,9 +72,6 @@ impl Connection {
 
     /// Reads a stream up to where all has been sent.
     async fn gather(&self, api: &Api, mut watch: Watch<Meta>) -> Result<(Listed, Watch<Meta>), ApiError> {
-        // Like any other list it is one of the requests that may be under way.
-        let _turn = self.turn().await;
-        self.count(Verb::List);
         let limits = self.limits();
         let mut objects = BTreeMap::new();
         loop {

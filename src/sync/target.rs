@@ -237,8 +237,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held));
                 if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
                     live.applied = Some((rendering.digest, desired.commit));
-                    let state =
-                        live.state.clone().map(|state| State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
+                    let now = |state| live.with_health(State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
+                    let state = live.state.clone().map(now);
                     self.publish(live, state).await;
                 } else if live.state.as_ref().is_some_and(|state| state.desired != Some(desired.commit)) {
                     // Same rendering, not settled: the newer commit is what it waits for now.

@@ -53,7 +53,8 @@ impl Vitals {
         *self = Self { rules: std::mem::take(&mut self.rules), ..Self::default() };
     }
 
-    /// Judges by the rules of a commit from now on. Where they are others than before, all is read anew; until then what is known stays.
+    /// Judges by the rules of a commit from now on. Where they are others than before, all is read anew, and nothing passes for
+    /// healthy until then.
     pub(super) fn judge_by(&mut self, fleet: &Arc<HealthRules>, rendering: Option<&Arc<Rendering>>) {
         let rules = self.rules.renewed(fleet, rendering);
         self.outdated |= !rules.judge_as(&self.rules);
@@ -175,7 +176,7 @@ impl Vitals {
         if !self.complete {
             return Health::Unknown;
         }
-        let written = self.awaited.iter().map(|_| Health::Progressing);
+        let written = self.awaited.iter().map(|_| Health::Progressing).chain(self.outdated.then_some(Health::Progressing));
         worst(self.known.values().map(|known| known.health).chain(written))
     }
 
@@ -188,5 +189,31 @@ impl Vitals {
             more => format!(", and {more} more"),
         };
         Some(Diagnostic::new(codes::DEGRADED, Place::Object(id.to_string()), format!("{}{more}", known.reason)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{git::MemorySource, layout};
+
+    #[test]
+    fn nothing_passes_for_healthy_by_rules_of_before() {
+        let rule = "{apiVersion: v1, kind: ConfigMap, current: 'true'}";
+        let fleet = format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: shop}}\nspec: {{health: [{rule}]}}\n");
+        let source = MemorySource::new([("evenkeel.yaml", fleet)]).unwrap();
+        let rules = layout::read(&source).unwrap().spec.health;
+        let (mut vitals, inventory) = (Vitals::default(), Inventory::new());
+        assert_eq!(vitals.health(), Health::Unknown);
+        vitals.take(Vec::new(), &inventory);
+        assert!(vitals.health() == Health::Healthy && !vitals.is_due());
+        vitals.judge_by(&rules, None);
+        assert!(vitals.health() == Health::Progressing && vitals.is_due());
+        vitals.take(Vec::new(), &inventory);
+        vitals.judge_by(&rules, None);
+        assert!(vitals.health() == Health::Healthy && !vitals.is_due(), "the same rules again");
+        vitals.forget();
+        assert!(vitals.rules.judge_as(&Rules::new(rules, None)), "they outlast the connection");
     }
 }
