@@ -126,6 +126,12 @@ codes! {
     CYCLE "EK1025" "Bundles depend on each other in a circle"
         because "Each of them waits for the next to be healthy, so that none would ever be written. Layers' dependsOn add up."
         => "Take one of the dependencies on the way that is shown out of its bundle.yaml.";
+    EXPRESSION "EK1027" "A CEL expression is wrong"
+        because "A misspelt field or function, a bracket that is not closed, or text that YAML reads otherwise than it looks."
+        => "Mend the expression at the place named; put it in quotes or behind `|-` where YAML gets in its way.";
+    HEALTH_RULE "EK1028" "There can be no such health rule"
+        because "Two rules of one list are for the same kind, perhaps in two versions; a rule is for Secrets."
+        => "Keep one rule for each group and kind; a bundle's own rule goes into its bundle.yaml.";
     INCOMPLETE "EK1030" "An object lacks fields that its kind requires" => "Give the object whole; if a patch is meant, correct its kind, namespace and name so that it finds its target.";
     SCHEMA "EK1031" "A field is not as its kind has it" => "Correct the field named; `kubectl explain KIND.FIELD` shows what a kind has.";
     NOT_SERVED "EK1032" "Kubernetes does not serve that kind in that version" => "Correct apiVersion and kind; the message names the versions that there are.";

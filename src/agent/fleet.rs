@@ -282,6 +282,7 @@ impl Fleet {
                 manager: format!("evenkeel-{}", fleet.name),
                 adopt: fleet.spec.adopt == layout::Adopt::Allow,
                 budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
+                health: Arc::clone(&fleet.spec.health),
                 rendering: rendering.map_err(|errors| summary(&errors)),
                 paused: cluster.paused.clone(),
                 report_only: self.report_only,

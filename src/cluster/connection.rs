@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -83,7 +83,7 @@ impl Default for Limits {
 pub struct Requests {
     /// Single objects, their metadata, and the server's version.
     pub get: u64,
-    /// Pages of lists.
+    /// Pages of lists, and lists that came as a stream.
     pub list: u64,
     /// Server-side applies.
     pub apply: u64,
@@ -164,6 +164,38 @@ struct Inner {
     /// Milliseconds since `opened` at which the files were last looked at.
     checked: AtomicU64,
     requests: [AtomicU64; VERBS],
+    streams: Streaming,
+}
+
+/// Whether the server gives lists as streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Streams {
+    /// It was not asked.
+    Unknown,
+    Yes,
+    No,
+}
+
+/// What is known of that.
+#[derive(Default)]
+pub(super) struct Streaming {
+    known: AtomicU8,
+    /// Held by the one that asks.
+    pub(super) asking: Mutex<()>,
+}
+
+impl Streaming {
+    pub(super) fn known(&self) -> Streams {
+        match self.known.load(Ordering::Relaxed) {
+            1 => Streams::Yes,
+            2 => Streams::No,
+            _ => Streams::Unknown,
+        }
+    }
+
+    pub(super) fn set(&self, known: Streams) {
+        self.known.store(known as u8, Ordering::Relaxed);
+    }
 }
 
 /// Where the connection came from, and is renewed from.
@@ -187,7 +219,7 @@ struct Live {
 }
 
 /// The right to have a request under way.
-struct Turn<'a> {
+pub(super) struct Turn<'a> {
     _own: SemaphorePermit<'a>,
     fleet: Option<OwnedSemaphorePermit>,
 }
@@ -247,6 +279,7 @@ impl Connection {
             opened: Instant::now(),
             checked: AtomicU64::default(),
             requests: std::array::from_fn(|_| AtomicU64::default()),
+            streams: Streaming::default(),
         })))
     }
 
@@ -276,6 +309,10 @@ impl Connection {
         Ok(Arc::clone(&self.current().await?.watching))
     }
 
+    pub(super) fn streams(&self) -> &Streaming {
+        &self.0.streams
+    }
+
     pub(super) fn limits(&self) -> &Limits {
         &self.0.limits
     }
@@ -292,7 +329,7 @@ impl Connection {
         timeout_at(deadline, self.attempts(&ask, &mut turn, deadline)).await.unwrap_or_else(late)
     }
 
-    async fn turn(&self) -> Turn<'_> {
+    pub(super) async fn turn(&self) -> Turn<'_> {
         loop {
             // Neither is ever closed, so neither fails.
             if let Ok(own) = self.0.permits.acquire().await {
@@ -336,8 +373,13 @@ impl Connection {
         }
     }
 
+    /// Counts a request that is sent.
+    pub(super) fn count(&self, verb: Verb) {
+        self.0.requests[verb as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     async fn send(&self, live: &Live, ask: &Ask) -> Result<Answer, ApiError> {
-        self.0.requests[ask.verb as usize].fetch_add(1, Ordering::Relaxed);
+        self.count(ask.verb);
         let limit = if matches!(ask.verb, Verb::List | Verb::Discover) { LIST_BYTES_MAX } else { ANSWER_BYTES_MAX };
         let failed = |error: BoxError| transport::failure(&error, &self.0.server, limit);
         let mut request = Request::builder()

@@ -19,6 +19,7 @@ mod mask;
 mod meta;
 mod operations;
 mod status;
+mod stream;
 mod transport;
 mod warning;
 mod watch;

@@ -13,6 +13,7 @@
 //! Nothing inside a layer is read here; that is the work of `render`. A mistake refuses the clusters that lie below the folder in
 //! which it stands; only `evenkeel.yaml`, `.evenkeelignore` and what stands in the root refuse the fleet.
 
+mod health;
 mod ignored;
 mod names;
 mod own;
@@ -27,6 +28,7 @@ use crate::{
     git::TreeId,
 };
 
+pub use health::{Condition, HealthRule, HealthRules};
 pub use ignored::Ignored;
 pub(crate) use names::{is_dns_label, is_label, one_edit_apart};
 pub(crate) use own::{BUNDLE, Own};
@@ -81,6 +83,9 @@ pub struct FleetSpec {
     pub adopt: Adopt,
     /// When deletions wait for approval.
     pub budget: Budget,
+    /// How the objects of some kinds do; a bundle's own rules go before.
+    #[serde(skip)]
+    pub health: Arc<HealthRules>,
 }
 
 /// Whether an object that was there before Evenkeel may be taken over.

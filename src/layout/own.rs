@@ -29,6 +29,8 @@ pub(crate) enum Shape {
     Fields(&'static [(&'static str, Shape)]),
     /// Every one of these fields.
     All(&'static [(&'static str, Shape)]),
+    /// A list of mappings of these fields, of which those named first must be there.
+    List(&'static [&'static str], &'static [(&'static str, Shape)]),
     /// Exactly one of these fields.
     OneOf(&'static [(&'static str, Shape)]),
     /// A field of the design that this version does not have.
@@ -43,9 +45,14 @@ pub(crate) struct Kind {
     spec: &'static [(&'static str, Shape)],
 }
 
-use Shape::{All, Count, Fields, Flag, Later, Names, OneOf, Span, Text, True, Word};
+use Shape::{All, Count, Fields, Flag, Later, List, Names, OneOf, Span, Text, True, Word};
 
 const ALLOWANCE: Shape = All(&[("objects", Count(1_000_000)), ("percent", Count(100))]);
+
+const HEALTH: Shape = List(
+    &["apiVersion", "kind", "current"],
+    &[("apiVersion", Text), ("kind", Text), ("current", Text), ("inProgress", Text), ("failed", Text), ("suspended", Text)],
+);
 
 /// evenkeel.yaml
 pub(super) const FLEET: Kind = Kind {
@@ -55,6 +62,7 @@ pub(super) const FLEET: Kind = Kind {
         ("paused", Flag),
         ("adopt", Word(&["refuse", "allow"])),
         ("budget", Fields(&[("cluster", ALLOWANCE), ("fleet", Later)])),
+        ("health", HEALTH),
         ("defaults", Later),
         ("rollout", Later),
         ("notifications", Later),
@@ -90,7 +98,7 @@ pub(crate) const BUNDLE: Kind = Kind {
         ("targets", Text),
         ("dependsOn", Names),
         ("deadline", Span),
-        ("health", Later),
+        ("health", HEALTH),
         ("prune", Later),
         ("drift", Later),
         ("atomic", Later),
@@ -265,6 +273,7 @@ impl Reader<'_> {
             (All(known), Value::Object(found)) if known.iter().all(|(name, _)| found.contains_key(*name)) => {
                 return self.fields(at, found, known);
             }
+            (List(required, known), Value::Array(items)) => return self.items(at, items, required, known),
             (OneOf(known), Value::Object(found)) if found.len() == 1 => return self.fields(at, found, known),
             (Flag, _) => "true or false".to_owned(),
             (True, _) => "true, or left out".to_owned(),
@@ -275,9 +284,25 @@ impl Reader<'_> {
             (Count(most), _) => format!("a whole number from 0 to {most}"),
             (Fields(_), _) => "a mapping".to_owned(),
             (All(known), _) => format!("a mapping of {}", names(known).join(" and ")),
+            (List(..), _) => "a list of mappings".to_owned(),
             (OneOf(known), _) => format!("exactly one of {}", names(known).join(", ")),
         };
         self.refuse(at, format!("{name} must be {expected}"));
+    }
+
+    fn items(&mut self, at: &str, items: &[Value], required: &[&str], known: &'static [(&'static str, Shape)]) {
+        for (nth, item) in items.iter().enumerate() {
+            let at = format!("{at}/{nth}");
+            match item {
+                Value::Object(found) => {
+                    self.fields(&at, found, known);
+                    for missing in required.iter().filter(|name| !found.contains_key(**name)) {
+                        self.refuse(&at, format!("{missing} is missing"));
+                    }
+                }
+                _ => self.refuse(&at, format!("this must be a mapping of {}", names(known).join(", "))),
+            }
+        }
     }
 }
 

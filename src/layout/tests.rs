@@ -227,7 +227,12 @@ fn the_fleets_settings() {
     let spec = |text: &str| read(&MemorySource::new([("evenkeel.yaml", format!("{}spec: {text}\n", FLEET.1))]).unwrap()).unwrap().spec;
     assert_eq!(spec("{}"), FleetSpec::default());
     assert_eq!(spec("{}").budget.cluster, Allowance { objects: 20, percent: 25 });
-    let expected = FleetSpec { paused: true, adopt: Adopt::Allow, budget: Budget { cluster: Allowance { objects: 1, percent: 2 } } };
+    let expected = FleetSpec {
+        paused: true,
+        adopt: Adopt::Allow,
+        budget: Budget { cluster: Allowance { objects: 1, percent: 2 } },
+        ..FleetSpec::default()
+    };
     assert_eq!(spec("{paused: true, adopt: allow, budget: {cluster: {objects: 1, percent: 2}}}"), expected);
 }
 

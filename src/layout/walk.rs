@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Cluster, Connection, Fleet, FleetSpec, Ignored, Layer, Level, is_label,
+    Cluster, Connection, Fleet, FleetSpec, HealthRules, Ignored, Layer, Level, is_label,
     names::{is_dns_label, one_edit_apart},
     own::{CLUSTER, ENVIRONMENT, FLEET, Kind, Own, REGION},
     sort_problems,
@@ -67,11 +67,16 @@ fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec)
         None if problems.is_empty() => problems.extend(refuse("metadata.name is missing; it names the fleet")),
         None => {}
     }
+    let health = Arc::new(HealthRules::read(&own, &mut problems));
     if !problems.is_empty() {
         return Err(problems);
     }
-    let spec =
-        FleetSpec { paused: own.paused(), adopt: own.field("adopt").unwrap_or_default(), budget: own.field("budget").unwrap_or_default() };
+    let spec = FleetSpec {
+        paused: own.paused(),
+        adopt: own.field("adopt").unwrap_or_default(),
+        budget: own.field("budget").unwrap_or_default(),
+        health,
+    };
     Ok((own.name.unwrap_or_default(), spec))
 }
 

@@ -14,7 +14,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{BlobId, Node as GitNode, Source, TreeId},
-    layout::{BUNDLE, Ignored, Layer, Level, Own, is_label, span},
+    layout::{BUNDLE, HealthRules, Ignored, Layer, Level, Own, is_label, span},
     manifest::{self, ObjectId, Origin},
 };
 
@@ -82,6 +82,7 @@ pub(super) struct BundleFile {
     pub(super) targets_place: Place,
     pub(super) depends_on: Dependencies,
     pub(super) deadline: Option<Duration>,
+    pub(super) health: HealthRules,
 }
 
 /// A file of manifests, read; kept by its path and content.
@@ -253,6 +254,7 @@ impl LayerReader<'_> {
             targets_place: own.place("/spec/targets"),
             depends_on: needed.map(|(at, name)| (name.into(), own.place(&format!("/spec/dependsOn/{at}")))).collect(),
             deadline: own.field::<String>("deadline").and_then(|text| span(&text)),
+            health: HealthRules::read(&own, &mut self.read.problems),
         };
         self.bundles.insert(Arc::clone(bundle), Some(settings));
     }

@@ -38,7 +38,7 @@ use crate::{
     codes,
     diagnostic::Diagnostic,
     git::{Source, TreeId},
-    layout::{Cluster, Fleet, Layer, Level},
+    layout::{Cluster, Fleet, HealthRules, Layer, Level},
     manifest::{ApplySet, Body, Digest, DigestKey, GroupKind, ObjectId, Origin, Policy},
 };
 
@@ -135,6 +135,8 @@ pub struct BundleSettings {
     pub depends_on: BTreeSet<Arc<str>>,
     /// How long those that depend on it wait until it is healthy, if a bundle.yaml says so.
     pub deadline: Option<Duration>,
+    /// How the objects of some kinds do. What is sent does not depend on it, and neither does the rendering's digest.
+    pub health: HealthRules,
 }
 
 /// One object as it is sent.

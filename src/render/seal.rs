@@ -97,10 +97,10 @@ impl Seal<'_> {
         }
         sort_problems(&mut warnings);
         let names: BTreeSet<&Arc<str>> = objects.iter().map(|object| &object.bundle).collect();
-        let settings = |name: &Arc<str>| BundleSettings {
-            paused: stack.bundles.get(name).and_then(|bundle| bundle.paused.clone()),
-            depends_on: stack.dependencies(name, &names),
-            deadline: stack.bundles.get(name).and_then(|bundle| bundle.deadline),
+        let settings = |name: &Arc<str>| {
+            let bundle = stack.bundles.get(name).cloned().unwrap_or_default();
+            let depends_on = stack.dependencies(name, &names);
+            BundleSettings { paused: bundle.paused, depends_on, deadline: bundle.deadline, health: bundle.health }
         };
         let bundles = names.iter().copied().map(|name| (name.to_string(), settings(name))).collect();
         let mut idle = stack.idle.clone();

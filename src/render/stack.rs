@@ -17,7 +17,7 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    layout::{Level, one_edit_apart, sort_problems},
+    layout::{HealthRules, Level, one_edit_apart, sort_problems},
     manifest::{self, ObjectId},
 };
 
@@ -50,6 +50,8 @@ pub(super) struct Bundle {
     pub(super) depends_on: Dependencies,
     /// How long others wait for it; a deeper layer's word replaces those above.
     pub(super) deadline: Option<Duration>,
+    /// How the objects of some kinds do; a deeper layer's rule for a kind replaces those above.
+    pub(super) health: HealthRules,
     /// The file that spoke of it last.
     pub(super) file: Option<Arc<str>>,
 }
@@ -110,6 +112,7 @@ impl Stack {
                 bundle.depends_on.entry(Arc::clone(needed)).or_insert_with(|| place.clone());
             }
             bundle.deadline = file.deadline.or(bundle.deadline);
+            bundle.health.overlay(&file.health);
             if let Some(targets) = &file.targets {
                 bundle.targets = Some(targets.clone());
                 bundle.targets_place.clone_from(&file.targets_place);

@@ -18,7 +18,7 @@ use super::{
     carry::{Carrier, Report, Stop},
     course::Courses,
     holder::{self, LOOK, Step, Waiting},
-    observe::{Observed, Unseen, observe},
+    observe::{Observed, Onward, Unseen, observe},
     parent::{Parent, ParentStore, is_write_conflict},
     plan::{Inventory, plan},
     prune::{Verdict, Where, judge},
@@ -78,7 +78,7 @@ pub(super) struct Session {
     /// The uid of the parent: as long as it is the same, so is the cluster.
     parent_uid: Option<String>,
     /// Where the watch of each kind goes on, as the last lists said.
-    pub(super) from: BTreeMap<GroupKind, String>,
+    pub(super) from: BTreeMap<GroupKind, Onward>,
     pub(super) watches: Watches,
 }
 
@@ -86,7 +86,12 @@ impl Session {
     /// Watches the members while this agent holds the cluster, and nothing but the parent otherwise.
     fn watch(&mut self, set: &ApplySet) {
         let kinds: BTreeSet<GroupKind> = self.inventory.iter().flatten().map(|(id, _)| id.group_kind()).collect();
-        self.watches.watch_members(&self.connection, &self.apis, set, &kinds, &std::mem::take(&mut self.from));
+        self.watches.watch_members(&self.connection, &self.apis, set, &kinds, std::mem::take(&mut self.from));
+    }
+
+    /// Lets go of the watches that nobody reads yet; they are begun again from where they were.
+    fn drop_streams(&mut self) {
+        self.from.values_mut().for_each(|onward| onward.watch = None);
     }
 }
 
@@ -224,6 +229,8 @@ impl<M: Memory> Attempt<'_, M> {
             crash::point("parent.widened");
         }
         debug_assert!(parent.holder.is_some(), "a plan is carried out under a hold only");
+        // They would be sent all that is written now.
+        session.drop_streams();
         let outcome = Outcome { held: Some(verdict), ..self.carry_out(session, &store, &parent, turn).await? };
         if outcome.end != End::Synced || session.unseen.is_empty() {
             return Ok(outcome);

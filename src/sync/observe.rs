@@ -12,7 +12,7 @@ use super::{
     plan::{Inventory, Member},
 };
 use crate::{
-    cluster::{Api, ApiError, Apis, Connection, ErrorKind, Meta},
+    cluster::{Api, ApiError, Apis, Connection, ErrorKind, Meta, Watch},
     codes,
     diagnostic::{Diagnostic, Place},
     manifest::{ApplySet, DIGEST_ANNOTATION, Digest, GroupKind, ID_ANNOTATION, ObjectId, PART_OF},
@@ -32,14 +32,22 @@ pub struct Recorded {
     pub adopted: bool,
 }
 
-/// Lists that run side by side. Each is one request unless a kind has more than a page of members.
+/// Lists that run side by side. Each is one request, unless the server does not stream and a kind has more than a page of members.
 const LISTS: usize = 8;
+
+/// Where the watch of a kind goes on.
+pub(super) struct Onward {
+    pub(super) version: String,
+    /// The watch that the list came with, where it did. It has to be read or dropped soon: what it is sent and nobody reads holds up
+    /// the other watches on its connection.
+    pub(super) watch: Option<Watch<Meta>>,
+}
 
 /// What the lists gave.
 pub(super) struct Observed {
     pub(super) inventory: Inventory,
     /// Where a watch of each kind goes on.
-    pub(super) from: BTreeMap<GroupKind, String>,
+    pub(super) from: BTreeMap<GroupKind, Onward>,
     /// Kinds that cannot be looked at, and why: of these the record says what there is.
     pub(super) unseen: Unseen,
 }
@@ -64,7 +72,7 @@ pub(super) async fn observe<'a>(
     let served: Vec<&'a Api> = kinds.iter().filter_map(|kind| apis.preferred(&kind.group, &kind.kind)).collect();
     let list = |api: &'a Api| {
         let (connection, selector) = (connection.clone(), selector.clone());
-        async move { (api, connection.list(api, &selector).await) }.boxed()
+        async move { (api, connection.list_and_watch(api, &selector).await) }.boxed()
     };
     let lists = abreast(served, LISTS, &list).await;
     let mut recorded: BTreeMap<ObjectId, Recorded> = recorded.into_iter().map(|record| (record.id.clone(), record)).collect();
@@ -72,7 +80,7 @@ pub(super) async fn observe<'a>(
     let mut from = BTreeMap::new();
     let mut unseen = not_served(apis, parent);
     for (api, list) in lists {
-        let listed = match list {
+        let (listed, watch) = match list {
             Ok(listed) => listed,
             // Its definition went between discovery and the list, and its objects with it.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NoSuchKind) => continue,
@@ -82,7 +90,7 @@ pub(super) async fn observe<'a>(
             }
             Err(error) => return Err(error),
         };
-        from.insert(GroupKind::new(&*api.group, &*api.kind), listed.resource_version);
+        from.insert(GroupKind::new(&*api.group, &*api.kind), Onward { version: listed.resource_version, watch });
         for meta in listed.objects {
             let id =
                 ObjectId { group: api.group.clone(), kind: api.kind.clone(), namespace: meta.namespace.clone(), name: meta.name.clone() };

@@ -29,6 +29,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
+    layout::HealthRules,
     manifest::{ApplySet, ObjectId},
     render::Rendering,
 };
@@ -54,6 +55,8 @@ pub struct Desired {
     pub adopt: bool,
     /// How much may be deleted without approval.
     pub budget: Budget,
+    /// The fleet's rules of how objects do. No attempt depends on them: they are judged anew, and nothing is written.
+    pub health: Arc<HealthRules>,
     /// The rendering, or why there is none.
     pub rendering: Result<Arc<Rendering>, Diagnostic>,
     /// What says that nothing may be written, where something does.
@@ -218,6 +221,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             }
             live.event(Event::Terms);
         }
+        live.vitals.judge_by(&desired.health, desired.rendering.as_ref().ok());
         live.event(Event::Goal(desired.goal()));
         live.desired = Some(desired.clone());
     }
@@ -243,8 +247,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held));
                 if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
                     live.applied = Some((rendering.digest, desired.commit));
-                    let state =
-                        live.state.clone().map(|state| State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
+                    let now = |state| live.with_health(State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
+                    let state = live.state.clone().map(now);
                     self.publish(live, state).await;
                 } else if live.state.as_ref().is_some_and(|state| state.desired != Some(desired.commit)) {
                     // Same rendering, not settled: the newer commit is what it waits for now.
@@ -270,7 +274,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
         let cancel = CancellationToken::new();
         let known = live.session.as_ref().and_then(|session| session.inventory.as_ref());
-        let before = known.map(Vitals::versions).unwrap_or_default();
+        let before = known.map(|known| live.vitals.versions(known)).unwrap_or_default();
         let now = Instant::now();
         live.waiting = Waiting {
             claimed_for: live.claimed_at.map(|at| now.duration_since(at)),

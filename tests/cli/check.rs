@@ -187,3 +187,49 @@ fn sarif_has_what_code_scanning_needs() {
         }
     }
 }
+
+#[test]
+fn a_health_rule_is_refused_with_its_place() {
+    let rules = "\
+apiVersion: evenkeel.dev/v1alpha1
+kind: Bundle
+spec:
+  health:
+  - apiVersion: example.org/v1
+    kind: Widget
+    current: status.phase ==
+    failed: stats.broken
+  - {apiVersion: example.org/v2, kind: Kettle, current: status.warm}
+  - {apiVersion: example.org/v1, kind: Kettle, current: status.hot}
+  - {apiVersion: v1, kind: Secret, current: has(data.key)}
+";
+    let repo = repo(&[("base/shop/bundle.yaml", rules)]);
+    let answer = check(repo.path(), "");
+    for expected in [
+        "base/shop/bundle.yaml:7:5: error[EK1027]: current: Syntax error: ",
+        "base/shop/bundle.yaml:8:5: error[EK1027]: failed: unknown variable stats; known are apiVersion, kind, metadata, spec, status, data, self, object, and any other field of the object as self.stats (at 1:1 of the expression)",
+        "base/shop/bundle.yaml:10:34: error[EK1028]: there is a rule for Kettle.example.org already; the version makes no difference",
+        "base/shop/bundle.yaml:11:22: error[EK1028]: a Secret has nothing that says how it does, and its values stay unread",
+    ] {
+        assert!(answer.contains(expected), "{expected}\n{answer}");
+    }
+    let unused = "\
+apiVersion: evenkeel.dev/v1alpha1
+kind: Bundle
+spec:
+  health:
+  - {apiVersion: v1, kind: ConfigMap, current: has(self.data)}
+  - {apiVersion: example.org/v1, kind: Wigdet, current: status.warm}
+";
+    let answer = check(crate::repo::repo(&[("base/shop/bundle.yaml", unused)]).path(), "");
+    assert!(
+        answer.contains("base/shop/bundle.yaml:6:48: warning[EK1040]: there is no Wigdet.example.org for this health rule"),
+        "{answer}"
+    );
+    assert!(!answer.contains("no ConfigMap"), "{answer}");
+    let incomplete = "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nspec:\n  health:\n  - {kind: Pan}\n";
+    let answer = check(crate::repo::repo(&[("base/shop/bundle.yaml", incomplete)]).path(), "");
+    for missing in ["apiVersion", "current"] {
+        assert!(answer.contains(&format!("base/shop/bundle.yaml:5:5: error[EK1005]: {missing} is missing")), "{answer}");
+    }
+}

@@ -26,7 +26,7 @@ const KINDS: [Kind; 6] = [
         name: "fleet",
         path: "evenkeel.yaml",
         examples: &[
-            "metadata: {name: shop, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, adopt: allow, budget: {cluster: {objects: 1, percent: 2}}}",
+            "metadata: {name: shop, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, adopt: allow, budget: {cluster: {objects: 1, percent: 2}},\n  health: [{apiVersion: a.example.org/v1, kind: B, current: status.a, inProgress: status.b, failed: status.c, suspended: spec.d}]}",
         ],
     },
     Kind {
@@ -52,7 +52,7 @@ const KINDS: [Kind; 6] = [
         name: "bundle",
         path: "base/web/bundle.yaml",
         examples: &[
-            "metadata: {name: web, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, targets: a=b, dependsOn: [base], deadline: 1h30m}",
+            "metadata: {name: web, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, targets: a=b, dependsOn: [base], deadline: 1h30m,\n  health: [{apiVersion: a.example.org/v1, kind: B, current: status.a, inProgress: status.b, failed: status.c, suspended: spec.d}]}",
         ],
     },
     Kind {

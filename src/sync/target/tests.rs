@@ -81,6 +81,7 @@ fn refused(commit: u8) -> Desired {
         manager: "evenkeel-shop".to_owned(),
         adopt: false,
         budget: Budget::default(),
+        health: Arc::default(),
         rendering: Err(Diagnostic::new(codes::YAML, Place::Nowhere, "bad file")),
         paused: None,
         report_only: false,
