@@ -275,6 +275,8 @@ impl Fleet {
                 manager: format!("evenkeel-{}", fleet.name),
                 adopt: fleet.spec.adopt == layout::Adopt::Allow,
                 budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
+                drift: cluster.drift,
+                validate: cluster.validate,
                 rendering: rendering.map_err(|errors| summary(&errors)),
                 paused: cluster.paused.clone(),
             };

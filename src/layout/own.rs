@@ -9,7 +9,7 @@ use super::{API_VERSION, is_label};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
-    manifest::{place_of, pointer},
+    manifest::{Drift, place_of, pointer},
 };
 
 /// What a field may hold.
@@ -41,6 +41,8 @@ pub(crate) struct Kind {
 
 use Shape::{All, Count, Fields, Flag, Later, OneOf, Text, True, Word};
 
+const DRIFT: Shape = Word(Drift::WORDS);
+const VALIDATE: Shape = Word(&["dryRun", "none"]);
 const ALLOWANCE: Shape = All(&[("objects", Count(1_000_000)), ("percent", Count(100))]);
 
 /// evenkeel.yaml
@@ -49,6 +51,8 @@ pub(super) const FLEET: Kind = Kind {
     code: codes::FLEET_FILE,
     spec: &[
         ("paused", Flag),
+        ("drift", DRIFT),
+        ("validate", VALIDATE),
         ("adopt", Word(&["refuse", "allow"])),
         ("budget", Fields(&[("cluster", ALLOWANCE), ("fleet", Later)])),
         ("defaults", Later),
@@ -57,13 +61,14 @@ pub(super) const FLEET: Kind = Kind {
     ],
 };
 
+/// What an environment and its regions may say of their clusters.
+const LEVEL: &[(&str, Shape)] = &[("paused", Flag), ("drift", DRIFT), ("validate", VALIDATE), ("vars", Later), ("settings", Later)];
+
 /// environment.yaml
-pub(super) const ENVIRONMENT: Kind =
-    Kind { name: "Environment", code: codes::OWN_KIND, spec: &[("paused", Flag), ("vars", Later), ("settings", Later)] };
+pub(super) const ENVIRONMENT: Kind = Kind { name: "Environment", code: codes::OWN_KIND, spec: LEVEL };
 
 /// region.yaml
-pub(super) const REGION: Kind =
-    Kind { name: "Region", code: codes::OWN_KIND, spec: &[("paused", Flag), ("vars", Later), ("settings", Later)] };
+pub(super) const REGION: Kind = Kind { name: "Region", code: codes::OWN_KIND, spec: LEVEL };
 
 /// cluster.yaml
 pub(super) const CLUSTER: Kind = Kind {
@@ -71,6 +76,8 @@ pub(super) const CLUSTER: Kind = Kind {
     code: codes::OWN_KIND,
     spec: &[
         ("paused", Flag),
+        ("drift", DRIFT),
+        ("validate", VALIDATE),
         ("connection", OneOf(&[("context", Text), ("kubeconfig", Text), ("secret", Later), ("inCluster", True)])),
         ("vars", Later),
         ("settings", Later),
@@ -84,10 +91,10 @@ pub(crate) const BUNDLE: Kind = Kind {
     spec: &[
         ("paused", Flag),
         ("targets", Text),
+        ("drift", DRIFT),
         ("dependsOn", Later),
         ("health", Later),
         ("prune", Later),
-        ("drift", Later),
         ("atomic", Later),
         ("serviceAccount", Later),
         ("vars", Later),
@@ -150,6 +157,11 @@ impl Own {
     /// One field of the spec, where it is there and right.
     pub(crate) fn field<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         self.spec.get(name).and_then(|value| serde_json::from_value(value.clone()).ok())
+    }
+
+    /// `spec.drift`
+    pub(crate) fn drift(&self) -> Option<Drift> {
+        if self.spec.get("drift") == Some(&Value::Bool(false)) { Some(Drift::Off) } else { self.field("drift") }
     }
 
     /// Whether `spec.paused` is true.
@@ -253,6 +265,8 @@ impl Reader<'_> {
             (Flag, Value::Bool(_)) | (True, Value::Bool(true)) => return,
             (Text, Value::String(text)) if !text.is_empty() => return,
             (Word(words), Value::String(word)) if words.contains(&word.as_str()) => return,
+            // YAML 1.1 reads the word so, unless it stands in quotes.
+            (Word(words), Value::Bool(false)) if words.contains(&"off") => return,
             (Count(most), Value::Number(number)) if number.as_u64().is_some_and(|number| number <= *most) => return,
             (Fields(known), Value::Object(found)) => return self.fields(at, found, known),
             (All(known), Value::Object(found)) if known.iter().all(|(name, _)| found.contains_key(*name)) => {

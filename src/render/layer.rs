@@ -14,7 +14,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::{BlobId, Node as GitNode, Source, TreeId},
     layout::{BUNDLE, Ignored, Layer, Level, Own, is_label},
-    manifest::{self, ObjectId, Origin},
+    manifest::{self, Drift, ObjectId, Origin},
 };
 
 /// How deep folders may lie in a layer.
@@ -74,6 +74,7 @@ pub(super) struct LayerFiles {
 pub(super) struct BundleFile {
     pub(super) path: Arc<str>,
     pub(super) paused: bool,
+    pub(super) drift: Option<Drift>,
     pub(super) targets: Option<LabelSelector>,
     pub(super) targets_place: Place,
 }
@@ -250,8 +251,13 @@ impl LayerReader<'_> {
                 Err(error) => own.refuse(codes::OWN_KIND, "/spec/targets", error.to_string(), &mut self.read.problems),
             }
         }
-        let settings =
-            BundleFile { path: file.path.as_str().into(), paused: own.paused(), targets, targets_place: own.place("/spec/targets") };
+        let settings = BundleFile {
+            path: file.path.as_str().into(),
+            paused: own.paused(),
+            drift: own.drift(),
+            targets,
+            targets_place: own.place("/spec/targets"),
+        };
         self.read.bundles.insert(Arc::clone(bundle), Some(settings));
     }
 

@@ -11,6 +11,7 @@ mod complete;
 mod component;
 mod content;
 mod generate;
+mod given_up;
 mod layer;
 mod lines;
 mod names;
@@ -36,7 +37,7 @@ use crate::{
     diagnostic::Diagnostic,
     git::{Source, TreeId},
     layout::{Cluster, Fleet, Layer, Level},
-    manifest::{ApplySet, Body, Digest, DigestKey, GroupKind, ObjectId, Origin, Policy},
+    manifest::{ApplySet, Body, Digest, DigestKey, Drift, GroupKind, ObjectId, Origin, Policy},
 };
 
 pub use blame::{Blame, Line};
@@ -127,6 +128,8 @@ impl Rendering {
 pub struct BundleSettings {
     /// The file that says `paused: true`, if one does.
     pub paused: Option<Arc<str>>,
+    /// What is done about changes by others; none where the cluster decides.
+    pub drift: Option<Drift>,
 }
 
 /// One object as it is sent.
@@ -140,12 +143,23 @@ pub struct RenderedObject {
     pub bundle: Arc<str>,
     /// Of the canonical bytes as Git gives them; keyed for Secrets.
     pub digest: Digest,
-    /// Canonical JSON with the fleet's marks.
+    /// Canonical JSON with the fleet's marks, without the fields that it gives up.
     pub body: Body,
     /// What its annotations ask for.
     pub policy: Policy,
     /// Where it was first given.
     pub origin: Origin,
+    /// What it gives up to others, where it gives something up.
+    pub given_up: Option<Arc<GivenUp>>,
+}
+
+/// The fields that an object gives up to others by `evenkeel.dev/ignore`. Its digest and its body are without them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// JSON pointers.
+    pub pointers: Vec<String>,
+    /// The body with the values that Git gives these fields, which an object is created with.
+    pub whole: Body,
 }
 
 /// Renders clusters. One for all of them: it is what they share.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    BundleSettings, Facts, RENDERER_VERSION, RenderedObject, Rendering,
+    BundleSettings, Facts, GivenUp, RENDERER_VERSION, RenderedObject, Rendering, given_up,
     layer::{Piece, halves},
     names, part,
     stack::Stack,
@@ -87,10 +87,14 @@ impl Seal<'_> {
         }
         sort_problems(&mut warnings);
         let names: BTreeSet<&Arc<str>> = objects.iter().map(|object| &object.bundle).collect();
-        let settings = |name: &Arc<str>| BundleSettings { paused: stack.bundles.get(name).and_then(|bundle| bundle.paused.clone()) };
+        let settings = |name: &Arc<str>| {
+            let bundle = stack.bundles.get(name).cloned().unwrap_or_default();
+            BundleSettings { paused: bundle.paused, drift: bundle.drift }
+        };
         let bundles = names.into_iter().map(|name| (name.to_string(), settings(name))).collect();
         let mut idle = stack.idle.clone();
         idle.extend(stack.untargeted(labels));
+        idle.extend(given_up::idle(&objects));
         Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, warnings, idle })
     }
 
@@ -126,7 +130,12 @@ impl Seal<'_> {
     }
 
     fn make(&self, piece: &Piece, set_id: &str) -> RenderedObject {
-        let (digest, body) = manifest::seal(&piece.value, &piece.id, set_id, self.key);
+        let kept = given_up::kept(&piece.value);
+        let (digest, body) = manifest::seal(kept.as_ref().map_or(&piece.value, |(value, _)| value), &piece.id, set_id, self.key);
+        let given_up = kept.map(|(_, pointers)| {
+            let whole = manifest::seal_whole(&piece.value, &piece.id, set_id, digest);
+            Arc::new(GivenUp { pointers, whole })
+        });
         let api_version = piece.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
         RenderedObject {
             id: piece.id.clone(),
@@ -136,6 +145,7 @@ impl Seal<'_> {
             body: self.bodies.share(digest, body),
             policy: Policy::read(&piece.value).0,
             origin: piece.origin.clone(),
+            given_up,
         }
     }
 }
@@ -157,7 +167,10 @@ fn digest(set_id: &str, objects: &[Arc<RenderedObject>], bundles: &BTreeMap<Stri
     }
     for (name, settings) in bundles {
         part(&mut hash, name);
-        hash.update([u8::from(settings.paused.is_some())]);
+        // How drift is met changes no object, and is taken up by a sync all the same. A bundle that says nothing of it has the
+        // digest that it had before there were words for it.
+        let drift = settings.drift.map_or(0, |drift| 1 + drift as u8);
+        hash.update([u8::from(settings.paused.is_some()) | drift << 1]);
     }
     Digest(hash.finalize().into())
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::*;
 use crate::{git::MemorySource, layout};
 
+mod given_up;
 mod inclusion;
 
 const FLEET: &str = "apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {name: shop}\n";
@@ -136,7 +137,7 @@ fn mistakes_are_all_found_with_their_places() {
     base/other/bundle.yaml:3:12: error[EK1007]: metadata.name is another, the folder is other
     base/other/bundle.yaml:4:8: error[EK1006]: dependsOn is not built yet
     base/other/bundle.yaml:4:26: error[EK1005]: label selector "a b": "b" after "a" is not an operator; there are =, ==, !=, in, notin, > and <
-    base/other/bundle.yaml:4:40: error[EK1005]: unknown field x; known here: paused, targets
+    base/other/bundle.yaml:4:40: error[EK1005]: unknown field x; known here: paused, targets, drift
     environments/dev/base/other/x.yaml:1:1: error[EK1011]: ConfigMap/a/one is of bundle app, given at base/app/one.yaml:1:1; this folder is bundle other
     environments/dev/base/y.yaml:1:1: error[EK1010]: there is no ConfigMap/a/three above it, and /$patch makes it a patch
     environments/dev/eu/dev/y.yaml:1:1: error[EK1016]: at /data: a plain value cannot be laid over a map
@@ -235,7 +236,7 @@ fn bundles_go_where_their_targets_say() {
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
     let renderer = renderer();
     let dev = render(&renderer, &tree(&files), "dev").unwrap();
-    let paused = BundleSettings { paused: Some("environments/dev/base/tools/bundle.yaml".into()) };
+    let paused = BundleSettings { paused: Some("environments/dev/base/tools/bundle.yaml".into()), drift: None };
     assert_eq!(dev.bundles, BTreeMap::from([("tools".to_owned(), paused)]));
     assert_eq!(
         dev.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),

@@ -7,10 +7,10 @@ use super::{
     recreate,
 };
 use crate::{
-    cluster::{Api, ApiError, ErrorKind},
+    cluster::{Api, ApiError, Applied, Apply, ErrorKind},
     codes,
     diagnostic::{Diagnostic, Place},
-    manifest::PART_OF,
+    manifest::{Body, PART_OF},
     render::RenderedObject,
 };
 
@@ -32,7 +32,7 @@ impl Admission {
     pub(super) fn of_one(why: Why) -> Option<Self> {
         let action = match why {
             Why::New => return None,
-            Why::Changed => Action::Changed,
+            Why::Changed | Why::Superseded => Action::Changed,
             Why::Drifted | Why::Unverified => Action::Repaired,
         };
         Some(Self { action, force: true, untried: true, recreate: false })
@@ -44,21 +44,23 @@ impl<J: Journal> Carrier<'_, J> {
     pub(super) async fn admit_one(&self, write: &Write) -> Result<Admission, Problem> {
         let object = &write.object;
         let api = self.api(object)?;
-        if write.why == Why::New {
-            return self.first_contact(&api, object).await;
-        }
-        let action = if write.why == Why::Changed { Action::Changed } else { Action::Repaired };
-        match self.apply(&api, object, true, true).await {
-            Ok(_) => Ok(Admission { action, force: true, untried: false, recreate: false }),
-            Err(error) if recreate::is_wanted(object, &error) => Ok(Admission { action, force: true, untried: false, recreate: true }),
+        let body = match &object.given_up {
+            Some(given_up) => self.trial(&api, object, given_up).await?,
+            None => object.body.clone(),
+        };
+        let Some(admission) = Admission::of_one(write.why) else { return self.first_contact(&api, object, &body).await };
+        match self.apply_as(&api, object, &body, Apply { manager: self.manager, force: true, dry_run: true }).await {
+            Ok(_) => Ok(Admission { untried: false, ..admission }),
+            Err(error) if recreate::is_wanted(object, &error) => Ok(Admission { untried: false, recreate: true, ..admission }),
             Err(error) => Err(self.refusal(object, &error).await),
         }
     }
 
     /// An object that is not a member. Without force, so that the server names those who own fields of it; a claim of
     /// another fleet always shows, since the `part-of` label differs.
-    async fn first_contact(&self, api: &Api, object: &RenderedObject) -> Result<Admission, Problem> {
-        let error = match self.apply(api, object, false, true).await {
+    async fn first_contact(&self, api: &Api, object: &RenderedObject, body: &Body) -> Result<Admission, Problem> {
+        let how = Apply { manager: self.manager, force: false, dry_run: true };
+        let error = match self.apply_as(api, object, body, how).await {
             Ok(applied) if applied.created => {
                 return Ok(Admission { action: Action::Created, force: false, untried: false, recreate: false });
             }
@@ -66,6 +68,19 @@ impl<J: Journal> Carrier<'_, J> {
             Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => error,
             Err(error) => return Err(self.refusal(object, &error).await),
         };
+        self.take_over(api, object, body, &error, true).await?;
+        Ok(Admission { action: Action::Adopted, force: true, untried: false, recreate: false })
+    }
+
+    /// Applies an object that others own fields of, or has the server try it, if it may be taken from them; `error` names them.
+    pub(super) async fn take_over(
+        &self,
+        api: &Api,
+        object: &RenderedObject,
+        body: &Body,
+        error: &ApiError,
+        dry_run: bool,
+    ) -> Result<Applied, Problem> {
         let id = &object.id;
         let place = Place::Object(id.to_string());
         let live = match self.connection.get_meta(api, id.namespace.as_deref(), &id.name).await {
@@ -74,17 +89,17 @@ impl<J: Journal> Carrier<'_, J> {
         };
         let owner = live.as_ref().and_then(|live| live.labels.get(PART_OF));
         if owner.is_some_and(|owner| *owner != self.parent.set().id()) {
-            let message = format!("{} manages it already; this fleet is {}. {}", managers(&error), self.manager, error.message());
+            let message = format!("{} manages it already; this fleet is {}. {}", managers(error), self.manager, error.message());
             return Err(Problem::Refused(Diagnostic::new(codes::OTHER_FLEET, place, message)));
         }
         if !self.adopt && !object.policy.adopt {
-            let message = format!("it exists and {} owns fields of it: {}", managers(&error), error.message());
+            let message = format!("it exists and {} owns fields of it: {}", managers(error), error.message());
             return Err(Problem::Refused(Diagnostic::new(codes::CONFLICT, place, message)));
         }
-        match self.apply(api, object, true, true).await {
-            Ok(_) => {
-                self.journal.warning(self.sync, id, &format!("taken over from {}: {}", managers(&error), error.message()));
-                Ok(Admission { action: Action::Adopted, force: true, untried: false, recreate: false })
+        match self.apply_as(api, object, body, Apply { manager: self.manager, force: true, dry_run }).await {
+            Ok(applied) => {
+                self.journal.warning(self.sync, id, &format!("taken over from {}: {}", managers(error), error.message()));
+                Ok(applied)
             }
             Err(error) => Err(self.refusal(object, &error).await),
         }

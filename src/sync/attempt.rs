@@ -187,7 +187,7 @@ impl<M: Memory> Attempt<'_, M> {
             }
         }
         let inventory = session.inventory.clone().unwrap_or_default();
-        let plan = plan(self.rendering, &inventory, &self.resting);
+        let plan = plan(self.rendering, &inventory, &self.resting, self.desired.drift);
         let asked = self.memory.asked().await?;
         let place = Where { fleet: &self.desired.fleet, cluster_uid: &session.uid };
         let verdict = judge(&plan, self.rendering, &inventory, self.desired.budget, place, |deletion| asked.approves(deletion));
@@ -349,6 +349,8 @@ impl<M: Memory> Attempt<'_, M> {
             cancel: &stop,
             inventory: std::sync::Mutex::new(session.inventory.take().unwrap_or_default()),
             adopt: self.desired.adopt,
+            validate: self.desired.validate,
+            created: std::sync::Mutex::default(),
             explain: EXPLAINED_MAX.into(),
         };
         let mut lost = false;

@@ -21,11 +21,13 @@ mod carry;
 mod definitions;
 mod drift;
 mod fights;
+mod handover;
 mod journal;
 mod observe;
 mod phase;
 mod recreate;
 mod removal;
+mod untried;
 mod vitals;
 mod watch;
 

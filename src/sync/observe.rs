@@ -101,6 +101,7 @@ fn as_recorded(record: Recorded) -> (ObjectId, Member) {
         recorded: Some(record.live),
         prune: None,
         deleting: false,
+        superseded: false,
     };
     (record.id, member)
 }
@@ -122,6 +123,7 @@ pub(super) fn member_as(meta: Meta, manager: &str, bundle: Option<String>, recor
         recorded,
         prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
         deleting: meta.deleting,
+        superseded: meta.is_superseded(),
         uid: meta.uid,
         resource_version: meta.resource_version,
     }

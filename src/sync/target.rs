@@ -27,7 +27,8 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    manifest::{ApplySet, ObjectId},
+    layout::Validate,
+    manifest::{ApplySet, Drift, ObjectId},
     render::Rendering,
 };
 
@@ -52,6 +53,10 @@ pub struct Desired {
     pub adopt: bool,
     /// How much may be deleted without approval.
     pub budget: Budget,
+    /// What is done about changes by others, where neither the object nor its bundle says so.
+    pub drift: Drift,
+    /// Whether writes are tried before they are made.
+    pub validate: Validate,
     /// The rendering, or why there is none.
     pub rendering: Result<Arc<Rendering>, Diagnostic>,
     /// What says that nothing may be written, where something does.
@@ -67,8 +72,8 @@ impl Desired {
     }
 
     /// What decides beside the goal about an attempt.
-    fn terms(&self) -> (&ConnectionSpec, bool, Budget) {
-        (&self.connection, self.adopt, self.budget)
+    fn terms(&self) -> (&ConnectionSpec, bool, Budget, Drift, Validate) {
+        (&self.connection, self.adopt, self.budget, self.drift, self.validate)
     }
 
     /// Whether an attempt for the one would do something else for the other.
@@ -425,7 +430,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let drifted = match (seen, session.inventory.as_mut()) {
             (Err(error), _) if error.is_unreachable() => return self.lost(live, desired, error.diagnostic(Place::Nowhere)).await,
             (Ok(Some(objects)), Some(inventory)) => {
-                let absorb = |(id, seen)| drift::absorb(inventory, rendering, &desired.manager, &id, seen);
+                let absorb = |(id, seen)| drift::absorb(inventory, rendering, &desired.manager, desired.drift, &id, seen);
                 // All of them, whatever the first says.
                 objects.into_iter().map(absorb).fold(false, |any, one| any | one)
             }
