@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use testbed::{Api, Requests, wait_until};
 
-use crate::scene::{Agent, PATIENCE, Scene, plane, yaml};
+use crate::scene::{Agent, PATIENCE, Scene, plane, query, yaml};
 
 const IGNORE: &str = "evenkeel.dev/ignore";
 
@@ -148,6 +148,8 @@ async fn giving_up_a_field_that_was_ours_changes_nothing() -> Result<()> {
     let live = api.get(&path(&scene)).await?;
     assert_eq!((owners(&live), &live["spec"]["replicas"]), (vec!["evenkeel-handover".to_owned()], &json!(3)));
     assert_eq!(live["metadata"]["generation"], 2, "created, and annotated");
+    let history = query(&agent.state_dir, &["history", "a"])?;
+    assert_eq!(history["syncs"][0]["warnings"][0]["text"], "given up as it stands: /spec/replicas", "{history}");
 
     // Who applies the same value owns it beside the one between, which then lets go.
     let applied = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": {"replicas": 3}});
@@ -161,6 +163,56 @@ async fn giving_up_a_field_that_was_ours_changes_nothing() -> Result<()> {
     agent.phase("a", "Synced", &commit).await?;
     let live = api.get(&path(&scene)).await?;
     assert_eq!((owners(&live), &live["spec"]["replicas"]), (vec!["evenkeel-given-up".to_owned()], &json!(4)));
+    Ok(())
+}
+
+/// What the API server does is what the hand between stands on: each line is a rule that another release might break.
+#[tokio::test]
+async fn the_rules_of_the_api_server_that_a_handover_stands_on() -> Result<()> {
+    let scene = Scene::new("rules", &["a"]).await?;
+    let api = scene.api("a").await?;
+    api.namespace(&scene.namespace()).await?;
+    let path = scene.config_map_path("one");
+    let one = |metadata: Value, data: Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data});
+    let named = json!({"name": "one"});
+    let unforced = |manager: &str, object: Value| {
+        let (api, path) = (api.clone(), format!("{path}?fieldManager={manager}&force=false"));
+        async move { api.request(http::Method::PATCH, &path, "application/apply-patch+yaml", object.to_string().into()).await }
+    };
+    let code = |result: Result<Value, testbed::ApiError>| result.err().and_then(|error| error.code());
+
+    api.apply(&path, "ours", &one(named.clone(), json!({"v": "1", "w": "1"}))).await?;
+    unforced("between", one(named.clone(), json!({"v": "1"}))).await?;
+    let live = unforced("ours", one(named.clone(), json!({"w": "1"}))).await?;
+    assert_eq!(live["data"]["v"], "1", "a field with another owner stays when one leaves it out");
+
+    api.patch(&format!("{path}?fieldManager=writer"), &json!({"data": {"v": "2"}})).await?;
+    let live = api.get(&path).await?;
+    assert!(!live["metadata"]["managedFields"].to_string().contains("between"), "an update takes what it changes: {live}");
+    assert_eq!(
+        code(unforced("between", one(named.clone(), json!({"v": "1"}))).await),
+        Some(409),
+        "a value that was read is no match for one written since"
+    );
+
+    unforced("between", one(named.clone(), json!({"v": "2"}))).await?;
+    let live = api.get(&path).await?;
+    let (uid, seen) = (live["metadata"]["uid"].clone(), live["metadata"]["resourceVersion"].clone());
+    api.patch(&path, &json!({"metadata": {"labels": {"some": "change"}}})).await?;
+    let letting_go = |version: &Value| json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one", "uid": uid, "resourceVersion": version}});
+    assert_eq!(code(unforced("between", letting_go(&seen)).await), Some(409), "nobody lets go of what may have changed");
+    let live = unforced("between", letting_go(&api.get(&path).await?["metadata"]["resourceVersion"])).await?;
+    assert_eq!(live["data"]["v"], "2");
+    assert!(!live["metadata"]["managedFields"].to_string().contains("between"), "who holds nothing is not listed: {live}");
+
+    api.delete(&path).await?;
+    assert_eq!(
+        code(unforced("between", one(json!({"name": "one", "uid": uid}), json!({"v": "2"}))).await),
+        Some(409),
+        "no object of these fields alone"
+    );
+    assert_eq!(code(unforced("between", letting_go(&seen)).await), Some(409), "nor of none");
+    assert!(api.find(&path).await?.is_none());
     Ok(())
 }
 

@@ -9,7 +9,8 @@
 //! 2. The live values of these fields are applied as field manager `evenkeel-handover`, **without force**. Same values make no
 //!    conflict, so both managers own them now. If another writer changes the field after it was read, its write takes our ownership
 //!    away (an update does so for every field that it changes), and the values that were read conflict with its own: the server
-//!    refuses them, and we look again. So no value that was read can overwrite one that was written since.
+//!    refuses them, and we look again. So no value that was read can overwrite one that was written since. The uid goes with it, so
+//!    that an object which is deleted meanwhile is not created anew with these fields alone.
 //! 3. Our own apply leaves the field out. The server takes it from our entry and leaves it as it is, since the other manager owns it.
 //!    Our entry never has it again, and whoever changes it changes nothing of ours: no drift, no repair, nothing to compare.
 //! 4. The manager between lets go. A writer that *changes* the field (an autoscaler, through `scale` or not) takes it from that
@@ -103,7 +104,9 @@ impl<J: Journal> Carrier<'_, J> {
                     created |= applied.created;
                     warnings.extend(applied.warnings);
                 }
-                Ok(_) => {}
+                // What an object was just created with is no news.
+                Ok(_) if created => {}
+                Ok(_) => self.journal.warning(self.sync, &object.id, &format!("given up as it stands: {}", given_up.pointers.join(", "))),
                 // Someone wrote it since it was read.
                 Err(error) if matches!(error.kind(), ErrorKind::Conflict(_) | ErrorKind::PreconditionFailed) => {}
                 Err(error) => return Err(self.unwritten(object, admission, &error).await),
@@ -120,7 +123,7 @@ impl<J: Journal> Carrier<'_, J> {
         }
         let id = &object.id;
         let version = if id.group.is_empty() { object.version.clone() } else { format!("{}/{}", id.group, object.version) };
-        let empty = Body::of(&letting_go(&version, &id.kind, &id.name, id.namespace.as_deref(), &meta.resource_version));
+        let empty = Body::of(&letting_go(&version, &id.kind, &meta));
         match self.apply_as(api, object, &empty, Apply { manager: HANDOVER, force: false, dry_run: false }).await {
             Ok(applied) => applied.meta,
             Err(error) => {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use crate::{
+    cluster::Meta,
     manifest::{HANDOVER, names, take_out},
     render::GivenUp,
 };
@@ -64,16 +65,17 @@ pub(super) fn merged(object: &Value, given_up: &GivenUp, handed: &Value) -> Valu
     merged
 }
 
-/// An apply by which the hand between lets go of everything, if the object has not changed since that resourceVersion: another owner
-/// may have gone meanwhile, and the field would go with the last one.
-pub(super) fn letting_go(api_version: &str, kind: &str, name: &str, namespace: Option<&str>, resource_version: &str) -> Value {
-    let mut empty = identity(api_version, kind, name, namespace);
-    empty["metadata"]["resourceVersion"] = resource_version.into();
+/// An apply by which the hand between lets go of everything, if the object is as it was seen: another owner may have gone meanwhile,
+/// and the field would go with the last one.
+pub(super) fn letting_go(api_version: &str, kind: &str, seen: &Meta) -> Value {
+    let mut empty = identity(api_version, kind, &seen.name, seen.namespace.as_deref(), &seen.uid);
+    empty["metadata"]["resourceVersion"] = seen.resource_version.as_str().into();
     empty
 }
 
-fn identity(api_version: &str, kind: &str, name: &str, namespace: Option<&str>) -> Value {
-    let mut metadata = json!({"name": name});
+/// What names exactly this object: where it is gone by then, its uid keeps the server from creating another one of a few fields.
+fn identity(api_version: &str, kind: &str, name: &str, namespace: Option<&str>, uid: &str) -> Value {
+    let mut metadata = json!({"name": name, "uid": uid});
     if let Some(namespace) = namespace {
         metadata["namespace"] = namespace.into();
     }
@@ -83,7 +85,7 @@ fn identity(api_version: &str, kind: &str, name: &str, namespace: Option<&str>) 
 fn skeleton(live: &Value) -> Value {
     let text = |pointer: &str| live.pointer(pointer).and_then(Value::as_str);
     let some = |pointer: &str| text(pointer).unwrap_or_default();
-    identity(some("/apiVersion"), some("/kind"), some("/metadata/name"), text("/metadata/namespace"))
+    identity(some("/apiVersion"), some("/kind"), some("/metadata/name"), text("/metadata/namespace"), some("/metadata/uid"))
 }
 
 /// Whether Git gives the field a value, which its larger field then has lost in what we apply.
@@ -175,13 +177,12 @@ mod tests {
 
     fn live(entries: &[Value]) -> Value {
         json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": 5, "paused": true},
-            "metadata": {"name": "web", "namespace": "shop", "managedFields": entries}})
+            "metadata": {"name": "web", "namespace": "shop", "uid": "u", "managedFields": entries}})
     }
 
     fn handed(spec: Value) -> Step {
-        Step::HandOver(
-            json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "shop"}, "spec": spec}),
-        )
+        let metadata = json!({"name": "web", "namespace": "shop", "uid": "u"});
+        Step::HandOver(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}))
     }
 
     #[test]
