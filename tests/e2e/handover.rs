@@ -11,11 +11,11 @@ use crate::scene::{Agent, PATIENCE, Scene, plane, query, yaml};
 const IGNORE: &str = "evenkeel.dev/ignore";
 
 /// A Deployment with that image, in a cluster whose controllers are scripted. `replicas` and `annotations` may be null.
-fn web(scene: &Scene, image: &str, replicas: Value, annotations: Value) -> String {
+fn web(scene: &Scene, image: &str, replicas: &Value, annotations: &Value) -> String {
     yaml(&labelled("web", scene, image, replicas, annotations))
 }
 
-fn labelled(app: &str, scene: &Scene, image: &str, replicas: Value, annotations: Value) -> Value {
+fn labelled(app: &str, scene: &Scene, image: &str, replicas: &Value, annotations: &Value) -> Value {
     let labels = json!({"app": app});
     let mut object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
         "metadata": {"name": "web", "namespace": scene.namespace(), "annotations": annotations},
@@ -99,7 +99,7 @@ async fn writes(scene: &Scene) -> Result<Requests> {
 #[tokio::test]
 async fn an_autoscaler_owns_the_replicas_from_creation_on() -> Result<()> {
     let given_up = json!({IGNORE: "/spec/replicas"});
-    let (scene, mut agent, api) = synced("scaled", |scene| web(scene, "web:1", json!(3), given_up.clone())).await?;
+    let (scene, mut agent, api) = synced("scaled", |scene| web(scene, "web:1", &json!(3), &given_up)).await?;
     let live = api.get(&path(&scene)).await?;
     assert_eq!(live["spec"]["replicas"], 3, "it begins with what Git says");
     assert_eq!((owners(&live), live["metadata"]["generation"].as_i64()), (vec!["evenkeel-handover".to_owned()], Some(1)));
@@ -119,14 +119,14 @@ async fn an_autoscaler_owns_the_replicas_from_creation_on() -> Result<()> {
     scale(&scene, &api, 11).await?;
     let before = writes(&scene).await?.len();
     agent.start_again()?;
-    let text = web(&scene, "web:1", json!(9), given_up.clone());
+    let text = web(&scene, "web:1", &json!(9), &given_up);
     let files = [("base/shop/web.yaml", Some(text.as_str())), ("base/shop/one.yaml", Some(&*scene.config_map_yaml("one", &json!({}))))];
     let commit = scene.remote.commit(&files, "Nine, for those that begin")?;
     agent.phase("a", "Synced", &commit).await?;
     assert_eq!(writes(&scene).await?.len(), before, "what Git says of a given-up field is not sent");
     assert_eq!(api.get(&path(&scene)).await?["spec"]["replicas"], 11);
 
-    let text = web(&scene, "web:2", json!(9), given_up);
+    let text = web(&scene, "web:2", &json!(9), &given_up);
     let commit = scene.remote.commit(&[("base/shop/web.yaml", Some(&text))], "Another image")?;
     agent.phase("a", "Synced", &commit).await?;
     let live = api.get(&path(&scene)).await?;
@@ -139,10 +139,10 @@ async fn an_autoscaler_owns_the_replicas_from_creation_on() -> Result<()> {
 /// show.
 #[tokio::test]
 async fn giving_up_a_field_that_was_ours_changes_nothing() -> Result<()> {
-    let (scene, agent, api) = synced("given-up", |scene| web(scene, "web:1", json!(3), json!({}))).await?;
+    let (scene, agent, api) = synced("given-up", |scene| web(scene, "web:1", &json!(3), &json!({}))).await?;
     assert_eq!(owners(&api.get(&path(&scene)).await?), ["evenkeel-given-up"]);
     // The file loses the field in the same commit, as people do when an autoscaler comes.
-    let given_up = web(&scene, "web:1", Value::Null, json!({IGNORE: "/spec/replicas"}));
+    let given_up = web(&scene, "web:1", &Value::Null, &json!({IGNORE: "/spec/replicas"}));
     let commit = scene.remote.commit(&[("base/shop/web.yaml", Some(&given_up))], "An autoscaler comes")?;
     agent.phase("a", "Synced", &commit).await?;
     let live = api.get(&path(&scene)).await?;
@@ -159,7 +159,7 @@ async fn giving_up_a_field_that_was_ours_changes_nothing() -> Result<()> {
     assert_eq!((&live["spec"]["replicas"], &live["metadata"]["generation"]), (&json!(3), &json!(2)));
 
     // Git takes it back by saying so.
-    let commit = scene.remote.commit(&[("base/shop/web.yaml", Some(&web(&scene, "web:1", json!(4), json!({}))))], "It goes again")?;
+    let commit = scene.remote.commit(&[("base/shop/web.yaml", Some(&web(&scene, "web:1", &json!(4), &json!({}))))], "It goes again")?;
     agent.phase("a", "Synced", &commit).await?;
     let live = api.get(&path(&scene)).await?;
     assert_eq!((owners(&live), &live["spec"]["replicas"]), (vec!["evenkeel-given-up".to_owned()], &json!(4)));
@@ -220,10 +220,10 @@ async fn the_rules_of_the_api_server_that_a_handover_stands_on() -> Result<()> {
 #[tokio::test]
 async fn what_an_autoscaler_has_already_stays_its_own() -> Result<()> {
     let mode = json!({"evenkeel.dev/drift": "report"});
-    let (scene, agent, api) = synced("late", |scene| web(scene, "web:1", json!(3), mode.clone())).await?;
+    let (scene, agent, api) = synced("late", |scene| web(scene, "web:1", &json!(3), &mode)).await?;
     scale(&scene, &api, 8).await?;
     agent.cluster_is("a", "drifted", |status| status["drifted"] == 1).await?;
-    let given_up = web(&scene, "web:1", json!(3), json!({IGNORE: "/spec/replicas"}));
+    let given_up = web(&scene, "web:1", &json!(3), &json!({IGNORE: "/spec/replicas"}));
     let commit = scene.remote.commit(&[("base/shop/web.yaml", Some(&given_up))], "Give it up")?;
     let status = agent.phase("a", "Synced", &commit).await?;
     assert_eq!(status["drifted"], 0);
@@ -235,8 +235,8 @@ async fn what_an_autoscaler_has_already_stays_its_own() -> Result<()> {
 
 #[tokio::test]
 async fn a_part_of_a_field_that_is_kept_whole_cannot_be_given_up() -> Result<()> {
-    let (scene, agent, api) = synced("whole", |scene| web(scene, "web:1", json!(3), json!({}))).await?;
-    let given_up = web(&scene, "web:1", json!(3), json!({IGNORE: "/spec/selector/matchLabels"}));
+    let (scene, agent, api) = synced("whole", |scene| web(scene, "web:1", &json!(3), &json!({}))).await?;
+    let given_up = web(&scene, "web:1", &json!(3), &json!({IGNORE: "/spec/selector/matchLabels"}));
     let commit = scene.remote.commit(&[("base/shop/web.yaml", Some(&given_up))], "Give up half a selector")?;
     let status = agent.phase("a", "Refused", &commit).await?;
     assert_eq!(status["error"]["code"], "EK4017", "{status}");
@@ -250,9 +250,9 @@ async fn a_part_of_a_field_that_is_kept_whole_cannot_be_given_up() -> Result<()>
 #[tokio::test]
 async fn an_object_that_is_created_anew_begins_with_what_git_says() -> Result<()> {
     let annotations = json!({IGNORE: "/spec/replicas", "evenkeel.dev/recreate": "on-immutable"});
-    let (scene, agent, api) = synced("renewed", |scene| web(scene, "web:1", json!(3), annotations.clone())).await?;
+    let (scene, agent, api) = synced("renewed", |scene| web(scene, "web:1", &json!(3), &annotations)).await?;
     scale(&scene, &api, 6).await?;
-    let other = yaml(&labelled("other", &scene, "web:1", json!(4), annotations));
+    let other = yaml(&labelled("other", &scene, "web:1", &json!(4), &annotations));
     let commit = scene.remote.commit(&[("base/shop/web.yaml", Some(&other))], "Another selector")?;
     agent.phase("a", "Synced", &commit).await?;
     let live = api.get(&path(&scene)).await?;

@@ -171,7 +171,7 @@ mod tests {
         GivenUp { pointers: pointers.iter().map(|pointer| (*pointer).to_owned()).collect(), whole: Body::of(whole) }
     }
 
-    fn entry(manager: &str, operation: &str, subresource: &str, fields: Value) -> Value {
+    fn entry(manager: &str, operation: &str, subresource: &str, fields: &Value) -> Value {
         json!({"manager": manager, "operation": operation, "subresource": subresource, "fieldsV1": fields})
     }
 
@@ -180,7 +180,7 @@ mod tests {
             "metadata": {"name": "web", "namespace": "shop", "uid": "u", "managedFields": entries}})
     }
 
-    fn handed(spec: Value) -> Step {
+    fn handed(spec: &Value) -> Step {
         let metadata = json!({"name": "web", "namespace": "shop", "uid": "u"});
         Step::HandOver(json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}))
     }
@@ -190,24 +190,24 @@ mod tests {
         let given_up = giving_up(&["/spec/replicas", "/spec/paused"], &json!({"spec": {"replicas": 3}}));
         let (replicas, paused) = (json!({"f:spec": {"f:replicas": {}}}), json!({"f:spec": {"f:paused": {}}}));
         let both = json!({"f:spec": {"f:replicas": {}, "f:paused": {}}});
-        let ours = |fields: &Value| entry(OURS, "Apply", "", fields.clone());
-        let hand = |fields: &Value| entry(HANDOVER, "Apply", "", fields.clone());
-        let scale = |fields: &Value| entry("kube-controller-manager", "Update", "scale", fields.clone());
+        let ours = |fields: &Value| entry(OURS, "Apply", "", fields);
+        let hand = |fields: &Value| entry(HANDOVER, "Apply", "", fields);
+        let scale = |fields: &Value| entry("kube-controller-manager", "Update", "scale", fields);
         for (what, entries, expected) in [
             ("nobody owns anything", vec![], Step::Nothing),
-            ("ours alone", vec![ours(&replicas)], handed(json!({"replicas": 5}))),
+            ("ours alone", vec![ours(&replicas)], handed(&json!({"replicas": 5}))),
             ("ours and handed over already", vec![ours(&replicas), hand(&replicas)], Step::Nothing),
             ("ours and an autoscaler's", vec![ours(&replicas), scale(&replicas)], Step::Nothing),
             ("an autoscaler's", vec![scale(&replicas)], Step::Nothing),
             ("handed over", vec![hand(&replicas)], Step::Nothing),
-            ("one of two is another's", vec![ours(&both), scale(&replicas)], handed(json!({"paused": true}))),
-            ("one of two was handed over before", vec![ours(&paused), hand(&replicas)], handed(json!({"replicas": 5, "paused": true}))),
+            ("one of two is another's", vec![ours(&both), scale(&replicas)], handed(&json!({"paused": true}))),
+            ("one of two was handed over before", vec![ours(&paused), hand(&replicas)], handed(&json!({"replicas": 5, "paused": true}))),
             (
                 "what was handed over and is another's by now is not held on to",
                 vec![ours(&paused), hand(&replicas), scale(&replicas)],
-                handed(json!({"paused": true})),
+                handed(&json!({"paused": true})),
             ),
-            ("our name, but not our apply", vec![entry(OURS, "Update", "", replicas.clone())], Step::Nothing),
+            ("our name, but not our apply", vec![entry(OURS, "Update", "", &replicas)], Step::Nothing),
             ("other fields of ours", vec![ours(&json!({"f:spec": {"f:template": {}}}))], Step::Nothing),
         ] {
             assert_eq!(step(&live(&entries), OURS, &given_up), expected, "{what}");
@@ -217,17 +217,17 @@ mod tests {
     #[test]
     fn a_mapping_is_handed_over_if_any_field_in_it_would_go() {
         let mut object = live(&[
-            entry(OURS, "Apply", "", json!({"f:spec": {"f:limits": {"f:cpu": {}, "f:memory": {}}}})),
-            entry("tuner", "Update", "", json!({"f:spec": {"f:limits": {"f:cpu": {}}}})),
+            entry(OURS, "Apply", "", &json!({"f:spec": {"f:limits": {"f:cpu": {}, "f:memory": {}}}})),
+            entry("tuner", "Update", "", &json!({"f:spec": {"f:limits": {"f:cpu": {}}}})),
         ]);
         object["spec"]["limits"] = json!({"cpu": "1", "memory": "1Gi"});
         let given_up = giving_up(&["/spec/limits"], &json!({}));
-        assert_eq!(step(&object, OURS, &given_up), handed(json!({"limits": {"cpu": "1", "memory": "1Gi"}})));
+        assert_eq!(step(&object, OURS, &given_up), handed(&json!({"limits": {"cpu": "1", "memory": "1Gi"}})));
     }
 
     #[test]
     fn a_part_of_what_the_server_keeps_whole_is_refused() {
-        let mut object = live(&[entry(OURS, "Apply", "", json!({"f:spec": {"f:selector": {}}}))]);
+        let mut object = live(&[entry(OURS, "Apply", "", &json!({"f:spec": {"f:selector": {}}}))]);
         object["spec"]["selector"] = json!({"app": "web"});
         let pointer = "/spec/selector/app";
         let refused = Step::KeptWhole { pointer: pointer.to_owned(), whole: "/spec/selector".to_owned() };
