@@ -34,6 +34,7 @@ impl Admission {
             Why::New => return None,
             Why::Changed | Why::Superseded => Action::Changed,
             Why::Drifted | Why::Unverified => Action::Repaired,
+            Why::Unrecorded => Action::Kept,
         };
         Some(Self { action, force: true, untried: true, recreate: false })
     }
@@ -44,6 +45,9 @@ impl<J: Journal> Carrier<'_, J> {
     pub(super) async fn admit_one(&self, write: &Write) -> Result<Admission, Problem> {
         let object = &write.object;
         let api = self.api(object)?;
+        if write.why == Why::Unrecorded {
+            return Ok(Admission::untried(write.why));
+        }
         let body = match &object.given_up {
             Some(given_up) => self.trial(&api, object, given_up).await?,
             None => object.body.clone(),

@@ -371,7 +371,11 @@ impl<M: Memory> Attempt<'_, M> {
         let inventory = carrier.inventory.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         session.apis = carrier.apis.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut outcome = outcome(&report);
-        outcome.drifted = plan.left + if outcome.end == End::Synced { 0 } else { plan.drifted().count() as u64 };
+        outcome.drifted = match outcome.end {
+            // What was put on record only now may have drifted.
+            End::Synced => self::plan(self.rendering, &inventory, &self.resting, self.desired.drift).left,
+            _ => plan.left + plan.drifted().count() as u64,
+        };
         outcome.repaired = plan.drifted().map(|write| write.object.id.clone()).collect();
         // What drifted and is as it was changes nothing about the set.
         let same = parent.rendering == Some(self.rendering.digest) && verdict.delete.is_empty();

@@ -288,6 +288,9 @@ impl<J: Journal> Carrier<'_, J> {
             self.explain(bundle, &api, object).await;
         }
         self.journal.check(self.sync).map_err(|error| Problem::Stop(Stop::Journal(error.0)))?;
+        if write.why == Why::Unrecorded {
+            return self.record(&api, bundle, object, admission).await;
+        }
         let applied = match &object.given_up {
             Some(given_up) => self.write_rest(&api, bundle, write, given_up, admission).await?,
             None => self.send(&api, write, admission).await?,

@@ -27,6 +27,7 @@ mod observe;
 mod phase;
 mod recreate;
 mod removal;
+mod unrecorded;
 mod untried;
 mod vitals;
 mod watch;

@@ -50,14 +50,16 @@ pub enum Why {
     Drifted,
     /// Nothing says that it is as we left it: the record was lost.
     Unverified,
+    /// The same where drift is not to be put back: it goes on record and stays as it is.
+    Unrecorded,
     /// What it gave up has other owners now, so that the hand between can let go.
     Superseded,
 }
 
 impl Why {
-    /// Whether the object stays as it is where drift is met in that way: Git has not changed it, others have.
+    /// Whether nothing is done about it where drift is met in that way: Git has not changed the object, others have.
     pub(super) fn stays(self, mode: Drift) -> bool {
-        mode != Drift::Repair && matches!(self, Self::Drifted | Self::Unverified)
+        mode != Drift::Repair && self == Self::Drifted
     }
 }
 
@@ -124,8 +126,12 @@ pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<Obj
         if paused(&object.bundle) {
             continue;
         }
-        let Some(why) = why(object, inventory.get(&object.id)) else { continue };
         let mode = drift_mode(object, rendering, drift);
+        let why = match why(object, inventory.get(&object.id)) {
+            None => continue,
+            Some(Why::Unverified) if mode != Drift::Repair => Why::Unrecorded,
+            Some(why) => why,
+        };
         if !(why.stays(mode) || (why == Why::Drifted && resting.contains(&object.id))) {
             plan.writes.entry(object.bundle.clone()).or_default().push(Write { object: object.clone(), why });
         } else if why == Why::Drifted && mode != Drift::Off {
@@ -296,6 +302,16 @@ pub(super) mod tests {
             let plan = plan(&rendering, &drifted, &BTreeSet::new(), cluster);
             let (written, counted) = (expected == Drift::Repair, expected == Drift::Report);
             assert_eq!((plan.writes.len() == 1, plan.left == 1), (written, counted), "{object:?} {bundle:?} {cluster:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_on_record_is_written_only_where_drift_is_put_back() {
+        let rendering = rendering(&[("a", "one")], "1");
+        let mut inventory = applied(&rendering);
+        inventory.get_mut(&id("one")).unwrap().recorded = None;
+        for (mode, why) in [(Drift::Repair, Why::Unverified), (Drift::Report, Why::Unrecorded), (Drift::Off, Why::Unrecorded)] {
+            assert_eq!(whys(&plan(&rendering, &inventory, &BTreeSet::new(), mode)), [("one".to_owned(), why)]);
         }
     }
 

@@ -130,3 +130,22 @@ async fn a_mode_that_turns_is_taken_up_at_once_wherever_it_stands() -> Result<()
     assert_eq!((writes("one").await?, writes("two").await?), (before.0 + 1, before.1), "the drift, and nothing else");
     Ok(())
 }
+
+/// Another agent without any record counts what has drifted all the same, and may delete what leaves Git.
+#[tokio::test]
+async fn what_is_not_on_record_is_put_there_and_left_as_it_is() -> Result<()> {
+    let cluster = Scene::own("a", "cluster.yaml");
+    let (scene, mut agent, api) = synced("mode-lost", &cluster, &own("Cluster", &json!({"drift": "report"}))).await?;
+    disturb(&scene, &api).await?;
+    agent.cluster_is("a", "one drifted", |status| status["drifted"] == 1).await?;
+    agent.stop()?;
+    let other = scene.agent_with("other-state", &["--compare-interval", "1h"])?;
+    other.cluster_is("a", "one drifted", |status| status["drifted"] == 1 && status["phase"] == "Synced").await?;
+    v_is(&scene, &api, "one", "by hand").await?;
+
+    let commit = scene.remote.commit(&[("base/shop/one.yaml", None)], "One leaves")?;
+    let status = other.phase("a", "Synced", &commit).await?;
+    assert_eq!(status["drifted"], 0);
+    assert!(api.find(&scene.config_map_path("one")).await?.is_none());
+    Ok(())
+}

@@ -141,7 +141,8 @@ impl<J: Journal> Carrier<'_, J> {
     fn note_unfinished(&self, bundle: &Arc<str>, object: &RenderedObject, meta: &Meta) {
         self.remember(bundle, object, meta, false);
         if let Some(member) = self.inventory.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&object.id) {
-            member.recorded = None;
+            // Whatever the mode of drift is: this is not drift.
+            (member.recorded, member.digest) = (None, None);
         }
     }
 }
