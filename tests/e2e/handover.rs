@@ -135,6 +135,37 @@ async fn an_autoscaler_owns_the_replicas_from_creation_on() -> Result<()> {
     Ok(())
 }
 
+/// An autoscaler that is there before the agent is through, and does not pause: it always finds what it wrote.
+#[tokio::test]
+async fn a_writer_that_never_rests_never_sees_its_value_change() -> Result<()> {
+    let scene = Scene::new("busy", &["a"]).await?;
+    let api = scene.api("a").await?;
+    api.namespace(&scene.namespace()).await?;
+    let agent = scene.agent()?;
+    let begin = web(&scene, "web:1", &json!(3), &json!({IGNORE: "/spec/replicas"}));
+    let commit = scene.remote.commit(&[("base/shop/web.yaml", Some(&begin))], "Begin")?;
+    let path = format!("{}/scale", path(&scene));
+    let (mut last, mut written) = (json!(3), 0);
+    let is_through = || agent.cluster("a").is_ok_and(|status| status["applied"] == commit.as_str());
+    let busy = async {
+        while written < 50 || !is_through() {
+            let Some(mut scale) = api.find(&path).await? else { continue };
+            assert_eq!(scale["spec"]["replicas"], last, "after {written} writes");
+            let next = json!(1 + written % 9);
+            scale["spec"]["replicas"] = next.clone();
+            match api.replace(&format!("{path}?fieldManager=kube-controller-manager"), &scale).await {
+                Ok(_) => (last, written) = (next, written + 1),
+                Err(error) => assert_eq!(error.code(), Some(409), "the agent wrote between: {error}"),
+            }
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(PATIENCE, busy).await??;
+    let live = api.get(path.trim_end_matches("/scale")).await?;
+    assert_eq!(owners(&live), ["kube-controller-manager scale"]);
+    Ok(())
+}
+
 /// `generation` counts every write that changes a Deployment's spec or annotations, so that one that nobody happened to look at would
 /// show.
 #[tokio::test]
