@@ -1,7 +1,8 @@
 //! Carrying a plan out: dry run, definitions, dry run of what waited for them, writes, deletions.
 //!
 //! Nothing of a bundle is written until all of it is admissible. The one exception is what others cannot be judged
-//! without, namespaces and CustomResourceDefinitions; where the rest is refused after them, the record says so.
+//! without, namespaces and CustomResourceDefinitions; where the rest is refused after them, the record says so. Where a cluster wants
+//! no dry runs, that is given up (`untried`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -25,7 +26,7 @@ use super::{
     plan::{Deletion, Inventory, Member, Plan, Why, Write},
     prune::Verdict,
     recreate,
-    untried::{MARKS_MAX, half_written},
+    untried::MARKS_MAX,
 };
 use crate::{
     cluster::{Api, ApiError, Apis, Applied, Apply, Connection, ErrorKind, Meta},
@@ -240,7 +241,7 @@ impl<J: Journal> Carrier<'_, J> {
                 Ok(()) => {}
                 Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
                 Err(Problem::Refused(error)) => {
-                    let error = half_written(error, runs.get(&bundle).map_or(0, |run| run.items.len()));
+                    let error = self.refused_in_part(error, runs.get(&bundle).map_or(0, |run| run.items.len()));
                     self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Refused, &error));
                     if let Some(run) = runs.get_mut(&bundle) {
                         run.end(BundleOutcome::Refused { error, after_definitions: false });

@@ -47,6 +47,14 @@ impl<J: Journal> Carrier<'_, J> {
         self.created.lock().unwrap_or_else(PoisonError::into_inner).insert(id.to_string());
     }
 
+    /// A refusal in a bundle of that many writes, of which others may be done where there were no dry runs.
+    pub(super) fn refused_in_part(&self, error: Diagnostic, writes: usize) -> Diagnostic {
+        if self.validate == Validate::None && writes > 1 && error.code == codes::REFUSED {
+            return Diagnostic::new(codes::HALF_WRITTEN, error.place, error.message);
+        }
+        error
+    }
+
     /// Takes the marks of what was created off the parent.
     pub(super) async fn unmark(&self) {
         let created = std::mem::take(&mut *self.created.lock().unwrap_or_else(PoisonError::into_inner));
@@ -66,12 +74,4 @@ impl Admission {
         let new = Self { action: Action::Adopted, force: false, untried: true, recreate: false };
         Self::of_one(why).unwrap_or(new)
     }
-}
-
-/// A refusal in a bundle of that many writes, of which others may be done.
-pub(super) fn half_written(error: Diagnostic, writes: usize) -> Diagnostic {
-    if writes > 1 && error.code == codes::REFUSED {
-        return Diagnostic::new(codes::HALF_WRITTEN, error.place, error.message);
-    }
-    error
 }
