@@ -76,10 +76,10 @@ impl<J: Journal> Carrier<'_, J> {
         admission: &Admission,
     ) -> Result<Applied, Problem> {
         let object = &write.object;
-        let (mut created, mut warnings) = (false, Vec::new());
+        let (mut created, mut anew, mut warnings) = (false, false, Vec::new());
         for _ in 0..LOOKS {
             let live = match self.live(api, object).await {
-                Ok(live) => live,
+                Ok(live) => live.filter(|_| !std::mem::take(&mut anew)),
                 Err(error) => return Err(self.unwritten(object, admission, &error).await),
             };
             let (manager, body) = match live.map(|live| step(&live, self.manager, given_up)) {
@@ -92,9 +92,9 @@ impl<J: Journal> Carrier<'_, J> {
                     if !applied.created {
                         return Ok(Applied { created, meta: applied.meta, warnings });
                     }
-                    // Deleted meanwhile, or created anew for an immutable field: there is something to hand over again.
+                    // Deleted meanwhile, or created anew for an immutable field: it begins with what Git says, and is handed over again.
                     self.note_unfinished(bundle, object, &applied.meta);
-                    created = true;
+                    (created, anew) = (true, true);
                     continue;
                 }
             };
