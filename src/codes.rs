@@ -208,6 +208,10 @@ codes! {
     PAUSED "EK4013" "Paused in the repository" => "Remove spec.paused where it stands; nothing is written until then.";
     DEGRADED "EK4014" "An object will not become healthy by itself" => "It was applied as the repository says; its own status says what is wrong. Mend the manifest or what it needs.";
     FIGHT "EK4015" "Another writer undoes what the repository says, again and again" => "Find the writer in the lines before this one; give the field up in one of the two, or set evenkeel.dev/drift: report.";
+    HALF_WRITTEN "EK4016" "The server refuses an object, and others of its bundle may be written"
+        => "There were no dry runs (spec.validate: none). Change the manifest or the policy named by the server; it is tried again slowly.";
+    KEPT_WHOLE "EK4017" "A field cannot be given up, since the API server keeps it as a part of a larger one"
+        => "Name the larger field in evenkeel.dev/ignore, or take the pointer out.";
     GATE "EK4020" "A bundle waits for another to be healthy"
         because "A rollout takes its time, or does not get on: too few nodes, an image that is not there."
         => "It goes on by itself. If it does not: look at the object named, or raise spec.deadline of its bundle.";

@@ -283,6 +283,8 @@ impl Fleet {
                 adopt: fleet.spec.adopt == layout::Adopt::Allow,
                 budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
                 health: Arc::clone(&fleet.spec.health),
+                drift: cluster.drift,
+                validate: cluster.validate,
                 rendering: rendering.map_err(|errors| summary(&errors)),
                 paused: cluster.paused.clone(),
                 report_only: self.report_only,

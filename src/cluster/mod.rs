@@ -28,6 +28,6 @@ pub use connection::{Connection, Limits, Requests};
 pub use discovery::{Api, Apis, Facts};
 pub use error::{ApiError, ClusterError, ErrorKind, FieldConflict};
 pub use kubeconfig::{ConnectionSpec, Kubeconfig};
-pub use meta::{Manager, Meta, Operation};
+pub use meta::{Manager, Managers, Meta, Operation};
 pub use operations::{Applied, Apply, Deletion, Listed};
 pub use watch::{Scope, Watch, WatchEvent, Watched};

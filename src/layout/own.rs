@@ -9,7 +9,7 @@ use super::{API_VERSION, is_label, span};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
-    manifest::{place_of, pointer},
+    manifest::{Drift, place_of, pointer},
 };
 
 /// What a field may hold.
@@ -47,6 +47,8 @@ pub(crate) struct Kind {
 
 use Shape::{All, Count, Fields, Flag, Later, List, Names, OneOf, Span, Text, True, Word};
 
+const DRIFT: Shape = Word(Drift::WORDS);
+const VALIDATE: Shape = Word(&["dryRun", "none"]);
 const ALLOWANCE: Shape = All(&[("objects", Count(1_000_000)), ("percent", Count(100))]);
 
 const HEALTH: Shape = List(
@@ -60,6 +62,8 @@ pub(super) const FLEET: Kind = Kind {
     code: codes::FLEET_FILE,
     spec: &[
         ("paused", Flag),
+        ("drift", DRIFT),
+        ("validate", VALIDATE),
         ("adopt", Word(&["refuse", "allow"])),
         ("budget", Fields(&[("cluster", ALLOWANCE), ("fleet", Later)])),
         ("health", HEALTH),
@@ -69,13 +73,14 @@ pub(super) const FLEET: Kind = Kind {
     ],
 };
 
+/// What an environment and its regions may say of their clusters.
+const LEVEL: &[(&str, Shape)] = &[("paused", Flag), ("drift", DRIFT), ("validate", VALIDATE), ("vars", Later), ("settings", Later)];
+
 /// environment.yaml
-pub(super) const ENVIRONMENT: Kind =
-    Kind { name: "Environment", code: codes::OWN_KIND, spec: &[("paused", Flag), ("vars", Later), ("settings", Later)] };
+pub(super) const ENVIRONMENT: Kind = Kind { name: "Environment", code: codes::OWN_KIND, spec: LEVEL };
 
 /// region.yaml
-pub(super) const REGION: Kind =
-    Kind { name: "Region", code: codes::OWN_KIND, spec: &[("paused", Flag), ("vars", Later), ("settings", Later)] };
+pub(super) const REGION: Kind = Kind { name: "Region", code: codes::OWN_KIND, spec: LEVEL };
 
 /// cluster.yaml
 pub(super) const CLUSTER: Kind = Kind {
@@ -83,6 +88,8 @@ pub(super) const CLUSTER: Kind = Kind {
     code: codes::OWN_KIND,
     spec: &[
         ("paused", Flag),
+        ("drift", DRIFT),
+        ("validate", VALIDATE),
         ("connection", OneOf(&[("context", Text), ("kubeconfig", Text), ("secret", Later), ("inCluster", True)])),
         ("vars", Later),
         ("settings", Later),
@@ -96,11 +103,11 @@ pub(crate) const BUNDLE: Kind = Kind {
     spec: &[
         ("paused", Flag),
         ("targets", Text),
+        ("drift", DRIFT),
         ("dependsOn", Names),
         ("deadline", Span),
         ("health", HEALTH),
         ("prune", Later),
-        ("drift", Later),
         ("atomic", Later),
         ("serviceAccount", Later),
         ("vars", Later),
@@ -163,6 +170,11 @@ impl Own {
     /// One field of the spec, where it is there and right.
     pub(crate) fn field<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         self.spec.get(name).and_then(|value| serde_json::from_value(value.clone()).ok())
+    }
+
+    /// `spec.drift`
+    pub(crate) fn drift(&self) -> Option<Drift> {
+        if self.spec.get("drift") == Some(&Value::Bool(false)) { Some(Drift::Off) } else { self.field("drift") }
     }
 
     /// Whether `spec.paused` is true.
@@ -268,6 +280,8 @@ impl Reader<'_> {
             (Names, Value::Array(items)) if items.iter().all(|item| item.as_str().is_some_and(is_label)) => return,
             (Span, Value::String(text)) if span::span(text).is_some() => return,
             (Word(words), Value::String(word)) if words.contains(&word.as_str()) => return,
+            // YAML 1.1 reads the word so, unless it stands in quotes.
+            (Word(words), Value::Bool(false)) if words.contains(&"off") => return,
             (Count(most), Value::Number(number)) if number.as_u64().is_some_and(|number| number <= *most) => return,
             (Fields(known), Value::Object(found)) => return self.fields(at, found, known),
             (All(known), Value::Object(found)) if known.iter().all(|(name, _)| found.contains_key(*name)) => {

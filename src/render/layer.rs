@@ -15,7 +15,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::{BlobId, Node as GitNode, Source, TreeId},
     layout::{BUNDLE, HealthRules, Ignored, Layer, Level, Own, is_label, span},
-    manifest::{self, ObjectId, Origin},
+    manifest::{self, Drift, ObjectId, Origin},
 };
 
 /// How deep folders may lie in a layer.
@@ -78,6 +78,7 @@ pub(super) struct LayerFiles {
 pub(super) struct BundleFile {
     pub(super) path: Arc<str>,
     pub(super) paused: bool,
+    pub(super) drift: Option<Drift>,
     pub(super) targets: Option<LabelSelector>,
     pub(super) targets_place: Place,
     pub(super) depends_on: Dependencies,
@@ -250,6 +251,7 @@ impl LayerReader<'_> {
         let settings = BundleFile {
             path: file.path.as_str().into(),
             paused: own.paused(),
+            drift: own.drift(),
             targets,
             targets_place: own.place("/spec/targets"),
             depends_on: needed.map(|(at, name)| (name.into(), own.place(&format!("/spec/dependsOn/{at}")))).collect(),

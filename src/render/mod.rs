@@ -12,6 +12,7 @@ mod component;
 mod content;
 mod depend;
 mod generate;
+mod given_up;
 mod layer;
 mod lines;
 mod names;
@@ -39,7 +40,7 @@ use crate::{
     diagnostic::Diagnostic,
     git::{Source, TreeId},
     layout::{Cluster, Fleet, HealthRules, Layer, Level},
-    manifest::{ApplySet, Body, Digest, DigestKey, GroupKind, ObjectId, Origin, Policy},
+    manifest::{ApplySet, Body, Digest, DigestKey, Drift, GroupKind, ObjectId, Origin, Policy},
 };
 
 pub use blame::{Blame, Line};
@@ -137,6 +138,8 @@ pub struct BundleSettings {
     pub deadline: Option<Duration>,
     /// How the objects of some kinds do. What is sent does not depend on it, and neither does the rendering's digest.
     pub health: HealthRules,
+    /// What is done about changes by others; none where the cluster decides.
+    pub drift: Option<Drift>,
 }
 
 /// One object as it is sent.
@@ -152,12 +155,23 @@ pub struct RenderedObject {
     pub digest: Digest,
     /// Over its identity, bundle and digest: what it adds to the rendering's digest.
     pub(crate) mark: Digest,
-    /// Canonical JSON with the fleet's marks.
+    /// Canonical JSON with the fleet's marks, without the fields that it gives up.
     pub body: Body,
     /// What its annotations ask for.
     pub policy: Policy,
     /// Where it was first given.
     pub origin: Origin,
+    /// What it gives up to others, where it gives something up.
+    pub given_up: Option<Arc<GivenUp>>,
+}
+
+/// The fields that an object gives up to others by `evenkeel.dev/ignore`. Its digest and its body are without them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// JSON pointers.
+    pub pointers: Vec<String>,
+    /// The body with the values that Git gives these fields, which an object is created with.
+    pub whole: Body,
 }
 
 /// Renders clusters. One for all of them: it is what they share.

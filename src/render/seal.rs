@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    BundleSettings, Facts, RENDERER_VERSION, RenderedObject, Rendering,
+    BundleSettings, Facts, GivenUp, RENDERER_VERSION, RenderedObject, Rendering, given_up,
     layer::{Piece, halves},
     names, part,
     stack::Stack,
@@ -100,11 +100,12 @@ impl Seal<'_> {
         let settings = |name: &Arc<str>| {
             let bundle = stack.bundles.get(name).cloned().unwrap_or_default();
             let depends_on = stack.dependencies(name, &names);
-            BundleSettings { paused: bundle.paused, depends_on, deadline: bundle.deadline, health: bundle.health }
+            BundleSettings { paused: bundle.paused, depends_on, deadline: bundle.deadline, health: bundle.health, drift: bundle.drift }
         };
         let bundles = names.iter().copied().map(|name| (name.to_string(), settings(name))).collect();
         let mut idle = stack.idle.clone();
         idle.extend(stack.untargeted(labels));
+        idle.extend(given_up::idle(&objects));
         Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, warnings, idle })
     }
 
@@ -122,9 +123,13 @@ impl Seal<'_> {
                 return None;
             }
             // A bundle that is not for this cluster has no objects here.
-            if let Ok(at) = rendering.objects.binary_search_by(|object| object.id.cmp(&piece.id)) {
-                rendering.objects[at] = self.object(&piece, &set_id);
+            let Ok(at) = rendering.objects.binary_search_by(|object| object.id.cmp(&piece.id)) else { continue };
+            let object = self.object(&piece, &set_id);
+            if object.given_up.is_some() || rendering.objects[at].given_up.is_some() {
+                // What it gives up in vain is told.
+                return None;
             }
+            rendering.objects[at] = object;
         }
         rendering.digest = digest(&set_id, &rendering.objects, &rendering.bundles);
         Some(rendering)
@@ -162,7 +167,12 @@ impl Seal<'_> {
     }
 
     fn make(&self, piece: &Piece, set_id: &str) -> RenderedObject {
-        let (digest, body) = manifest::seal(&piece.value, &piece.id, set_id, self.key);
+        let kept = given_up::kept(&piece.value);
+        let (digest, body) = manifest::seal(kept.as_ref().map_or(&piece.value, |(value, _)| value), &piece.id, set_id, self.key);
+        let given_up = kept.map(|(_, pointers)| {
+            let whole = manifest::seal_whole(&piece.value, &piece.id, set_id, digest);
+            Arc::new(GivenUp { pointers, whole })
+        });
         let api_version = piece.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
         RenderedObject {
             mark: mark(&piece.id.to_string(), &piece.bundle, digest),
@@ -173,6 +183,7 @@ impl Seal<'_> {
             body: self.bodies.share(digest, body),
             policy: Policy::read(&piece.value).0,
             origin: piece.origin.clone(),
+            given_up,
         }
     }
 }
@@ -202,7 +213,10 @@ fn digest(set_id: &str, objects: &[Arc<RenderedObject>], bundles: &BTreeMap<Stri
         part(&mut hash, name);
         let deadline = settings.deadline.map_or(0, |deadline| deadline.as_secs());
         let given = [settings.paused.is_some(), !settings.depends_on.is_empty(), deadline > 0];
-        hash.update([given.iter().rev().fold(0, |bits, given| (bits << 1) | u8::from(*given))]);
+        let bits = given.iter().rev().fold(0, |bits, given| (bits << 1) | u8::from(*given));
+        // How drift is met changes no object, and is taken up by a sync all the same.
+        let drift = settings.drift.map_or(0, |drift| 1 + drift as u8);
+        hash.update([bits | drift << given.len()]);
         if given[1] {
             hash.update((settings.depends_on.len() as u64).to_le_bytes());
             settings.depends_on.iter().for_each(|needed| part(&mut hash, needed));

@@ -18,7 +18,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     layout::{HealthRules, Level, one_edit_apart, sort_problems},
-    manifest::{self, ObjectId},
+    manifest::{self, Drift, ObjectId},
 };
 
 /// The objects that the layers so far give together, and all that was found wrong with them.
@@ -42,6 +42,8 @@ pub(super) struct Stack {
 pub(super) struct Bundle {
     /// The file that says so; the outermost.
     pub(super) paused: Option<Arc<str>>,
+    /// What is done about changes by others; a deeper layer's word replaces those above.
+    pub(super) drift: Option<Drift>,
     /// Which clusters run it; a deeper layer's word replaces those above.
     pub(super) targets: Option<LabelSelector>,
     /// Where that word stands.
@@ -113,6 +115,7 @@ impl Stack {
             }
             bundle.deadline = file.deadline.or(bundle.deadline);
             bundle.health.overlay(&file.health);
+            bundle.drift = file.drift.or(bundle.drift);
             if let Some(targets) = &file.targets {
                 bundle.targets = Some(targets.clone());
                 bundle.targets_place.clone_from(&file.targets_place);

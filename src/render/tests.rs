@@ -9,6 +9,7 @@ use crate::{git::MemorySource, layout};
 
 mod commits;
 mod depend;
+mod given_up;
 mod inclusion;
 
 const FLEET: &str = "apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {name: shop}\n";
@@ -137,7 +138,7 @@ fn mistakes_are_all_found_with_their_places() {
     base/app/web.patch.yaml:1:1: error[EK1010]: there is no ConfigMap/a/onee for this patch
     base/other/bundle.yaml:3:12: error[EK1007]: metadata.name is another, the folder is other
     base/other/bundle.yaml:4:26: error[EK1005]: label selector "a b": "b" after "a" is not an operator; there are =, ==, !=, in, notin, > and <
-    base/other/bundle.yaml:4:40: error[EK1005]: unknown field x; known here: paused, targets, dependsOn, deadline, health
+    base/other/bundle.yaml:4:40: error[EK1005]: unknown field x; known here: paused, targets, drift, dependsOn, deadline, health
     environments/dev/base/other/x.yaml:1:1: error[EK1011]: ConfigMap/a/one is of bundle app, given at base/app/one.yaml:1:1; this folder is bundle other
     environments/dev/base/y.yaml:1:1: error[EK1010]: there is no ConfigMap/a/three above it, and /$patch makes it a patch
     environments/dev/eu/dev/y.yaml:1:1: error[EK1016]: at /data: a plain value cannot be laid over a map

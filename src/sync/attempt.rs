@@ -207,7 +207,7 @@ impl<M: Memory> Attempt<'_, M> {
             }
         }
         let inventory = session.inventory.clone().unwrap_or_default();
-        let plan = plan(self.rendering, &inventory, &self.resting);
+        let plan = plan(self.rendering, &inventory, &self.resting, self.desired.drift);
         let asked = self.memory.asked().await?;
         let place = Where { fleet: &self.desired.fleet, cluster_uid: &session.uid };
         let verdict = judge(&plan, self.rendering, &inventory, self.desired.budget, place, |deletion| asked.approves(deletion));
@@ -389,6 +389,8 @@ impl<M: Memory> Attempt<'_, M> {
             inventory: std::sync::Mutex::new(session.inventory.take().unwrap_or_default()),
             adopt: self.desired.adopt,
             needs: &turn.needs,
+            validate: self.desired.validate,
+            created: std::sync::Mutex::default(),
             explain: EXPLAINED_MAX.into(),
         };
         let mut lost = false;
@@ -412,8 +414,11 @@ impl<M: Memory> Attempt<'_, M> {
         if outcome.end == End::Synced {
             outcome.end = turn.end();
         }
-        outcome.drifted =
-            turn.plan.left + if matches!(outcome.end, End::Synced | End::Gated(_)) { 0 } else { turn.plan.drifted().count() as u64 };
+        outcome.drifted = match outcome.end {
+            // What was put on record only now may have drifted.
+            End::Synced | End::Gated(_) => plan(self.rendering, &inventory, &self.resting, self.desired.drift).left,
+            _ => turn.plan.left + turn.plan.drifted().count() as u64,
+        };
         outcome.repaired = turn.plan.drifted().map(|write| write.object.id.clone()).collect();
         turn.ended(&report, &inventory, resting::now());
         // What a cut sync did shows on the cluster.

@@ -1,7 +1,8 @@
 //! Carrying a plan out: dry run, definitions, dry run of what waited for them, writes, deletions.
 //!
 //! Nothing of a bundle is written until all of it is admissible. The one exception is what others cannot be judged
-//! without, namespaces and CustomResourceDefinitions; where the rest is refused after them, the record says so.
+//! without, namespaces and CustomResourceDefinitions; where the rest is refused after them, the record says so. Where a cluster wants
+//! no dry runs, that is given up (`untried`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,12 +30,14 @@ use super::{
     prune::Verdict,
     recreate,
     untried::{PARTLY_WRITTEN, Waiting, first_the_untried},
+    unvalidated::MARKS_MAX,
 };
 use crate::{
-    cluster::{Api, ApiError, Apis, Apply, Connection, ErrorKind, Meta},
+    cluster::{Api, ApiError, Apis, Applied, Apply, Connection, ErrorKind, Meta},
     codes, crash,
     diagnostic::{Diagnostic, Place},
-    manifest::{DIGEST_ANNOTATION, ID_ANNOTATION, ObjectId, PART_OF},
+    layout::Validate,
+    manifest::{Body, DIGEST_ANNOTATION, ID_ANNOTATION, ObjectId, PART_OF},
     render::RenderedObject,
 };
 
@@ -102,6 +105,10 @@ pub(super) struct Carrier<'a, J> {
     pub(super) adopt: bool,
     /// Which bundles depend on which: objects of the needed ones are deleted after those of who needs them.
     pub(super) needs: &'a Needs,
+    /// Whether writes are tried before they are made.
+    pub(super) validate: Validate,
+    /// What was marked as adopted before it was written, and turned out to be new.
+    pub(super) created: Mutex<BTreeSet<String>>,
     /// How many more drifted objects are asked after, to tell who changed what.
     pub(super) explain: AtomicUsize,
 }
@@ -110,7 +117,7 @@ pub(super) struct Carrier<'a, J> {
 pub(super) struct Item<'p> {
     pub(super) write: &'p Write,
     pub(super) stage: Stage,
-    admission: Option<Admission>,
+    pub(super) admission: Option<Admission>,
 }
 
 /// One bundle on its way.
@@ -127,6 +134,7 @@ impl<J: Journal> Carrier<'_, J> {
         let mut runs = runs(plan, verdict);
         let mut report = Report::default();
         report.stop = self.carry_runs(&mut runs, plan, verdict, &mut report.failed_deletions).await.err();
+        self.unmark().await;
         for (bundle, run) in runs {
             let outcome = run.outcome.unwrap_or(if report.stop.is_some() { BundleOutcome::Interrupted } else { BundleOutcome::Applied });
             log_outcome(&bundle, &outcome);
@@ -165,7 +173,9 @@ impl<J: Journal> Carrier<'_, J> {
     /// Dry-runs what is not admitted yet and passes `now`. A refusal ends its bundle.
     async fn admit(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>, now: impl Fn(&Item<'_>) -> bool) -> Result<(), Stop> {
         let mut waiting = Vec::new();
+        let (mut adopted, mut room) = (BTreeSet::new(), MARKS_MAX);
         for (bundle, run) in runs.iter_mut().filter(|(_, run)| run.outcome.is_none()) {
+            adopted.extend(self.admit_untried(run, &mut room, &now));
             if let [item] = run.items.as_mut_slice()
                 && now(item)
             {
@@ -180,7 +190,6 @@ impl<J: Journal> Carrier<'_, J> {
         }
         let judge = |(bundle, at, write)| async move { (bundle, at, write, self.admit_one(write).await) }.boxed();
         let judged = abreast(waiting, IN_FLIGHT, &judge).await;
-        let mut adopted = BTreeSet::new();
         let mut stop = None;
         for (bundle, at, write, result) in judged {
             let Some(run) = runs.get_mut(&bundle) else { continue };
@@ -250,7 +259,9 @@ impl<J: Journal> Carrier<'_, J> {
                 Ok(()) => {}
                 Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
                 Err(Problem::Refused(error)) => {
-                    let error = if begun.contains(&bundle) { error.with_hint(PARTLY_WRITTEN) } else { error };
+                    let error = self.refused_in_part(error, runs.get(&bundle).map_or(0, |run| run.items.len()));
+                    let hint = begun.contains(&bundle) && error.code != codes::HALF_WRITTEN;
+                    let error = if hint { error.with_hint(PARTLY_WRITTEN) } else { error };
                     self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Refused, &error));
                     if let Some(run) = runs.get_mut(&bundle) {
                         run.end(BundleOutcome::Refused { error, after_definitions: false });
@@ -298,32 +309,65 @@ impl<J: Journal> Carrier<'_, J> {
             self.explain(bundle, &api, object).await;
         }
         self.journal.check(self.sync).map_err(|error| Problem::Stop(Stop::Journal(error.0)))?;
-        if admission.action == Action::Adopted {
+        if write.why == Why::Unrecorded {
+            return self.record(&api, bundle, object, admission).await;
+        }
+        if admission.action == Action::Adopted && !self.is_unvalidated(write, admission) {
             self.take_over(&api, object).await?;
         }
         crash::point("write.before");
-        let applied = match self.apply_in_served_versions(&api, object, admission.force).await {
-            Ok(applied) => applied,
-            // A dry run has shown it, or this one object is its own.
-            Err(error) if (admission.recreate || admission.untried) && recreate::is_wanted(object, &error) => {
-                self.recreate(&api, object).await?
-            }
-            Err(error) if admission.untried => return Err(self.refusal(object, &error).await),
-            Err(error) => return Err(self.write_problem(object, &error).await),
+        let applied = match &object.given_up {
+            Some(given_up) => self.write_rest(&api, bundle, write, given_up, admission).await?,
+            None => self.send(&api, write, admission).await?,
         };
         crash::point("write.answered");
         for warning in &applied.warnings {
             self.journal.warning(self.sync, &object.id, warning);
         }
-        let live = self.remember(bundle, object, &applied.meta, admission.action == Action::Adopted);
-        if let Some(error) = unmarked(object, &applied.meta) {
+        let created = applied.created && write.why == Why::New;
+        if created && admission.untried {
+            self.note_created(&object.id);
+        }
+        let action = if created { Action::Created } else { admission.action };
+        let meta = self.let_go(&api, object, applied.meta).await;
+        let live = self.remember(bundle, object, &meta, action == Action::Adopted);
+        if let Some(error) = unmarked(object, &meta) {
             return Err(Problem::Failed(error));
         }
-        self.own_alone(&api, object, &applied.meta).await;
-        let action = if applied.created && write.why == Why::New { Action::Created } else { admission.action };
+        self.own_alone(&api, object, &meta).await;
         self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action, live: Some(live), error: None });
         crash::point("write.told");
         Ok(())
+    }
+
+    /// Applies the object, in the way in which it was admitted.
+    pub(super) async fn send(&self, api: &Api, write: &Write, admission: &Admission) -> Result<Applied, Problem> {
+        let object = &write.object;
+        match self.apply_in_served_versions(api, object, admission.force).await {
+            // It was there before, which nobody could know.
+            Ok(applied) if !applied.created && self.is_unvalidated(write, admission) && self.may_take(object) => {
+                self.take_over(api, object).await?;
+                match self.apply(api, object, true, false).await {
+                    Ok(applied) => Ok(applied),
+                    Err(error) => Err(self.unwritten(object, admission, &error).await),
+                }
+            }
+            Ok(applied) => Ok(applied),
+            // A dry run has shown it, or this one object is its own.
+            Err(error) if (admission.recreate || admission.untried) && recreate::is_wanted(object, &error) => {
+                self.recreate(api, object).await
+            }
+            Err(error) if admission.untried && write.why == Why::New && matches!(error.kind(), ErrorKind::Conflict(_)) => {
+                let taken = self.take_from(api, object, &object.body, &error, false).await?;
+                taken.ok_or_else(|| Problem::Failed(error.diagnostic(Place::Object(object.id.to_string()))))
+            }
+            Err(error) => Err(self.unwritten(object, admission, &error).await),
+        }
+    }
+
+    /// Why an admitted object is not written. Where there was no dry run, the server judges it only now.
+    pub(super) async fn unwritten(&self, object: &RenderedObject, admission: &Admission, error: &ApiError) -> Problem {
+        if admission.untried { self.refusal(object, error).await } else { self.write_problem(object, error).await }
     }
 
     /// Takes the live object into the inventory as just applied.
@@ -347,23 +391,22 @@ impl<J: Journal> Carrier<'_, J> {
                 prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
                 run: meta.annotations.get(RUN_ANNOTATION).and_then(|text| text.parse().ok()),
                 deleting: meta.deleting,
+                superseded: meta.is_superseded(),
             },
         );
         live
     }
 
-    pub(super) async fn apply(
-        &self,
-        api: &Api,
-        object: &RenderedObject,
-        force: bool,
-        dry_run: bool,
-    ) -> Result<crate::cluster::Applied, ApiError> {
+    pub(super) async fn apply(&self, api: &Api, object: &RenderedObject, force: bool, dry_run: bool) -> Result<Applied, ApiError> {
+        self.apply_as(api, object, &object.body, Apply { manager: self.manager, force, dry_run }).await
+    }
+
+    /// The same with another body, or as another field manager.
+    pub(super) async fn apply_as(&self, api: &Api, object: &RenderedObject, body: &Body, how: Apply<'_>) -> Result<Applied, ApiError> {
         if self.cancel.is_cancelled() {
             return Err(ApiError::new(ErrorKind::Unreachable, "the sync was interrupted"));
         }
-        let how = Apply { manager: self.manager, force, dry_run };
-        self.connection.apply(api, object.id.namespace.as_deref(), &object.id.name, object.body.bytes(), how).await
+        self.connection.apply(api, object.id.namespace.as_deref(), &object.id.name, body.bytes(), how).await
     }
 
     /// How the cluster serves the object's kind.

@@ -114,7 +114,8 @@ pub enum Action {
     Pruned,
     /// Its deletion waits for approval.
     Held,
-    /// It left the repository and stays, by its own annotation or because it is not ours to delete.
+    /// It stays as it is: it left the repository, and its own annotation says so or it is not ours to delete; or it was not on record,
+    /// and drift is not to be put back.
     Kept,
     /// The server refused it.
     Refused,

@@ -24,6 +24,7 @@ mod drift;
 mod entries;
 mod fieldset;
 mod fights;
+mod handover;
 mod hooks;
 mod journal;
 mod lingering;
@@ -37,7 +38,9 @@ mod staged;
 mod stages;
 mod survey;
 mod takeover;
+mod unrecorded;
 mod untried;
+mod unvalidated;
 mod vitals;
 mod watch;
 

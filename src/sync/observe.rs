@@ -128,6 +128,7 @@ fn as_recorded(record: Recorded) -> (ObjectId, Member) {
         prune: None,
         run: None,
         deleting: false,
+        superseded: false,
     };
     (record.id, member)
 }
@@ -150,6 +151,7 @@ pub(super) fn member_as(meta: Meta, manager: &str, bundle: Option<String>, recor
         prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
         run: meta.annotations.get(RUN_ANNOTATION).and_then(|text| text.parse().ok()),
         deleting: meta.deleting,
+        superseded: meta.is_superseded(),
         uid: meta.uid,
         resource_version: meta.resource_version,
     }

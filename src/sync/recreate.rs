@@ -7,7 +7,7 @@ use super::{
     carry::{Carrier, Problem, Stop},
 };
 use crate::{
-    cluster::{Api, ApiError, Applied},
+    cluster::{Api, ApiError, Applied, Apply},
     codes,
     diagnostic::{Diagnostic, Place},
     manifest::Prune,
@@ -64,7 +64,8 @@ impl<J: Journal> Carrier<'_, J> {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(1)),
             }
         }
-        match self.apply(api, object, false, false).await {
+        let how = Apply { manager: self.manager, force: false, dry_run: false };
+        match self.apply_as(api, object, object.first_body(), how).await {
             Ok(applied) => Ok(applied),
             Err(error) => Err(self.write_problem(object, &error).await),
         }

@@ -40,7 +40,7 @@ impl<J: Journal> Carrier<'_, J> {
 
     /// Makes the fields ours that another tool set on an object which may be taken over.
     pub(super) async fn take_over(&self, api: &Api, object: &RenderedObject) -> Result<(), Problem> {
-        if !self.adopt && !object.policy.adopt {
+        if !self.may_take(object) {
             return Ok(());
         }
         let wanted: Value = serde_json::from_slice(object.body.as_slice()).unwrap_or_default();

@@ -221,7 +221,7 @@ mod tests {
     fn turn(before: &Rendering, after: &Rendering, change: impl Fn(&mut Inventory), db: &Pulse) -> Turn {
         let mut inventory = applied(before);
         change(&mut inventory);
-        let plan = plan(after, &inventory, &BTreeSet::new());
+        let plan = plan(after, &inventory, &BTreeSet::new(), crate::manifest::Drift::Repair);
         let place = Where { fleet: "shop", cluster_uid: "u" };
         let verdict = judge(&plan, after, &inventory, Budget::default(), place, |_| true);
         let pulse = |id: &ObjectId| if id.name == "db" { db.clone() } else { Pulse::Well };

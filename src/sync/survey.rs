@@ -19,7 +19,7 @@ impl<M: Memory> Attempt<'_, M> {
             () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
             observed = self.look(session, parent) => observed?,
         };
-        let plan = plan(self.rendering, &observed.inventory, &self.resting);
+        let plan = plan(self.rendering, &observed.inventory, &self.resting, self.desired.drift);
         (session.inventory, session.from, session.unseen) = (Some(observed.inventory), observed.from, observed.unseen);
         let differ = differ(&plan);
         let in_sync = differ == 0 && plan.deletions.is_empty() && parent.rendering == Some(self.rendering.digest);
@@ -56,11 +56,11 @@ mod tests {
         for member in inventory.values_mut() {
             member.recorded = None;
         }
-        assert_eq!(differ(&plan(&wanted, &inventory, &BTreeSet::new())), 0);
+        assert_eq!(differ(&plan(&wanted, &inventory, &BTreeSet::new(), crate::manifest::Drift::Repair)), 0);
         inventory.remove(&id("one"));
         if let Some(two) = inventory.get_mut(&id("two")) {
             two.digest = None;
         }
-        assert_eq!(differ(&plan(&wanted, &inventory, &BTreeSet::new())), 2);
+        assert_eq!(differ(&plan(&wanted, &inventory, &BTreeSet::new(), crate::manifest::Drift::Repair)), 2);
     }
 }

@@ -29,8 +29,8 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    layout::HealthRules,
-    manifest::{ApplySet, ObjectId},
+    layout::{HealthRules, Validate},
+    manifest::{ApplySet, Drift, ObjectId},
     render::Rendering,
 };
 
@@ -57,6 +57,10 @@ pub struct Desired {
     pub budget: Budget,
     /// The fleet's rules of how objects do. No attempt depends on them: they are judged anew, and nothing is written.
     pub health: Arc<HealthRules>,
+    /// What is done about changes by others, where neither the object nor its bundle says so.
+    pub drift: Drift,
+    /// Whether writes are tried before they are made.
+    pub validate: Validate,
     /// The rendering, or why there is none.
     pub rendering: Result<Arc<Rendering>, Diagnostic>,
     /// What says that nothing may be written, where something does.
@@ -74,8 +78,8 @@ impl Desired {
     }
 
     /// What decides beside the goal about an attempt.
-    fn terms(&self) -> (&ConnectionSpec, bool, Budget, bool) {
-        (&self.connection, self.adopt, self.budget, self.report_only)
+    fn terms(&self) -> (&ConnectionSpec, bool, Budget, bool, Drift, Validate) {
+        (&self.connection, self.adopt, self.budget, self.report_only, self.drift, self.validate)
     }
 
     /// Whether an attempt for the one would do something else for the other.
@@ -458,7 +462,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let drifted = match (seen, session.inventory.as_mut()) {
             (Err(error), _) if error.is_unreachable() => return self.lost(live, desired, error.diagnostic(Place::Nowhere)).await,
             (Ok(Some(objects)), Some(inventory)) => {
-                let absorb = |(id, seen)| drift::absorb(inventory, rendering, &desired.manager, &id, seen);
+                let absorb = |(id, seen)| drift::absorb(inventory, rendering, &desired.manager, desired.drift, &id, seen);
                 let mut gone = objects.iter().filter(|(_, seen)| seen.is_none()).map(|(id, _)| id);
                 let misses = live.resting.as_ref().is_some_and(|resting| resting.misses(&mut gone));
                 // All of them, whatever the first says.
