@@ -200,7 +200,7 @@ async fn giving_up_a_field_that_was_ours_changes_nothing() -> Result<()> {
 /// What the API server does is what the hand between stands on: each line is a rule that another release might break.
 #[tokio::test]
 async fn the_rules_of_the_api_server_that_a_handover_stands_on() -> Result<()> {
-    let scene = Scene::new("rules", &["a"]).await?;
+    let scene = Scene::new("apply-rules", &["a"]).await?;
     let api = scene.api("a").await?;
     api.namespace(&scene.namespace()).await?;
     let path = scene.config_map_path("one");

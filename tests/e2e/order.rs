@@ -165,12 +165,12 @@ async fn late_again(agent: &Agent, times: usize) -> Result<()> {
 
 #[tokio::test]
 async fn waiting_has_a_deadline_that_a_restart_does_not_move() -> Result<()> {
-    let scene = Scene::new("late", &["a"]).await?;
+    let scene = Scene::new("overdue", &["a"]).await?;
     let first = commit(&scene, &files(&scene, &json!({"deadline": "2s"}), "1"), "Begin")?;
     let mut agent = scene.agent()?;
     let late = |status: &Value| {
         let message = status["error"]["message"].as_str().unwrap_or_default().to_owned();
-        message.contains("Deployment.apps/late-ns/db: bundle web is not written: bundle db was not healthy within 2s")
+        message.contains("Deployment.apps/overdue-ns/db: bundle web is not written: bundle db was not healthy within 2s")
     };
     let status = agent.cluster_is("a", "late", |status| status["phase"] == "Failed" && late(status)).await?;
     assert_eq!((&status["error"]["code"], &status["desired"]), (&json!("EK4022"), &json!(first)));

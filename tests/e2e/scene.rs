@@ -1,7 +1,7 @@
 //! A fleet on real API servers, a git remote and the agent as its users run it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::{Mutex, OnceLock},
@@ -52,6 +52,10 @@ impl Scene {
 
     /// A fleet of clusters that are reached as the kubeconfigs say.
     pub(crate) fn with(fleet: &str, clusters: Vec<(&'static str, Kubeconfig)>) -> Result<Self> {
+        // Two tests with one fleet would be two agents that hold the same clusters.
+        static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let is_new = TAKEN.lock().map_err(|_| anyhow!("another test panicked"))?.insert(fleet.to_owned());
+        ensure!(is_new, "the fleet {fleet} is another test's");
         let scene = Self { fleet: fleet.to_owned(), folder: scratch(fleet)?, remote: GitRemote::new()?, clusters };
         Kubeconfig::merged(scene.clusters.iter().map(|(_, config)| config.clone())).write(&scene.kubeconfig())?;
         let mut files = vec![("evenkeel.yaml".to_owned(), own("Fleet", fleet))];

@@ -55,19 +55,21 @@ async fn a_selector_and_a_jobs_template_are_created_anew_where_declared() -> Res
 }
 
 #[tokio::test]
-async fn a_selector_and_a_jobs_template_are_refused_elsewhere() -> Result<()> {
+async fn elsewhere_a_selector_is_refused_and_a_job_is_another_run() -> Result<()> {
     let (scene, agent, before, second) = changed("no-selector", json!({})).await?;
     let status = agent.phase("a", "Refused", &second).await?;
     assert_eq!(status["error"]["code"], "EK4010", "{status}");
     let history = crate::scene::query(&agent.state_dir, &["history", "a"])?;
     let objects = history["syncs"][0]["objects"].as_array().cloned().unwrap_or_default();
-    let mut refused: Vec<_> = objects.iter().map(|object| (object["id"].as_str().unwrap(), object["action"].as_str().unwrap())).collect();
-    refused.sort_unstable();
+    let mut done: Vec<_> = objects.iter().map(|object| (object["id"].as_str().unwrap(), object["action"].as_str().unwrap())).collect();
+    done.sort_unstable();
     let (web, once) = (format!("Deployment.apps/{}/web", scene.namespace()), format!("Job.batch/{}/once", scene.namespace()));
-    assert_eq!(refused, [(&*web, "Refused"), (&*once, "Refused")]);
+    assert_eq!(done, [(&*web, "Refused"), (&*once, "Changed")]);
     let api = scene.api("a").await?;
-    for (path, before) in paths(&scene).iter().zip(before) {
-        assert_eq!(api.get(path).await?["metadata"]["uid"], before["metadata"]["uid"], "{path}");
-    }
+    let [web, once] = paths(&scene);
+    assert_eq!(api.get(&web).await?["metadata"]["uid"], before[0]["metadata"]["uid"]);
+    let job = api.get(&once).await?;
+    assert_ne!(job["metadata"]["uid"], before[1]["metadata"]["uid"]);
+    assert_eq!(job["spec"]["template"]["spec"]["containers"][0]["image"], "main:2");
     Ok(())
 }
