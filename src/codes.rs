@@ -120,6 +120,18 @@ codes! {
     IGNORE_FILE "EK1021" ".evenkeelignore is wrong" => "Mend the line named; the syntax is that of .gitignore.";
     DOUBTFUL "EK1022" "Something is valid but probably not meant" => "If it is meant, nothing needs to be done.";
     COMPONENT "EK1023" "A component cannot be included" => "A component is a folder directly under components/; give its path as seen from the overlay.yaml, such as ../components/NAME.";
+    NO_DEPENDENCY "EK1024" "A bundle depends on one that there is not"
+        because "A mistyped name; a bundle that only other clusters' layers have."
+        => "Correct the name in dependsOn, or state the dependency in a layer that has both bundles.";
+    CYCLE "EK1025" "Bundles depend on each other in a circle"
+        because "Each of them waits for the next to be healthy, so that none would ever be written. Layers' dependsOn add up."
+        => "Take one of the dependencies on the way that is shown out of its bundle.yaml.";
+    EXPRESSION "EK1027" "A CEL expression is wrong"
+        because "A misspelt field or function, a bracket that is not closed, or text that YAML reads otherwise than it looks."
+        => "Mend the expression at the place named; put it in quotes or behind `|-` where YAML gets in its way.";
+    HEALTH_RULE "EK1028" "There can be no such health rule"
+        because "Two rules of one list are for the same kind, perhaps in two versions; a rule is for Secrets."
+        => "Keep one rule for each group and kind; a bundle's own rule goes into its bundle.yaml.";
     INCOMPLETE "EK1030" "An object lacks fields that its kind requires" => "Give the object whole; if a patch is meant, correct its kind, namespace and name so that it finds its target.";
     SCHEMA "EK1031" "A field is not as its kind has it" => "Correct the field named; `kubectl explain KIND.FIELD` shows what a kind has.";
     NOT_SERVED "EK1032" "Kubernetes does not serve that kind in that version" => "Correct apiVersion and kind; the message names the versions that there are.";
@@ -196,6 +208,37 @@ codes! {
     PAUSED "EK4013" "Paused in the repository" => "Remove spec.paused where it stands; nothing is written until then.";
     DEGRADED "EK4014" "An object will not become healthy by itself" => "It was applied as the repository says; its own status says what is wrong. Mend the manifest or what it needs.";
     FIGHT "EK4015" "Another writer undoes what the repository says, again and again" => "Find the writer in the lines before this one; give the field up in one of the two, or set evenkeel.dev/drift: report.";
+    HALF_WRITTEN "EK4016" "The server refuses an object, and others of its bundle may be written"
+        => "There were no dry runs (spec.validate: none). Change the manifest or the policy named by the server; it is tried again slowly.";
+    KEPT_WHOLE "EK4017" "A field cannot be given up, since the API server keeps it as a part of a larger one"
+        => "Name the larger field in evenkeel.dev/ignore, or take the pointer out.";
+    GATE "EK4020" "A bundle waits for another to be healthy"
+        because "A rollout takes its time, or does not get on: too few nodes, an image that is not there."
+        => "It goes on by itself. If it does not: look at the object named, or raise spec.deadline of its bundle.";
+    DEPENDENCY_DEGRADED "EK4021" "What a bundle waits for will not become healthy by itself"
+        because "A rollout that ran out of its time, or a Job that failed, in a bundle that dependsOn names."
+        => "Mend the object named. The bundle is written as soon as it is healthy; what was written before stays.";
+    DEPENDENCY_LATE "EK4022" "What a bundle waits for was not healthy within its deadline"
+        because "A rollout that does not get on, or that takes longer than spec.deadline of its bundle (10m where it is not said)."
+        => "Mend the object named, or raise the deadline. The bundle is written as soon as it is healthy; `evenkeel sync` waits anew.";
+    HOOK_FAILED "EK4023" "A hook failed"
+        because "The Job's own words are in the message; its pods' logs say more."
+        => "Nothing more of the bundle is done. Mend the Job or what it needs and push, or `evenkeel sync` to run it again.";
+    HOOK_RUNS "EK4024" "A bundle waits for its hook to complete" => "It goes on by itself when the Job has completed; its activeDeadlineSeconds bounds how long it may take.";
+    DEPENDENCY_FAILED "EK4025" "A bundle was not written because one that it depends on was refused or failed" => "Mend the bundle named; this one follows.";
+
+    TERMINATING "EK4035" "The namespace is being deleted"
+        because "Someone deleted it, and it goes when it is empty: its status says what is left in it."
+        => "Nothing can be created in it meanwhile. What Git wants comes back by itself when it is gone; if it does not go, look for finalizers in it.";
+    QUOTA "EK4036" "A quota of the namespace is used up"
+        because "Several objects that fit one by one and not together; objects of others in the namespace."
+        => "Raise the ResourceQuota, or ask for less; it is tried again at least once a minute.";
+    LINGERING "EK4037" "A deleted object does not go"
+        because "A finalizer whose controller is gone, or does not get its work done."
+        => "The rest goes on. Look at the controller of the finalizer; only if it is gone for good, remove the finalizer by hand.";
+    UNMARKED "EK4038" "The cluster takes away the marks by which the fleet knows its objects"
+        because "A mutating webhook or policy that removes labels or annotations which it does not know."
+        => "Let it leave applyset.kubernetes.io/part-of and evenkeel.dev/* alone; without them the object could never be deleted with Git.";
 
     // 5xxx: the ledger and the state directory
     STATE_DIR "EK5001" "The state directory cannot be used"
@@ -209,6 +252,10 @@ codes! {
     NO_LEDGER "EK5005" "There is no ledger in the state directory" => "Give the agent's --state-dir; it exists once `evenkeel run` has started there.";
     NO_PLAN "EK5006" "No held deletions with that hash" => "`evenkeel status -o json` shows the hash as held_plan; it changes when the deletions do.";
     DEFECT "EK5007" "A defect in Evenkeel" => "The rest goes on. Please report it with the log around this line.";
+
+    REPORT_ONLY "EK5008" "The ledger was lost, and the agent only reports"
+        because "The ledger was damaged, by a disk or by hand, and an empty one was begun in its place."
+        => "Compare what is reported with what the clusters should run; `evenkeel resume` has them written again.";
 
     // 6xxx: the command line and its settings
     USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";

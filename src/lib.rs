@@ -6,13 +6,15 @@
 //! git  ->  layout  ->  render  ->  gate  ->  rollout  ->  sync  ->  ledger  ->  (server, cli)
 //! ```
 //!
-//! `plan` compares two renderings, `manifest` is the object that travels, `cluster` the connection it travels over, `agent` the daemon that wires it all.
+//! `plan` compares two renderings, `expression` holds conditions in CEL, `manifest` is the object that travels, `cluster` the connection it travels over, `agent` the daemon that wires it all.
 
 pub mod agent;
 pub mod cli;
 pub mod cluster;
 pub mod codes;
+pub mod crash;
 pub mod diagnostic;
+pub mod expression;
 pub mod git;
 pub mod layout;
 pub mod ledger;

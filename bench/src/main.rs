@@ -30,6 +30,10 @@ use testbed::{
     wait_until,
 };
 
+/// The agent's own.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Apps of the workload: 1,000 objects.
 const APPS: usize = 200;
 /// Requests in flight, of both.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     cluster::ConnectionSpec,
-    codes,
+    codes, crash,
     diagnostic::{Diagnostic, Place},
     git::{CommitId, CommitInfo, GitError, Mirror},
     layout,
@@ -92,6 +92,8 @@ pub(super) struct Fleet {
     /// What keeps the newest commit from being read or rendered.
     unread: Option<Unread>,
     known: BTreeMap<String, layout::Cluster>,
+    /// Nothing is written to any cluster until a person resumes.
+    pub(super) report_only: bool,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
 }
@@ -120,6 +122,7 @@ impl Fleet {
             told: None,
             unread: None,
             known: BTreeMap::new(),
+            report_only: false,
             desired: BTreeMap::new(),
         }
     }
@@ -156,6 +159,7 @@ impl Fleet {
             info!(commit = %tip, author = newest.author, commits = commits.len(), "{}", newest.subject);
         }
         self.ledger.record_fetch(commits, tip, was, rewritten, now).await?;
+        crash::point("fetch.recorded");
         self.tip = Some(tip);
         self.keep("desired".to_owned(), tip);
         self.render();
@@ -169,6 +173,7 @@ impl Fleet {
             if let Err(error) = mirror.keep(&name, commit) {
                 warn!(%commit, code = %error.code(), "{error}");
             }
+            crash::point("tip.kept");
         });
     }
 
@@ -249,10 +254,12 @@ impl Fleet {
         for warning in fleet.warnings.iter().chain(&fleet.problems) {
             warn!(%commit, code = %warning.code, "{warning}");
         }
+        crash::point("rendering.done");
         let rows = fleet.clusters.iter().map(row).collect();
         self.ledger.record_fleet(rows).await?;
         let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
         self.ledger.record_rendering(commit, results.collect()).await?;
+        crash::point("rendering.recorded");
         let allowance = fleet.spec.budget.cluster;
         let set = ApplySet::new(&fleet.name, self.namespace.as_str());
         for cluster in &fleet.clusters {
@@ -275,8 +282,12 @@ impl Fleet {
                 manager: format!("evenkeel-{}", fleet.name),
                 adopt: fleet.spec.adopt == layout::Adopt::Allow,
                 budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
+                health: Arc::clone(&fleet.spec.health),
+                drift: cluster.drift,
+                validate: cluster.validate,
                 rendering: rendering.map_err(|errors| summary(&errors)),
                 paused: cluster.paused.clone(),
+                report_only: self.report_only,
             };
             self.want(&cluster.name, desired).await?;
         }
@@ -435,6 +446,7 @@ impl Fleet {
                 }
                 Ok(Accepted { clusters })
             }
+            Action::Resume { who } => self.write_again(&who).await,
             Action::AcceptCluster { name, who } => {
                 if !self.targets.ask(&name, Ask::AcceptCluster) {
                     return Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {name} in the fleet")));
@@ -444,6 +456,24 @@ impl Fleet {
             }
         }
     }
+
+    /// Ends what a lost ledger began.
+    async fn write_again(&mut self, who: &str) -> Result<Accepted, Diagnostic> {
+        let clusters = resume(&self.ledger, who).await?;
+        if std::mem::take(&mut self.report_only) {
+            info!(who, "resumed: clusters are written again");
+            for (cluster, mut desired) in self.desired.clone() {
+                desired.report_only = false;
+                self.want(&cluster, desired).await?;
+            }
+        }
+        Ok(Accepted { clusters })
+    }
+}
+
+/// Puts on record that clusters may be written again, and says which those are: none where all might be written before.
+pub(super) async fn resume(ledger: &Ledger, who: &str) -> Result<Vec<String>, Diagnostic> {
+    Ok(if ledger.resume(who).await? { ledger.cluster_names().await? } else { Vec::new() })
 }
 
 /// Puts on record that the deletions of this plan may go through, and says on which clusters they are held.

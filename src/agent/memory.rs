@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use crate::{
+    crash,
     diagnostic::Diagnostic,
     ledger::Ledger,
     manifest::ObjectId,
@@ -39,11 +40,16 @@ impl ClusterMemory {
 
 impl Journal for ClusterMemory {
     async fn begin_sync(&self, start: SyncStart) -> Result<SyncId, JournalError> {
-        self.ledger.begin_sync(start).await
+        crash::point("sync.before");
+        let sync = self.ledger.begin_sync(start).await?;
+        crash::point("sync.begun");
+        Ok(sync)
     }
 
     async fn begin_bundle(&self, sync: SyncId, bundle: &str, writes: u64, deletions: u64) -> Result<(), JournalError> {
-        self.ledger.begin_bundle(sync, bundle, writes, deletions).await
+        self.ledger.begin_bundle(sync, bundle, writes, deletions).await?;
+        crash::point("bundle.begun");
+        Ok(())
     }
 
     fn check(&self, sync: SyncId) -> Result<(), JournalError> {
@@ -63,14 +69,19 @@ impl Journal for ClusterMemory {
     }
 
     async fn end_sync(&self, sync: SyncId, error: Option<Diagnostic>) -> Result<(), JournalError> {
-        self.ledger.end_sync(sync, error).await
+        self.ledger.end_sync(sync, error).await?;
+        crash::point("sync.ended");
+        Ok(())
     }
 }
 
 impl Memory for ClusterMemory {
     async fn state(&self, state: State) -> Result<(), JournalError> {
         self.tell(News::State(Box::new(state.clone()))).await;
-        Ok(self.ledger.set_state(&self.cluster, state, Timestamp::now()).await?)
+        crash::point("state.told");
+        self.ledger.set_state(&self.cluster, state, Timestamp::now()).await?;
+        crash::point("state.recorded");
+        Ok(())
     }
 
     async fn attempted(&self, failures: u32) {
@@ -98,7 +109,10 @@ impl Memory for ClusterMemory {
     }
 
     async fn set_asked(&self, asked: Asked) -> Result<(), JournalError> {
-        Ok(self.ledger.set_asked(&self.cluster, asked).await?)
+        crash::point("asked.before");
+        self.ledger.set_asked(&self.cluster, asked).await?;
+        crash::point("asked.recorded");
+        Ok(())
     }
 
     async fn facts(&self, facts: Facts) {

@@ -22,7 +22,7 @@ use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::{
     fleet::Fleet,
@@ -69,14 +69,29 @@ pub fn run(settings: RunSettings, log: &log::Settings) -> Result<Outcome, Diagno
 
 /// Puts an approval on record while no agent runs; it is obeyed at the next start. EK5002 where one runs after all.
 pub fn approve(state_dir: &Path, plan: Digest, who: &str) -> Result<Accepted, Diagnostic> {
+    on_record(state_dir, async |ledger| fleet::approve(ledger, plan, who).await)
+}
+
+/// Puts on record while no agent runs that clusters may be written again after the ledger was lost.
+pub fn resume(state_dir: &Path, who: &str) -> Result<Accepted, Diagnostic> {
+    on_record(state_dir, async |ledger| fleet::resume(ledger, who).await)
+}
+
+/// Changes the ledger of a stopped agent; answers with the clusters concerned.
+fn on_record(state_dir: &Path, change: impl AsyncFnOnce(&Ledger) -> Result<Vec<String>, Diagnostic>) -> Result<Accepted, Diagnostic> {
     let state_dir = StateDir::open(state_dir)?;
-    // Refused here rather than made: an approval for a directory in which no agent ever ran is a slip.
+    // Refused here rather than made: a decision for a directory in which no agent ever ran is a slip.
     Ledger::reader(state_dir.path())?;
-    let ledger = Ledger::open(state_dir.path())?.ledger;
+    let Opened { ledger, damaged } = Ledger::open(state_dir.path())?;
+    if let Some(aside) = damaged {
+        let message = format!("the ledger was damaged and is {} now; nobody has seen yet what the clusters run", aside.display());
+        let hint = "Start the agent, look at what `evenkeel status` reports, and ask again.";
+        return Err(Diagnostic::new(codes::REPORT_ONLY, Place::Nowhere, message).with_hint(hint));
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Diagnostic::new(codes::DEFECT, Place::Nowhere, format!("cannot start threads: {error}")))?;
     runtime.block_on(async {
-        let clusters = fleet::approve(&ledger, plan, who).await?;
+        let clusters = change(&ledger).await?;
         ledger.close().await?;
         Ok(Accepted { clusters })
     })
@@ -87,14 +102,16 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     let key = state_dir.digest_key()?;
     let only = settings.only.as_deref().map(selector).transpose()?;
     let remote = remote(&settings).map_err(|error| error.diagnostic())?;
-    let Opened { ledger, rebuilt } = Ledger::open(state_dir.path())?;
-    if rebuilt {
-        error!(
-            code = codes::LEDGER.id,
-            "the ledger was damaged; it was moved aside and an empty one begun, so the history before is not shown"
-        );
+    let Opened { ledger, damaged } = Ledger::open(state_dir.path())?;
+    if let Some(aside) = damaged {
+        let aside = aside.display();
+        error!(code = codes::LEDGER.id, "the ledger was damaged; it was moved to {aside}, and the history before is not shown");
     }
-    let instance = ledger.instance().await?;
+    let report_only = ledger.report_only().await?;
+    if report_only {
+        warn!(code = codes::REPORT_ONLY.id, "the ledger was lost: no cluster is written before `evenkeel resume`");
+    }
+    let instance = state_dir.instance(&ledger.instance().await?)?;
     let kubeconfig = Arc::new(Kubeconfig::open(settings.kubeconfig.as_deref()).map_err(|error| error.diagnostic(Place::Nowhere))?);
     let mirror = Arc::new(Mirror::open(&state_dir.path().join(MIRROR), remote.clone()).map_err(|error| error.diagnostic())?);
     info!(version = env!("CARGO_PKG_VERSION"), instance, repo = %remote, branch = remote.branch(), "starting");
@@ -128,6 +145,7 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     });
     let renderer = Arc::new(Renderer::new(settings.namespace.clone(), key));
     let mut fleet = Fleet::new(only, ledger.clone(), mirror, renderer, settings.namespace, targets);
+    fleet.report_only = report_only;
     fleet.remember_facts().await?;
     let once = settings.once.then(Once::default);
     let mut supervisor = Supervisor { fleet, ledger, once, events, news, actions, trigger, source: source_sender };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     git::CommitId,
-    sync::{Phase, State},
+    sync::{Phase, STUCK, State},
 };
 
 /// Attempts after which a cluster that fails or does not answer counts as done, and a commit that cannot be read: two more
@@ -37,6 +37,8 @@ impl Once {
                     Some(false)
                 }
                 Phase::Failed | Phase::Unreachable if *failures >= ATTEMPTS => Some(false),
+                // What it waits for did not become healthy; nothing more is tried until that changes.
+                Phase::Failed if state.error.as_ref().is_some_and(|error| STUCK.contains(&error.code)) => Some(false),
                 Phase::Failed | Phase::Unreachable | Phase::Syncing => None,
             }
         })
@@ -46,6 +48,7 @@ impl Once {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::{Diagnostic, Place};
 
     fn state(phase: Phase, desired: u8) -> State {
         State { desired: Some(CommitId([desired; 20])), ..State::blank(phase) }
@@ -66,6 +69,12 @@ mod tests {
         assert_eq!(verdict(&once), None, "b is tried again");
         once.attempted("b", 3);
         assert_eq!(verdict(&once), Some(false));
+        let stuck = Diagnostic::new(STUCK[0], Place::Nowhere, "db is degraded");
+        once.attempted("b", 0);
+        once.state("b", State { error: Some(stuck), ..state(Phase::Failed, 1) });
+        assert_eq!(verdict(&once), Some(false), "nothing is tried any more");
+        once.state("b", state(Phase::Syncing, 1));
+        assert_eq!(verdict(&once), None, "b waits for a rollout");
         once.state("b", state(Phase::Synced, 1));
         assert_eq!(verdict(&once), Some(true));
         once.state("a", state(Phase::Paused, 1));

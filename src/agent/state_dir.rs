@@ -51,27 +51,44 @@ impl StateDir {
     /// The key for digests of Secrets, made at the first start. When it is lost, each Secret is sent once more.
     pub(super) fn digest_key(&self) -> Result<DigestKey, Diagnostic> {
         let path = self.path.join("digest.key");
-        let wrong =
-            |error: &io::Error| Diagnostic::new(codes::STATE_DIR, Place::Nowhere, format!("cannot use {}: {error}", path.display()));
         let mut key = [0; 32];
         match File::open(&path) {
-            Ok(mut file) => file.read_exact(&mut key).map_err(|error| wrong(&error))?,
+            Ok(mut file) => file.read_exact(&mut key).map_err(|error| unusable(&path, &error))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 rand::fill(&mut key);
-                // Renamed into place whole: a crash must not leave half a key.
-                let draft = self.path.join("digest.key.new");
-                let write = || -> io::Result<()> {
-                    let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
-                    file.write_all(&key)?;
-                    file.sync_all()?;
-                    std::fs::rename(&draft, &path)
-                };
-                write().map_err(|error| wrong(&error))?;
+                self.write_whole("digest.key", &key)?;
             }
-            Err(error) => return Err(wrong(&error)),
+            Err(error) => return Err(unusable(&path, &error)),
         }
         Ok(DigestKey::new(key))
     }
+
+    /// The name of this state directory's agent; `first` at its first start. It is kept beside the ledger, since clusters know
+    /// their holder by it: an agent whose ledger was lost would else wait for itself.
+    pub(super) fn instance(&self, first: &str) -> Result<String, Diagnostic> {
+        let path = self.path.join("instance");
+        match std::fs::read_to_string(&path) {
+            Ok(name) if !name.trim().is_empty() => Ok(name.trim().to_owned()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unusable(&path, &error)),
+            _ => self.write_whole("instance", first.as_bytes()).map(|()| first.to_owned()),
+        }
+    }
+
+    /// Renamed into place whole: a crash must not leave half of it.
+    fn write_whole(&self, name: &str, content: &[u8]) -> Result<(), Diagnostic> {
+        let (path, draft) = (self.path.join(name), self.path.join(format!("{name}.new")));
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+            file.write_all(content)?;
+            file.sync_all()?;
+            std::fs::rename(&draft, &path)
+        };
+        write().map_err(|error| unusable(&path, &error))
+    }
+}
+
+fn unusable(path: &Path, error: &io::Error) -> Diagnostic {
+    Diagnostic::new(codes::STATE_DIR, Place::Nowhere, format!("cannot use {}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -97,6 +114,14 @@ mod tests {
         let error = StateDir::open(&dir.path().join("state")).unwrap_err();
         assert_eq!(error.code, codes::STATE_DIR);
         assert!(error.message.contains("state"), "{}", error.message);
+    }
+
+    #[test]
+    fn the_name_outlives_the_ledger() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::open(dir.path()).unwrap();
+        assert_eq!(state.instance("first").unwrap(), "first");
+        assert_eq!(state.instance("of a new ledger").unwrap(), "first");
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod plan;
 mod printer;
 mod render;
 mod repo;
+mod resume;
 mod run;
 mod settings_file;
 mod status;
@@ -63,6 +64,9 @@ pub type OpenLedger<'a> = dyn Fn(&Path) -> Result<Box<dyn Answers>, Diagnostic> 
 /// Records an approval in a state directory whose agent is stopped, for that user; answers with the clusters that it concerns.
 pub type Approve<'a> = dyn Fn(&Path, Digest, &str) -> Result<Accepted, Diagnostic> + 'a;
 
+/// Records in a state directory whose agent is stopped that its clusters may be written again, for that user.
+pub type Resume<'a> = dyn Fn(&Path, &str) -> Result<Accepted, Diagnostic> + 'a;
+
 /// What a command needs of the world around it, its output apart.
 pub struct World<'a> {
     /// Standard output may be coloured.
@@ -75,6 +79,8 @@ pub struct World<'a> {
     pub ledger: &'a OpenLedger<'a>,
     /// Records an approval.
     pub approve: &'a Approve<'a>,
+    /// Records that clusters may be written again.
+    pub resume: &'a Resume<'a>,
 }
 
 /// Evenkeel holds a fleet of Kubernetes clusters to one Git repository
@@ -106,6 +112,7 @@ enum Command {
     Sync(sync::SyncArgs),
     Approve(approve::ApproveArgs),
     AcceptCluster(accept_cluster::AcceptClusterArgs),
+    Resume(resume::ResumeArgs),
     Explain(explain::ExplainArgs),
 }
 
@@ -160,9 +167,9 @@ pub fn command() -> clap::Command {
 }
 
 /// Runs the command line of this process. The arguments are what stands behind the commands.
-pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, approve: &Approve<'_>) -> ExitCode {
+pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, approve: &Approve<'_>, resume: &Resume<'_>) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let world = World { color: color_wanted(io::stdout().is_terminal()), now: Timestamp::now(), agent, ledger, approve };
+    let world = World { color: color_wanted(io::stdout().is_terminal()), now: Timestamp::now(), agent, ledger, approve, resume };
     execute(&arguments, &world, &mut io::stdout(), &mut io::stderr()).into()
 }
 
@@ -210,6 +217,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Sync(args) => sync::run(args, &file, printer),
         Command::Approve(args) => approve::run(args, &file, world, printer),
         Command::AcceptCluster(args) => accept_cluster::run(args, &file, printer),
+        Command::Resume(args) => resume::run(args, &file, world, printer),
         Command::Explain(args) => explain::run(&args, printer),
     }
 }

@@ -51,7 +51,7 @@ pub(super) fn run(args: RenderArgs, file: &SettingsFile, printer: &mut Printer<'
         Ok(rendering) => rendering,
         Err(problems) => return refuse(problems, printer),
     };
-    let objects: Vec<_> = rendering.objects.iter().map(|object| (object.as_ref(), shown(object))).collect();
+    let objects: Vec<_> = rendering.objects.iter().map(|object| (object.as_ref(), masked(object, object.whole()))).collect();
     printer.data(&match output {
         Output::Json => as_list(objects)?,
         Output::Table | Output::Yaml => as_documents(&objects),
@@ -65,9 +65,12 @@ pub(super) fn unknown(name: &str, fleet: &Fleet) -> CommandError {
         .with_hint(format!("It has: {}.", clean(&names.join(", "))))
 }
 
-/// The object as Git gives it, without a Secret's values.
+/// The object as Evenkeel holds it, without a Secret's values.
 pub(super) fn shown(object: &RenderedObject) -> Value {
-    let mut value = object.content();
+    masked(object, object.content())
+}
+
+fn masked(object: &RenderedObject, mut value: Value) -> Value {
     if object.id.is("", "Secret") {
         hide(&mut value);
     }

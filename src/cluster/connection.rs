@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -93,7 +93,7 @@ impl Default for Limits {
 pub struct Requests {
     /// Single objects, their metadata, and the server's version.
     pub get: u64,
-    /// Pages of lists.
+    /// Pages of lists, and lists that came as a stream.
     pub list: u64,
     /// Server-side applies.
     pub apply: u64,
@@ -103,6 +103,8 @@ pub struct Requests {
     pub create: u64,
     /// Replacements.
     pub replace: u64,
+    /// Patches of an object's bookkeeping.
+    pub patch: u64,
     /// Deletions.
     pub delete: u64,
     /// Discovery documents.
@@ -117,7 +119,7 @@ impl Requests {
 
     /// Those that change something.
     pub fn writes(&self) -> u64 {
-        self.apply + self.create + self.replace + self.delete
+        self.apply + self.create + self.replace + self.patch + self.delete
     }
 }
 
@@ -130,11 +132,12 @@ pub(super) enum Verb {
     DryRun,
     Create,
     Replace,
+    Patch,
     Delete,
     Discover,
 }
 
-const VERBS: usize = 8;
+const VERBS: usize = 9;
 
 /// A request to be.
 #[derive(Clone)]
@@ -172,6 +175,38 @@ struct Inner {
     /// Milliseconds since `opened` at which the files were last looked at.
     checked: AtomicU64,
     requests: [AtomicU64; VERBS],
+    streams: Streaming,
+}
+
+/// Whether the server gives lists as streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Streams {
+    /// It was not asked.
+    Unknown,
+    Yes,
+    No,
+}
+
+/// What is known of that.
+#[derive(Default)]
+pub(super) struct Streaming {
+    known: AtomicU8,
+    /// Held by the one that asks.
+    pub(super) asking: Mutex<()>,
+}
+
+impl Streaming {
+    pub(super) fn known(&self) -> Streams {
+        match self.known.load(Ordering::Relaxed) {
+            1 => Streams::Yes,
+            2 => Streams::No,
+            _ => Streams::Unknown,
+        }
+    }
+
+    pub(super) fn set(&self, known: Streams) {
+        self.known.store(known as u8, Ordering::Relaxed);
+    }
 }
 
 /// Where the connection came from, and is renewed from.
@@ -249,6 +284,7 @@ impl Connection {
             opened: Instant::now(),
             checked: AtomicU64::default(),
             requests: std::array::from_fn(|_| AtomicU64::default()),
+            streams: Streaming::default(),
         };
         Ok(Self(Arc::new(inner), None))
     }
@@ -268,6 +304,7 @@ impl Connection {
             dry_run: sent(Verb::DryRun),
             create: sent(Verb::Create),
             replace: sent(Verb::Replace),
+            patch: sent(Verb::Patch),
             delete: sent(Verb::Delete),
             discover: sent(Verb::Discover),
         }
@@ -276,6 +313,15 @@ impl Connection {
     /// The connections of watches, with credentials that are good now.
     pub(super) async fn watching(&self) -> Result<Arc<Watching>, ApiError> {
         Ok(Arc::clone(&self.current().await?.watching))
+    }
+
+    /// The right to one request more, when it is its turn.
+    pub(super) async fn turn(&self) -> Turn<'_> {
+        self.0.gate.turn().await
+    }
+
+    pub(super) fn streams(&self) -> &Streaming {
+        &self.0.streams
     }
 
     pub(super) fn limits(&self) -> &Limits {
@@ -335,8 +381,13 @@ impl Connection {
         }
     }
 
+    /// Counts a request that is sent.
+    pub(super) fn count(&self, verb: Verb) {
+        self.0.requests[verb as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     async fn send(&self, live: &Live, ask: &Ask) -> Result<Answer, ApiError> {
-        self.0.requests[ask.verb as usize].fetch_add(1, Ordering::Relaxed);
+        self.count(ask.verb);
         let limit = if matches!(ask.verb, Verb::List | Verb::Discover) { LIST_BYTES_MAX } else { ANSWER_BYTES_MAX };
         let failed = |error: BoxError| transport::failure(&error, &self.0.server, limit);
         let mut request = Request::builder()

@@ -201,6 +201,7 @@ impl ApiError {
     /// Whether the same request may succeed later without a change of the manifest, the rights or the settings.
     pub fn retryable(&self) -> bool {
         match self.kind() {
+            ErrorKind::Refused => self.passing().is_some(),
             ErrorKind::Unreachable
             | ErrorKind::Timeout
             | ErrorKind::Moved
@@ -214,7 +215,6 @@ impl ApiError {
             | ErrorKind::Conflict(_)
             | ErrorKind::AlreadyExists
             | ErrorKind::Invalid
-            | ErrorKind::Refused
             | ErrorKind::NoSuchKind
             | ErrorKind::TooLarge
             | ErrorKind::Protocol => false,
@@ -240,8 +240,33 @@ impl ApiError {
             && (std::iter::once(&self.0.message).chain(&self.0.causes)).any(|text| WORDS.iter().any(|words| text.contains(words)))
     }
 
+    /// Whether the server refuses for a reason that goes by itself, and which. There are no reasons of their own for them in an
+    /// answer; these are the words of k8s.io/apiserver/pkg/admission/plugin/namespace/lifecycle and resourcequota.
+    pub fn passing(&self) -> Option<Code> {
+        let says = |words: &str| *self.kind() == ErrorKind::Refused && self.message().contains(words);
+        if says("because it is being terminated") {
+            return Some(codes::TERMINATING);
+        }
+        (says("exceeded quota: ") || says("status unknown for quota: ")).then_some(codes::QUOTA)
+    }
+
+    /// Whether the server could not do a dry run at all, so that it says nothing about the object.
+    pub fn is_untriable(&self) -> bool {
+        // k8s.io/apiserver/pkg/admission/plugin/webhook/errors: a webhook whose sideEffects are Some or Unknown.
+        self.is_of_lost_version() || (*self.kind() == ErrorKind::Invalid && self.message().contains("does not support dry run"))
+    }
+
+    /// Whether the object's managedFields name a version that its definition no longer has, so that nothing can be applied to it:
+    /// the words of k8s.io/apiextensions-apiserver/pkg/apiserver/conversion.
+    pub fn is_of_lost_version(&self) -> bool {
+        self.message().contains("request to convert CR to an invalid group/version")
+    }
+
     /// The code under which it is shown.
     pub fn code(&self) -> Code {
+        if let Some(code) = self.passing() {
+            return code;
+        }
         match self.kind() {
             ErrorKind::Unreachable | ErrorKind::Timeout => codes::UNREACHABLE,
             ErrorKind::Moved => codes::KUBECONFIG,

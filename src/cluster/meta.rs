@@ -7,7 +7,7 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-use crate::manifest::Digest;
+use crate::manifest::{Digest, HANDOVER};
 
 /// The metadata of a live object.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -42,7 +42,7 @@ pub struct Meta {
     pub deleting: bool,
     /// Who owns fields of it.
     #[serde(default, rename = "managedFields", deserialize_with = "null_is_empty")]
-    pub managers: Vec<Manager>,
+    pub managers: Managers,
 }
 
 impl Meta {
@@ -57,15 +57,60 @@ impl Meta {
             .map(|entry| entry.fields)
     }
 
+    /// Whether all that the manager [`HANDOVER`] holds belongs to another manager too, so that it can let go.
+    pub fn is_superseded(&self) -> bool {
+        self.managers.superseded
+    }
+
     /// Whether any field belongs to that manager, by whatever operation.
     pub fn is_managed_by(&self, manager: &str) -> bool {
         self.managers.iter().any(|entry| entry.name == manager)
     }
 }
 
+/// The entries of managedFields.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<Entry>")]
+pub struct Managers {
+    entries: Vec<Manager>,
+    superseded: bool,
+}
+
+impl From<Vec<Entry>> for Managers {
+    fn from(entries: Vec<Entry>) -> Self {
+        let superseded = entries.iter().position(Entry::is_handover).is_some_and(|at| {
+            let others = entries.iter().enumerate().filter(|(other, _)| *other != at);
+            let others: Vec<&Fields> = others.map(|(_, entry)| &entry.fields_v1).collect();
+            let held = &entries[at].fields_v1;
+            !held.0.is_empty() && held.are_all_in(&others)
+        });
+        Self { entries: entries.into_iter().map(Manager::from).collect(), superseded }
+    }
+}
+
+#[cfg(test)]
+impl FromIterator<Manager> for Managers {
+    fn from_iter<I: IntoIterator<Item = Manager>>(entries: I) -> Self {
+        Self { entries: entries.into_iter().collect(), superseded: false }
+    }
+}
+
+impl std::ops::Deref for Managers {
+    type Target = Vec<Manager>;
+
+    fn deref(&self) -> &Vec<Manager> {
+        &self.entries
+    }
+}
+
+impl std::ops::DerefMut for Managers {
+    fn deref_mut(&mut self) -> &mut Vec<Manager> {
+        &mut self.entries
+    }
+}
+
 /// One entry of managedFields; the fields themselves are not kept.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(from = "Entry")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manager {
     /// The field manager's name.
     pub name: String,
@@ -104,6 +149,12 @@ struct Entry {
     fields_v1: Fields,
 }
 
+impl Entry {
+    fn is_handover(&self) -> bool {
+        self.manager == HANDOVER && self.operation == Operation::Apply && self.subresource.is_empty()
+    }
+}
+
 impl From<Entry> for Manager {
     fn from(entry: Entry) -> Self {
         let mut bytes = entry.api_version.as_bytes().to_vec();
@@ -125,6 +176,14 @@ impl From<Entry> for Manager {
 struct Fields(BTreeMap<String, Fields>);
 
 impl Fields {
+    /// Whether each innermost field of it is a field of one of the others.
+    fn are_all_in(&self, others: &[&Self]) -> bool {
+        self.0.iter().all(|(name, inner)| {
+            let below: Vec<&Self> = others.iter().filter_map(|other| other.0.get(name)).collect();
+            !below.is_empty() && inner.are_all_in(&below)
+        })
+    }
+
     fn write(&self, out: &mut Vec<u8>) -> io::Result<()> {
         out.push(b'{');
         for (at, (key, inner)) in self.0.iter().enumerate() {
@@ -263,6 +322,30 @@ mod tests {
         assert_eq!((meta.generation, meta.deleting, meta.labels.len(), meta.annotations["a"].as_str()), (Some(3), true, 0, "b"));
         assert_eq!(meta.finalizers, ["x/y"]);
         assert!(meta.managers.is_empty());
+    }
+
+    #[test]
+    fn what_is_handed_over_is_superseded_once_another_has_all_of_it() {
+        let held = |fields: Value| json!({"manager": "evenkeel-handover", "operation": "Apply", "apiVersion": "v1", "fieldsV1": fields});
+        let other = |subresource: &str, fields: Value| json!({"manager": "m", "operation": "Update", "subresource": subresource, "fieldsV1": fields});
+        let two = json!({"f:spec": {"f:replicas": {}, "f:paused": {}}});
+        for (what, entries, expected) in [
+            ("nobody else", json!([held(two.clone())]), false),
+            ("one of two fields", json!([held(two.clone()), other("", json!({"f:spec": {"f:replicas": {}}}))]), false),
+            (
+                "each by another",
+                json!([
+                    held(two.clone()),
+                    other("scale", json!({"f:spec": {"f:replicas": {}}})),
+                    other("", json!({"f:spec": {"f:paused": {}}}))
+                ]),
+                true,
+            ),
+            ("it holds nothing", json!([held(json!({})), other("", two.clone())]), false),
+            ("there is no handover", json!([other("", two.clone()), other("", two)]), false),
+        ] {
+            assert_eq!(meta(&entries).is_superseded(), expected, "{what}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod meta;
 mod operations;
 mod pace;
 mod status;
+mod stream;
 mod transport;
 mod warning;
 mod watch;
@@ -29,6 +30,6 @@ pub use connection::{CONCURRENCY, CONCURRENCY_MAX, Connection, FLEET_CONCURRENCY
 pub use discovery::{Api, Apis, Facts};
 pub use error::{ApiError, ClusterError, ErrorKind, FieldConflict};
 pub use kubeconfig::{ConnectionSpec, Kubeconfig};
-pub use meta::{Manager, Meta, Operation};
+pub use meta::{Manager, Managers, Meta, Operation};
 pub use operations::{Applied, Apply, Deletion, Listed};
 pub use watch::{Scope, Watch, WatchEvent, Watched};

@@ -23,6 +23,8 @@ const META_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8
 const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
 /// A body that JSON is valid for, since JSON is YAML: the server reads the very bytes that were digested.
 const APPLY_PATCH: &str = "application/apply-patch+yaml";
+/// RFC 6902.
+const JSON_PATCH: &str = "application/json-patch+json";
 /// A list is begun again this often when the server's snapshot of it expires on the way.
 const LIST_STARTS_MAX: usize = 3;
 
@@ -281,6 +283,15 @@ impl Connection {
     pub async fn replace(&self, api: &Api, namespace: Option<&str>, name: &str, body: &Value) -> Result<Value, ApiError> {
         let path = address::object(api, namespace, name)?;
         parse(&self.ask(write(Verb::Replace, Method::PUT, path, body)).await?)
+    }
+
+    /// Patches an object by JSON patch. Where the patch names a resourceVersion and the object changed since,
+    /// [`ErrorKind::PreconditionFailed`].
+    pub async fn patch(&self, api: &Api, namespace: Option<&str>, name: &str, manager: &str, patch: &Value) -> Result<(), ApiError> {
+        let path = address::with_query(&address::object(api, namespace, name)?, &[("fieldManager", manager)]);
+        let body = Bytes::from(patch.to_string());
+        let ask = Ask { verb: Verb::Patch, method: Method::PATCH, path, accept: META, content_type: JSON_PATCH, body };
+        self.ask(ask).await.map(drop)
     }
 
     async fn fetch(&self, verb: Verb, path: String, accept: &'static str) -> Result<Answer, ApiError> {

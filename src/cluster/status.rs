@@ -238,6 +238,27 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_by_itself_and_what_cannot_be_tried() {
+        let refused = |words: &str| status(403, "Forbidden", &format!(r#"configmaps "a" is forbidden: {words}"#), &json!(null));
+        for (words, code) in [
+            ("unable to create new content in namespace shop because it is being terminated", "EK4035"),
+            ("exceeded quota: few, requested: count/configmaps=1, used: count/configmaps=2, limited: count/configmaps=2", "EK4036"),
+            ("status unknown for quota: few, resources: count/configmaps", "EK4036"),
+        ] {
+            assert!(refused(words).retryable(), "{words}");
+            assert_eq!(refused(words).code().id, code, "{words}");
+        }
+        for words in ["failed quota: few: must specify limits.cpu", "violates PodSecurity \"restricted:latest\""] {
+            assert!(!refused(words).retryable(), "{words}");
+        }
+        let webhook = status(400, "BadRequest", r#"admission webhook "x.y" does not support dry run"#, &json!(null));
+        assert!(webhook.is_untriable() && !webhook.is_of_lost_version());
+        let lost = status(500, "InternalError", "request to convert CR to an invalid group/version: a.org/v1alpha1", &json!(null));
+        assert!(lost.is_untriable() && lost.is_of_lost_version());
+        assert!(!status(422, "Invalid", "spec.replicas: Invalid value: -1", &json!(null)).is_untriable());
+    }
+
+    #[test]
     fn foreign_answers() {
         let answer = |code: u16, body: &[u8]| error(StatusCode::from_u16(code).unwrap(), &HeaderMap::new(), body);
         let missing = answer(404, b"404 page not found\n");

@@ -147,7 +147,9 @@ pub(super) fn failure(error: &BoxError, server: &str, limit: usize) -> ApiError 
             kind = ErrorKind::Timeout;
         }
         unprocessed |= error.downcast_ref::<h2::Error>().is_some_and(is_unprocessed);
+        // rustls ends some of its texts with the address of its manual, which is of no use to who operates a cluster.
         let text = error.to_string();
+        let text = text.split(": https://docs.rs/").next().unwrap_or_default().to_owned();
         // Wrappers repeat the words of what they wrap.
         if !error.is::<kube::Error>() && words.last().is_none_or(|last| !last.contains(&text)) {
             words.push(text);
@@ -201,5 +203,7 @@ mod tests {
         let wrapped = kube::Error::Service(io::Error::new(io::ErrorKind::TimedOut, "late").into());
         let error = failure(&wrapped.into(), "h:1", 0);
         assert_eq!((error.kind(), error.message()), (&ErrorKind::Timeout, "h:1: late"));
+        let eof = io::Error::new(io::ErrorKind::UnexpectedEof, "no close_notify: https://docs.rs/rustls/manual#eof");
+        assert_eq!(failure(&eof.into(), "h:1", 0).message(), "h:1: no close_notify");
     }
 }

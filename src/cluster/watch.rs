@@ -28,6 +28,8 @@ use super::{
 
 /// Below the 100 streams of `http2-max-streams-per-connection`, with room for what ends and begins at the same time.
 const STREAMS_MAX: usize = 80;
+/// On the bookmark after all that was there when the watch began.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 /// The server ends a watch after this time and a random part more, and it is begun again from where it was. Its own default is
 /// between 30 and 60 minutes (`min-request-timeout`); credentials that end must not outlive it for long.
 const LENGTH: Duration = Duration::from_mins(20);
@@ -79,6 +81,8 @@ pub enum WatchEvent<T> {
     Gone(T),
     /// Nothing of the kind changed up to this resourceVersion.
     Bookmark(String),
+    /// All that was there when the watch began has been sent; the same as a bookmark otherwise.
+    Complete(String),
 }
 
 /// What can be read from a watch: an object, or its metadata.
@@ -106,7 +110,7 @@ impl From<MetaOnly> for Meta {
 }
 
 /// What to watch.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Scope<'a> {
     /// The kind.
     pub api: &'a Api,
@@ -118,7 +122,8 @@ pub struct Scope<'a> {
 
 /// A watch under way. Dropping it ends it.
 pub struct Watch<T> {
-    body: Body,
+    /// Never shared, only kept where others are; a body by itself may not be.
+    body: Mutex<Body>,
     lines: Lines,
     server: String,
     _place: OwnedSemaphorePermit,
@@ -131,9 +136,19 @@ impl Connection {
     /// # Errors
     /// [`ErrorKind::Expired`] where the server no longer knows what happened since: list again.
     pub async fn watch<T: Watched>(&self, scope: Scope<'_>, from: &str) -> Result<Watch<T>, ApiError> {
+        self.begin(scope, &[("resourceVersion", from)]).await
+    }
+
+    /// Watches what is in scope, and has all that is there sent first; [`WatchEvent::Complete`] says where that ends.
+    pub(super) async fn watch_from_the_beginning<T: Watched>(&self, scope: Scope<'_>) -> Result<Watch<T>, ApiError> {
+        self.begin(scope, &[("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]).await
+    }
+
+    async fn begin<T: Watched>(&self, scope: Scope<'_>, from: &[(&str, &str)]) -> Result<Watch<T>, ApiError> {
         let length = LENGTH.mul_f64(1.0 + rand::random::<f64>() / 2.0).as_secs().to_string();
-        let query =
-            [("watch", "1"), ("allowWatchBookmarks", "true"), ("resourceVersion", from), ("timeoutSeconds", &length), scope.selector];
+        let mut query = vec![("watch", "1"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", &*length)];
+        query.extend(Some(scope.selector).filter(|(_, text)| !text.is_empty()));
+        query.extend(from);
         let path = address::with_query(&address::collection(scope.api, scope.namespace)?, &query);
         let watching = self.watching().await?;
         let (line, place) = watching.line().await?;
@@ -145,7 +160,7 @@ impl Connection {
         };
         let late = |_| ApiError::new(ErrorKind::Timeout, format!("{server}: a watch did not begin within {} s", limit.as_secs_f32()));
         let body = timeout(limit, begin).await.map_err(late)??;
-        Ok(Watch { body, lines: Lines::default(), server, _place: place, of: PhantomData })
+        Ok(Watch { body: Mutex::new(body), lines: Lines::default(), server, _place: place, of: PhantomData })
     }
 }
 
@@ -178,7 +193,7 @@ impl<T: Watched> Watch<T> {
             if let Some(line) = self.lines.take() {
                 return read(&line, &self.server).map(Some);
             }
-            let Some(frame) = self.body.frame().await else { return Ok(None) };
+            let Some(frame) = self.body.get_mut().frame().await else { return Ok(None) };
             let frame = frame.map_err(|error| transport::failure(&error.into(), &self.server, ANSWER_BYTES_MAX))?;
             if let Ok(bytes) = frame.into_data()
                 && !self.lines.put(&bytes)
@@ -201,7 +216,9 @@ fn read<T: Watched>(line: &[u8], server: &str) -> Result<WatchEvent<T>, ApiError
         "DELETED" => object().map(WatchEvent::Gone),
         "BOOKMARK" => {
             let mark: MetaOnly = serde_json::from_str(written.object.get()).map_err(wrong)?;
-            Ok(WatchEvent::Bookmark(mark.metadata.resource_version))
+            let complete = mark.metadata.annotations.get(INITIAL_EVENTS_END).is_some_and(|value| value == "true");
+            let version = mark.metadata.resource_version;
+            Ok(if complete { WatchEvent::Complete(version) } else { WatchEvent::Bookmark(version) })
         }
         "ERROR" => {
             let status: Value = serde_json::from_str(written.object.get()).map_err(wrong)?;
@@ -255,6 +272,8 @@ mod tests {
             "\n",
             r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"9"}}}"#,
             "\n",
+            r#"{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"10","annotations":{"k8s.io/initial-events-end":"true"}}}}"#,
+            "\n",
             r#"{"type":"ERROR","object":{"kind":"Status","status":"Failure","reason":"Expired","message":"too old","code":410}}"#,
             "\n",
             r#"{"type":"ADDED","object":{"metadata":{"name":"cut"#,
@@ -263,8 +282,9 @@ mod tests {
         assert!(matches!(&events[0], Ok(WatchEvent::Put(meta)) if meta.name == "a" && meta.resource_version == "5"));
         assert!(matches!(&events[1], Ok(WatchEvent::Gone(meta)) if meta.name == "b"));
         assert_eq!(events[2], Ok(WatchEvent::Bookmark("9".to_owned())));
-        assert_eq!(events[3], Err(ErrorKind::Expired));
-        assert_eq!(events.len(), 4);
+        assert_eq!(events[3], Ok(WatchEvent::Complete("10".to_owned())));
+        assert_eq!(events[4], Err(ErrorKind::Expired));
+        assert_eq!(events.len(), 5);
     }
 
     #[test]

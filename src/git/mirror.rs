@@ -158,6 +158,7 @@ impl Mirror {
     }
 
     async fn fetched(&self, was: Option<CommitId>) -> Result<Fetched, GitError> {
+        crate::crash::point("fetch.done");
         let store = self.store.clone();
         store.reset();
         let fetched = blocking(move || {

@@ -13,10 +13,12 @@
 //! Nothing inside a layer is read here; that is the work of `render`. A mistake refuses the clusters that lie below the folder in
 //! which it stands; only `evenkeel.yaml`, `.evenkeelignore` and what stands in the root refuse the fleet.
 
+mod health;
 mod ignored;
 mod names;
 mod own;
 mod reader;
+mod span;
 mod walk;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -24,12 +26,15 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     diagnostic::{Diagnostic, Place},
     git::TreeId,
+    manifest::Drift,
 };
 
+pub use health::{Condition, HealthRule, HealthRules};
 pub use ignored::Ignored;
 pub(crate) use names::{is_dns_label, is_label, one_edit_apart};
 pub(crate) use own::{BUNDLE, Own};
 pub use reader::Reader;
+pub(crate) use span::{span, written};
 pub(crate) use walk::FLEET_FILE;
 pub use walk::read;
 
@@ -79,6 +84,24 @@ pub struct FleetSpec {
     pub adopt: Adopt,
     /// When deletions wait for approval.
     pub budget: Budget,
+    /// How the objects of some kinds do; a bundle's own rules go before.
+    #[serde(skip)]
+    pub health: Arc<HealthRules>,
+    /// What is done about changes by others, where nothing more specific says so.
+    pub drift: Option<Drift>,
+    /// Whether writes are tried before they are made, where nothing more specific says so.
+    pub validate: Option<Validate>,
+}
+
+/// `spec.validate`: whether the API server is asked about a bundle before anything of it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Validate {
+    /// A dry run of each write: a bundle is written whole, or not at all.
+    #[default]
+    DryRun,
+    /// The write itself is the question: quicker, and a bundle may be written in part.
+    None,
 }
 
 /// Whether an object that was there before Evenkeel may be taken over.
@@ -129,6 +152,10 @@ pub struct Cluster {
     pub labels: BTreeMap<String, String>,
     /// The file that says `paused: true`, if one does; the outermost.
     pub paused: Option<String>,
+    /// What is done about changes by others, as the deepest of its files that speaks of it says.
+    pub drift: Drift,
+    /// Whether writes are tried before they are made, likewise.
+    pub validate: Validate,
     /// How cluster.yaml says to connect.
     pub connection: Option<Connection>,
     /// The folders that make up the cluster, base first. Folders that do not exist are left out.
@@ -175,9 +202,10 @@ pub struct Layer {
 }
 
 /// The steps of the stack, outermost first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Level {
     /// `base`
+    #[default]
     Base,
     /// `regions/<region>/base`
     Region,

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{API_VERSION, is_label};
+use super::{API_VERSION, is_label, span};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
-    manifest::{place_of, pointer},
+    manifest::{Drift, place_of, pointer},
 };
 
 /// What a field may hold.
@@ -20,11 +20,17 @@ pub(crate) enum Shape {
     Text,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A list of names that bundles can have.
+    Names,
+    /// A span of time such as `10m`.
+    Span,
     /// A whole number from 0 to this.
     Count(u64),
     Fields(&'static [(&'static str, Shape)]),
     /// Every one of these fields.
     All(&'static [(&'static str, Shape)]),
+    /// A list of mappings of these fields, of which those named first must be there.
+    List(&'static [&'static str], &'static [(&'static str, Shape)]),
     /// Exactly one of these fields.
     OneOf(&'static [(&'static str, Shape)]),
     /// A field of the design that this version does not have.
@@ -39,9 +45,16 @@ pub(crate) struct Kind {
     spec: &'static [(&'static str, Shape)],
 }
 
-use Shape::{All, Count, Fields, Flag, Later, OneOf, Text, True, Word};
+use Shape::{All, Count, Fields, Flag, Later, List, Names, OneOf, Span, Text, True, Word};
 
+const DRIFT: Shape = Word(Drift::WORDS);
+const VALIDATE: Shape = Word(&["dryRun", "none"]);
 const ALLOWANCE: Shape = All(&[("objects", Count(1_000_000)), ("percent", Count(100))]);
+
+const HEALTH: Shape = List(
+    &["apiVersion", "kind", "current"],
+    &[("apiVersion", Text), ("kind", Text), ("current", Text), ("inProgress", Text), ("failed", Text), ("suspended", Text)],
+);
 
 /// evenkeel.yaml
 pub(super) const FLEET: Kind = Kind {
@@ -49,21 +62,25 @@ pub(super) const FLEET: Kind = Kind {
     code: codes::FLEET_FILE,
     spec: &[
         ("paused", Flag),
+        ("drift", DRIFT),
+        ("validate", VALIDATE),
         ("adopt", Word(&["refuse", "allow"])),
         ("budget", Fields(&[("cluster", ALLOWANCE), ("fleet", Later)])),
+        ("health", HEALTH),
         ("defaults", Later),
         ("rollout", Later),
         ("notifications", Later),
     ],
 };
 
+/// What an environment and its regions may say of their clusters.
+const LEVEL: &[(&str, Shape)] = &[("paused", Flag), ("drift", DRIFT), ("validate", VALIDATE), ("vars", Later), ("settings", Later)];
+
 /// environment.yaml
-pub(super) const ENVIRONMENT: Kind =
-    Kind { name: "Environment", code: codes::OWN_KIND, spec: &[("paused", Flag), ("vars", Later), ("settings", Later)] };
+pub(super) const ENVIRONMENT: Kind = Kind { name: "Environment", code: codes::OWN_KIND, spec: LEVEL };
 
 /// region.yaml
-pub(super) const REGION: Kind =
-    Kind { name: "Region", code: codes::OWN_KIND, spec: &[("paused", Flag), ("vars", Later), ("settings", Later)] };
+pub(super) const REGION: Kind = Kind { name: "Region", code: codes::OWN_KIND, spec: LEVEL };
 
 /// cluster.yaml
 pub(super) const CLUSTER: Kind = Kind {
@@ -71,6 +88,8 @@ pub(super) const CLUSTER: Kind = Kind {
     code: codes::OWN_KIND,
     spec: &[
         ("paused", Flag),
+        ("drift", DRIFT),
+        ("validate", VALIDATE),
         ("connection", OneOf(&[("context", Text), ("kubeconfig", Text), ("secret", Later), ("inCluster", True)])),
         ("vars", Later),
         ("settings", Later),
@@ -84,10 +103,11 @@ pub(crate) const BUNDLE: Kind = Kind {
     spec: &[
         ("paused", Flag),
         ("targets", Text),
-        ("dependsOn", Later),
-        ("health", Later),
+        ("drift", DRIFT),
+        ("dependsOn", Names),
+        ("deadline", Span),
+        ("health", HEALTH),
         ("prune", Later),
-        ("drift", Later),
         ("atomic", Later),
         ("serviceAccount", Later),
         ("vars", Later),
@@ -150,6 +170,11 @@ impl Own {
     /// One field of the spec, where it is there and right.
     pub(crate) fn field<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         self.spec.get(name).and_then(|value| serde_json::from_value(value.clone()).ok())
+    }
+
+    /// `spec.drift`
+    pub(crate) fn drift(&self) -> Option<Drift> {
+        if self.spec.get("drift") == Some(&Value::Bool(false)) { Some(Drift::Off) } else { self.field("drift") }
     }
 
     /// Whether `spec.paused` is true.
@@ -252,23 +277,46 @@ impl Reader<'_> {
             (Later, _) => return self.refuse_as(codes::NOT_BUILT_YET, at, format!("{name} is not built yet")),
             (Flag, Value::Bool(_)) | (True, Value::Bool(true)) => return,
             (Text, Value::String(text)) if !text.is_empty() => return,
+            (Names, Value::Array(items)) if items.iter().all(|item| item.as_str().is_some_and(is_label)) => return,
+            (Span, Value::String(text)) if span::span(text).is_some() => return,
             (Word(words), Value::String(word)) if words.contains(&word.as_str()) => return,
+            // YAML 1.1 reads the word so, unless it stands in quotes.
+            (Word(words), Value::Bool(false)) if words.contains(&"off") => return,
             (Count(most), Value::Number(number)) if number.as_u64().is_some_and(|number| number <= *most) => return,
             (Fields(known), Value::Object(found)) => return self.fields(at, found, known),
             (All(known), Value::Object(found)) if known.iter().all(|(name, _)| found.contains_key(*name)) => {
                 return self.fields(at, found, known);
             }
+            (List(required, known), Value::Array(items)) => return self.items(at, items, required, known),
             (OneOf(known), Value::Object(found)) if found.len() == 1 => return self.fields(at, found, known),
             (Flag, _) => "true or false".to_owned(),
             (True, _) => "true, or left out".to_owned(),
             (Text, _) => "a string that is not empty".to_owned(),
+            (Names, _) => "a list of bundles' names".to_owned(),
+            (Span, _) => span::EXPECTED.to_owned(),
             (Word(words), _) => words.join(" or "),
             (Count(most), _) => format!("a whole number from 0 to {most}"),
             (Fields(_), _) => "a mapping".to_owned(),
             (All(known), _) => format!("a mapping of {}", names(known).join(" and ")),
+            (List(..), _) => "a list of mappings".to_owned(),
             (OneOf(known), _) => format!("exactly one of {}", names(known).join(", ")),
         };
         self.refuse(at, format!("{name} must be {expected}"));
+    }
+
+    fn items(&mut self, at: &str, items: &[Value], required: &[&str], known: &'static [(&'static str, Shape)]) {
+        for (nth, item) in items.iter().enumerate() {
+            let at = format!("{at}/{nth}");
+            match item {
+                Value::Object(found) => {
+                    self.fields(&at, found, known);
+                    for missing in required.iter().filter(|name| !found.contains_key(**name)) {
+                        self.refuse(&at, format!("{missing} is missing"));
+                    }
+                }
+                _ => self.refuse(&at, format!("this must be a mapping of {}", names(known).join(", "))),
+            }
+        }
     }
 }
 

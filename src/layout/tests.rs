@@ -89,6 +89,37 @@ fn settings_are_handed_down_and_deeper_labels_win() {
 }
 
 #[test]
+fn the_deepest_file_that_speaks_of_a_mode_decides() {
+    let files = [
+        ("evenkeel.yaml", format!("{}spec: {{drift: report, validate: none}}", FLEET.1)),
+        ("environments/dev/eu/one/cluster.yaml", own("Cluster", "")),
+        ("environments/prod/environment.yaml", own("Environment", "spec: {drift: off}")),
+        ("environments/prod/eu/region.yaml", own("Region", "spec: {validate: dryRun}")),
+        ("environments/prod/eu/three/cluster.yaml", own("Cluster", "spec: {drift: repair}")),
+        ("environments/prod/eu/two/cluster.yaml", own("Cluster", "")),
+        ("environments/prod/us/four/cluster.yaml", own("Cluster", "spec: {drift: ignore, validate: never}")),
+    ];
+    let fleet = read(&MemorySource::new(files).unwrap()).unwrap();
+    let modes: Vec<_> = fleet.clusters.iter().map(|cluster| (&*cluster.name, cluster.drift, cluster.validate)).collect();
+    let expected = [
+        ("four", Drift::Off, Validate::None),
+        ("one", Drift::Report, Validate::None),
+        ("three", Drift::Repair, Validate::DryRun),
+        ("two", Drift::Off, Validate::DryRun),
+    ];
+    assert_eq!(modes, expected);
+    let problems: Vec<String> = fleet.clusters[0].problems.iter().map(ToString::to_string).collect();
+    let place = "environments/prod/us/four/cluster.yaml:3:";
+    assert_eq!(
+        problems,
+        [
+            format!("{place}8: error[EK1005]: drift must be repair or report or off"),
+            format!("{place}23: error[EK1005]: validate must be dryRun or none"),
+        ]
+    );
+}
+
+#[test]
 fn mistakes_refuse_what_lies_below_them() {
     let cluster = own("Cluster", "");
     let wrong = own(
@@ -115,7 +146,7 @@ fn mistakes_refuse_what_lies_below_them() {
       environments/prod/eu/one/cluster.yaml:3:12: error[EK1007]: metadata.name is other, the folder is one
       environments/prod/eu/one/cluster.yaml:3:34: error[EK1005]: the label region is given by the folder and cannot be set
       environments/prod/eu/one/cluster.yaml:5:3: error[EK1006]: vars is not built yet
-      environments/prod/eu/one/cluster.yaml:6:3: error[EK1005]: unknown field colour; known here: paused, connection
+      environments/prod/eu/one/cluster.yaml:6:3: error[EK1005]: unknown field colour; known here: paused, drift, validate, connection
       environments/prod/eu/one/cluster.yaml:7:3: error[EK1005]: paused must be true or false
       environments/prod/eu/one/cluster.yaml:8:3: error[EK1005]: connection must be exactly one of context, kubeconfig, inCluster
       environments/prod/eu/region.yaml:3:7: error[EK1001]: unclosed bracket '['
@@ -200,7 +231,11 @@ fn ignored_files_are_not_there() {
 
 #[test]
 fn the_roots_own_files_refuse_all() {
-    let cases: [(&[(&str, &str)], &str); 7] = [
+    let cases: [(&[(&str, &str)], &str); 8] = [
+        (
+            &[("evenkeel.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {name: handover}\n")],
+            "refused evenkeel.yaml: error[EK1004]: the name handover is Evenkeel's own; give the fleet another one\n",
+        ),
         (&[], "refused evenkeel.yaml: error[EK1004]: there is none in the root of the repository\n"),
         (&[("evenkeel.yml", "")], "refused evenkeel.yaml: error[EK1004]: there is none; rename evenkeel.yml\n"),
         (&[("evenkeel.yaml", "")], "refused evenkeel.yaml: error[EK1004]: the file is empty; it should hold kind: Fleet\n"),
@@ -227,8 +262,15 @@ fn the_fleets_settings() {
     let spec = |text: &str| read(&MemorySource::new([("evenkeel.yaml", format!("{}spec: {text}\n", FLEET.1))]).unwrap()).unwrap().spec;
     assert_eq!(spec("{}"), FleetSpec::default());
     assert_eq!(spec("{}").budget.cluster, Allowance { objects: 20, percent: 25 });
-    let expected = FleetSpec { paused: true, adopt: Adopt::Allow, budget: Budget { cluster: Allowance { objects: 1, percent: 2 } } };
-    assert_eq!(spec("{paused: true, adopt: allow, budget: {cluster: {objects: 1, percent: 2}}}"), expected);
+    let expected = FleetSpec {
+        paused: true,
+        adopt: Adopt::Allow,
+        budget: Budget { cluster: Allowance { objects: 1, percent: 2 } },
+        drift: Some(Drift::Off),
+        validate: Some(Validate::None),
+        ..FleetSpec::default()
+    };
+    assert_eq!(spec("{paused: true, adopt: allow, budget: {cluster: {objects: 1, percent: 2}}, drift: off, validate: none}"), expected);
 }
 
 /// Counts the files that are read.

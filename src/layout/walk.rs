@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Cluster, Connection, Fleet, FleetSpec, Ignored, Layer, Level, is_label,
+    Cluster, Connection, Fleet, FleetSpec, HealthRules, Ignored, Layer, Level, Validate, is_label,
     names::{is_dns_label, one_edit_apart},
     own::{CLUSTER, ENVIRONMENT, FLEET, Kind, Own, REGION},
     sort_problems,
@@ -12,7 +12,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{BlobId, Entry, Node, Source, TreeId},
-    manifest,
+    manifest::{self, Drift},
 };
 
 pub(crate) const FLEET_FILE: &str = "evenkeel.yaml";
@@ -39,7 +39,7 @@ pub fn read(source: &dyn Source) -> Result<Fleet, Vec<Diagnostic>> {
         warnings: Vec::new(),
         problems: Vec::new(),
     };
-    walk.root(&root, spec.paused)?;
+    walk.root(&root, &spec)?;
     walk.clusters.sort_by(|a, b| (&a.name, &a.environment, &a.region).cmp(&(&b.name, &b.environment, &b.region)));
     refuse_doubles(&mut walk.clusters);
     let Walk { ignored, mut clusters, mut components, mut warnings, mut problems, .. } = walk;
@@ -60,6 +60,10 @@ fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec)
     let mut problems = Vec::new();
     let own = Own::read(FLEET_FILE, &text, &FLEET, None, &mut problems);
     match &own.name {
+        // Its field manager would be the one that has fields between the fleet and those to whom it gives them up.
+        Some(name) if format!("evenkeel-{name}") == manifest::HANDOVER => {
+            problems.extend(refuse(&format!("the name {name} is Evenkeel's own; give the fleet another one")));
+        }
         Some(name) if is_dns_label(name) => {}
         Some(name) => {
             problems.extend(refuse(&format!("metadata.name `{name}` is not made of lower-case letters, digits and `-`, at most 63")));
@@ -67,11 +71,18 @@ fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec)
         None if problems.is_empty() => problems.extend(refuse("metadata.name is missing; it names the fleet")),
         None => {}
     }
+    let health = Arc::new(HealthRules::read(&own, &mut problems));
     if !problems.is_empty() {
         return Err(problems);
     }
-    let spec =
-        FleetSpec { paused: own.paused(), adopt: own.field("adopt").unwrap_or_default(), budget: own.field("budget").unwrap_or_default() };
+    let spec = FleetSpec {
+        paused: own.paused(),
+        adopt: own.field("adopt").unwrap_or_default(),
+        budget: own.field("budget").unwrap_or_default(),
+        health,
+        drift: own.drift(),
+        validate: own.field("validate"),
+    };
     Ok((own.name.unwrap_or_default(), spec))
 }
 
@@ -96,15 +107,19 @@ fn folder_of(cluster: &Cluster) -> String {
 struct Above {
     labels: BTreeMap<String, String>,
     paused: Option<String>,
+    drift: Option<Drift>,
+    validate: Option<Validate>,
     layers: Vec<Layer>,
 }
 
 impl Above {
-    /// Takes in the settings of one more file; labels of deeper files win, the outermost `paused` is named.
+    /// Takes in the settings of one more file; what deeper files say wins, the outermost `paused` is named.
     fn take(&mut self, path: &str, own: Own) {
         if own.paused() {
             self.paused.get_or_insert_with(|| path.to_owned());
         }
+        self.drift = own.drift().or(self.drift);
+        self.validate = own.field("validate").or(self.validate);
         self.labels.extend(own.labels);
     }
 }
@@ -122,7 +137,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn root(&mut self, root: &[Entry], paused: bool) -> Result<(), Vec<Diagnostic>> {
+    fn root(&mut self, root: &[Entry], spec: &FleetSpec) -> Result<(), Vec<Diagnostic>> {
         self.near_misses(root);
         let root: Vec<&Entry> = root.iter().filter(|entry| !self.leaves_out(&entry.name, entry)).collect();
         let mut everywhere = Vec::new();
@@ -142,8 +157,13 @@ impl Walk<'_> {
         if let Some(tree) = folder("components")? {
             self.components(tree);
         }
-        let above =
-            Above { paused: paused.then(|| FLEET_FILE.to_owned()), layers: self.base.iter().cloned().collect(), ..Above::default() };
+        let above = Above {
+            paused: spec.paused.then(|| FLEET_FILE.to_owned()),
+            drift: spec.drift,
+            validate: spec.validate,
+            layers: self.base.iter().cloned().collect(),
+            ..Above::default()
+        };
         if let Some(tree) = folder("environments")? {
             for entry in self.list("environments", tree, &mut everywhere) {
                 match entry.node {
@@ -310,6 +330,8 @@ impl Walk<'_> {
             region: region.to_owned(),
             labels: above.labels,
             paused: above.paused,
+            drift: above.drift.unwrap_or_default(),
+            validate: above.validate.unwrap_or_default(),
             connection,
             layers: above.layers,
             problems,

@@ -185,7 +185,7 @@ pub struct SyncEntry {
     pub started: Timestamp,
     /// When it ended; none while it runs, or where the agent died in it.
     pub ended: Option<Timestamp>,
-    /// Running, Succeeded, Refused, Failed or Interrupted.
+    /// Running, Succeeded, Waiting, Refused, Failed or Interrupted.
     pub result: String,
     /// The first thing that went wrong.
     pub error: Option<ErrorAnswer>,

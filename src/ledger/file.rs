@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::LedgerError;
+use super::{LedgerError, report_only};
 
 /// "EVKL": tells a ledger from the databases of other programs.
 const APPLICATION_ID: i64 = 0x4556_4b4c;
@@ -27,17 +27,39 @@ pub(super) fn path(dir: &Path) -> PathBuf {
     dir.join("ledger.db")
 }
 
-/// Opens the ledger to write, making or migrating it as needed. True where a damaged file was moved aside and a new one
-/// begun.
-pub(super) fn open(dir: &Path, now: Timestamp) -> Result<(Connection, bool), LedgerError> {
+/// Opens the ledger to write, making or migrating it as needed. Where a damaged file was moved aside and a new one begun, also
+/// where the old one is now.
+pub(super) fn open(dir: &Path, now: Timestamp) -> Result<(Connection, Option<PathBuf>), LedgerError> {
     let path = path(dir);
+    let successor = suffixed(&path, ".new");
+    if !path.exists() && successor.exists() {
+        // The agent died between the two renames below.
+        rename(&successor, &path)?;
+    }
     match open_sound(&path) {
         Err(error) if error.is_corruption() => {
-            move_aside(&path, now)?;
-            open_sound(&path).map(|connection| (connection, true))
+            let aside = begin_anew(&path, &successor, now)?;
+            open_sound(&path).map(|connection| (connection, Some(aside)))
         }
-        opened => opened.map(|connection| (connection, false)),
+        opened => opened.map(|connection| (connection, None)),
     }
+}
+
+/// Puts an empty ledger in the place of a damaged one. The new one knows from its first moment that what was applied is not on
+/// record, so that no crash on the way makes it pass for that of a new agent, which would write.
+fn begin_anew(path: &Path, successor: &Path, now: Timestamp) -> Result<PathBuf, LedgerError> {
+    for suffix in ["-wal", "-shm", ""] {
+        match fs::remove_file(suffixed(successor, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(successor, &error)),
+            _ => {}
+        }
+    }
+    let connection = open_sound(successor)?;
+    report_only::begin(&connection, now)?;
+    connection.close().map_err(|(_, error)| error)?;
+    let aside = move_aside(path, now)?;
+    rename(successor, path)?;
+    Ok(aside)
 }
 
 fn open_sound(path: &Path) -> Result<Connection, LedgerError> {
@@ -144,17 +166,25 @@ fn check(connection: &Connection) -> Result<(), LedgerError> {
 }
 
 /// Renames the file and its log, so that both can still be looked at together.
-fn move_aside(path: &Path, now: Timestamp) -> Result<(), LedgerError> {
+fn move_aside(path: &Path, now: Timestamp) -> Result<PathBuf, LedgerError> {
     let aside = suffixed(path, &format!(".corrupt-{}", now.strftime("%Y%m%dT%H%M%S%.3fZ")));
     // The index in shared memory is made anew from the log.
     for (suffix, needed) in [("-wal", false), ("-shm", false), ("", true)] {
         let from = suffixed(path, suffix);
         match fs::rename(&from, suffixed(&aside, suffix)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !needed => {}
-            renamed => renamed.map_err(|error| LedgerError::File { path: from, why: error.to_string() })?,
+            renamed => renamed.map_err(|error| failed(&from, &error))?,
         }
     }
-    Ok(())
+    Ok(aside)
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), LedgerError> {
+    fs::rename(from, to).map_err(|error| failed(from, &error))
+}
+
+fn failed(path: &Path, error: &io::Error) -> LedgerError {
+    LedgerError::File { path: path.to_owned(), why: error.to_string() }
 }
 
 fn suffixed(path: &Path, suffix: &str) -> PathBuf {

@@ -17,6 +17,7 @@ mod file;
 mod held;
 mod journal;
 mod reader;
+mod report_only;
 mod retention;
 mod sql;
 mod syncs;
@@ -29,7 +30,7 @@ mod tests;
 use std::{
     collections::BTreeMap,
     fmt,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
@@ -73,8 +74,8 @@ impl fmt::Debug for Ledger {
 pub struct Opened {
     /// The ledger.
     pub ledger: Ledger,
-    /// The file was damaged and was moved aside; this one is empty.
-    pub rebuilt: bool,
+    /// The file was damaged and is here now; this one is empty, and [`Ledger::report_only`] until [`Ledger::resume`].
+    pub damaged: Option<PathBuf>,
 }
 
 impl Ledger {
@@ -85,12 +86,12 @@ impl Ledger {
     }
 
     fn open_with(dir: &Path, clock: Clock) -> Result<Opened, LedgerError> {
-        let (connection, rebuilt) = file::open(dir, clock())?;
+        let (connection, damaged) = file::open(dir, clock())?;
         syncs::interrupt_all(&connection)?;
         let instance = format!("{:032x}", rand::random::<u128>());
         connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('instance', ?)", [instance])?;
         let writer = Writer::start(connection, &file::path(dir))?;
-        Ok(Opened { ledger: Self { writer, clock, lost: Arc::default() }, rebuilt })
+        Ok(Opened { ledger: Self { writer, clock, lost: Arc::default() }, damaged })
     }
 
     /// Opens the ledger of a state directory to read it, whether an agent runs there or not.
@@ -103,7 +104,18 @@ impl Ledger {
         self.writer.close().await
     }
 
-    /// The random name of this state directory's agent.
+    /// Whether nothing may be written to any cluster, since the record of what was applied was lost.
+    pub async fn report_only(&self) -> Result<bool, LedgerError> {
+        self.ask(report_only::holds).await
+    }
+
+    /// Clusters may be written again; whether they might not before.
+    pub async fn resume(&self, who: &str) -> Result<bool, LedgerError> {
+        let (who, now) = (who.to_owned(), (self.clock)());
+        self.ask(move |db| report_only::end(db, &who, now)).await
+    }
+
+    /// The random name that this ledger would have its agent take.
     pub async fn instance(&self) -> Result<String, LedgerError> {
         self.ask(|db| Ok(db.query_row("SELECT value FROM meta WHERE key = 'instance'", [], |row| row.get(0))?)).await
     }

@@ -153,6 +153,7 @@ pub(super) fn trigger(trigger: Trigger) -> &'static str {
         Trigger::Start => "Start",
         Trigger::Drift | Trigger::Watch => "Drift",
         Trigger::Retry => "Retry",
+        Trigger::Health => "Health",
         Trigger::Asked => "Asked",
     }
 }

@@ -50,6 +50,7 @@ pub(super) fn end_bundle(db: &Connection, sync: SyncId, bundle: &str, outcome: &
         BundleOutcome::Applied => ("Applied", None, false),
         BundleOutcome::Refused { error, after_definitions } => ("Refused", Some(error), *after_definitions),
         BundleOutcome::Failed(error) => ("Failed", Some(error), false),
+        BundleOutcome::Waiting(error) => ("Waiting", Some(error), false),
         BundleOutcome::Interrupted => ("Interrupted", None, false),
     };
     db.prepare_cached(
@@ -116,7 +117,12 @@ fn result(db: &Connection, sync: SyncId, error: Option<&Diagnostic>) -> Result<&
     let count = |sql| db.prepare_cached(sql)?.query_row([sync.0], |row| row.get::<_, i64>(0));
     let Some(error) = error else {
         let others = count("SELECT count(*) FROM bundles WHERE sync = ? AND outcome IS NOT 'Applied'")?;
-        return Ok(if others == 0 { "Succeeded" } else { "Interrupted" });
+        let waiting = count("SELECT count(*) FROM bundles WHERE sync = ? AND outcome = 'Waiting'")?;
+        return Ok(match (others, waiting) {
+            (0, _) => "Succeeded",
+            (others, waiting) if others == waiting => "Waiting",
+            _ => "Interrupted",
+        });
     };
     let refused = db
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM bundles WHERE sync = ? AND outcome = 'Refused' AND error = ?)")?

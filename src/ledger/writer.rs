@@ -171,7 +171,9 @@ fn commit(connection: &Connection) -> Result<(), LedgerError> {
         )
         .into());
     }
+    crate::crash::point("ledger.commit");
     let committed = connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+    crate::crash::point("ledger.committed");
     if committed.is_err() && !connection.is_autocommit() {
         connection.prepare_cached("ROLLBACK")?.execute([])?;
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    ops::Range,
     sync::{Arc, Weak},
 };
 
@@ -62,6 +63,13 @@ impl Body {
         &self.0
     }
 
+    /// A body of these bytes, which are the JSON of an object.
+    pub(crate) fn of(object: &Value) -> Self {
+        let mut bytes = Vec::with_capacity(2048);
+        json(&mut bytes, object);
+        Self(bytes.into())
+    }
+
     pub(crate) fn from_shared(bytes: Arc<[u8]>) -> Self {
         Self(bytes)
     }
@@ -80,6 +88,19 @@ impl fmt::Debug for Body {
 /// The digest of an object as Git gives it, and its canonical JSON with the marks of the fleet: the part-of label and the annotations
 /// that carry its identity and that digest. Nothing in it varies by cluster or commit.
 pub(crate) fn seal(object: &Value, id: &ObjectId, apply_set: &str, key: &DigestKey) -> (Digest, Body) {
+    let (plain, metadata) = canonical(object);
+    let digest = if id.is("", "Secret") { key.digest(&plain) } else { Digest::of(&plain) };
+    (digest, marked(object, &plain, &metadata, id, apply_set, digest))
+}
+
+/// The same for an object with the fields that it gives up, which its digest leaves out: `digest` is that of the rest.
+pub(crate) fn seal_whole(object: &Value, id: &ObjectId, apply_set: &str, digest: Digest) -> Body {
+    let (plain, metadata) = canonical(object);
+    marked(object, &plain, &metadata, id, apply_set, digest)
+}
+
+/// Canonical JSON, and where in it the metadata stand.
+fn canonical(object: &Value) -> (Vec<u8>, Range<usize>) {
     let mut plain = Vec::with_capacity(2048);
     let mut metadata = 0..0;
     plain.push(b'{');
@@ -96,8 +117,10 @@ pub(crate) fn seal(object: &Value, id: &ObjectId, apply_set: &str, key: &DigestK
         }
     }
     plain.push(b'}');
-    let digest = if id.is("", "Secret") { key.digest(&plain) } else { Digest::of(&plain) };
+    (plain, metadata)
+}
 
+fn marked(object: &Value, plain: &[u8], metadata: &Range<usize>, id: &ObjectId, apply_set: &str, digest: Digest) -> Body {
     let mut marked = object.get("metadata").and_then(Value::as_object).cloned().unwrap_or_default();
     mark(&mut marked, "labels", PART_OF, apply_set.to_owned());
     mark(&mut marked, "annotations", ID_ANNOTATION, id.to_string());
@@ -106,7 +129,7 @@ pub(crate) fn seal(object: &Value, id: &ObjectId, apply_set: &str, key: &DigestK
     body.extend_from_slice(&plain[..metadata.start]);
     json(&mut body, &marked);
     body.extend_from_slice(&plain[metadata.end..]);
-    (digest, Body(body.into()))
+    Body(body.into())
 }
 
 /// Appends canonical JSON: serde_json keeps a mapping's keys sorted and writes no white space.

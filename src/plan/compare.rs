@@ -7,7 +7,7 @@ use super::{
     fields::Fields,
 };
 use crate::{
-    manifest::{ObjectId, Prune},
+    manifest::{Drift, ObjectId, Prune},
     render::{RenderedObject, Rendering},
     sync::{
         plan::{Inventory, Member, plan},
@@ -109,7 +109,7 @@ fn deletions(gone: &[&Arc<RenderedObject>], base: &Rendering, head: &Rendering, 
         return Vec::new();
     }
     let inventory: Inventory = base.objects.iter().map(|object| (object.id.clone(), member(object))).collect();
-    let planned = plan(head, &inventory, &std::collections::BTreeSet::new());
+    let planned = plan(head, &inventory, &std::collections::BTreeSet::new(), Drift::default());
     let verdict = judge(&planned, head, &inventory, budget, Where { fleet: "", cluster_uid: "" }, |_| false);
     let mut fates: HashMap<ObjectId, (Fate, String)> = HashMap::new();
     fates.extend(verdict.delete.into_iter().map(|deletion| (deletion.id, (Fate::Deleted, String::new()))));
@@ -138,7 +138,9 @@ fn member(object: &RenderedObject) -> Member {
         bundle: Some(object.bundle.to_string()),
         adopted: false,
         prune,
+        run: None,
         deleting: false,
         labelled: true,
+        superseded: false,
     }
 }

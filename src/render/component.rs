@@ -92,6 +92,11 @@ impl Included {
         self.found.get(&(include.path.clone(), include.bundle.clone())).map(|(_, files)| &**files)
     }
 
+    /// Whether the layer includes nothing, nor tries to.
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.problems.is_empty()
+    }
+
     /// The folders and their content, on which the layer depends as on its own.
     pub(super) fn trees(&self) -> impl Iterator<Item = (&str, TreeId)> {
         self.found.iter().map(|((path, _), (tree, _))| (path.as_str(), *tree))

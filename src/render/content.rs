@@ -3,22 +3,36 @@
 use serde_json::Value;
 
 use super::RenderedObject;
-use crate::manifest::{DIGEST_ANNOTATION, ID_ANNOTATION, PART_OF};
+use crate::manifest::{Body, DIGEST_ANNOTATION, ID_ANNOTATION, PART_OF};
 
 impl RenderedObject {
-    /// The object as Git gives it: without the fleet's marks. It may hold a Secret's values.
+    /// The object as Git gives it, without the fields that it gives up and without the fleet's marks. It may hold a Secret's values.
     pub fn content(&self) -> Value {
-        let read = serde_json::from_slice(self.body.as_slice());
-        debug_assert!(read.is_ok(), "a body is JSON");
-        let mut value: Value = read.unwrap_or_default();
-        let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) else { return value };
-        for (map, marks) in [("labels", &[PART_OF][..]), ("annotations", &[ID_ANNOTATION, DIGEST_ANNOTATION][..])] {
-            let Some(entries) = metadata.get_mut(map).and_then(Value::as_object_mut) else { continue };
-            entries.retain(|key, _| !marks.contains(&key.as_str()));
-            if entries.is_empty() {
-                metadata.remove(map);
-            }
-        }
-        value
+        unmarked(&self.body)
     }
+
+    /// The same with the fields that it gives up.
+    pub fn whole(&self) -> Value {
+        unmarked(self.first_body())
+    }
+
+    /// What it is created with: the body, and the values that Git gives the fields that it gives up.
+    pub fn first_body(&self) -> &Body {
+        self.given_up.as_ref().map_or(&self.body, |given_up| &given_up.whole)
+    }
+}
+
+fn unmarked(body: &Body) -> Value {
+    let read = serde_json::from_slice(body.as_slice());
+    debug_assert!(read.is_ok(), "a body is JSON");
+    let mut value: Value = read.unwrap_or_default();
+    let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) else { return value };
+    for (map, marks) in [("labels", &[PART_OF][..]), ("annotations", &[ID_ANNOTATION, DIGEST_ANNOTATION][..])] {
+        let Some(entries) = metadata.get_mut(map).and_then(Value::as_object_mut) else { continue };
+        entries.retain(|key, _| !marks.contains(&key.as_str()));
+        if entries.is_empty() {
+            metadata.remove(map);
+        }
+    }
+    value
 }

@@ -3,18 +3,19 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use kube_overlay::{LabelSelector, Rename, Scope, Table};
 use serde_json::Value;
 
-use super::{RenderedObject, overlay::LayerOverlay};
+use super::{RenderedObject, depend::Dependencies, overlay::LayerOverlay};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{BlobId, Node as GitNode, Source, TreeId},
-    layout::{BUNDLE, Ignored, Layer, Level, Own, is_label},
-    manifest::{self, ObjectId, Origin},
+    layout::{BUNDLE, HealthRules, Ignored, Layer, Level, Own, is_label, span},
+    manifest::{self, Drift, ObjectId, Origin},
 };
 
 /// How deep folders may lie in a layer.
@@ -54,6 +55,7 @@ pub(super) enum Naming {
 }
 
 /// A layer's folder, or a component's.
+#[derive(Default)]
 pub(super) struct LayerFiles {
     pub(super) level: Level,
     /// Objects to add, or to lay over those of the layers above; by path, then as they stand in the file.
@@ -62,10 +64,12 @@ pub(super) struct LayerFiles {
     pub(super) patches: Vec<Arc<Piece>>,
     /// The files of both.
     pub(super) files: Vec<FileKey>,
+    /// All other files, which bundles' settings and overlays are read from.
+    pub(super) others: Vec<(String, BlobId)>,
     /// Every bundle's folder, with its bundle.yaml where it has one.
-    pub(super) bundles: BTreeMap<Arc<str>, Option<BundleFile>>,
+    pub(super) bundles: Arc<BTreeMap<Arc<str>, Option<BundleFile>>>,
     /// The bundles' overlays, then the root's.
-    pub(super) overlays: Vec<LayerOverlay>,
+    pub(super) overlays: Arc<Vec<LayerOverlay>>,
     pub(super) problems: Vec<Diagnostic>,
     pub(super) warnings: Vec<Diagnostic>,
 }
@@ -74,8 +78,12 @@ pub(super) struct LayerFiles {
 pub(super) struct BundleFile {
     pub(super) path: Arc<str>,
     pub(super) paused: bool,
+    pub(super) drift: Option<Drift>,
     pub(super) targets: Option<LabelSelector>,
     pub(super) targets_place: Place,
+    pub(super) depends_on: Dependencies,
+    pub(super) deadline: Option<Duration>,
+    pub(super) health: HealthRules,
 }
 
 /// A file of manifests, read; kept by its path and content.
@@ -107,26 +115,12 @@ struct Found {
 /// Reads a layer's folder, or a component's, which a bundle may include as a part of itself. Never fails: mistakes are part of what is
 /// read.
 pub(super) fn read(source: &dyn Source, ignored: &Ignored, layer: &Layer, bundle: Option<&Arc<str>>, files: &dyn Files) -> LayerFiles {
-    let mut reader = LayerReader { source, ignored, layer, found: Vec::new(), read: LayerFiles::new(layer.level) };
+    let read = LayerFiles { level: layer.level, ..LayerFiles::default() };
+    let mut reader = LayerReader { source, ignored, layer, found: Vec::new(), bundles: BTreeMap::new(), overlays: Vec::new(), read };
     // As if the bundle's folder held it.
     reader.folder(&layer.path, layer.tree, bundle, usize::from(bundle.is_some()));
     reader.files(files);
-    reader.read
-}
-
-impl LayerFiles {
-    fn new(level: Level) -> Self {
-        Self {
-            level,
-            manifests: Vec::new(),
-            patches: Vec::new(),
-            files: Vec::new(),
-            bundles: BTreeMap::new(),
-            overlays: Vec::new(),
-            problems: Vec::new(),
-            warnings: Vec::new(),
-        }
-    }
+    LayerFiles { bundles: Arc::new(reader.bundles), overlays: Arc::new(reader.overlays), ..reader.read }
 }
 
 struct LayerReader<'a> {
@@ -134,6 +128,8 @@ struct LayerReader<'a> {
     ignored: &'a Ignored,
     layer: &'a Layer,
     found: Vec<Found>,
+    bundles: BTreeMap<Arc<str>, Option<BundleFile>>,
+    overlays: Vec<LayerOverlay>,
     read: LayerFiles,
 }
 
@@ -180,7 +176,7 @@ impl LayerReader<'_> {
             self.refuse(codes::STRAY_FILE, path, format!("`{name}` cannot name a bundle: it must be a label's value"));
         }
         let bundle: Arc<str> = name.into();
-        self.read.bundles.insert(Arc::clone(&bundle), None);
+        self.bundles.insert(Arc::clone(&bundle), None);
         self.folder(path, tree, Some(&bundle), 1);
     }
 
@@ -210,7 +206,7 @@ impl LayerReader<'_> {
             }
         }
         // The root's overlay comes last, over what the bundles' gave.
-        self.read.overlays.sort_by(|a, b| (a.bundle.is_none(), &a.bundle).cmp(&(b.bundle.is_none(), &b.bundle)));
+        self.overlays.sort_by(|a, b| (a.bundle.is_none(), &a.bundle).cmp(&(b.bundle.is_none(), &b.bundle)));
         let is_own = |file: &Found| {
             matches!(file.name.as_str(), "overlay.yaml" | "bundle.yaml" | "kustomization.yaml" | "kustomization.yml")
                 || (self.layer.level == Level::Cluster && file.depth == 0 && file.name == "cluster.yaml")
@@ -218,7 +214,8 @@ impl LayerReader<'_> {
         let is_manifest = |file: &&Found| {
             !is_own(file) && !named.contains(&file.path) && !file.name.starts_with('.') && manifest::is_manifest(&file.name)
         };
-        let manifests: Vec<&Found> = found.iter().filter(is_manifest).collect();
+        let (manifests, others): (Vec<&Found>, Vec<&Found>) = found.iter().partition(is_manifest);
+        self.read.others = others.into_iter().map(|file| (file.path.clone(), file.blob)).collect();
         let source = self.source;
         let key = |file: &Found| -> FileKey { (file.path.as_str().into(), file.blob, file.bundle.clone()) };
         let read = |file: &Found| files.file(&key(file), &|| read_file(source, file));
@@ -250,9 +247,18 @@ impl LayerReader<'_> {
                 Err(error) => own.refuse(codes::OWN_KIND, "/spec/targets", error.to_string(), &mut self.read.problems),
             }
         }
-        let settings =
-            BundleFile { path: file.path.as_str().into(), paused: own.paused(), targets, targets_place: own.place("/spec/targets") };
-        self.read.bundles.insert(Arc::clone(bundle), Some(settings));
+        let needed = own.field::<Vec<String>>("dependsOn").unwrap_or_default().into_iter().enumerate();
+        let settings = BundleFile {
+            path: file.path.as_str().into(),
+            paused: own.paused(),
+            drift: own.drift(),
+            targets,
+            targets_place: own.place("/spec/targets"),
+            depends_on: needed.map(|(at, name)| (name.into(), own.place(&format!("/spec/dependsOn/{at}")))).collect(),
+            deadline: own.field::<String>("deadline").and_then(|text| span(&text)),
+            health: HealthRules::read(&own, &mut self.read.problems),
+        };
+        self.bundles.insert(Arc::clone(bundle), Some(settings));
     }
 
     fn overlay(&mut self, file: &Found, blobs: &HashMap<&str, BlobId>, named: &mut BTreeSet<String>) {
@@ -264,7 +270,7 @@ impl LayerReader<'_> {
         let source = self.source;
         let load = |path: &str| blobs.get(path).map(|blob| read_bytes(source, path, *blob));
         match LayerOverlay::read(&file.path, &text, file.bundle.clone(), &load, named) {
-            Ok(overlay) => self.read.overlays.push(overlay),
+            Ok(overlay) => self.overlays.push(overlay),
             Err(problems) => self.read.problems.extend(problems),
         }
     }

@@ -10,13 +10,16 @@ mod cache;
 mod complete;
 mod component;
 mod content;
+mod depend;
 mod generate;
+mod given_up;
 mod layer;
 mod lines;
 mod names;
 mod overlay;
 mod seal;
 mod stack;
+mod step;
 mod trace;
 mod validate;
 
@@ -25,6 +28,7 @@ use std::{
     fmt,
     hash::Hash,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use kube_overlay::{Scope, Table};
@@ -35,8 +39,8 @@ use crate::{
     codes,
     diagnostic::Diagnostic,
     git::{Source, TreeId},
-    layout::{Cluster, Fleet, Layer, Level},
-    manifest::{ApplySet, Body, Digest, DigestKey, GroupKind, ObjectId, Origin, Policy},
+    layout::{Cluster, Fleet, HealthRules, Layer, Level},
+    manifest::{ApplySet, Body, Digest, DigestKey, Drift, GroupKind, ObjectId, Origin, Policy},
 };
 
 pub use blame::{Blame, Line};
@@ -44,12 +48,13 @@ pub use blame::{Blame, Line};
 use cache::{Cache, User, Users};
 use component::Included;
 use layer::{FileKey, Files, LayerFiles, ReadFile};
-use stack::Stack;
+use seal::{Last, Seal};
+use step::Step;
 
 pub use validate::{Validated, Validator};
 
 /// Goes up with every change of what the same repository renders to, so that such a change is rolled out like a commit.
-const RENDERER_VERSION: u32 = 1;
+const RENDERER_VERSION: u32 = 2;
 
 /// What is known of a cluster that a rendering may depend on.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -127,6 +132,14 @@ impl Rendering {
 pub struct BundleSettings {
     /// The file that says `paused: true`, if one does.
     pub paused: Option<Arc<str>>,
+    /// The bundles with objects here that must be written and healthy before it is written.
+    pub depends_on: BTreeSet<Arc<str>>,
+    /// How long those that depend on it wait until it is healthy, if a bundle.yaml says so.
+    pub deadline: Option<Duration>,
+    /// How the objects of some kinds do. What is sent does not depend on it, and neither does the rendering's digest.
+    pub health: HealthRules,
+    /// What is done about changes by others; none where the cluster decides.
+    pub drift: Option<Drift>,
 }
 
 /// One object as it is sent.
@@ -140,12 +153,25 @@ pub struct RenderedObject {
     pub bundle: Arc<str>,
     /// Of the canonical bytes as Git gives them; keyed for Secrets.
     pub digest: Digest,
-    /// Canonical JSON with the fleet's marks.
+    /// Over its identity, bundle and digest: what it adds to the rendering's digest.
+    pub(crate) mark: Digest,
+    /// Canonical JSON with the fleet's marks, without the fields that it gives up.
     pub body: Body,
     /// What its annotations ask for.
     pub policy: Policy,
     /// Where it was first given.
     pub origin: Origin,
+    /// What it gives up to others, where it gives something up.
+    pub given_up: Option<Arc<GivenUp>>,
+}
+
+/// The fields that an object gives up to others by `evenkeel.dev/ignore`. Its digest and its body are without them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// JSON pointers.
+    pub pointers: Vec<String>,
+    /// The body with the values that Git gives these fields, which an object is created with.
+    pub whole: Body,
 }
 
 /// Renders clusters. One for all of them: it is what they share.
@@ -165,8 +191,12 @@ struct Caches {
     revisions: Users<TreeId>,
     files: Cache<FileKey, Once<ReadFile>>,
     layers: Cache<LayerKey, Once<LayerFiles>>,
-    stacks: Cache<Digest, Once<Stack>>,
+    steps: Cache<Digest, Once<Step>>,
+    /// The last step of each sequence of layers, by their paths, which the next commit changes a little.
+    last_steps: Cache<Digest, Arc<Step>>,
     renderings: Cache<Digest, Arc<Rendering>>,
+    /// The last rendering of each sequence of layers.
+    last_renderings: Cache<Digest, Arc<Last>>,
 }
 
 /// Of how many revisions all is kept: the newest, and one that clusters are still at.
@@ -178,8 +208,10 @@ impl Caches {
         if forgotten {
             self.files.forget(user);
             self.layers.forget(user);
-            self.stacks.forget(user);
+            self.steps.forget(user);
+            self.last_steps.forget(user);
             self.renderings.forget(user);
+            self.last_renderings.forget(user);
         }
         user
     }
@@ -192,8 +224,10 @@ impl Renderer {
             revisions: Users::new(REVISIONS_KEPT),
             files: Cache::new(),
             layers: Cache::new(),
-            stacks: Cache::new(),
+            steps: Cache::new(),
+            last_steps: Cache::new(),
             renderings: Cache::new(),
+            last_renderings: Cache::new(),
         };
         Self { namespace: namespace.into(), key, caches: Mutex::new(caches), bodies: seal::Bodies::default() }
     }
@@ -207,7 +241,9 @@ impl Renderer {
         let user = self.caches().enter(source.root());
         let run = Run { renderer: self, source, fleet, user };
         let layers = run.layers(cluster);
-        let key = closure(start, cluster, &layers, facts);
+        let terms = terms(start, cluster, facts);
+        let way = Way::of(&layers, start);
+        let key = way.with(terms);
         let (known, news) = {
             let renderings = &mut self.caches().renderings;
             let news = renderings.touch(&key, user).is_some();
@@ -215,16 +251,23 @@ impl Renderer {
         };
         if let Some(rendering) = known {
             if news {
-                run.keep(&layers, start);
+                run.keep(&way);
             }
             return Ok(rendering);
         }
-        let stack = run.stack(&layers, start);
-        run.keep(&layers, start);
+        let step = run.step(&layers, &way);
         let set = ApplySet::new(&fleet.name, &*self.namespace);
-        let seal = seal::Seal { set: &set, key: &self.key, bodies: &self.bodies, facts };
-        let rendering = Arc::new(seal.finish(&stack, &cluster.labels).inspect_err(|problems| self.distrust(problems))?);
-        self.caches().renderings.put(key, Arc::clone(&rendering), user);
+        let seal = Seal { set: &set, key: &self.key, bodies: &self.bodies, facts };
+        let last = self.caches().last_renderings.get(&way.paths(), user);
+        let followed = last.filter(|last| last.terms == terms).and_then(|last| seal.follow(&last, &step));
+        let rendering = match followed {
+            Some(rendering) => rendering,
+            None => seal.finish(&step.stack, &cluster.labels).inspect_err(|problems| self.distrust(problems))?,
+        };
+        let rendering = Arc::new(rendering);
+        let mut caches = self.caches();
+        caches.renderings.put(key, Arc::clone(&rendering), user);
+        caches.last_renderings.put(way.paths(), Arc::new(Last { step, terms, rendering: Arc::clone(&rendering) }), user);
         Ok(rendering)
     }
 
@@ -243,11 +286,13 @@ impl Renderer {
             let mut caches = self.caches();
             caches.files.clear();
             caches.layers.clear();
-            caches.stacks.clear();
+            caches.steps.clear();
+            caches.last_steps.clear();
+            caches.last_renderings.clear();
         }
     }
 
-    /// Names all that a stack depends on besides its layers.
+    /// Names all that a step depends on besides the layers.
     fn start(&self, fleet: &Fleet) -> Digest {
         let mut hash = Sha256::new();
         part(&mut hash, &fleet.name);
@@ -289,41 +334,47 @@ impl Run<'_> {
     }
 
     /// What the layers give together. Each step above the cluster's own folder is kept, since other clusters stand on it too.
-    fn stack(&self, layers: &[ReadLayer<'_>], start: Digest) -> Arc<Stack> {
-        let mut stack = Arc::new(Stack::default());
-        let mut key = start;
-        for layer in layers {
-            key = step(key, layer);
-            let make = || Arc::new(stack.with(&layer.files, &layer.included));
-            stack = match layer.layer.level {
-                Level::Cluster => make(),
-                _ => self.once(|caches| &mut caches.stacks, &key, make),
+    fn step(&self, layers: &[ReadLayer<'_>], way: &Way) -> Arc<Step> {
+        let mut below = None;
+        for (ReadLayer { layer, files, included }, (key, paths)) in layers.iter().zip(&way.0[1..]) {
+            let make = || {
+                let last = self.renderer.caches().last_steps.get(paths, self.user);
+                Arc::new(Step::new(below.as_ref(), files, included, last.as_deref()))
             };
+            let step = match layer.level {
+                Level::Cluster => make(),
+                _ => self.once(|caches| &mut caches.steps, key, make),
+            };
+            self.renderer.caches().last_steps.put(*paths, Arc::clone(&step), self.user);
+            below = Some(step);
         }
-        stack
+        below.unwrap_or_default()
     }
 
     /// Notes for all that a rendering stands on that this revision uses it. Otherwise what a rendering was made of would be forgotten
     /// while the rendering itself serves, and the next change would have to read all of it again.
-    fn keep(&self, layers: &[ReadLayer<'_>], start: Digest) {
+    fn keep(&self, way: &Way) {
         let caches = &mut *self.renderer.caches();
-        let mut key = start;
-        for layer in layers {
-            key = step(key, layer);
-            caches.stacks.touch(&key, self.user);
-            // The layers themselves were noted when they were asked for.
-            for file in std::iter::once(&*layer.files).chain(layer.included.folders()).flat_map(|files| &files.files) {
-                caches.files.touch(file, self.user);
-            }
+        for (key, paths) in &way.0 {
+            caches.steps.touch(key, self.user);
+            caches.last_steps.touch(paths, self.user);
         }
+        caches.last_renderings.touch(&way.paths(), self.user);
     }
 
     fn layer(&self, layer: &Layer, bundle: Option<&Arc<str>>) -> Arc<LayerFiles> {
-        self.once(
-            |caches| &mut caches.layers,
-            &(layer.path.clone(), layer.tree, self.fleet.ignored.digest(), bundle.cloned()),
-            || Arc::new(layer::read(self.source, &self.fleet.ignored, layer, bundle, self)),
-        )
+        let key = (layer.path.clone(), layer.tree, self.fleet.ignored.digest(), bundle.cloned());
+        self.take_over(&key);
+        self.once(|caches| &mut caches.layers, &key, || Arc::new(layer::read(self.source, &self.fleet.ignored, layer, bundle, self)))
+    }
+
+    /// A layer that this revision has from another has its files from there too.
+    fn take_over(&self, key: &LayerKey) {
+        let caches = &mut *self.renderer.caches();
+        let known = caches.layers.touch(key, self.user);
+        for file in known.as_ref().and_then(|cell| cell.get()).into_iter().flat_map(|files| &files.files) {
+            caches.files.touch(file, self.user);
+        }
     }
 
     /// What is kept under the key, or else what `make` gives, kept from now on.
@@ -350,28 +401,55 @@ impl fmt::Debug for Renderer {
     }
 }
 
-/// Names all that a cluster's rendering reads.
-fn closure(start: Digest, cluster: &Cluster, layers: &[ReadLayer<'_>], facts: &Facts) -> Digest {
-    let layers = layers.iter().fold(start, step);
+/// Names of the steps of a stack, from the one before the first layer: each by all that was read for it, and by its layers' paths alone.
+struct Way(Vec<(Digest, Digest)>);
+
+impl Way {
+    fn of(layers: &[ReadLayer<'_>], start: Digest) -> Self {
+        let mut way = vec![(start, start)];
+        let (mut key, mut paths) = (start, start);
+        for ReadLayer { layer, included, .. } in layers {
+            let mut hash = Sha256::new();
+            hash.update(key.0);
+            part(&mut hash, &layer.path);
+            hash.update(layer.tree.0);
+            hash.update([layer.level as u8]);
+            for (path, tree) in included.trees() {
+                part(&mut hash, path);
+                hash.update(tree.0);
+            }
+            key = Digest(hash.finalize().into());
+            let mut hash = Sha256::new();
+            hash.update(paths.0);
+            part(&mut hash, &layer.path);
+            paths = Digest(hash.finalize().into());
+            way.push((key, paths));
+        }
+        Self(way)
+    }
+
+    /// The last step's layers by their paths.
+    fn paths(&self) -> Digest {
+        self.0[self.0.len() - 1].1
+    }
+
+    /// Names all that a rendering on these terms reads.
+    fn with(&self, terms: Digest) -> Digest {
+        let mut hash = Sha256::new();
+        hash.update(self.0[self.0.len() - 1].0.0);
+        hash.update(terms.0);
+        Digest(hash.finalize().into())
+    }
+}
+
+/// Names all that a rendering depends on besides the layers.
+fn terms(start: Digest, cluster: &Cluster, facts: &Facts) -> Digest {
     let mut hash = Sha256::new();
-    hash.update(layers.0);
+    hash.update(start.0);
     hash.update(facts.digest().0);
     for (label, value) in &cluster.labels {
         part(&mut hash, label);
         part(&mut hash, value);
-    }
-    Digest(hash.finalize().into())
-}
-
-fn step(above: Digest, ReadLayer { layer, included, .. }: &ReadLayer<'_>) -> Digest {
-    let mut hash = Sha256::new();
-    hash.update(above.0);
-    part(&mut hash, &layer.path);
-    hash.update(layer.tree.0);
-    hash.update([layer.level as u8]);
-    for (path, tree) in included.trees() {
-        part(&mut hash, path);
-        hash.update(tree.0);
     }
     Digest(hash.finalize().into())
 }

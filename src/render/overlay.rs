@@ -103,6 +103,11 @@ impl LayerOverlay {
         }
     }
 
+    /// Whether what it does to one object has nothing to do with any other.
+    pub(super) fn is_by_object(&self) -> bool {
+        self.made.is_empty() && self.components.is_empty() && self.overlay.namespace.is_empty()
+    }
+
     /// Carries out the transformers of an overlay of this file: of the whole, or of that entry.
     fn carry_out(&self, overlay: &Overlay, entry: &str, stack: &mut Stack) {
         let concerned = |piece: &Piece| self.bundle.as_ref().is_none_or(|bundle| *bundle == piece.bundle);

@@ -9,10 +9,11 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    BundleSettings, Facts, RENDERER_VERSION, RenderedObject, Rendering,
+    BundleSettings, Facts, GivenUp, RENDERER_VERSION, RenderedObject, Rendering, given_up,
     layer::{Piece, halves},
     names, part,
     stack::Stack,
+    step::Step,
 };
 use crate::{
     codes,
@@ -48,6 +49,14 @@ impl Bodies {
     }
 }
 
+/// What a cluster was to run at the commit before, and what that was made of.
+pub(super) struct Last {
+    pub(super) step: Arc<Step>,
+    /// All else that it depends on.
+    pub(super) terms: Digest,
+    pub(super) rendering: Arc<Rendering>,
+}
+
 /// What finishing an object takes besides the object.
 pub(super) struct Seal<'a> {
     pub(super) set: &'a ApplySet,
@@ -70,6 +79,7 @@ impl Seal<'_> {
                 Err(problem) => problems.push(problem),
             }
         }
+        problems.extend(stack.wrong_dependencies());
         let (pieces, ambiguous) = names::finish(pieces, &stack.table);
         problems.extend(ambiguous);
         let unsealed: Vec<&Arc<Piece>> = pieces.iter().filter(|piece| piece.sealed.get().is_none()).collect();
@@ -87,11 +97,42 @@ impl Seal<'_> {
         }
         sort_problems(&mut warnings);
         let names: BTreeSet<&Arc<str>> = objects.iter().map(|object| &object.bundle).collect();
-        let settings = |name: &Arc<str>| BundleSettings { paused: stack.bundles.get(name).and_then(|bundle| bundle.paused.clone()) };
-        let bundles = names.into_iter().map(|name| (name.to_string(), settings(name))).collect();
+        let settings = |name: &Arc<str>| {
+            let bundle = stack.bundles.get(name).cloned().unwrap_or_default();
+            let depends_on = stack.dependencies(name, &names);
+            BundleSettings { paused: bundle.paused, depends_on, deadline: bundle.deadline, health: bundle.health, drift: bundle.drift }
+        };
+        let bundles = names.iter().copied().map(|name| (name.to_string(), settings(name))).collect();
         let mut idle = stack.idle.clone();
         idle.extend(stack.untargeted(labels));
+        idle.extend(given_up::idle(&objects));
         Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, warnings, idle })
+    }
+
+    /// The rendering of a step that changes the content of objects of the last one, on the same terms; none where more is another.
+    pub(super) fn follow(&self, last: &Last, step: &Step) -> Option<Rendering> {
+        if step.is_named || last.step.is_named {
+            return None;
+        }
+        let set_id: Arc<str> = self.set.id().into();
+        let mut rendering = Rendering::clone(&last.rendering);
+        for at in last.step.stack.changed_content(&step.stack)? {
+            let mut warnings = Vec::new();
+            let piece = self.placed(&step.stack.pieces[at], &step.stack, &mut warnings).ok()?;
+            if !warnings.is_empty() {
+                return None;
+            }
+            // A bundle that is not for this cluster has no objects here.
+            let Ok(at) = rendering.objects.binary_search_by(|object| object.id.cmp(&piece.id)) else { continue };
+            let object = self.object(&piece, &set_id);
+            if object.given_up.is_some() || rendering.objects[at].given_up.is_some() {
+                // What it gives up in vain is told.
+                return None;
+            }
+            rendering.objects[at] = object;
+        }
+        rendering.digest = digest(&set_id, &rendering.objects, &rendering.bundles);
+        Some(rendering)
     }
 
     /// The object where the cluster keeps it: in a namespace or beside them, and not in Evenkeel's own place.
@@ -126,9 +167,15 @@ impl Seal<'_> {
     }
 
     fn make(&self, piece: &Piece, set_id: &str) -> RenderedObject {
-        let (digest, body) = manifest::seal(&piece.value, &piece.id, set_id, self.key);
+        let kept = given_up::kept(&piece.value);
+        let (digest, body) = manifest::seal(kept.as_ref().map_or(&piece.value, |(value, _)| value), &piece.id, set_id, self.key);
+        let given_up = kept.map(|(_, pointers)| {
+            let whole = manifest::seal_whole(&piece.value, &piece.id, set_id, digest);
+            Arc::new(GivenUp { pointers, whole })
+        });
         let api_version = piece.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
         RenderedObject {
+            mark: mark(&piece.id.to_string(), &piece.bundle, digest),
             id: piece.id.clone(),
             version: api_version.rsplit('/').next().unwrap_or_default().to_owned(),
             bundle: Arc::clone(&piece.bundle),
@@ -136,6 +183,7 @@ impl Seal<'_> {
             body: self.bodies.share(digest, body),
             policy: Policy::read(&piece.value).0,
             origin: piece.origin.clone(),
+            given_up,
         }
     }
 }
@@ -145,19 +193,37 @@ fn targeted(stack: &Stack, piece: &Piece, labels: &BTreeMap<String, String>) -> 
     targets.is_none_or(|targets| targets.matches(labels))
 }
 
+fn mark(id: &str, bundle: &str, digest: Digest) -> Digest {
+    let mut hash = Sha256::new();
+    part(&mut hash, id);
+    part(&mut hash, bundle);
+    hash.update(digest.0);
+    Digest(hash.finalize().into())
+}
+
 /// Over all that makes one rendering differ from another on a cluster.
 fn digest(set_id: &str, objects: &[Arc<RenderedObject>], bundles: &BTreeMap<String, BundleSettings>) -> Digest {
     let mut hash = Sha256::new();
     hash.update(RENDERER_VERSION.to_le_bytes());
     part(&mut hash, set_id);
     for object in objects {
-        part(&mut hash, &object.id.to_string());
-        part(&mut hash, &object.bundle);
-        hash.update(object.digest.0);
+        hash.update(object.mark.0);
     }
     for (name, settings) in bundles {
         part(&mut hash, name);
-        hash.update([u8::from(settings.paused.is_some())]);
+        let deadline = settings.deadline.map_or(0, |deadline| deadline.as_secs());
+        let given = [settings.paused.is_some(), !settings.depends_on.is_empty(), deadline > 0];
+        let bits = given.iter().rev().fold(0, |bits, given| (bits << 1) | u8::from(*given));
+        // How drift is met changes no object, and is taken up by a sync all the same.
+        let drift = settings.drift.map_or(0, |drift| 1 + drift as u8);
+        hash.update([bits | drift << given.len()]);
+        if given[1] {
+            hash.update((settings.depends_on.len() as u64).to_le_bytes());
+            settings.depends_on.iter().for_each(|needed| part(&mut hash, needed));
+        }
+        if given[2] {
+            hash.update(deadline.to_le_bytes());
+        }
     }
     Digest(hash.finalize().into())
 }

@@ -3,20 +3,22 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use kube_overlay::{LabelSelector, Merged, Table, strategic_merge};
 
 use super::{
     component::Included,
+    depend::Dependencies,
     layer::{DEFAULT_BUNDLE, LayerFiles, Piece},
     trace::{Cause, Trace},
 };
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    layout::{Level, one_edit_apart, sort_problems},
-    manifest::{self, ObjectId},
+    layout::{HealthRules, Level, one_edit_apart, sort_problems},
+    manifest::{self, Drift, ObjectId},
 };
 
 /// The objects that the layers so far give together, and all that was found wrong with them.
@@ -36,14 +38,22 @@ pub(super) struct Stack {
 }
 
 /// A bundle's settings over the layers so far.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct Bundle {
     /// The file that says so; the outermost.
     pub(super) paused: Option<Arc<str>>,
+    /// What is done about changes by others; a deeper layer's word replaces those above.
+    pub(super) drift: Option<Drift>,
     /// Which clusters run it; a deeper layer's word replaces those above.
     pub(super) targets: Option<LabelSelector>,
     /// Where that word stands.
     pub(super) targets_place: Place,
+    /// What it waits for: all that any layer names.
+    pub(super) depends_on: Dependencies,
+    /// How long others wait for it; a deeper layer's word replaces those above.
+    pub(super) deadline: Option<Duration>,
+    /// How the objects of some kinds do; a deeper layer's rule for a kind replaces those above.
+    pub(super) health: HealthRules,
     /// The file that spoke of it last.
     pub(super) file: Option<Arc<str>>,
 }
@@ -87,19 +97,25 @@ impl Stack {
         self.merge(&definitions);
         self.read_definitions(&known);
         self.merge(&others);
-        for overlay in &layer.overlays {
+        for overlay in &*layer.overlays {
             overlay.apply(self, included);
         }
     }
 
     fn bundles(&mut self, layer: &LayerFiles) {
-        for (name, file) in &layer.bundles {
+        for (name, file) in &*layer.bundles {
             let bundle = self.bundles.entry(Arc::clone(name)).or_default();
             let Some(file) = file else { continue };
             bundle.file = Some(Arc::clone(&file.path));
             if file.paused {
                 bundle.paused.get_or_insert_with(|| Arc::clone(&file.path));
             }
+            for (needed, place) in &file.depends_on {
+                bundle.depends_on.entry(Arc::clone(needed)).or_insert_with(|| place.clone());
+            }
+            bundle.deadline = file.deadline.or(bundle.deadline);
+            bundle.health.overlay(&file.health);
+            bundle.drift = file.drift.or(bundle.drift);
             if let Some(targets) = &file.targets {
                 bundle.targets = Some(targets.clone());
                 bundle.targets_place.clone_from(&file.targets_place);
@@ -278,7 +294,7 @@ fn lay_over(piece: &Arc<Piece>, patch: &Piece, table: &Table) -> Result<Option<A
 
 impl Piece {
     /// The bundle whose folder it stands in; none in a layer's root folder, from where any bundle may be patched.
-    fn own_bundle(&self) -> Option<&Arc<str>> {
+    pub(super) fn own_bundle(&self) -> Option<&Arc<str>> {
         (!self.in_root).then_some(&self.bundle)
     }
 

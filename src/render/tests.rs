@@ -7,6 +7,9 @@ use serde_json::Value;
 use super::*;
 use crate::{git::MemorySource, layout};
 
+mod commits;
+mod depend;
+mod given_up;
 mod inclusion;
 
 const FLEET: &str = "apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {name: shop}\n";
@@ -129,14 +132,13 @@ fn mistakes_are_all_found_with_their_places() {
     base/app/set.yaml:6:3: error[EK1013]: uid is set by the server
     base/app/set.yaml:7:12: error[EK1013]: the label applyset.kubernetes.io/part-of is set by Evenkeel alone
     base/app/set.yaml:9:5: error[EK1015]: the annotation evenkeel.dev/prune must be never or allow
-    base/app/set.yaml:10:5: error[EK1006]: the annotation evenkeel.dev/hook is not built yet
+    base/app/set.yaml:10:5: error[EK1015]: the annotation evenkeel.dev/hook must be pre-sync, post-sync or on-failure
     base/app/set.yaml:11:1: error[EK1013]: status is the cluster's to write
     base/app/two.yaml:1:1: error[EK1002]: apiVersion is missing
     base/app/web.patch.yaml:1:1: error[EK1010]: there is no ConfigMap/a/onee for this patch
     base/other/bundle.yaml:3:12: error[EK1007]: metadata.name is another, the folder is other
-    base/other/bundle.yaml:4:8: error[EK1006]: dependsOn is not built yet
     base/other/bundle.yaml:4:26: error[EK1005]: label selector "a b": "b" after "a" is not an operator; there are =, ==, !=, in, notin, > and <
-    base/other/bundle.yaml:4:40: error[EK1005]: unknown field x; known here: paused, targets
+    base/other/bundle.yaml:4:40: error[EK1005]: unknown field x; known here: paused, targets, drift, dependsOn, deadline, health
     environments/dev/base/other/x.yaml:1:1: error[EK1011]: ConfigMap/a/one is of bundle app, given at base/app/one.yaml:1:1; this folder is bundle other
     environments/dev/base/y.yaml:1:1: error[EK1010]: there is no ConfigMap/a/three above it, and /$patch makes it a patch
     environments/dev/eu/dev/y.yaml:1:1: error[EK1016]: at /data: a plain value cannot be laid over a map
@@ -235,7 +237,7 @@ fn bundles_go_where_their_targets_say() {
     let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
     let renderer = renderer();
     let dev = render(&renderer, &tree(&files), "dev").unwrap();
-    let paused = BundleSettings { paused: Some("environments/dev/base/tools/bundle.yaml".into()) };
+    let paused = BundleSettings { paused: Some("environments/dev/base/tools/bundle.yaml".into()), ..BundleSettings::default() };
     assert_eq!(dev.bundles, BTreeMap::from([("tools".to_owned(), paused)]));
     assert_eq!(
         dev.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),

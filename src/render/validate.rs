@@ -65,7 +65,9 @@ impl<'a> Validator<'a> {
         let mut validated = Validated::default();
         for object in &rendering.objects {
             let built_in = schemas.is_built_in(&object.id.group, &object.id.kind);
-            let key = (object.digest, object.origin.clone(), (!built_in).then_some(definitions));
+            // What an object gives up is judged too, and is not in its digest.
+            let digest = if object.given_up.is_some() { Digest::of(object.first_body().as_slice()) } else { object.digest };
+            let key = (digest, object.origin.clone(), (!built_in).then_some(definitions));
             let known = self.state().found.get(&key).cloned();
             let found = known.unwrap_or_else(|| {
                 let found = self.judge(object, &schemas);
@@ -150,7 +152,7 @@ impl std::fmt::Debug for Validator<'_> {
 
 fn value(object: &RenderedObject) -> Value {
     // The body was made from a value, so that it is one.
-    serde_json::from_slice(object.body.as_slice()).unwrap_or_default()
+    serde_json::from_slice(object.first_body().as_slice()).unwrap_or_default()
 }
 
 fn code(kind: ViolationKind) -> Code {

@@ -22,6 +22,11 @@ pub enum Action {
         /// `name (uid N)`
         who: String,
     },
+    /// Clusters may be written again after the ledger was lost.
+    Resume {
+        /// `name (uid N)`
+        who: String,
+    },
     /// The cluster behind that name is another one than before, on purpose.
     AcceptCluster {
         /// The cluster's name.
@@ -61,6 +66,11 @@ pub(super) struct SyncBody {
 pub(super) struct ApproveBody {
     pub(super) plan: Digest,
 }
+
+/// Body of `POST /api/v1/resume`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ResumeBody {}
 
 /// Body of `POST /api/v1/accept-cluster`.
 #[derive(Debug, Serialize, Deserialize)]

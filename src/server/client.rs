@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{
-    actions::{AcceptClusterBody, Accepted, ApproveBody, SyncBody},
+    actions::{AcceptClusterBody, Accepted, ApproveBody, ResumeBody, SyncBody},
     answers::SourceState,
 };
 use crate::{
@@ -92,6 +92,11 @@ impl Client {
     /// Releases held deletions.
     pub async fn approve(&self, plan: Digest) -> Result<Accepted, ClientError> {
         self.post("/api/v1/approve", &ApproveBody { plan }).await
+    }
+
+    /// Has clusters written again after the ledger was lost.
+    pub async fn resume(&self) -> Result<Accepted, ClientError> {
+        self.post("/api/v1/resume", &ResumeBody {}).await
     }
 
     /// Takes the cluster behind a name for the right one.

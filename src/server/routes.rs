@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    actions::{AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, SyncBody},
+    actions::{AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, ResumeBody, SyncBody},
     answers::{Answers, SourceState},
     peer::Peer,
     serve::Api,
@@ -46,6 +46,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/source", get(source))
         .route("/api/v1/sync", post(sync))
         .route("/api/v1/approve", post(approve))
+        .route("/api/v1/resume", post(resume))
         .route("/api/v1/accept-cluster", post(accept_cluster))
         .fallback(async || Problem::usage(StatusCode::NOT_FOUND, "no such path"))
         .method_not_allowed_fallback(async || Problem::usage(StatusCode::METHOD_NOT_ALLOWED, "the path takes another method"))
@@ -109,6 +110,11 @@ async fn sync(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Bo
 async fn approve(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<ApproveBody>) -> Result<Json<Accepted>, Problem> {
     let ApproveBody { plan } = content(body)?;
     act(&api, Action::Approve { plan, who: peer.who() }).await
+}
+
+async fn resume(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<ResumeBody>) -> Result<Json<Accepted>, Problem> {
+    let ResumeBody {} = content(body)?;
+    act(&api, Action::Resume { who: peer.who() }).await
 }
 
 async fn accept_cluster(

@@ -7,10 +7,10 @@ use super::{
     recreate,
 };
 use crate::{
-    cluster::{Api, ApiError, ErrorKind},
+    cluster::{Api, ApiError, Applied, Apply, ErrorKind},
     codes,
     diagnostic::{Diagnostic, Place},
-    manifest::PART_OF,
+    manifest::Body,
     render::RenderedObject,
 };
 
@@ -32,8 +32,9 @@ impl Admission {
     pub(super) fn of_one(why: Why) -> Option<Self> {
         let action = match why {
             Why::New => return None,
-            Why::Changed => Action::Changed,
+            Why::Changed | Why::Superseded => Action::Changed,
             Why::Drifted | Why::Unverified => Action::Repaired,
+            Why::Unrecorded => Action::Kept,
         };
         Some(Self { action, force: true, untried: true, recreate: false })
     }
@@ -44,50 +45,82 @@ impl<J: Journal> Carrier<'_, J> {
     pub(super) async fn admit_one(&self, write: &Write) -> Result<Admission, Problem> {
         let object = &write.object;
         let api = self.api(object)?;
-        if write.why == Why::New {
-            return self.first_contact(&api, object).await;
+        if write.why == Why::Unrecorded {
+            return Ok(Admission::unvalidated(write.why));
         }
-        let action = if write.why == Why::Changed { Action::Changed } else { Action::Repaired };
-        match self.apply(&api, object, true, true).await {
-            Ok(_) => Ok(Admission { action, force: true, untried: false, recreate: false }),
-            Err(error) if recreate::is_wanted(object, &error) => Ok(Admission { action, force: true, untried: false, recreate: true }),
+        let body = match &object.given_up {
+            Some(given_up) => self.trial(&api, object, given_up).await?,
+            None => object.body.clone(),
+        };
+        let Some(admission) = Admission::of_one(write.why) else { return self.first_contact(&api, object, &body).await };
+        match self.apply_as(&api, object, &body, Apply { manager: self.manager, force: true, dry_run: true }).await {
+            Ok(_) => Ok(Admission { untried: false, ..admission }),
+            Err(error) if recreate::is_wanted(object, &error) => Ok(Admission { untried: false, recreate: true, ..admission }),
+            Err(error) if error.is_untriable() => Ok(self.untried(object, admission.action, true, &error)),
             Err(error) => Err(self.refusal(object, &error).await),
         }
     }
 
     /// An object that is not a member. Without force, so that the server names those who own fields of it; a claim of
     /// another fleet always shows, since the `part-of` label differs.
-    async fn first_contact(&self, api: &Api, object: &RenderedObject) -> Result<Admission, Problem> {
-        let error = match self.apply(api, object, false, true).await {
+    async fn first_contact(&self, api: &Api, object: &RenderedObject, body: &Body) -> Result<Admission, Problem> {
+        let how = Apply { manager: self.manager, force: false, dry_run: true };
+        let error = match self.apply_as(api, object, body, how).await {
             Ok(applied) if applied.created => {
                 return Ok(Admission { action: Action::Created, force: false, untried: false, recreate: false });
             }
             Ok(_) => return Ok(Admission { action: Action::Adopted, force: false, untried: false, recreate: false }),
             Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => error,
+            Err(error) if error.is_untriable() => return self.untried_contact(api, object, &error).await,
             Err(error) => return Err(self.refusal(object, &error).await),
         };
+        let untried = self.take_from(api, object, body, &error, true).await?.is_none();
+        Ok(Admission { action: Action::Adopted, force: true, untried, recreate: false })
+    }
+
+    /// Applies an object that others own fields of, or has the server try it, if it may be taken from them; `error` names them. None
+    /// where the server cannot try it.
+    pub(super) async fn take_from(
+        &self,
+        api: &Api,
+        object: &RenderedObject,
+        body: &Body,
+        error: &ApiError,
+        dry_run: bool,
+    ) -> Result<Option<Applied>, Problem> {
         let id = &object.id;
         let place = Place::Object(id.to_string());
         let live = match self.connection.get_meta(api, id.namespace.as_deref(), &id.name).await {
             Ok(live) => live,
             Err(error) => return Err(self.refusal(object, &error).await),
         };
-        let owner = live.as_ref().and_then(|live| live.labels.get(PART_OF));
-        if owner.is_some_and(|owner| *owner != self.parent.set().id()) {
-            let message = format!("{} manages it already; this fleet is {}. {}", managers(&error), self.manager, error.message());
-            return Err(Problem::Refused(Diagnostic::new(codes::OTHER_FLEET, place, message)));
+        if self.is_of_another_fleet(live.as_ref()) {
+            return Err(self.of_another_fleet(object, &managers(error), error));
         }
-        if !self.adopt && !object.policy.adopt {
-            let message = format!("it exists and {} owns fields of it: {}", managers(&error), error.message());
+        if !self.may_take(object) {
+            let message = format!("it exists and {} owns fields of it: {}", managers(error), error.message());
             return Err(Problem::Refused(Diagnostic::new(codes::CONFLICT, place, message)));
         }
-        match self.apply(api, object, true, true).await {
-            Ok(_) => {
-                self.journal.warning(self.sync, id, &format!("taken over from {}: {}", managers(&error), error.message()));
-                Ok(Admission { action: Action::Adopted, force: true, untried: false, recreate: false })
+        if !dry_run {
+            self.take_over(api, object).await?;
+        }
+        match self.apply_as(api, object, body, Apply { manager: self.manager, force: true, dry_run }).await {
+            Ok(applied) => {
+                self.journal.warning(self.sync, id, &format!("taken over from {}: {}", managers(error), error.message()));
+                Ok(Some(applied))
+            }
+            Err(error) if error.is_untriable() => {
+                self.untried(object, Action::Adopted, true, &error);
+                Ok(None)
             }
             Err(error) => Err(self.refusal(object, &error).await),
         }
+    }
+
+    /// The refusal of an object that another fleet has.
+    pub(super) fn of_another_fleet(&self, object: &RenderedObject, managers: &str, error: &ApiError) -> Problem {
+        let message = format!("{managers} manages it already; this fleet is {}. {}", self.manager, error.message());
+        Problem::Refused(Diagnostic::new(codes::OTHER_FLEET, Place::Object(object.id.to_string()), message))
     }
 
     /// A dry run that did not pass: a decision of the server, or trouble on the way to it.

@@ -36,6 +36,10 @@ pub enum Event {
     Lost,
     /// A watch showed something that departs from the rendering.
     Drifted,
+    /// What a bundle waits for got on.
+    Opened,
+    /// Something that bundles wait for is over by then, whatever happens.
+    Left(Duration),
     /// The hold was found in other hands while all was quiet.
     Taken,
 }
@@ -45,6 +49,8 @@ pub enum Event {
 pub enum End {
     /// The cluster runs the rendering (deletions may be held).
     Synced,
+    /// It was compared with the rendering, and nothing may be written to it.
+    Reported,
     /// The server refuses part of it.
     Refused,
     /// A write failed.
@@ -55,6 +61,8 @@ pub enum End {
     Unreachable,
     /// Another agent holds the cluster.
     Waiting,
+    /// All is done that may be done now: bundles wait for the health of others, at most for that time where one is given.
+    Gated(Option<Duration>),
     /// Cut by a newer commit or a shutdown.
     Interrupted,
 }
@@ -156,9 +164,17 @@ impl Agenda {
             }
             Event::Probed(true) => self.breaker = self.breaker.step(breaker::Event::Answered, now, jitter),
             Event::Lost | Event::Probed(false) => self.cut_off(now, jitter),
-            // What is due anyway finds the drift too.
-            Event::Drifted if matches!(self.mode, Mode::Due(_)) => {}
+            // What is due anyway finds it too.
+            Event::Drifted | Event::Opened if matches!(self.mode, Mode::Due(_)) => {}
             Event::Drifted => self.mode = Mode::Due(Trigger::Watch),
+            Event::Left(left) => {
+                if let Mode::At(at, _) = self.mode
+                    && now + left < at
+                {
+                    self.mode = Mode::At(now + left, Trigger::Health);
+                }
+            }
+            Event::Opened => self.mode = Mode::Due(Trigger::Health),
             Event::Taken => self.mode = Mode::Due(Trigger::Retry),
             Event::Ended(digest, end) => self.ended(digest, end, now, jitter),
         }
@@ -169,7 +185,7 @@ impl Agenda {
         // Whether the cluster can be reached does not depend on what it should run.
         match end {
             End::Failing | End::Unreachable => self.breaker = self.breaker.step(breaker::Event::Failed, now, jitter),
-            End::Synced | End::Refused | End::Failed | End::Waiting => {
+            End::Synced | End::Gated(_) | End::Reported | End::Refused | End::Failed | End::Waiting => {
                 self.breaker = self.breaker.step(breaker::Event::Reached, now, jitter);
             }
             End::Interrupted => {}
@@ -181,11 +197,8 @@ impl Agenda {
             return;
         }
         match end {
-            End::Synced => {
-                self.failures = 0;
-                // Between 90 % and 110 %, so that a fleet that started together does not compare together.
-                self.mode = Mode::At(now + self.compare_every.mul_f64(0.9 + jitter.clamp(0.0, 1.0) / 5.0), Trigger::Drift);
-            }
+            End::Synced | End::Reported => self.settled(None, now, jitter),
+            End::Gated(left) => self.settled(left, now, jitter),
             End::Refused => self.again(SLOWLY, now, jitter),
             End::Failed => self.again(SOON, now, jitter),
             End::Waiting => {
@@ -195,6 +208,17 @@ impl Agenda {
             // The breaker says when.
             End::Failing | End::Unreachable | End::Interrupted => self.mode = Mode::Due(Trigger::Retry),
         }
+    }
+
+    /// Nothing is left to do now: the next comparison is due in its time, unless something else is over before.
+    fn settled(&mut self, left: Option<Duration>, now: Duration, jitter: f64) {
+        self.failures = 0;
+        // Between 90 % and 110 %, so that a fleet that started together does not compare together.
+        let compare = self.compare_every.mul_f64(0.9 + jitter.clamp(0.0, 1.0) / 5.0);
+        self.mode = match left.filter(|left| *left < compare) {
+            Some(left) => Mode::At(now + left, Trigger::Health),
+            None => Mode::At(now + compare, Trigger::Drift),
+        };
     }
 
     fn again(&mut self, pace: Pace, now: Duration, jitter: f64) {
@@ -246,7 +270,18 @@ mod tests {
         assert_eq!(same, agenda, "a commit that changes nothing here changes nothing");
     }
 
-    const ENDS: [End; 7] = [End::Synced, End::Refused, End::Failed, End::Failing, End::Unreachable, End::Waiting, End::Interrupted];
+    const ENDS: [End; 10] = [
+        End::Synced,
+        End::Refused,
+        End::Failed,
+        End::Failing,
+        End::Unreachable,
+        End::Waiting,
+        End::Gated(None),
+        End::Gated(Some(Duration::from_secs(60))),
+        End::Reported,
+        End::Interrupted,
+    ];
 
     fn ended(end: End) -> Agenda {
         Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5).step(Event::Ended(digest(1), end), at(1), 1.0)
@@ -332,6 +367,25 @@ mod tests {
     }
 
     #[test]
+    fn bundles_that_wait_are_looked_at_when_their_deadline_is_over_or_what_they_wait_for_got_on() {
+        let agenda = Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5);
+        let gated = agenda.clone().step(Event::Ended(digest(1), End::Gated(Some(at(30)))), at(1), 0.5);
+        assert_eq!((gated.next(at(30)), gated.next(at(31))), (Next::Sleep(Some(at(31))), Next::Attempt(Trigger::Health)));
+        let opened = gated.clone().step(Event::Opened, at(2), 0.5);
+        assert_eq!(opened.next(at(2)), Next::Attempt(Trigger::Health));
+        let drifted = gated.clone().step(Event::Drifted, at(2), 0.5);
+        assert_eq!(drifted.next(at(2)), Next::Attempt(Trigger::Watch), "what is written is looked after meanwhile");
+        let newer = gated.step(Event::Goal(Goal::Run(digest(2))), at(2), 0.5);
+        assert_eq!(newer.next(at(2)), Next::Attempt(Trigger::Commit));
+        for left in [None, Some(COMPARE * 2)] {
+            let gated = agenda.clone().step(Event::Ended(digest(1), End::Gated(left)), at(1), 0.5);
+            assert_eq!(gated.next(at(1)), Next::Sleep(Some(at(301))), "it is compared as ever");
+        }
+        let asked = agenda.step(Event::Asked, at(2), 0.5).step(Event::Opened, at(2), 0.5);
+        assert_eq!(asked.next(at(2)), Next::Attempt(Trigger::Asked), "more was asked for");
+    }
+
+    #[test]
     fn rest_stops_everything_and_refusals_are_asked_again_slowly() {
         let agenda = Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5);
         let refused = agenda.clone().step(Event::Ended(digest(1), End::Refused), at(0), 1.0);
@@ -351,6 +405,8 @@ mod tests {
             Just(Event::Taken),
             Just(Event::Drifted),
             any::<bool>().prop_map(Event::Probed),
+            Just(Event::Opened),
+            Just(Event::Left(at(5))),
             ((0u8..3), ends).prop_map(|(n, end)| Event::Ended(digest(n), end)),
         ]
     }

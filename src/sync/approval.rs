@@ -46,6 +46,7 @@ fn line(deletion: &Deletion) -> (ObjectId, String) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::manifest::Drift;
     use crate::sync::{
         plan::{
             Inventory, plan,
@@ -62,7 +63,7 @@ mod tests {
     fn judged(asked: &Asked, inventory: &Inventory, after: Objects<'_>) -> (Verdict, Asked) {
         let after = rendering(after, "1");
         let place = Where { fleet: "shop", cluster_uid: "u" };
-        let plan = plan(&after, inventory, &BTreeSet::new());
+        let plan = plan(&after, inventory, &BTreeSet::new(), Drift::Repair);
         let verdict = judge(&plan, &after, inventory, Budget::default(), place, |deletion| asked.approves(deletion));
         let asked = asked.after(&verdict);
         (verdict, asked)

@@ -16,19 +16,25 @@ use super::{
     agenda::End,
     approval::Asked,
     carry::{Carrier, Report, Stop},
+    course::Courses,
     holder::{self, LOOK, Step, Waiting},
-    observe::{Observed, observe},
+    observe::{Observed, Onward, Unseen, observe},
     parent::{Parent, ParentStore, is_write_conflict},
-    plan::{Inventory, Plan, plan},
+    plan::{Inventory, plan},
     prune::{Verdict, Where, judge},
+    resting,
+    staged::{Moment, Turn},
+    stages::{Situation, Steps},
     target::Desired,
+    vitals::Vitals,
     watch::Watches,
 };
 use crate::{
     cluster::{ApiError, Apis, ClusterError, Connection, ConnectionSpec, ErrorKind},
-    codes,
+    codes, crash,
     diagnostic::{Diagnostic, Place},
-    manifest::{ApplySet, GroupKind, ObjectId},
+    git::CommitId,
+    manifest::{ApplySet, Digest, GroupKind, ObjectId},
     render::{Facts, Rendering},
 };
 
@@ -67,10 +73,12 @@ pub(super) struct Session {
     pub(super) apis: Arc<Apis>,
     /// None before the first list, and again when it may be wrong.
     pub(super) inventory: Option<Inventory>,
+    /// What that list does not show.
+    pub(super) unseen: Unseen,
     /// The uid of the parent: as long as it is the same, so is the cluster.
     parent_uid: Option<String>,
     /// Where the watch of each kind goes on, as the last lists said.
-    from: BTreeMap<GroupKind, String>,
+    pub(super) from: BTreeMap<GroupKind, Onward>,
     pub(super) watches: Watches,
 }
 
@@ -78,7 +86,12 @@ impl Session {
     /// Watches the members while this agent holds the cluster, and nothing but the parent otherwise.
     fn watch(&mut self, set: &ApplySet) {
         let kinds: BTreeSet<GroupKind> = self.inventory.iter().flatten().map(|(id, _)| id.group_kind()).collect();
-        self.watches.watch_members(&self.connection, &self.apis, set, &kinds, &std::mem::take(&mut self.from));
+        self.watches.watch_members(&self.connection, &self.apis, set, &kinds, std::mem::take(&mut self.from));
+    }
+
+    /// Lets go of the watches that nobody reads yet; they are begun again from where they were.
+    fn drop_streams(&mut self) {
+        self.from.values_mut().for_each(|onward| onward.watch = None);
     }
 }
 
@@ -96,11 +109,15 @@ pub(super) struct Outcome {
     pub(super) repaired: Vec<ObjectId>,
     /// Where another agent holds the cluster: whether our claim stands.
     pub(super) claim: Option<bool>,
+    /// Where bundles have an order: how far each came, and what it could do.
+    pub(super) staged: Option<(Situation, Steps)>,
+    /// Where it was only looked at: what the cluster itself says that it runs.
+    pub(super) runs: Option<(Digest, CommitId)>,
 }
 
 impl Outcome {
     pub(super) fn new(end: End, error: Option<Diagnostic>) -> Self {
-        Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None }
+        Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None, staged: None, runs: None }
     }
 
     /// What `status` says after it.
@@ -111,6 +128,8 @@ impl Outcome {
             End::Refused => Phase::Refused,
             End::Failed | End::Failing | End::Interrupted => Phase::Failed,
             End::Waiting => Phase::Waiting,
+            End::Gated(_) => resting::phase(self.error.as_ref().is_some_and(|error| resting::is_stuck(error.code))),
+            End::Reported => Phase::Paused,
             End::Synced if self.held.as_ref().is_some_and(|verdict| !verdict.held.is_empty()) => Phase::Held,
             End::Synced => Phase::Synced,
         }
@@ -134,10 +153,12 @@ pub(super) struct Attempt<'a, M> {
     pub(super) waiting: Waiting,
     /// Objects whose drift is left for now.
     pub(super) resting: BTreeSet<ObjectId>,
+    /// How objects do.
+    pub(super) vitals: &'a Vitals,
 }
 
 /// The attempt ended early.
-enum Early {
+pub(super) enum Early {
     Outcome(Box<Outcome>),
     Api(ApiError),
     Journal(JournalError),
@@ -181,17 +202,18 @@ impl<M: Memory> Attempt<'_, M> {
             () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
             reached = self.reach(slot, connect) => reached?,
         };
+        if self.desired.report_only {
+            return self.survey(session, &parent).await;
+        }
         let connection = session.connection.clone();
         let store = ParentStore::new(&connection, &self.desired.set);
         let mut parent = self.take_hold(session, &store, parent).await?;
-        let mut unseen = BTreeSet::new();
         if must_compare(session.inventory.is_some(), self.trigger) {
             let observed = tokio::select! {
                 () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
                 observed = self.look(session, &parent) => observed?,
             };
-            (session.inventory, session.from) = (Some(observed.inventory), observed.from);
-            unseen = observed.unseen;
+            (session.inventory, session.from, session.unseen) = (Some(observed.inventory), observed.from, observed.unseen);
         }
         if held_at.elapsed() >= LOOK {
             // A claim may have come, and have been granted, while the lists took their time.
@@ -202,7 +224,7 @@ impl<M: Memory> Attempt<'_, M> {
             }
         }
         let inventory = session.inventory.clone().unwrap_or_default();
-        let plan = plan(self.rendering, &inventory, &self.resting);
+        let plan = plan(self.rendering, &inventory, &self.resting, self.desired.drift);
         let asked = self.memory.asked().await?;
         let place = Where { fleet: &self.desired.fleet, cluster_uid: &session.uid };
         let verdict = judge(&plan, self.rendering, &inventory, self.desired.budget, place, |deletion| asked.approves(deletion));
@@ -210,22 +232,33 @@ impl<M: Memory> Attempt<'_, M> {
         if now_asked != asked {
             self.memory.set_asked(now_asked).await?;
         }
-        if plan.writes.is_empty() && verdict.delete.is_empty() {
-            if parent.rendering != Some(self.rendering.digest) {
-                self.finish_parent(&store, &inventory).await?;
-            }
-            return Ok(Outcome { held: Some(verdict), drifted: plan.left, ..complete(&unseen) });
+        let pulse = |id: &ObjectId| self.vitals.pulse(id);
+        let moment = Moment { pulse: &pulse, now: resting::now(), asked: self.trigger == Trigger::Asked };
+        let turn = Turn::new(self.rendering, plan, verdict.clone(), &inventory, &parent.courses, &moment);
+        if turn.is_empty() {
+            let rested = self.rest(&store, &parent, &inventory, turn, &session.unseen).await?;
+            return Ok(Outcome { held: Some(verdict), ..rested });
         }
-        let widen = |parent: &mut Parent| parent.widen(plan.writes.values().flatten().map(|write| &write.object.id));
+        let widen = |parent: &mut Parent| turn.widen(parent);
         if widen(&mut parent.clone()) {
+            crash::point("parent.widen");
             parent = store.change(&self.settings.instance, |parent| _ = widen(parent)).await?;
+            crash::point("parent.widened");
         }
         debug_assert!(parent.holder.is_some(), "a plan is carried out under a hold only");
-        let outcome = self.carry_out(session, &store, (&parent, held_at), plan, verdict).await?;
-        if outcome.end != End::Synced || unseen.is_empty() {
+        // They would be sent all that is written now.
+        session.drop_streams();
+        let outcome = Outcome { held: Some(verdict), ..self.carry_out(session, &store, (&parent, held_at), turn).await? };
+        if outcome.end != End::Synced || session.unseen.is_empty() {
             return Ok(outcome);
         }
-        Ok(Outcome { held: outcome.held, drifted: outcome.drifted, repaired: outcome.repaired, ..complete(&unseen) })
+        Ok(Outcome {
+            held: outcome.held,
+            drifted: outcome.drifted,
+            repaired: outcome.repaired,
+            staged: outcome.staged,
+            ..complete(&session.unseen)
+        })
     }
 
     /// A session with the cluster that it was, and its parent as it stands.
@@ -236,7 +269,7 @@ impl<M: Memory> Attempt<'_, M> {
             let found = ParentStore::new(&session.connection, &self.desired.set).read().await?;
             if (found.uid.is_some() && found.uid == session.parent_uid) || session.connection.identity().await? == session.uid {
                 parent = Some(found);
-                if !matches!(self.trigger, Trigger::Commit | Trigger::Watch) {
+                if !matches!(self.trigger, Trigger::Commit | Trigger::Watch | Trigger::Health) {
                     session.apis = self.discover(&session.connection).await?;
                 }
             }
@@ -275,6 +308,7 @@ impl<M: Memory> Attempt<'_, M> {
             Err(error) => return Err(early(End::Unreachable, error.diagnostic(Place::Nowhere))),
         };
         let uid = connection.identity().await?;
+        crash::point("cluster.reached");
         let known = self.memory.uid().await?;
         match recognise(known.as_deref(), &uid, self.accept_uid) {
             Identity::Other => {
@@ -289,13 +323,23 @@ impl<M: Memory> Attempt<'_, M> {
         }
         let apis = self.discover(&connection).await?;
         let parent_uid = None;
-        Ok(Session { connection, uid, apis, inventory: None, parent_uid, from: BTreeMap::new(), watches: Watches::new() })
+        Ok(Session {
+            connection,
+            uid,
+            apis,
+            inventory: None,
+            unseen: Unseen::new(),
+            parent_uid,
+            from: BTreeMap::new(),
+            watches: Watches::new(),
+        })
     }
 
     /// What the cluster serves, which the rendering may depend on.
     async fn discover(&self, connection: &Connection) -> Result<Arc<Apis>, Early> {
         let apis = connection.discover().await?;
         self.memory.facts(facts(&apis)).await;
+        crash::point("cluster.discovered");
         Ok(Arc::new(apis))
     }
 
@@ -323,10 +367,13 @@ impl<M: Memory> Attempt<'_, M> {
                 return Err((parent, early));
             }
         }
-        Ok((store.write(&parent).await.map_err(unread)?, taken))
+        crash::point("hold.before");
+        let parent = store.write(&parent).await.map_err(unread)?;
+        crash::point("hold.taken");
+        Ok((parent, taken))
     }
 
-    async fn look(&self, session: &Session, parent: &Parent) -> Result<Observed, Early> {
+    pub(super) async fn look(&self, session: &Session, parent: &Parent) -> Result<Observed, Early> {
         let recorded = self.memory.recorded().await?;
         let known: Vec<_> = recorded.iter().map(|record| record.id.clone()).collect();
         let manager = &self.desired.manager;
@@ -336,6 +383,7 @@ impl<M: Memory> Attempt<'_, M> {
         if !gone.is_empty() {
             self.memory.forget(gone).await?;
         }
+        crash::point("observed");
         Ok(observed)
     }
 
@@ -344,8 +392,7 @@ impl<M: Memory> Attempt<'_, M> {
         session: &mut Session,
         store: &ParentStore<'_>,
         (parent, held_at): (&Parent, Instant),
-        plan: Plan,
-        verdict: Verdict,
+        mut turn: Turn,
     ) -> Result<Outcome, Early> {
         let start = SyncStart {
             cluster: self.settings.cluster.clone(),
@@ -367,12 +414,15 @@ impl<M: Memory> Attempt<'_, M> {
             inventory: std::sync::Mutex::new(session.inventory.take().unwrap_or_default()),
             adopt: self.desired.adopt,
             held_at: std::sync::Mutex::new(held_at),
+            needs: &turn.needs,
+            validate: self.desired.validate,
+            created: std::sync::Mutex::default(),
             explain: EXPLAINED_MAX.into(),
         };
         let mut lost = false;
         let report = {
             let span = error_span!("sync", commit = %self.desired.commit);
-            let mut carry = carrier.carry(&plan, &verdict).instrument(span).boxed();
+            let mut carry = carrier.carry_turn(&turn).instrument(span).boxed();
             tokio::select! {
                 report = &mut carry => report,
                 // A sync may take longer than a claimant's patience, so the hold is looked after meanwhile.
@@ -387,39 +437,91 @@ impl<M: Memory> Attempt<'_, M> {
         let inventory = carrier.inventory.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         session.apis = carrier.apis.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut outcome = outcome(&report);
-        outcome.drifted = plan.left + if outcome.end == End::Synced { 0 } else { plan.drifted().count() as u64 };
-        outcome.repaired = plan.drifted().map(|write| write.object.id.clone()).collect();
-        // What drifted and is as it was changes nothing about the set.
-        let same = parent.rendering == Some(self.rendering.digest) && verdict.delete.is_empty();
-        if outcome.end == End::Synced
-            && !same
-            && let Err(error) = self.finish_parent(store, &inventory).await
+        if outcome.end == End::Synced {
+            outcome.end = turn.end();
+        }
+        outcome.drifted = match outcome.end {
+            // What was put on record only now may have drifted.
+            End::Synced | End::Gated(_) => plan(self.rendering, &inventory, &self.resting, self.desired.drift).left,
+            _ => turn.plan.left + turn.plan.drifted().count() as u64,
+        };
+        outcome.repaired = turn.plan.drifted().map(|write| write.object.id.clone()).collect();
+        turn.ended(&report, &inventory, resting::now());
+        // What a cut sync did shows on the cluster.
+        if report.stop.is_none()
+            && let Err(error) = self.put_down(store, parent, (&inventory, &session.unseen), &turn, outcome.end).await
         {
             outcome = failure(&error);
         }
         session.inventory = Some(inventory);
         self.memory.end_sync(sync, outcome.error.clone()).await?;
-        outcome.held = Some(verdict);
+        outcome.staged = turn.into_staged();
         Ok(outcome)
     }
 
+    /// There is nothing to send. All is done, or bundles wait.
+    async fn rest(
+        &self,
+        store: &ParentStore<'_>,
+        parent: &Parent,
+        inventory: &Inventory,
+        turn: Turn,
+        unseen: &Unseen,
+    ) -> Result<Outcome, ApiError> {
+        let end = turn.end();
+        self.put_down(store, parent, (inventory, unseen), &turn, end).await?;
+        let ended = if end == End::Synced { complete(unseen) } else { Outcome::new(end, None) };
+        let drifted = turn.plan.left;
+        Ok(Outcome { drifted, staged: turn.into_staged(), ..ended })
+    }
+
+    /// Puts on the parent what now runs, or how far bundles with an order came.
+    async fn put_down(
+        &self,
+        store: &ParentStore<'_>,
+        parent: &Parent,
+        members: (&Inventory, &Unseen),
+        turn: &Turn,
+        end: End,
+    ) -> Result<(), ApiError> {
+        // What drifted and is as it was changes nothing about the set.
+        let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty();
+        let courses = if end == End::Synced { turn.situation.finished() } else { turn.situation.courses.clone() };
+        if end == End::Synced && (!same || courses != parent.courses) {
+            self.finish_parent(store, members, &courses).await?;
+        } else if courses != parent.courses {
+            store.change(&self.settings.instance, |parent| parent.courses.clone_from(&courses)).await?;
+        }
+        Ok(())
+    }
+
     /// Puts on the parent what now runs.
-    async fn finish_parent(&self, store: &ParentStore<'_>, inventory: &Inventory) -> Result<(), ApiError> {
+    async fn finish_parent(
+        &self,
+        store: &ParentStore<'_>,
+        (inventory, unseen): (&Inventory, &Unseen),
+        courses: &Courses,
+    ) -> Result<(), ApiError> {
+        crash::point("parent.finish");
         let (digest, commit) = (self.rendering.digest, self.desired.commit);
         store
             .change(&self.settings.instance, |parent| {
                 parent.finish(digest, commit);
                 self.desired.manager.clone_into(&mut parent.manager);
                 parent.shrink(inventory.keys());
+                // Of these there may be more than is on record.
+                parent.kinds.extend(unseen.keys().cloned());
+                parent.courses.clone_from(courses);
             })
             .await?;
+        crash::point("parent.finished");
         Ok(())
     }
 }
 
 /// Whether the whole cluster is compared. What a watch showed, and what a commit changes, is told by what is known.
 pub(super) fn must_compare(known: bool, trigger: Trigger) -> bool {
-    !known || !matches!(trigger, Trigger::Commit | Trigger::Watch)
+    !known || !matches!(trigger, Trigger::Commit | Trigger::Watch | Trigger::Health)
 }
 
 /// Whose cluster answers.
@@ -443,10 +545,11 @@ pub(super) fn recognise(known: Option<&str>, found: &str, accept: bool) -> Ident
 }
 
 /// In sync, unless there are members that could not be looked at.
-fn complete(unseen: &BTreeSet<GroupKind>) -> Outcome {
-    let Some(kind) = unseen.first() else { return Outcome::new(End::Synced, None) };
-    let message = format!("the cluster serves no {kind} just now, and the fleet has objects of it");
-    Outcome::new(End::Failed, Some(Diagnostic::new(codes::NO_KIND, Place::Nowhere, message)))
+fn complete(unseen: &Unseen) -> Outcome {
+    match unseen.values().next() {
+        None => Outcome::new(End::Synced, None),
+        Some(why) => Outcome::new(End::Failed, Some(why.clone())),
+    }
 }
 
 /// The parent could not be read or written.
@@ -535,7 +638,9 @@ pub(super) fn outcome(report: &Report) -> Outcome {
 /// Gives the hold up, so that another agent need not wait. Best effort: a stop must not hang on a dead cluster.
 pub(super) async fn release(session: &Session, set: &ApplySet, me: &str) {
     let store = ParentStore::new(&session.connection, set);
+    crash::point("release.before");
     let _ = store.change(me, |parent| parent.holder = None).await;
+    crash::point("release.done");
 }
 
 /// What a look at the parent showed.

@@ -1,7 +1,8 @@
 //! Carrying a plan out: dry run, definitions, dry run of what waited for them, writes, deletions.
 //!
 //! Nothing of a bundle is written until all of it is admissible. The one exception is what others cannot be judged
-//! without, namespaces and CustomResourceDefinitions; where the rest is refused after them, the record says so.
+//! without, namespaces and CustomResourceDefinitions; where the rest is refused after them, the record says so. Where a cluster wants
+//! no dry runs, that is given up (`untried`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,20 +20,26 @@ use super::{
     Action, BundleOutcome, Journal, Live, ObjectResult, SyncId,
     abreast::abreast_within,
     admit::Admission,
+    course::Needs,
     definitions::Coming,
-    drift::{departures, describe},
+    drift::{account, departures},
+    entries::lost,
     holder,
+    hooks::RUN_ANNOTATION,
     order::{Stage, stage},
     parent::ParentStore,
     plan::{Deletion, Inventory, Member, Plan, Why, Write},
     prune::Verdict,
     recreate,
+    untried::{PARTLY_WRITTEN, Waiting, first_the_untried},
+    unvalidated::MARKS_MAX,
 };
 use crate::{
     cluster::{Api, ApiError, Apis, Applied, Apply, Connection, ErrorKind, Meta},
-    codes,
+    codes, crash,
     diagnostic::{Diagnostic, Place},
-    manifest::ObjectId,
+    layout::Validate,
+    manifest::{Body, DIGEST_ANNOTATION, ID_ANNOTATION, ObjectId, PART_OF},
     render::RenderedObject,
 };
 
@@ -96,6 +103,12 @@ pub(super) struct Carrier<'a, J> {
     pub(super) adopt: bool,
     /// When the parent last said that the cluster is ours.
     pub(super) held_at: Mutex<Instant>,
+    /// Which bundles depend on which: objects of the needed ones are deleted after those of who needs them.
+    pub(super) needs: &'a Needs,
+    /// Whether writes are tried before they are made.
+    pub(super) validate: Validate,
+    /// What was marked as adopted before it was written, and turned out to be new.
+    pub(super) created: Mutex<BTreeSet<String>>,
     /// How many more drifted objects are asked after, to tell who changed what.
     pub(super) explain: AtomicUsize,
 }
@@ -104,7 +117,7 @@ pub(super) struct Carrier<'a, J> {
 pub(super) struct Item<'p> {
     pub(super) write: &'p Write,
     pub(super) stage: Stage,
-    admission: Option<Admission>,
+    pub(super) admission: Option<Admission>,
 }
 
 /// One bundle on its way.
@@ -121,12 +134,14 @@ impl<J: Journal> Carrier<'_, J> {
         let mut runs = runs(plan, verdict);
         let mut report = Report::default();
         report.stop = self.carry_runs(&mut runs, plan, verdict, &mut report.failed_deletions).await.err();
+        self.unmark().await;
         for (bundle, run) in runs {
             let outcome = run.outcome.unwrap_or(if report.stop.is_some() { BundleOutcome::Interrupted } else { BundleOutcome::Applied });
             log_outcome(&bundle, &outcome);
             self.journal.end_bundle(self.sync, &bundle, outcome.clone());
             report.bundles.insert(bundle, outcome);
         }
+        crash::point("bundles.ended");
         report
     }
 
@@ -142,8 +157,10 @@ impl<J: Journal> Carrier<'_, J> {
         if runs.values().any(|run| run.outcome.is_none() && run.items.iter().any(|item| item.stage == Stage::Definitions)) {
             self.write(runs, Stage::Definitions).await?;
             self.await_definitions(runs).await?;
+            crash::point("definitions.ready");
         }
         self.admit(runs, |_| true).await?;
+        crash::point("dry-run.done");
         self.write(runs, Stage::Main).await?;
         self.write(runs, Stage::Interceptors).await?;
         self.delete(runs, verdict, failed_deletions).await
@@ -156,7 +173,9 @@ impl<J: Journal> Carrier<'_, J> {
     /// Dry-runs what is not admitted yet and passes `now`. A refusal ends its bundle.
     async fn admit(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>, now: impl Fn(&Item<'_>) -> bool) -> Result<(), Stop> {
         let mut waiting = Vec::new();
+        let (mut adopted, mut room) = (BTreeSet::new(), MARKS_MAX);
         for (bundle, run) in runs.iter_mut().filter(|(_, run)| run.outcome.is_none()) {
+            adopted.extend(self.admit_untried(run, &mut room, &now));
             if let [item] = run.items.as_mut_slice()
                 && now(item)
             {
@@ -171,7 +190,6 @@ impl<J: Journal> Carrier<'_, J> {
         }
         let judge = |(bundle, at, write)| async move { (bundle, at, write, self.admit_one(write).await) }.boxed();
         let judged = abreast_within(waiting, &|| self.connection.in_flight(), &judge).await;
-        let mut adopted = BTreeSet::new();
         let mut stop = None;
         for (bundle, at, write, result) in judged {
             let Some(run) = runs.get_mut(&bundle) else { continue };
@@ -208,7 +226,7 @@ impl<J: Journal> Carrier<'_, J> {
     }
 
     /// Writes the admitted objects of one stage, of all bundles side by side.
-    async fn write<'p>(&self, runs: &mut BTreeMap<Arc<str>, Run<'p>>, stage: Stage) -> Result<(), Stop> {
+    async fn write(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>, stage: Stage) -> Result<(), Stop> {
         let mut waiting = Vec::new();
         for (bundle, run) in runs.iter_mut().filter(|(_, run)| run.outcome.is_none()) {
             let before = waiting.len();
@@ -218,7 +236,15 @@ impl<J: Journal> Carrier<'_, J> {
                 self.begin(bundle, run).await?;
             }
         }
-        let write = |(bundle, write, admission): (Arc<str>, &'p Write, Admission)| {
+        let (first, rest) = first_the_untried(waiting);
+        self.write_all(runs, first).await?;
+        self.write_all(runs, rest).await
+    }
+
+    /// Writes what of it is of bundles that go on.
+    async fn write_all<'p>(&self, runs: &mut BTreeMap<Arc<str>, Run<'p>>, mut waiting: Vec<Waiting<'p>>) -> Result<(), Stop> {
+        waiting.retain(|(bundle, ..)| runs.get(bundle).is_some_and(|run| run.outcome.is_none()));
+        let write = |(bundle, write, admission): Waiting<'p>| {
             async move {
                 let result = self.write_one(&bundle, write, &admission).await;
                 (bundle, write, result)
@@ -226,12 +252,16 @@ impl<J: Journal> Carrier<'_, J> {
             .boxed()
         };
         let written = abreast_within(waiting, &|| self.connection.in_flight(), &write).await;
+        let begun: BTreeSet<Arc<str>> = written.iter().filter(|(.., result)| result.is_ok()).map(|(bundle, ..)| bundle.clone()).collect();
         let mut stop = None;
         for (bundle, write, result) in written {
             match result {
                 Ok(()) => {}
                 Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
                 Err(Problem::Refused(error)) => {
+                    let error = self.refused_in_part(error, runs.get(&bundle).map_or(0, |run| run.items.len()));
+                    let hint = begun.contains(&bundle) && error.code != codes::HALF_WRITTEN;
+                    let error = if hint { error.with_hint(PARTLY_WRITTEN) } else { error };
                     self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Refused, &error));
                     if let Some(run) = runs.get_mut(&bundle) {
                         run.end(BundleOutcome::Refused { error, after_definitions: false });
@@ -256,8 +286,8 @@ impl<J: Journal> Carrier<'_, J> {
             Err(_) => None,
         };
         let wanted = || serde_json::from_slice(object.body.as_slice()).unwrap_or_default();
-        let departures = live.map(|live| departures(&wanted(), &live, self.manager)).unwrap_or_default();
-        let text = describe(&departures);
+        let found = live.as_ref().map(|live| departures(&wanted(), live, self.manager)).unwrap_or_default();
+        let text = account(live.as_ref().and_then(|live| lost(live, self.manager)), &found);
         self.journal.warning(self.sync, &object.id, &text);
         warn!(bundle, object = %object.id, "{text}; put back as it should be");
     }
@@ -279,21 +309,33 @@ impl<J: Journal> Carrier<'_, J> {
             self.explain(bundle, &api, object).await;
         }
         self.journal.check(self.sync).map_err(|error| Problem::Stop(Stop::Journal(error.0)))?;
-        let applied = match self.apply(&api, object, admission.force, false).await {
-            Ok(applied) => applied,
-            // A dry run has shown it, or this one object is its own.
-            Err(error) if (admission.recreate || admission.untried) && recreate::is_wanted(object, &error) => {
-                self.recreate(&api, object).await?
-            }
-            Err(error) if admission.untried => return Err(self.refusal(object, &error).await),
-            Err(error) => return Err(self.write_problem(object, &error).await),
+        if write.why == Why::Unrecorded {
+            return self.record(&api, bundle, object, admission).await;
+        }
+        if admission.action == Action::Adopted && !self.is_unvalidated(write, admission) {
+            self.take_over(&api, object).await?;
+        }
+        crash::point("write.before");
+        let applied = match &object.given_up {
+            Some(given_up) => self.write_rest(&api, bundle, write, given_up, admission).await?,
+            None => self.send(&api, write, admission).await?,
         };
+        crash::point("write.answered");
         for warning in &applied.warnings {
             self.journal.warning(self.sync, &object.id, warning);
         }
+        if applied.created && write.why == Why::New && admission.untried {
+            self.note_created(&object.id);
+        }
         let action = self.action(write, &applied, admission.action);
-        let live = self.remember(bundle, object, &applied.meta, action == Action::Adopted);
+        let meta = self.let_go(&api, object, applied.meta).await;
+        let live = self.remember(bundle, object, &meta, action == Action::Adopted);
+        if let Some(error) = unmarked(object, &meta) {
+            return Err(Problem::Failed(error));
+        }
+        self.own_alone(&api, object, &meta).await;
         self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action, live: Some(live), error: None });
+        crash::point("write.told");
         Ok(())
     }
 
@@ -304,8 +346,38 @@ impl<J: Journal> Carrier<'_, J> {
         action(write.why, applied.created, known, &applied.meta.uid, admitted)
     }
 
+    /// Applies the object, in the way in which it was admitted.
+    pub(super) async fn send(&self, api: &Api, write: &Write, admission: &Admission) -> Result<Applied, Problem> {
+        let object = &write.object;
+        match self.apply_in_served_versions(api, object, admission.force).await {
+            // It was there before, which nobody could know.
+            Ok(applied) if !applied.created && self.is_unvalidated(write, admission) && self.may_take(object) => {
+                self.take_over(api, object).await?;
+                match self.apply(api, object, true, false).await {
+                    Ok(applied) => Ok(applied),
+                    Err(error) => Err(self.unwritten(object, admission, &error).await),
+                }
+            }
+            Ok(applied) => Ok(applied),
+            // A dry run has shown it, or this one object is its own.
+            Err(error) if (admission.recreate || admission.untried) && recreate::is_wanted(object, &error) => {
+                self.recreate(api, object).await
+            }
+            Err(error) if admission.untried && write.why == Why::New && matches!(error.kind(), ErrorKind::Conflict(_)) => {
+                let taken = self.take_from(api, object, &object.body, &error, false).await?;
+                taken.ok_or_else(|| Problem::Failed(error.diagnostic(Place::Object(object.id.to_string()))))
+            }
+            Err(error) => Err(self.unwritten(object, admission, &error).await),
+        }
+    }
+
+    /// Why an admitted object is not written. Where there was no dry run, the server judges it only now.
+    pub(super) async fn unwritten(&self, object: &RenderedObject, admission: &Admission, error: &ApiError) -> Problem {
+        if admission.untried { self.refusal(object, error).await } else { self.write_problem(object, error).await }
+    }
+
     /// Takes the live object into the inventory as just applied.
-    fn remember(&self, bundle: &Arc<str>, object: &RenderedObject, meta: &Meta, adopted: bool) -> Live {
+    pub(super) fn remember(&self, bundle: &Arc<str>, object: &RenderedObject, meta: &Meta, adopted: bool) -> Live {
         // An answer without our entry cannot come from a server that applied; a digest that no entry has makes the next
         // comparison send the object again.
         let fields = meta.fields(self.manager).unwrap_or(object.digest);
@@ -323,20 +395,26 @@ impl<J: Journal> Carrier<'_, J> {
                 bundle: Some(bundle.to_string()),
                 adopted: adopted || was_adopted,
                 prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
+                run: meta.annotations.get(RUN_ANNOTATION).and_then(|text| text.parse().ok()),
                 deleting: meta.deleting,
                 labelled: true,
+                superseded: meta.is_superseded(),
             },
         );
         live
     }
 
     pub(super) async fn apply(&self, api: &Api, object: &RenderedObject, force: bool, dry_run: bool) -> Result<Applied, ApiError> {
+        self.apply_as(api, object, &object.body, Apply { manager: self.manager, force, dry_run }).await
+    }
+
+    /// The same with another body, or as another field manager.
+    pub(super) async fn apply_as(&self, api: &Api, object: &RenderedObject, body: &Body, how: Apply<'_>) -> Result<Applied, ApiError> {
         if self.cancel.is_cancelled() {
             return Err(ApiError::new(ErrorKind::Unreachable, "the sync was interrupted"));
         }
         self.fence()?;
-        let how = Apply { manager: self.manager, force, dry_run };
-        self.connection.apply(api, object.id.namespace.as_deref(), &object.id.name, object.body.bytes(), how).await
+        self.connection.apply(api, object.id.namespace.as_deref(), &object.id.name, body.bytes(), how).await
     }
 
     /// An error where the hold was not seen for so long that another agent may have taken it.
@@ -382,7 +460,7 @@ impl<J: Journal> Carrier<'_, J> {
             return Problem::Stop(self.stop_for(error));
         }
         let mut diagnostic = error.diagnostic(Place::Object(object.id.to_string()));
-        if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Refused) {
+        if error.is_refusal() && error.passing().is_none() {
             diagnostic = Diagnostic::new(codes::WRITE_FAILED, diagnostic.place, diagnostic.message);
         }
         Problem::Failed(diagnostic)
@@ -403,7 +481,7 @@ fn log_outcome(bundle: &str, outcome: &BundleOutcome) {
     let (what, error) = match outcome {
         BundleOutcome::Refused { error, .. } => ("refused", error),
         BundleOutcome::Failed(error) => ("failed", error),
-        BundleOutcome::Applied | BundleOutcome::Interrupted => return,
+        BundleOutcome::Applied | BundleOutcome::Waiting(_) | BundleOutcome::Interrupted => return,
     };
     let object = matches!(error.place, Place::Object(_)).then(|| tracing::field::display(&error.place));
     error!(bundle, object, code = error.code.id, "{what}: {}", error.message);
@@ -417,6 +495,15 @@ pub(super) fn action(why: Why, created: bool, known_uid: Option<&str>, uid: &str
         Some(known) if !created && known != uid => Action::Adopted,
         _ => admitted,
     }
+}
+
+/// What is wrong where the object lacks a mark after it was applied with all of them: something between us and the store removed it.
+fn unmarked(object: &RenderedObject, meta: &Meta) -> Option<Diagnostic> {
+    let labels = [PART_OF].into_iter().filter(|name| !meta.labels.contains_key(*name));
+    let annotations = [ID_ANNOTATION, DIGEST_ANNOTATION].into_iter().filter(|name| !meta.annotations.contains_key(*name));
+    let gone: Vec<&str> = labels.chain(annotations).collect();
+    let message = format!("it was written, and lacks {} at once", gone.join(" and "));
+    (!gone.is_empty()).then(|| Diagnostic::new(codes::UNMARKED, Place::Object(object.id.to_string()), message))
 }
 
 pub(super) fn bundle_of(deletion: &Deletion) -> &str {

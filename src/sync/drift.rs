@@ -6,19 +6,27 @@ use serde_json::Value;
 
 use super::{
     observe::member_as,
-    plan::{Inventory, why},
+    plan::{Inventory, Why, drift_mode, why},
 };
 use crate::{
     cluster::Meta,
-    manifest::{ID_ANNOTATION, ObjectId},
+    manifest::{Drift, ID_ANNOTATION, ObjectId},
     render::Rendering,
 };
 
-/// Takes an object as it is now into the inventory; none for one that is gone. True where something must be done about it.
+/// Takes an object as it is now into the inventory; none for one that is gone. True where something must be done about it, or said;
+/// `drift` is the cluster's mode.
 ///
 /// What is older than what is known (the echo of a write that was overtaken) says nothing. resourceVersions of one server can be
 /// compared as numbers (KEP-5504 makes it a promise; etcd's revisions always were).
-pub(super) fn absorb(inventory: &mut Inventory, rendering: &Rendering, manager: &str, id: &ObjectId, seen: Option<Meta>) -> bool {
+pub(super) fn absorb(
+    inventory: &mut Inventory,
+    rendering: &Rendering,
+    manager: &str,
+    drift: Drift,
+    id: &ObjectId,
+    seen: Option<Meta>,
+) -> bool {
     let known = inventory.get(id);
     match seen {
         None => {
@@ -37,7 +45,7 @@ pub(super) fn absorb(inventory: &mut Inventory, rendering: &Rendering, manager: 
                 return false;
             }
             if is_other {
-                return absorb(inventory, rendering, manager, id, None);
+                return absorb(inventory, rendering, manager, drift, id, None);
             }
             let (bundle, recorded, adopted) =
                 known.map(|member| (member.bundle.clone(), member.recorded.clone(), member.adopted)).unwrap_or_default();
@@ -46,7 +54,10 @@ pub(super) fn absorb(inventory: &mut Inventory, rendering: &Rendering, manager: 
     }
     let member = inventory.get(id);
     match rendering.object(id) {
-        Some(object) => why(object, member).is_some(),
+        Some(object) => {
+            let is_let_be = |why: Why| drift_mode(object, rendering, drift) == Drift::Off && why.stays(Drift::Off);
+            why(object, member).is_some_and(|why| !is_let_be(why))
+        }
         None => member.is_some_and(|member| member.labelled && !member.deleting),
     }
 }
@@ -142,6 +153,15 @@ pub(super) fn describe(departures: &[Departure]) -> String {
     }
 }
 
+/// What happened to an object, where our entry in its managedFields may be lost: then nobody need have changed a field.
+pub(super) fn account(lost: Option<&str>, departures: &[Departure]) -> String {
+    match (lost, departures) {
+        (None, _) => describe(departures),
+        (Some(lost), []) => lost.to_owned(),
+        (Some(lost), some) => format!("{lost}, and {}", describe(some)),
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -208,11 +228,28 @@ mod tests {
         for (what, version, change, expected) in cases {
             let mut inventory = known(&rendering);
             let seen = meta(&inventory, "one", version, change);
-            assert_eq!(absorb(&mut inventory, &rendering, "evenkeel-shop", &id("one"), Some(seen)), expected, "{what}");
+            assert_eq!(absorb(&mut inventory, &rendering, "evenkeel-shop", Drift::Repair, &id("one"), Some(seen)), expected, "{what}");
         }
         let mut inventory = known(&rendering);
-        assert!(absorb(&mut inventory, &rendering, "evenkeel-shop", &id("one"), None), "deleted");
+        assert!(absorb(&mut inventory, &rendering, "evenkeel-shop", Drift::Repair, &id("one"), None), "deleted");
         assert!(inventory.is_empty());
+    }
+
+    #[test]
+    fn what_nobody_wants_to_hear_of_needs_nothing_done() {
+        let rendering = rendering(&[("a", "one")], "1");
+        let takes_a_field: fn(&mut Meta) = |meta| meta.managers.clear();
+        let takes_the_digest: fn(&mut Meta) = |meta| meta.annotations.clear();
+        for (mode, change, expected) in
+            [(Drift::Report, takes_a_field, true), (Drift::Off, takes_a_field, false), (Drift::Off, takes_the_digest, true)]
+        {
+            let mut inventory = known(&rendering);
+            let seen = meta(&inventory, "one", "11", change);
+            assert_eq!(absorb(&mut inventory, &rendering, "evenkeel-shop", mode, &id("one"), Some(seen)), expected, "{mode:?}");
+            assert_eq!(inventory[&id("one")].resource_version, "11", "it is known all the same");
+        }
+        let mut inventory = known(&rendering);
+        assert!(absorb(&mut inventory, &rendering, "evenkeel-shop", Drift::Off, &id("one"), None), "what is gone comes back");
     }
 
     #[test]
@@ -222,19 +259,23 @@ mod tests {
         let mut inventory = known(&old);
         let two = meta(&inventory, "two", "11", |_| {});
         inventory.remove(&id("two"));
-        assert!(absorb(&mut inventory, &new, "evenkeel-shop", &id("two"), Some(two.clone())), "a member that Git does not have");
+        assert!(
+            absorb(&mut inventory, &new, "evenkeel-shop", Drift::Repair, &id("two"), Some(two.clone())),
+            "a member that Git does not have"
+        );
         assert!(!absorb(
             &mut inventory,
             &new,
             "evenkeel-shop",
+            Drift::Repair,
             &id("two"),
             Some(Meta { deleting: true, resource_version: "12".to_owned(), ..two.clone() })
         ));
         let taken_out = Meta { labels: BTreeMap::new(), resource_version: "13".to_owned(), ..two.clone() };
-        assert!(!absorb(&mut inventory, &new, "evenkeel-shop", &id("two"), Some(taken_out)), "its label was taken away");
+        assert!(!absorb(&mut inventory, &new, "evenkeel-shop", Drift::Repair, &id("two"), Some(taken_out)), "its label was taken away");
         inventory.remove(&id("two"));
         let copy = Meta { annotations: [(ID_ANNOTATION.to_owned(), id("one").to_string())].into(), ..two };
-        assert!(!absorb(&mut inventory, &new, "evenkeel-shop", &id("two"), Some(copy)), "a copy of labels is no member");
+        assert!(!absorb(&mut inventory, &new, "evenkeel-shop", Drift::Repair, &id("two"), Some(copy)), "a copy of labels is no member");
         assert!(!inventory.contains_key(&id("two")));
     }
 
@@ -256,5 +297,11 @@ mod tests {
             "changed in the cluster: .spec.containers[name=web].image by later at 2026-01-03T00:00:00Z, .spec.gone, .spec.replicas by edit at 2026-01-02T00:00:00Z"
         );
         assert_eq!(describe(&departures(&wanted, &wanted, "us")), "changed in the cluster");
+        assert_eq!(account(Some("managedFields were cleared"), &[]), "managedFields were cleared");
+        let gone = [Departure { path: ".spec.gone".to_owned(), manager: None, time: None }];
+        assert_eq!(
+            account(Some("managedFields were cleared"), &gone),
+            "managedFields were cleared, and changed in the cluster: .spec.gone"
+        );
     }
 }

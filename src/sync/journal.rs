@@ -69,6 +69,8 @@ pub enum Trigger {
     Watch,
     /// An earlier try failed or was refused.
     Retry,
+    /// What a bundle waits for got on, or its deadline is over.
+    Health,
     /// A person asked.
     Asked,
 }
@@ -112,7 +114,8 @@ pub enum Action {
     Pruned,
     /// Its deletion waits for approval.
     Held,
-    /// It left the repository and stays, by its own annotation or because it is not ours to delete.
+    /// It stays as it is: it left the repository, and its own annotation says so or it is not ours to delete; or it was not on record,
+    /// and drift is not to be put back.
     Kept,
     /// The server refused it.
     Refused,
@@ -134,6 +137,15 @@ pub enum BundleOutcome {
     },
     /// A write failed.
     Failed(Diagnostic),
+    /// Not written, or not finished, until something else is healthy or completed.
+    Waiting(Diagnostic),
     /// A newer commit or a shutdown cut it.
     Interrupted,
+}
+
+impl BundleOutcome {
+    /// It was refused, or a write of it failed.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Failed(_))
+    }
 }

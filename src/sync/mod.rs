@@ -6,6 +6,7 @@
 pub mod agenda;
 pub mod approval;
 pub mod breaker;
+pub mod course;
 pub mod health;
 pub mod holder;
 pub mod order;
@@ -20,21 +21,36 @@ mod attempt;
 mod carry;
 mod definitions;
 mod drift;
+mod entries;
+mod fieldset;
 mod fights;
+mod handover;
+mod hooks;
 mod journal;
+mod lingering;
 mod observe;
 mod phase;
 mod recreate;
 mod removal;
+mod resting;
+mod rewrite;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test may")]
 mod simulation;
+mod staged;
+mod stages;
+mod survey;
+mod takeover;
+mod unrecorded;
+mod untried;
+mod unvalidated;
 mod vitals;
 mod watch;
 
 pub use journal::{Action, BundleOutcome, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};
 pub use observe::Recorded;
 pub use phase::{Health, Phase, Retry, State};
+pub(crate) use stages::STUCK;
 
 /// On members: whether they may be deleted when they leave Git.
 pub(crate) const PRUNE_ANNOTATION: &str = "evenkeel.dev/prune";

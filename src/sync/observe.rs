@@ -7,11 +7,14 @@ use futures_util::FutureExt as _;
 use super::{
     Live,
     abreast::abreast,
+    hooks::RUN_ANNOTATION,
     parent::Parent,
     plan::{Inventory, Member},
 };
 use crate::{
-    cluster::{Api, ApiError, Apis, Connection, ErrorKind, Meta},
+    cluster::{Api, ApiError, Apis, Connection, ErrorKind, Meta, Watch},
+    codes,
+    diagnostic::{Diagnostic, Place},
     manifest::{ApplySet, DIGEST_ANNOTATION, Digest, GroupKind, ID_ANNOTATION, ObjectId, PART_OF},
     render::Rendering,
 };
@@ -29,21 +32,32 @@ pub struct Recorded {
     pub adopted: bool,
 }
 
-/// Lists that run side by side. Each is one request unless a kind has more than a page of members; eight pages of 500 objects
-/// are some 5 MB of metadata at a time.
+/// Lists that run side by side. Each is one request, unless the server does not stream and a kind has more than a page of members;
+/// eight pages of 500 objects are some 5 MB of metadata at a time.
 const LISTS: usize = 8;
+
+/// Where the watch of a kind goes on.
+pub(super) struct Onward {
+    pub(super) version: String,
+    /// The watch that the list came with, where it did. It has to be read or dropped soon: what it is sent and nobody reads holds up
+    /// the other watches on its connection.
+    pub(super) watch: Option<Watch<Meta>>,
+}
 
 /// What the lists gave.
 pub(super) struct Observed {
     pub(super) inventory: Inventory,
     /// Where a watch of each kind goes on.
-    pub(super) from: BTreeMap<GroupKind, String>,
-    /// Kinds that members have and that the server does not serve just now: of these the record says what there is.
-    pub(super) unseen: BTreeSet<GroupKind>,
+    pub(super) from: BTreeMap<GroupKind, Onward>,
+    /// Kinds that cannot be looked at, and why: of these the record says what there is.
+    pub(super) unseen: Unseen,
 }
 
+/// Kinds that members have, and that the server does not serve just now or does not let us list.
+pub(super) type Unseen = BTreeMap<GroupKind, Diagnostic>;
+
 /// Lists the members of every kind that the parent or the rendering names. A list that fails fails the whole: half an
-/// inventory would read as deletions.
+/// inventory would read as deletions. One that is forbidden leaves the rest of the cluster to be looked after.
 pub(super) async fn observe<'a>(
     connection: &Connection,
     apis: &'a Apis,
@@ -59,20 +73,25 @@ pub(super) async fn observe<'a>(
     let served: Vec<&'a Api> = kinds.iter().filter_map(|kind| apis.preferred(&kind.group, &kind.kind)).collect();
     let list = |api: &'a Api| {
         let (connection, selector) = (connection.clone(), selector.clone());
-        async move { (api, connection.list(api, &selector).await) }.boxed()
+        async move { (api, connection.list_and_watch(api, &selector).await) }.boxed()
     };
     let lists = abreast(served, LISTS, &list).await;
     let mut recorded: BTreeMap<ObjectId, Recorded> = recorded.into_iter().map(|record| (record.id.clone(), record)).collect();
     let mut inventory = Inventory::new();
     let mut from = BTreeMap::new();
+    let mut unseen = not_served(apis, parent);
     for (api, list) in lists {
-        let listed = match list {
+        let (listed, watch) = match list {
             Ok(listed) => listed,
             // Its definition went between discovery and the list, and its objects with it.
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NoSuchKind) => continue,
+            Err(error) if *error.kind() == ErrorKind::Forbidden => {
+                unseen.insert(GroupKind::new(&*api.group, &*api.kind), error.diagnostic(Place::Nowhere));
+                continue;
+            }
             Err(error) => return Err(error),
         };
-        from.insert(GroupKind::new(&*api.group, &*api.kind), listed.resource_version);
+        from.insert(GroupKind::new(&*api.group, &*api.kind), Onward { version: listed.resource_version, watch });
         for meta in listed.objects {
             let id =
                 ObjectId { group: api.group.clone(), kind: api.kind.clone(), namespace: meta.namespace.clone(), name: meta.name.clone() };
@@ -84,10 +103,17 @@ pub(super) async fn observe<'a>(
             }
         }
     }
-    let is_unseen = |kind: &GroupKind| apis.preferred(&kind.group, &kind.kind).is_none() && apis.is_unavailable(&kind.group, None);
-    let unseen: BTreeSet<GroupKind> = parent.kinds.iter().filter(|kind| is_unseen(kind)).cloned().collect();
-    inventory.extend(recorded.into_values().filter(|record| unseen.contains(&record.id.group_kind())).map(as_recorded));
+    inventory.extend(recorded.into_values().filter(|record| unseen.contains_key(&record.id.group_kind())).map(as_recorded));
     Ok(Observed { inventory, from, unseen })
+}
+
+fn not_served(apis: &Apis, parent: &Parent) -> Unseen {
+    let is_unseen = |kind: &&GroupKind| apis.preferred(&kind.group, &kind.kind).is_none() && apis.is_unavailable(&kind.group, None);
+    let why = |kind: &GroupKind| {
+        let message = format!("the cluster serves no {kind} just now, and the fleet has objects of it");
+        Diagnostic::new(codes::NO_KIND, Place::Nowhere, message)
+    };
+    parent.kinds.iter().filter(is_unseen).map(|kind| (kind.clone(), why(kind))).collect()
 }
 
 /// A member that cannot be looked at, as it was left.
@@ -101,8 +127,10 @@ fn as_recorded(record: Recorded) -> (ObjectId, Member) {
         adopted: record.adopted,
         recorded: Some(record.live),
         prune: None,
+        run: None,
         deleting: false,
         labelled: true,
+        superseded: false,
     };
     (record.id, member)
 }
@@ -123,8 +151,10 @@ pub(super) fn member_as(meta: Meta, manager: &str, bundle: Option<String>, recor
         adopted,
         recorded,
         prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
+        run: meta.annotations.get(RUN_ANNOTATION).and_then(|text| text.parse().ok()),
         deleting: meta.deleting,
         labelled: meta.labels.contains_key(PART_OF),
+        superseded: meta.is_superseded(),
         uid: meta.uid,
         resource_version: meta.resource_version,
     }

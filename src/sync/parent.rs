@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
+use super::course::Courses;
 use crate::{
     cluster::{Api, ApiError, Connection, ErrorKind},
     git::CommitId,
@@ -46,6 +47,8 @@ pub struct Parent {
     pub commit: Option<CommitId>,
     /// Members that stood on the cluster before the fleet took them; their deletion is always held.
     pub adopted: BTreeSet<String>,
+    /// How far bundles with an order came.
+    pub courses: Courses,
     /// As read; none where the parent is not there yet.
     pub resource_version: Option<String>,
     /// As read. The same uid is the same cluster.
@@ -67,6 +70,7 @@ impl Parent {
             rendering: text("/data/rendering").and_then(|text| text.parse().ok()),
             commit: text("/data/commit").and_then(|text| text.parse().ok()),
             adopted: text("/data/adopted").unwrap_or_default().lines().map(str::to_owned).collect(),
+            courses: text("/data/courses").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
             resource_version: text("/metadata/resourceVersion").map(str::to_owned),
             uid: text("/metadata/uid").map(str::to_owned),
         }
@@ -87,6 +91,7 @@ impl Parent {
         put("rendering", self.rendering.map(|digest| digest.to_string()));
         put("commit", self.commit.map(|commit| commit.to_string()));
         put("adopted", Some(self.adopted.iter().cloned().collect::<Vec<_>>().join("\n")));
+        put("courses", Some(&self.courses).filter(|courses| !courses.is_empty()).and_then(|courses| serde_json::to_string(courses).ok()));
         let mut kinds: Vec<String> = self.kinds.iter().map(ToString::to_string).collect();
         kinds.sort();
         let mut metadata = json!({
@@ -233,6 +238,7 @@ impl<'a> ParentStore<'a> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::sync::course::Course;
 
     fn ids(texts: &[&str]) -> Vec<ObjectId> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -251,6 +257,7 @@ mod tests {
             resource_version: Some("41".into()),
             ..Parent::default()
         };
+        parent.courses.bundles.insert("web".to_owned(), Course::new(Digest::of(b"web"), 7));
         assert!(parent.widen(&ids(&["Deployment.apps/shop/web", "Namespace/shop"])));
         assert!(!parent.widen(&ids(&["Deployment.apps/shop/other"])));
         assert_eq!(Parent::read(&parent.config_map(&set)), parent);

@@ -14,7 +14,7 @@ pub enum Phase {
     Unreachable,
     /// The rendering, or an object of it, is refused; nothing of the refused bundles was written.
     Refused,
-    /// A write failed; it is tried again.
+    /// A write failed and is tried again, or a bundle waits in vain for another or for its hook.
     Failed,
     /// Everything but deletions is done; these wait for approval.
     Held,

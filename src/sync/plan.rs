@@ -30,11 +30,15 @@ pub struct Member {
     pub adopted: bool,
     /// Its live annotation evenkeel.dev/prune.
     pub prune: Option<String>,
+    /// Of the Job of a hook: for which digest of its bundle it was created.
+    pub run: Option<Digest>,
     /// Its deletion has begun and waits for finalizers.
     pub deleting: bool,
     /// It carries the label of the set. Who takes that away takes it out of the set: what is wanted gets it back, what is not
     /// wanted is not ours to delete.
     pub labelled: bool,
+    /// Others own all that was handed over to them ([`Meta::is_superseded`](crate::cluster::Meta::is_superseded)).
+    pub superseded: bool,
 }
 
 /// All objects of the fleet on one cluster.
@@ -51,6 +55,17 @@ pub enum Why {
     Drifted,
     /// Nothing says that it is as we left it: the record was lost.
     Unverified,
+    /// The same where drift is not to be put back: it goes on record and stays as it is.
+    Unrecorded,
+    /// What it gave up has other owners now, so that the hand between can let go.
+    Superseded,
+}
+
+impl Why {
+    /// Whether nothing is done about it where drift is met in that way: Git has not changed the object, others have.
+    pub(super) fn stays(self, mode: Drift) -> bool {
+        mode != Drift::Repair && self == Self::Drifted
+    }
 }
 
 /// One object to send.
@@ -82,7 +97,7 @@ pub struct Plan {
     pub writes: BTreeMap<Arc<str>, Vec<Write>>,
     /// Objects to delete, before the guards of [`super::prune`].
     pub deletions: Vec<Deletion>,
-    /// Objects that others changed and that stay so: their annotation says that drift is only reported, or they are fought over.
+    /// Objects that others changed and that stay so: their drift is only reported, or they are fought over.
     pub left: u64,
 }
 
@@ -98,8 +113,16 @@ impl Plan {
     }
 }
 
-/// Compares. Objects of a paused bundle are neither sent nor deleted. Drift of objects that are fought over (`resting`) stays for now.
-pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<ObjectId>) -> Plan {
+/// What is done about changes by others of that object: it says so itself, or else its bundle, or else the cluster, whose word
+/// (`default`) stands for those of its region, its environment and the fleet.
+pub fn drift_mode(object: &RenderedObject, rendering: &Rendering, default: Drift) -> Drift {
+    let bundle = || rendering.bundles.get(&*object.bundle).and_then(|settings| settings.drift);
+    object.policy.drift.or_else(bundle).unwrap_or(default)
+}
+
+/// Compares. Objects of a paused bundle are neither sent nor deleted. Drift of objects that are fought over (`resting`) stays for now,
+/// as does that of objects whose mode says so; `drift` is the cluster's.
+pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<ObjectId>, drift: Drift) -> Plan {
     let paused = |bundle: &str| rendering.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some());
     let mut plan = Plan::default();
     let mut wanted = BTreeSet::new();
@@ -108,14 +131,15 @@ pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<Obj
         if paused(&object.bundle) {
             continue;
         }
-        let Some(why) = why(object, inventory.get(&object.id)) else { continue };
-        let kept = match object.policy.drift {
-            Drift::Repair => resting.contains(&object.id) && why == Why::Drifted,
-            Drift::Report | Drift::Off => matches!(why, Why::Drifted | Why::Unverified),
+        let mode = drift_mode(object, rendering, drift);
+        let why = match why(object, inventory.get(&object.id)) {
+            None => continue,
+            Some(Why::Unverified) if mode != Drift::Repair => Why::Unrecorded,
+            Some(why) => why,
         };
-        if !kept {
+        if !(why.stays(mode) || (why == Why::Drifted && resting.contains(&object.id))) {
             plan.writes.entry(object.bundle.clone()).or_default().push(Write { object: object.clone(), why });
-        } else if why == Why::Drifted && object.policy.drift != Drift::Off {
+        } else if why == Why::Drifted && mode != Drift::Off {
             plan.left += 1;
         }
     }
@@ -135,6 +159,10 @@ pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<Obj
 
 /// Why the object must be sent; none where the cluster has it as it should be.
 pub(super) fn why(object: &RenderedObject, member: Option<&Member>) -> Option<Why> {
+    if object.policy.hook.is_some() {
+        // A run, and no state to be kept.
+        return None;
+    }
     let Some(member) = member else { return Some(Why::New) };
     if member.digest != Some(object.digest) {
         return Some(Why::Changed);
@@ -145,7 +173,7 @@ pub(super) fn why(object: &RenderedObject, member: Option<&Member>) -> Option<Wh
         // Which bundle it belongs to must be on record: deletions go by it.
         Some(_) if member.bundle.as_deref() != Some(&*object.bundle) => Some(Why::Changed),
         Some(live) if live.uid != member.uid || Some(live.fields) != member.fields => Some(Why::Drifted),
-        Some(_) => None,
+        Some(_) => member.superseded.then_some(Why::Superseded),
     }
 }
 
@@ -193,8 +221,10 @@ pub(super) mod tests {
             bundle: Some(object.bundle.to_string()),
             adopted: false,
             prune: None,
+            run: None,
             deleting: false,
             labelled: true,
+            superseded: false,
         };
         rendering.objects.iter().map(|object| (object.id.clone(), member(object))).collect()
     }
@@ -210,7 +240,7 @@ pub(super) mod tests {
     #[test]
     fn an_applied_rendering_needs_nothing() {
         let rendering = rendering(&[("a", "one"), ("b", "two")], "1");
-        assert!(plan(&rendering, &applied(&rendering), &BTreeSet::new()).is_empty());
+        assert!(plan(&rendering, &applied(&rendering), &BTreeSet::new(), Drift::Repair).is_empty());
     }
 
     #[test]
@@ -224,7 +254,7 @@ pub(super) mod tests {
         inventory.get_mut(&id("drifted")).unwrap().fields = Some(Digest::of(b"someone took a field"));
         inventory.get_mut(&id("recreated")).unwrap().uid = "another".to_owned();
         inventory.get_mut(&id("unrecorded")).unwrap().recorded = None;
-        let plan = plan(&new, &inventory, &BTreeSet::new());
+        let plan = plan(&new, &inventory, &BTreeSet::new(), Drift::Repair);
         let expected = [
             ("changed", Why::Changed),
             ("drifted", Why::Drifted),
@@ -242,7 +272,7 @@ pub(super) mod tests {
         let with = |drift| {
             let mut rendering = Rendering::clone(&wanted);
             let mut object = RenderedObject::clone(&rendering.objects[0]);
-            object.policy.drift = drift;
+            object.policy.drift = Some(drift);
             rendering.objects[0] = Arc::new(object);
             rendering
         };
@@ -255,20 +285,64 @@ pub(super) mod tests {
             (Drift::Report, &BTreeSet::new(), 0, 1),
             (Drift::Off, &BTreeSet::new(), 0, 0),
         ] {
-            let plan = plan(&with(drift), &drifted, resting);
+            let plan = plan(&with(drift), &drifted, resting, Drift::Repair);
             assert_eq!((plan.writes.len(), plan.left), (writes, left), "{drift:?}");
         }
         drifted.get_mut(&id("one")).unwrap().digest = None;
         for drift in [Drift::Repair, Drift::Report, Drift::Off] {
-            assert_eq!(plan(&with(drift), &drifted, &resting).writes.len(), 1, "what Git changes is written, {drift:?}");
+            assert_eq!(plan(&with(drift), &drifted, &resting, Drift::Repair).writes.len(), 1, "what Git changes is written, {drift:?}");
         }
+    }
+
+    #[test]
+    fn the_most_specific_mode_of_drift_decides() {
+        let base = rendering(&[("a", "one")], "1");
+        let mut drifted = applied(&base);
+        drifted.get_mut(&id("one")).unwrap().fields = None;
+        for (object, bundle, cluster, expected) in [
+            (None, None, Drift::Repair, Drift::Repair),
+            (None, None, Drift::Report, Drift::Report),
+            (None, Some(Drift::Off), Drift::Report, Drift::Off),
+            (Some(Drift::Repair), Some(Drift::Off), Drift::Report, Drift::Repair),
+            (Some(Drift::Report), None, Drift::Off, Drift::Report),
+        ] {
+            let mut rendering = Rendering::clone(&base);
+            Arc::make_mut(&mut rendering.objects[0]).policy.drift = object;
+            rendering.bundles.get_mut("a").unwrap().drift = bundle;
+            assert_eq!(drift_mode(&rendering.objects[0], &rendering, cluster), expected);
+            let plan = plan(&rendering, &drifted, &BTreeSet::new(), cluster);
+            let (written, counted) = (expected == Drift::Repair, expected == Drift::Report);
+            assert_eq!((plan.writes.len() == 1, plan.left == 1), (written, counted), "{object:?} {bundle:?} {cluster:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_on_record_is_written_only_where_drift_is_put_back() {
+        let rendering = rendering(&[("a", "one")], "1");
+        let mut inventory = applied(&rendering);
+        inventory.get_mut(&id("one")).unwrap().recorded = None;
+        for (mode, why) in [(Drift::Repair, Why::Unverified), (Drift::Report, Why::Unrecorded), (Drift::Off, Why::Unrecorded)] {
+            assert_eq!(whys(&plan(&rendering, &inventory, &BTreeSet::new(), mode)), [("one".to_owned(), why)]);
+        }
+    }
+
+    #[test]
+    fn what_others_took_over_is_let_go_in_every_mode() {
+        let rendering = rendering(&[("a", "one")], "1");
+        let mut inventory = applied(&rendering);
+        inventory.get_mut(&id("one")).unwrap().superseded = true;
+        for mode in [Drift::Repair, Drift::Report, Drift::Off] {
+            assert_eq!(whys(&plan(&rendering, &inventory, &BTreeSet::new(), mode)), [("one".to_owned(), Why::Superseded)]);
+        }
+        inventory.get_mut(&id("one")).unwrap().fields = None;
+        assert_eq!(whys(&plan(&rendering, &inventory, &BTreeSet::new(), Drift::Repair)), [("one".to_owned(), Why::Drifted)]);
     }
 
     #[test]
     fn a_move_between_bundles_deletes_nothing() {
         let before = rendering(&[("a", "one")], "1");
         let after = rendering(&[("b", "one")], "1");
-        let plan = plan(&after, &applied(&before), &BTreeSet::new());
+        let plan = plan(&after, &applied(&before), &BTreeSet::new(), Drift::Repair);
         assert!(plan.deletions.is_empty(), "the same object in another bundle");
         assert_eq!(whys(&plan), [("one".to_owned(), Why::Changed)], "its new bundle is put on record");
     }
@@ -278,7 +352,7 @@ pub(super) mod tests {
         let before = rendering(&[("a", "one"), ("a", "two")], "1");
         let mut inventory = applied(&before);
         inventory.get_mut(&id("two")).unwrap().labelled = false;
-        assert!(plan(&rendering(&[("a", "one")], "1"), &inventory, &BTreeSet::new()).deletions.is_empty());
+        assert!(plan(&rendering(&[("a", "one")], "1"), &inventory, &BTreeSet::new(), Drift::Repair).deletions.is_empty());
     }
 
     #[test]
@@ -286,7 +360,7 @@ pub(super) mod tests {
         let before = rendering(&[("a", "one"), ("a", "two")], "1");
         let mut inventory = applied(&before);
         inventory.get_mut(&id("two")).unwrap().deleting = true;
-        assert!(plan(&rendering(&[("a", "one")], "1"), &inventory, &BTreeSet::new()).deletions.is_empty());
+        assert!(plan(&rendering(&[("a", "one")], "1"), &inventory, &BTreeSet::new(), Drift::Repair).deletions.is_empty());
     }
 
     proptest! {
@@ -296,7 +370,7 @@ pub(super) mod tests {
             let names: Vec<String> = (0..12).map(|n| format!("n{n}")).collect();
             let of = |set: &BTreeSet<u8>| rendering(&set.iter().map(|n| ("a", names[usize::from(*n)].as_str())).collect::<Vec<_>>(), "1");
             let inventory = applied(&of(&there));
-            let plan = plan(&of(&wanted), &inventory, &BTreeSet::new());
+            let plan = plan(&of(&wanted), &inventory, &BTreeSet::new(), Drift::Repair);
             let deleted: BTreeSet<ObjectId> = plan.deletions.iter().map(|deletion| deletion.id.clone()).collect();
             let expected: BTreeSet<ObjectId> = there.difference(&wanted).map(|n| id(&names[usize::from(*n)])).collect();
             prop_assert_eq!(deleted, expected);

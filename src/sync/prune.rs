@@ -134,6 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::manifest::Drift;
     use crate::sync::plan::{
         plan,
         tests::{applied, id, rendering},
@@ -145,7 +146,7 @@ mod tests {
         let mut inventory = applied(&rendering(before, "1"));
         change(&mut inventory);
         let after = rendering(after, "1");
-        judge(&plan(&after, &inventory, &BTreeSet::new()), &after, &inventory, Budget::default(), PLACE, |_| false)
+        judge(&plan(&after, &inventory, &BTreeSet::new(), Drift::Repair), &after, &inventory, Budget::default(), PLACE, |_| false)
     }
 
     fn many(count: usize) -> Vec<(&'static str, String)> {
@@ -209,7 +210,9 @@ mod tests {
         let inventory = applied(&rendering(&[("a", "one"), ("b", "two")], "1"));
         let hash = |inventory: &Inventory, cluster_uid: &str| {
             let place = Where { fleet: "shop", cluster_uid };
-            judge(&plan(&after, inventory, &BTreeSet::new()), &after, inventory, Budget::default(), place, |_| false).plan.unwrap()
+            judge(&plan(&after, inventory, &BTreeSet::new(), Drift::Repair), &after, inventory, Budget::default(), place, |_| false)
+                .plan
+                .unwrap()
         };
         assert_eq!(hash(&inventory, "u"), hash(&inventory, "u"));
         assert_ne!(hash(&inventory, "u"), hash(&inventory, "another cluster"));
@@ -228,7 +231,7 @@ mod tests {
                 member.adopted = adopted;
             }
             let after = rendering(&refs(&before[..left]), "1");
-            let plan = plan(&after, &inventory, &BTreeSet::new());
+            let plan = plan(&after, &inventory, &BTreeSet::new(), Drift::Repair);
             let verdict = judge(&plan, &after, &inventory, Budget::default(), PLACE, |_| approve);
             let mut all: Vec<Deletion> = verdict.delete.clone();
             all.extend(verdict.held.iter().chain(&verdict.kept).map(|(deletion, _)| deletion.clone()));

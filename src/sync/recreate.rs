@@ -7,35 +7,48 @@ use super::{
     carry::{Carrier, Problem, Stop},
 };
 use crate::{
-    cluster::{Api, ApiError, Applied},
+    cluster::{Api, ApiError, Applied, Apply},
     codes,
     diagnostic::{Diagnostic, Place},
     manifest::Prune,
     render::RenderedObject,
 };
 
-/// How long the deleted object may take to be gone. Its finalizers and, in the foreground, its dependents may take their time;
-/// longer than this someone has to look.
-const GONE: Duration = Duration::from_mins(1);
+/// How long the sync waits for the deleted object to be gone; nothing else is done for the cluster meanwhile. One whose finalizers
+/// take longer fails its bundle, and is created when a watch or the next try shows that it is gone.
+const GONE: Duration = Duration::from_secs(10);
 
-/// Whether that refusal is answered by creating the object anew.
+/// Whether that refusal is answered by creating the object anew. A Job is a run: another template is another run.
 pub(super) fn is_wanted(object: &RenderedObject, error: &ApiError) -> bool {
-    object.policy.recreate && object.policy.prune != Some(Prune::Never) && error.is_immutable()
+    (object.policy.recreate || object.id.is("batch", "Job")) && object.policy.prune != Some(Prune::Never) && error.is_immutable()
 }
 
 impl<J: Journal> Carrier<'_, J> {
-    /// Deletes the member that it was, waits until it is gone, and creates it anew.
+    /// Creates a member anew where a change cannot be made in place.
     pub(super) async fn recreate(&self, api: &Api, object: &RenderedObject) -> Result<Applied, Problem> {
+        self.replace(api, object, Some("deleted and created anew: the change touches what can only be set at creation")).await
+    }
+
+    /// Deletes the member, waits until it is gone, and creates it. `why` is put on record with the deletion.
+    pub(super) async fn replace(&self, api: &Api, object: &RenderedObject, why: Option<&str>) -> Result<Applied, Problem> {
         let id = &object.id;
         let failed = |message: String| Problem::Failed(Diagnostic::new(codes::DELETE_FAILED, Place::Object(id.to_string()), message));
-        let uid = self.inventory.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(id).map(|member| member.uid.clone());
-        let Some(uid) = uid else { return Err(failed("it is to be created anew, but is not ours to delete".to_owned())) };
+        let known = {
+            let inventory = self.inventory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            inventory.get(id).map(|member| (member.uid.clone(), member.deleting))
+        };
+        let Some((uid, is_deleted)) = known else { return Err(failed("it is to be created anew, but is not ours to delete".to_owned())) };
         let namespace = id.namespace.as_deref();
-        self.journal.warning(self.sync, id, "deleted and created anew: the change touches what can only be set at creation");
-        if let Err(error) = self.connection.delete(api, namespace, &id.name, &uid, None).await {
-            return Err(self.delete_problem(Place::Object(id.to_string()), &error).await);
+        if !is_deleted {
+            if let Some(why) = why {
+                self.journal.warning(self.sync, id, why);
+            }
+            if let Err(error) = self.connection.delete(api, namespace, &id.name, &uid, None).await {
+                return Err(self.delete_problem(Place::Object(id.to_string()), &error).await);
+            }
         }
-        let deadline = tokio::time::Instant::now() + GONE;
+        // One that was deleted before has had its time.
+        let deadline = tokio::time::Instant::now() + if is_deleted { Duration::ZERO } else { GONE };
         let mut pause = Duration::from_millis(20);
         loop {
             match self.connection.get_meta(api, namespace, &id.name).await {
@@ -51,7 +64,8 @@ impl<J: Journal> Carrier<'_, J> {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(Duration::from_secs(1)),
             }
         }
-        match self.apply(api, object, false, false).await {
+        let how = Apply { manager: self.manager, force: false, dry_run: false };
+        match self.apply_as(api, object, object.first_body(), how).await {
             Ok(applied) => Ok(applied),
             Err(error) => Err(self.write_problem(object, &error).await),
         }

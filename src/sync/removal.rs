@@ -11,13 +11,14 @@ use super::{
     Action, Journal, ObjectResult,
     abreast::abreast_within,
     carry::{Carrier, Problem, Run, Stop, bundle_of, not_done},
+    course::{all_dependents, rounds},
     order::{Stage, stage},
     plan::Deletion,
     prune::Verdict,
 };
 use crate::{
     cluster::{ApiError, Deletion as Deleted, ErrorKind, Meta},
-    codes,
+    codes, crash,
     diagnostic::{Diagnostic, Place},
     manifest::{ID_ANNOTATION, ObjectId, PART_OF},
 };
@@ -26,21 +27,21 @@ use crate::{
 const TRIES: usize = 4;
 
 /// What is deleted in a stage: nothing of a bundle that went wrong, and what belongs to none only where nothing went wrong.
-pub(super) fn due<'v>(verdict: &'v Verdict, now: Stage, went_wrong: &BTreeSet<&str>) -> Vec<&'v Deletion> {
+pub(super) fn due<'v>(verdict: &'v Verdict, now: Stage, went_wrong: &BTreeSet<String>) -> Vec<&'v Deletion> {
     let well = |deletion: &Deletion| deletion.bundle.as_deref().map_or(went_wrong.is_empty(), |bundle| !went_wrong.contains(bundle));
     verdict.delete.iter().filter(|deletion| stage(&deletion.id) == now && well(deletion)).collect()
 }
 
 impl<J: Journal> Carrier<'_, J> {
-    /// Deletes what may go, interceptors first and definitions last, and nothing of a bundle that was not written.
+    /// Deletes what may go, and nothing of a bundle that was not written. What is of a bundle goes after all of those that depend on it;
+    /// of those that need not wait for each other, interceptors go first and definitions last.
     pub(super) async fn delete(
         &self,
         runs: &mut BTreeMap<Arc<str>, Run<'_>>,
         verdict: &Verdict,
         failed: &mut Vec<Diagnostic>,
     ) -> Result<(), Stop> {
-        let went_wrong: BTreeSet<&str> = runs.iter().filter(|(_, run)| run.outcome.is_some()).map(|(bundle, _)| &**bundle).collect();
-        let due = [Stage::Interceptors, Stage::Main, Stage::Definitions].map(|stage| due(verdict, stage, &went_wrong));
+        let went_wrong: BTreeSet<String> = runs.iter().filter(|(_, run)| run.outcome.is_some()).map(|(name, _)| name.to_string()).collect();
         for (deletions, action) in [(&verdict.held, Action::Held), (&verdict.kept, Action::Kept)] {
             for (deletion, reason) in deletions {
                 let error = Diagnostic::new(codes::HELD, Place::Object(deletion.id.to_string()), reason.clone());
@@ -48,7 +49,15 @@ impl<J: Journal> Carrier<'_, J> {
                 self.journal.object(self.sync, bundle_of(deletion), ObjectResult { id: deletion.id.clone(), action, live: None, error });
             }
         }
-        for due in due {
+        let rounds = rounds(self.needs);
+        let round = |deletion: &Deletion| rounds.get(bundle_of(deletion)).copied().unwrap_or(0);
+        let turns: BTreeSet<usize> = verdict.delete.iter().map(round).collect();
+        let stages = [Stage::Interceptors, Stage::Main, Stage::Definitions];
+        let mut broken = went_wrong.clone();
+        for (turn, stage) in turns.into_iter().flat_map(|turn| stages.map(|stage| (turn, stage))) {
+            let mut due = due(verdict, stage, &went_wrong);
+            due.retain(|deletion| round(deletion) == turn);
+            due.retain(|deletion| !all_dependents(self.needs, bundle_of(deletion)).iter().any(|name| broken.contains(*name)));
             for deletion in &due {
                 if let Some(run) = runs.get_mut(bundle_of(deletion)) {
                     self.begin(bundle_of(deletion), run).await?;
@@ -62,6 +71,7 @@ impl<J: Journal> Carrier<'_, J> {
                     Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
                     Err(Problem::Refused(error) | Problem::Failed(error)) => {
                         self.journal.object(self.sync, bundle_of(deletion), not_done(&deletion.id, Action::Failed, &error));
+                        broken.insert(bundle_of(deletion).to_owned());
                         failed.push(error);
                     }
                 }
@@ -86,12 +96,15 @@ impl<J: Journal> Carrier<'_, J> {
         let mut why = format!("the cluster does not serve {} any more", id.kind);
         for _ in 0..TRIES {
             let Some(api) = apis.preferred(&id.group, &id.kind) else { break };
+            crash::point("delete.before");
             if let Err(error) = self.fence() {
                 return Err(self.delete_problem(place(), &error).await);
             }
             match self.connection.delete(api, id.namespace.as_deref(), &id.name, &deletion.uid, Some(&version)).await {
                 Ok(Deleted::Gone | Deleted::Pending { .. } | Deleted::NotFound) => {
+                    crash::point("delete.answered");
                     self.forget(deletion, Action::Pruned);
+                    crash::point("delete.told");
                     return Ok(());
                 }
                 Err(error) if *error.kind() == ErrorKind::PreconditionFailed => {

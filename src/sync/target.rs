@@ -19,7 +19,9 @@ use super::{
     drift,
     fights::Fights,
     holder::{self, LOOK, Patience, Waiting},
+    lingering::Lingering,
     prune::Budget,
+    resting::{self, Resting},
     vitals::{self, Vitals},
     watch::{Changes, Pending},
 };
@@ -28,7 +30,8 @@ use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    manifest::{ApplySet, ObjectId},
+    layout::{HealthRules, Validate},
+    manifest::{ApplySet, Drift, ObjectId},
     render::Rendering,
 };
 use probe::Probed;
@@ -54,10 +57,18 @@ pub struct Desired {
     pub adopt: bool,
     /// How much may be deleted without approval.
     pub budget: Budget,
+    /// The fleet's rules of how objects do. No attempt depends on them: they are judged anew, and nothing is written.
+    pub health: Arc<HealthRules>,
+    /// What is done about changes by others, where neither the object nor its bundle says so.
+    pub drift: Drift,
+    /// Whether writes are tried before they are made.
+    pub validate: Validate,
     /// The rendering, or why there is none.
     pub rendering: Result<Arc<Rendering>, Diagnostic>,
     /// What says that nothing may be written, where something does.
     pub paused: Option<String>,
+    /// The cluster is compared and nothing is written to it, not even the hold.
+    pub report_only: bool,
 }
 
 impl Desired {
@@ -69,8 +80,8 @@ impl Desired {
     }
 
     /// What decides beside the goal about an attempt.
-    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, Budget) {
-        (&self.connection, self.adopt, self.budget)
+    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, Budget, bool, Drift, Validate) {
+        (&self.connection, self.adopt, self.budget, self.report_only, self.drift, self.validate)
     }
 
     /// Whether an attempt for the one would do something else for the other.
@@ -159,7 +170,10 @@ struct Live {
     /// When the parent is looked at next, unless it is watched.
     look_at: Instant,
     vitals: Vitals,
+    /// What bundles wait for.
+    resting: Option<Resting>,
     fights: Fights,
+    lingering: Lingering,
     /// When objects are asked how they do, at the earliest.
     assess_at: Instant,
 }
@@ -182,7 +196,9 @@ impl<M: Memory, C: Connect> Target<M, C> {
             told: None,
             look_at: Instant::now() + LOOK,
             vitals: Vitals::default(),
+            resting: None,
             fights: Fights::default(),
+            lingering: Lingering::default(),
             assess_at: Instant::now(),
         };
         while !self.stop.is_cancelled() {
@@ -214,6 +230,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             }
             live.event(Event::Terms);
         }
+        live.vitals.judge_by(&desired.health, desired.rendering.as_ref().ok());
         live.event(Event::Goal(desired.goal()));
         live.desired = Some(desired.clone());
     }
@@ -221,7 +238,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
     /// Gives up the hold and the connection, where there is one.
     async fn leave(&self, live: &mut Live) {
         live.probed = None;
-        if let (Some(session), Some(desired)) = (live.session.take(), &live.desired) {
+        let session = live.session.take();
+        if let (Some(session), Some(desired)) = (session, live.desired.as_ref().filter(|desired| !desired.report_only)) {
             let _ = tokio::time::timeout(RELEASE, release(&session, &desired.set, &self.instance)).await;
         }
     }
@@ -239,8 +257,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held));
                 if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
                     live.applied = Some((rendering.digest, desired.commit));
-                    let state =
-                        live.state.clone().map(|state| State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
+                    let now = |state| live.with_health(State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
+                    let state = live.state.clone().map(now);
                     self.publish(live, state).await;
                 } else if live.state.as_ref().is_some_and(|state| state.desired != Some(desired.commit)) {
                     // Same rendering, not settled: the newer commit is what it waits for now.
@@ -257,13 +275,16 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     async fn attempt(&mut self, settings: &Settings, live: &mut Live, desired: &Desired, trigger: Trigger) {
         let Ok(rendering) = &desired.rendering else { return };
-        if !matches!(trigger, Trigger::Drift | Trigger::Watch) && live.state.as_ref().is_none_or(|state| !kept_while_trying(state.phase)) {
+        if !desired.report_only
+            && !matches!(trigger, Trigger::Drift | Trigger::Watch | Trigger::Health)
+            && live.state.as_ref().is_none_or(|state| !kept_while_trying(state.phase))
+        {
             let state = live.state_with(desired, Phase::Syncing, None);
             self.publish(live, Some(state)).await;
         }
         let cancel = CancellationToken::new();
         let known = live.session.as_ref().and_then(|session| session.inventory.as_ref());
-        let before = known.map(Vitals::versions).unwrap_or_default();
+        let before = known.map(|known| live.vitals.versions(known)).unwrap_or_default();
         let attempt = Attempt {
             settings,
             memory: &self.memory,
@@ -274,9 +295,10 @@ impl<M: Memory, C: Connect> Target<M, C> {
             accept_uid: live.accept_uid,
             waiting: live.patience.waiting(live.now()),
             resting: live.fights.resting(live.now()),
+            vitals: &live.vitals,
         };
         let connect = Probed::new(&self.connect, live.probed.take());
-        let outcome = {
+        let mut outcome = {
             let mut running = attempt.run(&mut live.session, &connect).boxed();
             loop {
                 tokio::select! {
@@ -303,6 +325,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             None => live.vitals.forget(),
         }
         live.patience = live.patience.after(outcome.claim, live.now());
+        live.resting = Resting::after(&mut outcome, &|id| live.vitals.pulse(id));
         live.event(Event::Ended(rendering.digest, outcome.end));
         self.report(desired, &outcome, trigger, live);
         if outcome.end == End::Interrupted {
@@ -310,6 +333,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
         if outcome.end == End::Synced {
             live.applied = Some((rendering.digest, desired.commit));
+        } else if outcome.end == End::Reported {
+            live.applied = outcome.runs;
         }
         let state = live.after(desired, outcome);
         self.publish(live, Some(state)).await;
@@ -323,6 +348,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         // A server that fails may still have its watches open; nothing is asked of it because of them.
         let in_reach = !live.agenda.is_cut_off();
         loop {
+            let lingers = self.see_lingering(live).await;
             let changes = live.session.as_ref().map(|session| session.watches.changes());
             tokio::select! {
                 () = self.stop.cancelled() => return,
@@ -343,6 +369,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
                     live.event(Event::Drifted);
                     return;
                 }
+                () = tokio::time::sleep_until(lingers.unwrap_or_else(Instant::now)), if in_reach && lingers.is_some() => self.ask_after_lingering(live).await,
                 () = tokio::time::sleep_until(live.assess_at), if in_reach && live.can_assess() => if self.assess(live, desired).await { return },
                 pending = next(changes.as_deref()), if in_reach => if self.take_in(live, desired, pending).await { return },
                 () = tokio::time::sleep_until(live.look_at), if live.session.is_some() || live.unrecorded.is_some() => {
@@ -358,7 +385,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
     }
 
-    /// Asks objects how they do, and shows it; true where the cluster is out of reach.
+    /// Asks objects how they do, and shows it; true where that changes what is to be done, or when.
     async fn assess(&self, live: &mut Live, desired: &Desired) -> bool {
         live.assess_at = Instant::now() + vitals::PERIOD;
         let Some((session, inventory)) = live.session.as_ref().and_then(|session| Some((session, session.inventory.as_ref()?))) else {
@@ -367,13 +394,23 @@ impl<M: Memory, C: Connect> Target<M, C> {
         if let Err(error) = live.vitals.read(&session.connection, &session.apis, &desired.set, inventory).await {
             return self.lost(live, desired, error.diagnostic(Place::Nowhere)).await;
         }
+        let opened = live.resting.as_mut().is_some_and(|resting| resting.look(&|id| live.vitals.pulse(id)));
         let state = live.state.clone().map(|state| live.with_health(state));
         self.publish(live, state).await;
-        false
+        match &live.resting {
+            Some(_) if opened => live.event(Event::Opened),
+            Some(resting) => resting.left().into_iter().for_each(|left| live.event(Event::Left(left))),
+            None => return false,
+        }
+        true
     }
 
     /// Looks at the parent; true where that changes what is to be done.
     async fn look_after(&self, live: &mut Live, desired: &Desired) -> bool {
+        if desired.report_only {
+            // To answer a claim would be a write.
+            return false;
+        }
         match self.look(live, desired).await {
             Ok(Hold::Ours) => false,
             // A cluster that waits for another holder has its next try planned.
@@ -429,9 +466,11 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let drifted = match (seen, session.inventory.as_mut()) {
             (Err(error), _) if error.is_unreachable() => return self.lost(live, desired, error.diagnostic(Place::Nowhere)).await,
             (Ok(Some(objects)), Some(inventory)) => {
-                let absorb = |(id, seen)| drift::absorb(inventory, rendering, &desired.manager, &id, seen);
+                let absorb = |(id, seen)| drift::absorb(inventory, rendering, &desired.manager, desired.drift, &id, seen);
+                let mut gone = objects.iter().filter(|(_, seen)| seen.is_none()).map(|(id, _)| id);
+                let misses = live.resting.as_ref().is_some_and(|resting| resting.misses(&mut gone));
                 // All of them, whatever the first says.
-                objects.into_iter().map(absorb).fold(false, |any, one| any | one)
+                objects.into_iter().map(absorb).fold(misses, |any, one| any | one)
             }
             // Too much at once, or not to be told: list.
             _ => {
@@ -483,8 +522,12 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let held = outcome.held.as_ref().map_or(0, |verdict| verdict.held.len());
         match outcome.end {
             End::Synced if held > 0 => warn!(cluster, %commit, code = codes::HELD.id, held, "synced; deletions are held for approval"),
+            End::Gated(_) if error.is_some_and(|error| resting::is_stuck(error.code)) => error!(cluster, %commit, code, "{message}"),
+            End::Gated(_) if error.is_none() => debug!(cluster, %commit, "bundles that waited go on"),
+            End::Gated(_) => info!(cluster, %commit, code, "{message}"),
             End::Synced if matches!(trigger, Trigger::Drift | Trigger::Watch) => debug!(cluster, %commit, "compared"),
             End::Synced => info!(cluster, %commit, "synced"),
+            End::Reported => warn!(cluster, %commit, code, "{message}"),
             End::Interrupted => info!(cluster, %commit, "interrupted; a newer commit or a stop comes first"),
             End::Waiting if live.shows(Phase::Waiting) => debug!(cluster, %commit, code, "{message}"),
             End::Waiting => warn!(cluster, %commit, code, "{message}"),
@@ -524,9 +567,14 @@ impl Live {
 
     /// The state with how the objects do now. A problem of its own comes before theirs.
     fn with_health(&self, state: State) -> State {
-        let own = state.error.filter(|error| error.code != codes::DEGRADED);
-        let error = own.or_else(|| self.vitals.problem().filter(|_| state.phase == Phase::Synced));
-        State { health: self.vitals.health(), error, ..state }
+        let own = state.error.filter(|error| error.code != codes::DEGRADED && error.code != codes::LINGERING);
+        let problem = || self.vitals.problem().or_else(|| self.lingering.problem());
+        let error = own.or_else(|| problem().filter(|_| state.phase == Phase::Synced));
+        let state = State { health: self.vitals.health(), error, ..state };
+        match &self.resting {
+            Some(resting) => resting.show(state),
+            None => state,
+        }
     }
 
     fn can_assess(&self) -> bool {
@@ -572,6 +620,8 @@ impl Live {
     }
 }
 
+mod linger;
 mod probe;
+
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,14 +12,17 @@ use tracing::{info, warn};
 use super::{
     Health,
     abreast::abreast,
-    health::{Assessment, assess, has_status, worst},
+    health::{Assessment, Rules, worst},
     plan::Inventory,
+    stages::Pulse,
 };
 use crate::{
     cluster::{ApiError, Apis, Connection, ErrorKind, Meta},
     codes,
     diagnostic::{Diagnostic, Place},
+    layout::HealthRules,
     manifest::{ApplySet, GroupKind, ObjectId, PART_OF},
+    render::Rendering,
 };
 
 /// Between two readings. A rollout changes a status many times a second; on-call looks less often.
@@ -38,16 +42,28 @@ pub(super) struct Vitals {
     awaited: BTreeSet<ObjectId>,
     /// All were read once.
     complete: bool,
+    /// By what they are judged.
+    rules: Rules,
+    /// What is known was judged by other rules.
+    outdated: bool,
 }
 
 impl Vitals {
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self { rules: std::mem::take(&mut self.rules), ..Self::default() };
+    }
+
+    /// Judges by the rules of a commit from now on. Where they are others than before, all is read anew, and nothing passes for
+    /// healthy until then.
+    pub(super) fn judge_by(&mut self, fleet: &Arc<HealthRules>, rendering: Option<&Arc<Rendering>>) {
+        let rules = self.rules.renewed(fleet, rendering);
+        self.outdated |= !rules.judge_as(&self.rules);
+        self.rules = rules;
     }
 
     pub(super) fn is_due(&self) -> bool {
-        !self.complete || !self.due.is_empty()
+        !self.complete || self.outdated || !self.due.is_empty()
     }
 
     /// A watch shows an object as it is now.
@@ -55,21 +71,21 @@ impl Vitals {
         if seen.is_none() {
             self.known.remove(id);
         }
-        if has_status(&id.group, &id.kind) {
+        if self.rules.read(id) {
             self.due.insert(id.clone());
         }
     }
 
-    /// The resourceVersions of the members that have a status.
-    pub(super) fn versions(inventory: &Inventory) -> BTreeMap<ObjectId, String> {
-        let with_status = inventory.iter().filter(|(id, _)| has_status(&id.group, &id.kind));
+    /// The resourceVersions of the members that are read.
+    pub(super) fn versions(&self, inventory: &Inventory) -> BTreeMap<ObjectId, String> {
+        let with_status = inventory.iter().filter(|(id, _)| self.rules.read(id));
         with_status.map(|(id, member)| (id.clone(), member.resource_version.clone())).collect()
     }
 
     /// A sync changed the inventory from those versions to this.
     pub(super) fn wrote(&mut self, before: &BTreeMap<ObjectId, String>, inventory: &Inventory) {
         for (id, member) in inventory {
-            if has_status(&id.group, &id.kind) && before.get(id) != Some(&member.resource_version) {
+            if self.rules.read(id) && before.get(id) != Some(&member.resource_version) {
                 self.due.insert(id.clone());
                 self.awaited.insert(id.clone());
             }
@@ -85,9 +101,10 @@ impl Vitals {
         inventory: &Inventory,
     ) -> Result<(), ApiError> {
         let mut kinds: BTreeMap<GroupKind, Vec<ObjectId>> = BTreeMap::new();
-        let due: Vec<ObjectId> = if self.complete { self.due.iter().cloned().collect() } else { inventory.keys().cloned().collect() };
+        let all = !self.complete || self.outdated;
+        let due: Vec<ObjectId> = if all { inventory.keys().cloned().collect() } else { self.due.iter().cloned().collect() };
         for id in due {
-            if has_status(&id.group, &id.kind) && inventory.contains_key(&id) {
+            if self.rules.read(&id) && inventory.contains_key(&id) {
                 kinds.entry(id.group_kind()).or_default().push(id);
             }
         }
@@ -104,7 +121,8 @@ impl Vitals {
                         namespace: text("namespace"),
                         name: text("name").unwrap_or_default(),
                     };
-                    found.push((id, assess(&kind, &object)));
+                    let now = self.rules.assess(&id, &object);
+                    found.push((id, now));
                 };
                 match connection.list_objects(api, &selector, &mut see).await {
                     Err(error) if error.is_unreachable() => return Err(error),
@@ -123,7 +141,10 @@ impl Vitals {
             };
             for (id, object) in abreast(ids, READS, &read).await {
                 match object {
-                    Ok(Some(object)) => found.push((id, assess(&kind, &object))),
+                    Ok(Some(object)) => {
+                        let now = self.rules.assess(&id, &object);
+                        found.push((id, now));
+                    }
                     Err(error) if error.is_unreachable() && *error.kind() != ErrorKind::Timeout => return Err(error),
                     Ok(None) | Err(_) => {}
                 }
@@ -145,10 +166,25 @@ impl Vitals {
             }
             self.known.insert(id, now);
         }
-        self.known.retain(|id, _| inventory.contains_key(id));
+        self.known.retain(|id, _| inventory.contains_key(id) && self.rules.read(id));
         self.due.clear();
         self.awaited.clear();
-        self.complete = true;
+        (self.complete, self.outdated) = (true, false);
+    }
+
+    /// How one object does.
+    pub(super) fn pulse(&self, id: &ObjectId) -> Pulse {
+        if !self.complete || self.awaited.contains(id) {
+            return Pulse::Unread;
+        }
+        let Some(known) = self.known.get(id) else { return Pulse::Coming("it is not there, or its status cannot be read".to_owned()) };
+        match known.health {
+            Health::Healthy => Pulse::Well,
+            // Nothing of it will ever run, and that is what is asked for.
+            Health::Suspended if id.is("batch", "CronJob") => Pulse::Well,
+            Health::Degraded => Pulse::Broken(known.reason.clone()),
+            Health::Progressing | Health::Suspended | Health::Unknown => Pulse::Coming(known.reason.clone()),
+        }
     }
 
     /// How the cluster does; unknown before the first reading.
@@ -156,7 +192,7 @@ impl Vitals {
         if !self.complete {
             return Health::Unknown;
         }
-        let written = self.awaited.iter().map(|_| Health::Progressing);
+        let written = self.awaited.iter().map(|_| Health::Progressing).chain(self.outdated.then_some(Health::Progressing));
         worst(self.known.values().map(|known| known.health).chain(written))
     }
 
@@ -169,5 +205,31 @@ impl Vitals {
             more => format!(", and {more} more"),
         };
         Some(Diagnostic::new(codes::DEGRADED, Place::Object(id.to_string()), format!("{}{more}", known.reason)))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{git::MemorySource, layout};
+
+    #[test]
+    fn nothing_passes_for_healthy_by_rules_of_before() {
+        let rule = "{apiVersion: v1, kind: ConfigMap, current: 'true'}";
+        let fleet = format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: shop}}\nspec: {{health: [{rule}]}}\n");
+        let source = MemorySource::new([("evenkeel.yaml", fleet)]).unwrap();
+        let rules = layout::read(&source).unwrap().spec.health;
+        let (mut vitals, inventory) = (Vitals::default(), Inventory::new());
+        assert_eq!(vitals.health(), Health::Unknown);
+        vitals.take(Vec::new(), &inventory);
+        assert!(vitals.health() == Health::Healthy && !vitals.is_due());
+        vitals.judge_by(&rules, None);
+        assert!(vitals.health() == Health::Progressing && vitals.is_due());
+        vitals.take(Vec::new(), &inventory);
+        vitals.judge_by(&rules, None);
+        assert!(vitals.health() == Health::Healthy && !vitals.is_due(), "the same rules again");
+        vitals.forget();
+        assert!(vitals.rules.judge_as(&Rules::new(rules, None)), "they outlast the connection");
     }
 }

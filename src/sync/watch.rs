@@ -17,6 +17,7 @@ use tracing::{Instrument as _, debug, warn};
 
 use super::{
     breaker::SOON,
+    observe::Onward,
     parent::{Parent, config_maps},
 };
 use crate::{
@@ -107,7 +108,7 @@ impl Watches {
         apis: &Apis,
         set: &ApplySet,
         kinds: &BTreeSet<GroupKind>,
-        from: &BTreeMap<GroupKind, String>,
+        mut from: BTreeMap<GroupKind, Onward>,
     ) {
         while self.tasks.try_join_next().is_some() {}
         self.kinds.retain(|kind, task| {
@@ -125,7 +126,7 @@ impl Watches {
                 selector: format!("{PART_OF}={}", set.id()),
                 changes: self.changes(),
             };
-            let task = self.tasks.spawn(watcher.run(from.get(kind).cloned()).in_current_span());
+            let task = self.tasks.spawn(watcher.run(from.remove(kind)).in_current_span());
             self.kinds.insert(kind.clone(), task);
         }
     }
@@ -150,7 +151,7 @@ enum End {
 }
 
 impl Watcher {
-    async fn run(self, from: Option<String>) {
+    async fn run(self, from: Option<Onward>) {
         let from = match from {
             Some(from) => Ok(from),
             None => self.list().await,
@@ -169,19 +170,31 @@ impl Watcher {
     }
 
     /// What is there of a kind that came with this very sync.
-    async fn list(&self) -> Result<String, End> {
-        let listed = self.connection.list(&self.api, &self.selector).await.map_err(end)?;
+    async fn list(&self) -> Result<Onward, End> {
+        let (listed, watch) = self.connection.list_and_watch(&self.api, &self.selector).await.map_err(end)?;
         for meta in listed.objects {
             self.see(meta, Some);
         }
-        Ok(listed.resource_version)
+        Ok(Onward { version: listed.resource_version, watch })
     }
 
-    async fn follow(&self, mut from: String) -> End {
+    async fn follow(&self, onward: Onward) -> End {
+        let Onward { version: mut from, watch: mut streaming } = onward;
         let mut failures = 0;
+        let mut began = false;
         loop {
             let scope = Scope { api: &self.api, namespace: None, selector: ("labelSelector", &self.selector) };
-            match self.connection.watch::<Meta>(scope, &from).await {
+            // One that goes on from a list is there already.
+            let watched = match streaming.take() {
+                Some(watch) => Ok(watch),
+                None => self.connection.watch::<Meta>(scope, &from).await,
+            };
+            if !began && matches!(&watched, Err(error) if *error.kind() == ErrorKind::Expired) {
+                // The list that it goes on from was just made. To list again at once would be no use, and without end.
+                pause(failures).await;
+            }
+            began = true;
+            match watched {
                 Ok(watch) => match self.read(watch, &mut from).await {
                     Ok(()) => failures = 0,
                     // A connection that broke off may be begun again at once; only if that fails the cluster is gone.
@@ -210,7 +223,7 @@ impl Watcher {
                     from.clone_from(&meta.resource_version);
                     self.see(meta, |_| None);
                 }
-                WatchEvent::Bookmark(version) => *from = version,
+                WatchEvent::Bookmark(version) | WatchEvent::Complete(version) => *from = version,
             }
         }
         Ok(())
@@ -258,7 +271,7 @@ async fn watch_parent(connection: Connection, set: ApplySet, mut from: String, c
             Ok(()) => {}
             Err(error) if error.is_unreachable() => debug!("the watch of the parent broke off: {error}"),
             // From any point on will do: what is there then is asked for when it is begun again.
-            Err(error) if *error.kind() == ErrorKind::Expired => {
+            Err(error) if *error.kind() == ErrorKind::Expired && from != "0" => {
                 "0".clone_into(&mut from);
             }
             Err(error) if error.retryable() => failures = pause(failures).await,
@@ -272,7 +285,7 @@ async fn read_parent(mut watch: Watch<Value>, from: &mut String, changes: &Chang
         let parent = match event {
             WatchEvent::Put(config_map) => Parent::read(&config_map),
             WatchEvent::Gone(config_map) => Parent { resource_version: Parent::read(&config_map).resource_version, ..Parent::default() },
-            WatchEvent::Bookmark(version) => {
+            WatchEvent::Bookmark(version) | WatchEvent::Complete(version) => {
                 *from = version;
                 continue;
             }

@@ -56,6 +56,38 @@ fn every_mistake_in_every_form() {
 }
 
 #[test]
+fn bundles_that_wait_for_each_other_are_shown_with_the_way_round() {
+    let bundle = |needs: &str| format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nspec:\n  dependsOn:\n  - {needs}\n");
+    let object = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: shop}}\n");
+    let files = [
+        ("base/api/bundle.yaml", bundle("queue")),
+        ("base/api/api.yaml", object("api")),
+        ("environments/dev/base/queue/bundle.yaml", bundle("api")),
+        ("base/queue/queue.yaml", object("queue")),
+        ("base/web/bundle.yaml", bundle("quque")),
+        ("base/web/web.yaml", object("web")),
+    ];
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let repo = repo(&files);
+    insta::assert_snapshot!(check(repo.path(), ""), @r"
+    $ evenkeel check --repo REPO
+    base/api/bundle.yaml:5:5: error[EK1025]: the bundles wait for each other: api -> queue -> api
+      5 |   - queue
+        |     ^
+      hint: Take one of the dependencies on the way that is shown out of its bundle.yaml.
+      refuses: dev-eu-1
+    base/web/bundle.yaml:5:5: error[EK1024]: bundle web depends on quque, and no layer of the cluster has a bundle of that name
+      5 |   - quque
+        |     ^
+      hint: Was queue meant?
+      refuses: all 2 clusters
+
+    2 clusters, 2 mistakes, no warnings
+    [exit 1]
+    ");
+}
+
+#[test]
 fn a_missing_root_file_refuses_the_fleet() {
     let empty = TempDir::new().unwrap();
     insta::assert_snapshot!([check(empty.path(), ""), check(empty.path(), " -o json")].join("\n"));
@@ -153,5 +185,51 @@ fn sarif_has_what_code_scanning_needs() {
             let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
             assert_eq!(rules[index]["id"], result["ruleId"]);
         }
+    }
+}
+
+#[test]
+fn a_health_rule_is_refused_with_its_place() {
+    let rules = "\
+apiVersion: evenkeel.dev/v1alpha1
+kind: Bundle
+spec:
+  health:
+  - apiVersion: example.org/v1
+    kind: Widget
+    current: status.phase ==
+    failed: stats.broken
+  - {apiVersion: example.org/v2, kind: Kettle, current: status.warm}
+  - {apiVersion: example.org/v1, kind: Kettle, current: status.hot}
+  - {apiVersion: v1, kind: Secret, current: has(data.key)}
+";
+    let repo = repo(&[("base/shop/bundle.yaml", rules)]);
+    let answer = check(repo.path(), "");
+    for expected in [
+        "base/shop/bundle.yaml:7:5: error[EK1027]: current: Syntax error: ",
+        "base/shop/bundle.yaml:8:5: error[EK1027]: failed: unknown variable stats; known are apiVersion, kind, metadata, spec, status, data, self, object, and any other field of the object as self.stats (at 1:1 of the expression)",
+        "base/shop/bundle.yaml:10:34: error[EK1028]: there is a rule for Kettle.example.org already; the version makes no difference",
+        "base/shop/bundle.yaml:11:22: error[EK1028]: a Secret has nothing that says how it does, and its values stay unread",
+    ] {
+        assert!(answer.contains(expected), "{expected}\n{answer}");
+    }
+    let unused = "\
+apiVersion: evenkeel.dev/v1alpha1
+kind: Bundle
+spec:
+  health:
+  - {apiVersion: v1, kind: ConfigMap, current: has(self.data)}
+  - {apiVersion: example.org/v1, kind: Wigdet, current: status.warm}
+";
+    let answer = check(crate::repo::repo(&[("base/shop/bundle.yaml", unused)]).path(), "");
+    assert!(
+        answer.contains("base/shop/bundle.yaml:6:48: warning[EK1040]: there is no Wigdet.example.org for this health rule"),
+        "{answer}"
+    );
+    assert!(!answer.contains("no ConfigMap"), "{answer}");
+    let incomplete = "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nspec:\n  health:\n  - {kind: Pan}\n";
+    let answer = check(crate::repo::repo(&[("base/shop/bundle.yaml", incomplete)]).path(), "");
+    for missing in ["apiVersion", "current"] {
+        assert!(answer.contains(&format!("base/shop/bundle.yaml:5:5: error[EK1005]: {missing} is missing")), "{answer}");
     }
 }

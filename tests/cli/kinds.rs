@@ -26,24 +26,24 @@ const KINDS: [Kind; 6] = [
         name: "fleet",
         path: "evenkeel.yaml",
         examples: &[
-            "metadata: {name: shop, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, adopt: allow, budget: {cluster: {objects: 1, percent: 2}}}",
+            "metadata: {name: shop, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: report, validate: none, adopt: allow, budget: {cluster: {objects: 1, percent: 2}},\n  health: [{apiVersion: a.example.org/v1, kind: B, current: status.a, inProgress: status.b, failed: status.c, suspended: spec.d}]}",
         ],
     },
     Kind {
         name: "environment",
         path: "environments/dev/environment.yaml",
-        examples: &["metadata: {name: dev, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false}"],
+        examples: &["metadata: {name: dev, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: off, validate: dryRun}"],
     },
     Kind {
         name: "region",
         path: "environments/dev/eu/region.yaml",
-        examples: &["metadata: {name: eu, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false}"],
+        examples: &["metadata: {name: eu, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: off, validate: dryRun}"],
     },
     Kind {
         name: "cluster",
         path: CLUSTER,
         examples: &[
-            "metadata: {name: dev-eu-1, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, connection: {context: a}}",
+            "metadata: {name: dev-eu-1, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: repair, validate: none, connection: {context: a}}",
             "spec: {connection: {kubeconfig: a}}",
             "spec: {connection: {inCluster: true}}",
         ],
@@ -51,7 +51,9 @@ const KINDS: [Kind; 6] = [
     Kind {
         name: "bundle",
         path: "base/web/bundle.yaml",
-        examples: &["metadata: {name: web, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, targets: a=b}"],
+        examples: &[
+            "metadata: {name: web, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: report, targets: a=b, dependsOn: [base], deadline: 1h30m,\n  health: [{apiVersion: a.example.org/v1, kind: B, current: status.a, inProgress: status.b, failed: status.c, suspended: spec.d}]}",
+        ],
     },
     Kind {
         name: "overlay",

@@ -44,6 +44,7 @@ struct Setup {
     agent: Box<cli::Agent<'static>>,
     ledger: Box<cli::OpenLedger<'static>>,
     approve: Box<cli::Approve<'static>>,
+    resume: Box<cli::Resume<'static>>,
     color: bool,
 }
 
@@ -58,6 +59,10 @@ impl Default for Setup {
                 let holds = fleet::status().clusters.into_iter().filter(|cluster| cluster.held_plan == Some(plan));
                 Ok(Accepted { clusters: holds.map(|cluster| cluster.name).collect() })
             }),
+            resume: Box::new(|_, who| {
+                assert!(who.contains("uid "), "{who}");
+                Ok(Accepted { clusters: fleet::status().clusters.into_iter().map(|cluster| cluster.name).collect() })
+            }),
             color: false,
         }
     }
@@ -67,8 +72,14 @@ impl Setup {
     fn run(&self, line: &str) -> Output {
         let arguments: Vec<OsString> = line.split(' ').map(OsString::from).collect();
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let world =
-            cli::World { color: self.color, now: fleet::now(), agent: &*self.agent, ledger: &*self.ledger, approve: &*self.approve };
+        let world = cli::World {
+            color: self.color,
+            now: fleet::now(),
+            agent: &*self.agent,
+            ledger: &*self.ledger,
+            approve: &*self.approve,
+            resume: &*self.resume,
+        };
         let code = cli::execute(&arguments, &world, &mut out, &mut err);
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Output { line: line.to_owned(), out: text(out), err: text(err), code }

@@ -113,3 +113,18 @@ fn the_example_has_no_mistake() {
     let output = run(&format!("evenkeel check --repo {}/examples/repo-layout", env!("CARGO_MANIFEST_DIR")));
     assert_eq!((output.code, output.out.as_str()), (0, "6 clusters, no mistakes, no warnings\n"));
 }
+
+#[test]
+fn given_up_fields_are_shown_where_they_count() {
+    let web = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: web\n  namespace: shop\n  annotations:\n    evenkeel.dev/ignore: \
+               /spec/replicas, /spec/replica\nspec:\n  replicas: 3\n  selector: {matchLabels: {app: web}}\n  template:\n    metadata: {labels: {app: web}}\n    \
+               spec: {containers: [{name: web, image: web}]}\n";
+    let repo = repo(&[("base/shop/web.yaml", web)]);
+    let rendered = whole(repo.path(), "render dev-eu-1");
+    assert!(rendered.contains("\n  replicas: 3\n"), "what it is created with: {rendered}");
+    let blamed = whole(repo.path(), "blame dev-eu-1 deploy/web");
+    assert!(blamed.contains("spec.selector") && !blamed.contains("spec.replicas"), "nobody is to be blamed for it: {blamed}");
+    let checked = whole(repo.path(), "check");
+    assert!(checked.contains("base/shop/web.yaml:1:1: warning[EK1040]: Deployment.apps/shop/web gives up /spec/replica, and"), "{checked}");
+    assert!(!checked.contains("gives up /spec/replicas,"), "{checked}");
+}

@@ -153,7 +153,7 @@ fn words_are_the_same_in_program_and_schema() {
     assert_eq!(words(&schema("log"), "/$defs/cluster/properties/phase/enum"), of_a_commit);
     let healths = [Health::Healthy, Health::Progressing, Health::Degraded, Health::Suspended, Health::Unknown];
     assert_eq!(words(&schema("status"), "/$defs/cluster/properties/health/enum"), healths.iter().map(|health| said(health)).collect());
-    let triggers = [Trigger::Commit, Trigger::Start, Trigger::Drift, Trigger::Retry, Trigger::Asked];
+    let triggers = [Trigger::Commit, Trigger::Start, Trigger::Drift, Trigger::Retry, Trigger::Health, Trigger::Asked];
     assert_eq!(words(&schema("history"), "/$defs/sync/properties/trigger/enum"), triggers.iter().map(|word| said(word)).collect());
     let actions = [
         Action::Created,

@@ -46,6 +46,7 @@ whole!(history_unknown format!("evenkeel history prod-xx-1 {NOWHERE}"));
 whole!(sync_without_an_agent format!("evenkeel sync environment=production {NOWHERE}"));
 whole!(approve_without_an_agent format!("evenkeel approve {} {NOWHERE}", "ab".repeat(32)));
 whole!(approve_of_no_hash format!("evenkeel approve abab {NOWHERE}"));
+whole!(resume_without_an_agent format!("evenkeel resume {NOWHERE}"));
 whole!(accept_cluster_without_an_agent format!("evenkeel accept-cluster prod-eu-1 {NOWHERE}"));
 whole!(explain "evenkeel explain ek4001");
 whole!(explain_list "evenkeel explain");
@@ -115,6 +116,7 @@ fn socket_agent() -> SocketAgent {
                     Err(Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("`{selector}` selects wrongly")))
                 }
                 Action::Approve { .. } => accepted(&[]),
+                Action::Resume { .. } => accepted(&["dev-eu-1", "prod-eu-1"]),
                 Action::AcceptCluster { name, .. } => accepted(&[&name]),
             });
         }
@@ -145,8 +147,14 @@ fn a_running_agent_answers_as_the_ledger_does() {
 fn actions_reach_a_running_agent() {
     let agent = socket_agent();
     let approve = format!("approve {}", "ab".repeat(32));
-    let lines =
-        ["sync environment=production", "sync environment=production -o json", "sync environment", &approve, "accept-cluster dev-eu-1"];
+    let lines = [
+        "sync environment=production",
+        "sync environment=production -o json",
+        "sync environment",
+        &approve,
+        "accept-cluster dev-eu-1",
+        "resume",
+    ];
     insta::assert_snapshot!(lines.map(|line| agent.run(line)).join("\n"));
 }
 

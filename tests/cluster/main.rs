@@ -4,6 +4,7 @@ mod credentials;
 mod objects;
 mod schema;
 mod scripted;
+mod streams;
 mod transport;
 
 use std::{path::Path, time::Duration};

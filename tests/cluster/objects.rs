@@ -219,6 +219,31 @@ async fn create_and_replace_notice_others() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_patch_is_of_the_object_that_was_read() -> Result<()> {
+    let connection = admin().await?;
+    let maps = config_maps();
+    apply(&connection, &config_map("patched", &json!({"v": "1"})), OURS).await?;
+    let read = connection.get(&maps, Some("default"), "patched").await?.context("it was applied")?;
+    let mut entry = read["metadata"]["managedFields"][0].clone();
+    entry["manager"] = "another".into();
+    let patch = json!([
+        {"op": "replace", "path": "/metadata/managedFields", "value": [entry]},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": read["metadata"]["resourceVersion"]},
+    ]);
+    apply(&connection, &config_map("patched", &json!({"v": "2"})), OURS).await?;
+    let send = || connection.patch(&maps, Some("default"), "patched", "evenkeel-shop", &patch);
+    assert_eq!(kind(send().await)?, ErrorKind::PreconditionFailed, "it changed since");
+    let mut patch = patch.clone();
+    let now = connection.get_meta(&maps, Some("default"), "patched").await?.context("it is there")?;
+    patch[1]["value"] = now.resource_version.into();
+    connection.patch(&maps, Some("default"), "patched", "evenkeel-shop", &patch).await?;
+    let patched = connection.get_meta(&maps, Some("default"), "patched").await?.context("it is there")?;
+    assert!(patched.is_managed_by("another") && !patched.is_managed_by("evenkeel-shop"), "{patched:?}");
+    assert_eq!(connection.requests().patch, 2);
+    Ok(())
+}
+
+#[tokio::test]
 async fn lists_are_read_in_pages() -> Result<()> {
     const OBJECTS: usize = 1_200;
     let connection = admin().await?;

@@ -20,6 +20,7 @@ use axum::{
     response::Response,
 };
 use evenkeel::cluster::{ApiError, Connection, ErrorKind, Kubeconfig, Limits};
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::{bed::shared_cluster, wait_until};
@@ -33,9 +34,9 @@ use crate::{OURS, SOON, api, config_maps, connect, kind, open, refused};
 
 /// What was asked.
 #[derive(Clone)]
-struct Asked {
+pub(crate) struct Asked {
     /// Path and query.
-    uri: String,
+    pub(crate) uri: String,
     headers: HeaderMap,
 }
 
@@ -46,13 +47,13 @@ impl Asked {
 }
 
 /// A server of which a function gives every answer, from what was asked and how often anything was asked before.
-struct Scripted {
+pub(crate) struct Scripted {
     folder: TempDir,
     asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Scripted {
-    async fn start<A, F>(answer: A) -> Result<Self>
+    pub(crate) async fn start<A, F>(answer: A) -> Result<Self>
     where
         A: Fn(Asked, usize) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Response> + Send,
@@ -82,11 +83,11 @@ impl Scripted {
         open(self.folder.path())
     }
 
-    async fn connect(&self, limits: Limits) -> Result<Connection> {
+    pub(crate) async fn connect(&self, limits: Limits) -> Result<Connection> {
         connect(&self.kubeconfig()?, limits).await
     }
 
-    fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -98,13 +99,13 @@ fn write(folder: &Path, server: &str, user: &str) -> Result<()> {
     Ok(fs::write(folder.join("config"), text)?)
 }
 
-fn answer(status: u16, body: &Value) -> Response {
+pub(crate) fn answer(status: u16, body: &Value) -> Response {
     let mut response = Response::new(Body::from(body.to_string()));
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
     response
 }
 
-fn status(code: u16, message: &str) -> Value {
+pub(crate) fn status(code: u16, message: &str) -> Value {
     json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message, "details": {}})
 }
 
@@ -274,7 +275,13 @@ async fn answers_of_something_else_are_no_objects() -> Result<()> {
     Ok(())
 }
 
-fn page(names: &[&str], next: &str) -> Response {
+/// A watch with these events that goes on without more of them.
+pub(crate) fn stream(events: String) -> Response {
+    let events = futures_util::stream::once(async move { Ok::<_, std::io::Error>(events) });
+    Response::new(Body::from_stream(events.chain(futures_util::stream::pending())))
+}
+
+pub(crate) fn page(names: &[&str], next: &str) -> Response {
     let items: Vec<_> = names.iter().map(|name| object(name)).collect();
     answer(200, &json!({"kind": "PartialObjectMetadataList", "metadata": {"continue": next}, "items": items}))
 }

@@ -29,7 +29,8 @@ fn commit(scene: &Scene) -> Result<String> {
     )
 }
 
-async fn until(api: &Api, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+/// Waits until the object at that path is as wanted, and returns it.
+pub(crate) async fn until(api: &Api, path: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
     wait_until(PATIENCE, what, || async {
         match api.find(path).await {
             Ok(Some(object)) if wanted(&object) => Ok(object),
@@ -169,5 +170,36 @@ async fn a_fight_is_noticed_and_slowed_down() -> Result<()> {
     let next = scene.remote.commit(&[("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({"v": "2"}))))], "A commit wins")?;
     agent.phase("a", "Synced", &next).await?;
     assert_eq!(api.get(&path).await?["data"]["v"], "2");
+    Ok(())
+}
+
+/// After a restart with nothing to do, each kind is asked for once: the list is the beginning of the watch.
+#[tokio::test]
+async fn after_a_restart_lists_go_on_as_watches() -> Result<()> {
+    let (scene, mut agent, api, commit) = synced("restart").await?;
+    let one = scene.config_map_path("one");
+    let set = api.get(&one).await?["metadata"]["labels"]["applyset.kubernetes.io/part-of"].as_str().unwrap_or_default().to_owned();
+    let a = plane("a").await?;
+    let ours = || -> Result<_> { Ok(a.requests()?.filter(|request| request.resource == "configmaps" && request.uri.contains(&set))) };
+    agent.stop()?;
+    // The first time there was something to write, and the stream that nobody read meanwhile was let go.
+    let first = ours()?;
+    assert_eq!((first.clone().verb("list").len(), first.clone().verb("watch").len()), (0, 2), "{first:?}");
+    let before = first.len();
+    fs::remove_file(&agent.log)?;
+    agent.start_again()?;
+    wait_until(PATIENCE, "it has compared", || async {
+        match fs::read_to_string(&agent.log) {
+            Ok(log) if log.contains("\"synced\"") => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        }
+    })
+    .await?;
+    agent.phase("a", "Synced", &commit).await?;
+    // It sees what happens: the watch is there.
+    api.patch(&one, &json!({"data": {"v": "by hand"}})).await?;
+    until(&api, &one, "the field is back", |object| object["data"]["v"] == "1").await?;
+    let asked = ours()?.skip(before);
+    assert_eq!((asked.clone().verb("list").len(), asked.clone().verb("watch").len()), (0, 1), "{asked:?}");
     Ok(())
 }

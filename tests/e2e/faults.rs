@@ -1,4 +1,10 @@
-//! A cluster that is down, an agent that is killed, a kubeconfig that reaches another cluster.
+//! A cluster that is down, an agent that is killed or stopped, a kubeconfig that reaches another cluster. docs/FAULTS.md lists all faults.
+
+mod crash;
+mod disk;
+mod network;
+mod record;
+mod remote;
 
 use std::time::{Duration, Instant};
 
@@ -132,5 +138,34 @@ async fn a_kubeconfig_that_suddenly_reaches_another_cluster_is_noticed() -> Resu
     .await?;
     assert_eq!(wrong["error"]["code"], "EK3004");
     assert!(scene.api("b").await?.find(&format!("/api/v1/namespaces/{}", scene.namespace())).await?.is_none(), "nothing was written");
+    Ok(())
+}
+
+#[tokio::test]
+async fn sigterm_in_mid_sync_ends_in_good_order() -> Result<()> {
+    let scene = Scene::new("term", &["a"]).await?;
+    let api = scene.api("a").await?;
+    let head = commit(&scene, &many(&scene, 300), "Many")?;
+    let mut agent = scene.agent()?;
+    let list = format!("/api/v1/namespaces/{}/configmaps", scene.namespace());
+    wait_until(PATIENCE, "some objects are there", || async {
+        match api.list(&list).await {
+            Ok(items) if items.len() > 20 => Ok(()),
+            other => Err(format!("{:?}", other.map(|items| items.len()))),
+        }
+    })
+    .await?;
+    // Checks that it exits 0.
+    agent.stop()?;
+    ensure!(api.list(&list).await?.len() < 300, "the signal came too late to be in mid-sync");
+    let history = query(&agent.state_dir, &["history", "a"])?;
+    let cut = &history["syncs"][0];
+    assert_eq!(cut["result"], "Interrupted");
+    assert!(!cut["ended"].is_null(), "it was ended by the agent itself, not found cut at the next start: {cut}");
+    let parent = api.get(&format!("/api/v1/namespaces/evenkeel-system/configmaps/evenkeel-{}", scene.fleet)).await?;
+    assert!(parent["data"]["holder"].is_null(), "another agent need not wait for this one");
+
+    agent.start_again()?;
+    agent.phase("a", "Synced", &head).await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A fleet on real API servers, a git remote and the agent as its users run it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     process::{Command, Output},
     sync::{Mutex, OnceLock},
@@ -52,6 +52,10 @@ impl Scene {
 
     /// A fleet of clusters that are reached as the kubeconfigs say.
     pub(crate) fn with(fleet: &str, clusters: Vec<(&'static str, Kubeconfig)>) -> Result<Self> {
+        // Two tests with one fleet would be two agents that hold the same clusters.
+        static TAKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let is_new = TAKEN.lock().map_err(|_| anyhow!("another test panicked"))?.insert(fleet.to_owned());
+        ensure!(is_new, "the fleet {fleet} is another test's");
         let scene = Self { fleet: fleet.to_owned(), folder: scratch(fleet)?, remote: GitRemote::new()?, clusters };
         Kubeconfig::merged(scene.clusters.iter().map(|(_, config)| config.clone())).write(&scene.kubeconfig())?;
         let mut files = vec![("evenkeel.yaml".to_owned(), own("Fleet", fleet))];
@@ -107,27 +111,53 @@ impl Scene {
     pub(crate) fn agent_on(&self, repo: &str, state: &str, flags: &[&str]) -> Result<Agent> {
         let state_dir = self.folder.path().join(state);
         let log = self.folder.path().join(format!("{state}.log"));
+        let launch = self.launch(repo, &state_dir, &log, flags);
+        Ok(Agent { process: launch.start()?, launch, state_dir, log })
+    }
+
+    /// An agent that another program starts in a world of its own; its files are looked at there.
+    pub(crate) fn agent_under(&self, wrapper: &[&str], flags: &[&str]) -> Result<Agent> {
+        let (inside, log) = (self.state_dir(), self.folder.path().join("state.log"));
+        let plain = self.launch(&path(self.remote.path()), &inside, &log, flags);
+        let mut args: Vec<String> = wrapper[1..].iter().map(|arg| (*arg).to_owned()).collect();
+        args.push(plain.program.display().to_string());
+        args.extend(plain.args);
+        let env = vec![("EVENKEEL_STATE_DIR".to_owned(), path(&inside))];
+        let launch = Launch { program: wrapper[0].into(), args, env, ..plain };
+        let process = launch.start()?;
+        let root = PathBuf::from(format!("/proc/{}/root", process.pid()));
+        let state_dir = root.join(inside.strip_prefix("/").unwrap_or(&inside));
+        Ok(Agent { process, launch, state_dir, log })
+    }
+
+    fn launch(&self, repo: &str, state_dir: &Path, log: &Path, flags: &[&str]) -> Launch {
         let mut args: Vec<String> = ["run", "--branch", "main", "--log-format", "json"].map(str::to_owned).into();
-        for (flag, value) in [("--repo", PathBuf::from(repo)), ("--state-dir", state_dir.clone()), ("--kubeconfig", self.kubeconfig())] {
+        for (flag, value) in [("--repo", PathBuf::from(repo)), ("--state-dir", state_dir.to_owned()), ("--kubeconfig", self.kubeconfig())] {
             args.extend([flag.to_owned(), value.display().to_string()]);
         }
         args.extend(flags.iter().map(|flag| (*flag).to_owned()));
-        let launch = Launch {
+        Launch {
             name: format!("the agent of {}", self.fleet),
             program: env!("CARGO_BIN_EXE_evenkeel").into(),
             args,
             env: Vec::new(),
-            log: Some(log.clone()),
-        };
-        Ok(Agent { process: launch.start()?, launch, state_dir, log })
+            log: Some(log.to_owned()),
+        }
     }
 
     /// `evenkeel run --once`: its exit code and what it printed.
     pub(crate) fn once(&self, flags: &[&str]) -> Result<Output> {
+        self.once_with(flags, &[])
+    }
+
+    /// The same with further variables in its environment.
+    pub(crate) fn once_with(&self, flags: &[&str], env: &[(&str, &str)]) -> Result<Output> {
         let (repo, kubeconfig) = (path(self.remote.path()), path(&self.kubeconfig()));
         let mut args = vec!["run", "--once", "--branch", "main", "--repo", &repo, "--kubeconfig", &kubeconfig];
         args.extend(flags);
-        evenkeel(&self.state_dir(), &args)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evenkeel"));
+        command.args(&args).env("EVENKEEL_STATE_DIR", self.state_dir()).envs(env.iter().copied());
+        command.output().context("running evenkeel")
     }
 
     pub(crate) async fn api(&self, cluster: &'static str) -> Result<Api> {

@@ -78,13 +78,9 @@ pub struct Api {
 impl Api {
     /// A client of the server at `url` whose certificate `ca` (PEM) vouches for. Credential plugins are not run.
     pub fn new(url: &str, ca: &str, credentials: &Credentials) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates(ca)? {
-            roots.add(certificate)?;
-        }
         let tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots);
+            .with_root_certificates(roots(ca)?);
         let (tls, token) = match credentials {
             Credentials::Token(token) => (tls.with_no_client_auth(), Some(token.clone())),
             Credentials::Certificate { certificate, key } => {
@@ -183,6 +179,24 @@ impl Api {
     }
 }
 
+/// An HTTPS client that trusts `ca` (PEM) and brings no credentials of its own.
+pub(crate) fn client(ca: &str) -> Result<Client<HttpsConnector<HttpConnector>, Full<Bytes>>> {
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots(ca)?)
+        .with_no_client_auth();
+    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+    Ok(Client::builder(TokioExecutor::new()).build(connector))
+}
+
+fn roots(ca: &str) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(ca)? {
+        roots.add(certificate)?;
+    }
+    Ok(roots)
+}
+
 /// The certificates of a PEM text.
 pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>> {
     CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<_, _>>().context("reading a certificate")
@@ -191,6 +205,16 @@ pub(crate) fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>> {
 /// The private key of a PEM text.
 pub(crate) fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_slice(pem.as_bytes()).context("reading a private key")
+}
+
+/// POST of JSON to a plain HTTP address.
+pub(crate) async fn post_plain(url: &str, body: String) -> Result<()> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let request = http::Request::post(url).header(header::CONTENT_TYPE, "application/json").body(Full::new(Bytes::from(body)))?;
+    let answer = client.request(request).await?;
+    let (code, body) = (answer.status(), answer.into_body().collect().await?.to_bytes());
+    anyhow::ensure!(code.is_success(), "{url}: {code}: {}", String::from_utf8_lossy(&body));
+    Ok(())
 }
 
 /// GET of a plain HTTP address.

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use base64::Engine as _;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -71,6 +72,14 @@ impl Bed {
     /// As [`Bed::cluster`], with extra flags or users.
     pub async fn cluster_with(&self, name: &str, options: ControlPlaneOptions) -> Result<ControlPlane> {
         ControlPlane::start(&self.binaries, &self.etcd_url, self.folder.path(), name, options).await
+    }
+
+    /// Puts an object where a control plane stores it, past all checks of its API: what an upgraded cluster may still have. The key
+    /// is the resource's and the object's, such as `validatingwebhookconfigurations/old`.
+    pub async fn store(&self, plane: &ControlPlane, key: &str, object: &serde_json::Value) -> Result<()> {
+        let encode = |text: String| base64::engine::general_purpose::STANDARD.encode(text);
+        let put = serde_json::json!({"key": encode(format!("/{}/{key}", plane.prefix())), "value": encode(object.to_string())});
+        crate::api::post_plain(&format!("{}/v3/kv/put", self.etcd_url), put.to_string()).await
     }
 
     /// etcd itself, to pause, kill or restart it.

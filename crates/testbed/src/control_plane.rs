@@ -76,6 +76,11 @@ impl ControlPlane {
         Ok(control_plane)
     }
 
+    /// Where in etcd its objects are: the folder's name, which is unique on this etcd.
+    pub(crate) fn prefix(&self) -> std::borrow::Cow<'_, str> {
+        self.folder.path().file_name().unwrap_or_default().to_string_lossy()
+    }
+
     /// The name it was started with.
     pub fn name(&self) -> &str {
         &self.name

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 
 use super::overlays::Overlays;
 use crate::{
+    codes,
     diagnostic::{Diagnostic, Place},
     git::Source,
-    layout::{self, Cluster, sort_problems},
-    manifest::DigestKey,
-    render::{Facts, Renderer, Validator},
+    layout::{self, Cluster, HealthRule, HealthRules, sort_problems},
+    manifest::{DigestKey, GroupKind},
+    render::{Facts, RenderedObject, Renderer, Rendering, Validator},
 };
 
 /// All that was found: first what refuses clusters, then what is only doubtful, both by place.
@@ -71,6 +72,7 @@ impl Findings {
                     // The server of each cluster has the last word on these; they refuse nothing by themselves.
                     errors.extend(validated.problems);
                     idle.note(&rendering.idle);
+                    idle.note(&unused_rules(&fleet.spec.health, &rendering));
                 }
                 Err(more) => mistakes.extend(more),
             }
@@ -137,6 +139,20 @@ impl Idle {
     fn everywhere(self, clusters: &[Cluster]) -> impl Iterator<Item = Diagnostic> {
         self.0.into_values().filter(|(problem, count)| *count >= readers(&problem.place, clusters)).map(|(problem, _)| problem)
     }
+}
+
+/// Health rules for kinds of which there is no object.
+fn unused_rules(fleet: &HealthRules, rendering: &Rendering) -> Vec<Diagnostic> {
+    let unused = |(kind, rule): (&GroupKind, &HealthRule), concerns: &dyn Fn(&RenderedObject) -> bool| {
+        let used = rendering.objects.iter().any(|object| object.id.is(&kind.group, &kind.kind) && concerns(object));
+        let problem = || Diagnostic::new(codes::IDLE, rule.current.place.clone(), format!("there is no {kind} for this health rule"));
+        (!used).then(problem)
+    };
+    let of_bundles = rendering
+        .bundles
+        .iter()
+        .flat_map(|(bundle, settings)| settings.health.iter().filter_map(move |rule| unused(rule, &|object| *object.bundle == **bundle)));
+    fleet.iter().filter_map(|rule| unused(rule, &|_| true)).chain(of_bundles).collect()
 }
 
 /// How many clusters read a file. What lies in no layer may be read by all.

@@ -59,7 +59,7 @@ async fn killed_again_and_again() {
         assert_eq!(strays, 0);
         drop(connection);
         let opened = Ledger::open(bed.dir.path()).unwrap();
-        assert!(!opened.rebuilt);
+        assert_eq!(opened.damaged, None);
         check(&opened.ledger, &acknowledged).await;
         opened.ledger.close().await.unwrap();
     }

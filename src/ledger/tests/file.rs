@@ -63,13 +63,34 @@ async fn a_damaged_file_is_moved_aside() {
         damage(&mut bytes);
         fs::write(&path, &bytes).unwrap();
         let opened = Ledger::open_with(bed.dir.path(), Arc::new(|| at(0))).unwrap();
-        assert!(opened.rebuilt);
+        let aside = bed.dir.path().join("ledger.db.corrupt-20231114T221320.000Z");
+        assert_eq!(opened.damaged.as_deref(), Some(&*aside));
         assert_eq!(opened.ledger.tip().await.unwrap(), None);
         assert_ne!(opened.ledger.instance().await.unwrap(), instance);
-        assert_eq!(fs::read(bed.dir.path().join("ledger.db.corrupt-20231114T221320.000Z")).unwrap(), bytes);
+        assert_eq!(fs::read(aside).unwrap(), bytes);
         opened.ledger.close().await.unwrap();
-        assert!(!Ledger::open(bed.dir.path()).unwrap().rebuilt);
+        let again = Ledger::open(bed.dir.path()).unwrap();
+        assert_eq!(again.damaged, None);
+        assert!(again.ledger.report_only().await.unwrap(), "until someone resumes, not until the next start");
+        assert!(again.ledger.resume("ada (uid 0)").await.unwrap());
+        assert!(!again.ledger.report_only().await.unwrap());
+        assert!(!again.ledger.resume("ada (uid 0)").await.unwrap(), "there is nothing more to resume");
     }
+}
+
+/// Killed after the damaged file was moved and before the new one took its place.
+#[tokio::test]
+async fn a_crash_while_a_damaged_file_is_replaced_makes_no_new_agent_of_it() {
+    let bed = Bed::new();
+    bed.ledger.close().await.unwrap();
+    let path = bed.dir.path().join("ledger.db");
+    fs::write(&path, "damaged beyond repair, and long enough to be looked at").unwrap();
+    Ledger::open(bed.dir.path()).unwrap().ledger.close().await.unwrap();
+    fs::rename(&path, bed.dir.path().join("ledger.db.new")).unwrap();
+    let opened = Ledger::open(bed.dir.path()).unwrap();
+    assert_eq!(opened.damaged, None);
+    assert!(opened.ledger.report_only().await.unwrap());
+    assert!(!bed.dir.path().join("ledger.db.new").exists());
 }
 
 #[test]

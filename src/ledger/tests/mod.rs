@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may")]
 //! The ledger through its public face, on real files.
 
+mod clock;
 mod crash;
 mod file;
 mod held;

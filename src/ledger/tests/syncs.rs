@@ -66,12 +66,16 @@ async fn a_sync_is_told_in_full() {
 
 #[tokio::test]
 async fn results_of_syncs() {
+    let waiting = || BundleOutcome::Waiting(problem("db is not healthy"));
     let refused = || BundleOutcome::Refused { error: problem("refused"), after_definitions: false };
-    let table: [(&[BundleOutcome], Option<&str>, &str); 8] = [
+    let table: [(&[BundleOutcome], Option<&str>, &str); 11] = [
         (&[], None, "Succeeded"),
         (&[BundleOutcome::Applied, BundleOutcome::Applied], None, "Succeeded"),
         (&[BundleOutcome::Applied, BundleOutcome::Interrupted], None, "Interrupted"),
         (&[refused()], None, "Interrupted"),
+        (&[BundleOutcome::Applied, waiting()], None, "Waiting"),
+        (&[waiting(), BundleOutcome::Interrupted], None, "Interrupted"),
+        (&[waiting(), refused()], Some("refused"), "Refused"),
         (&[BundleOutcome::Applied, refused()], Some("refused"), "Refused"),
         (&[refused(), BundleOutcome::Failed(problem("failed"))], Some("failed"), "Failed"),
         (&[refused()], Some("a deletion failed"), "Failed"),

@@ -14,7 +14,7 @@ use super::world::{MANAGER, Weather, World};
 use crate::{
     cluster::{ApiError, ErrorKind, Limits},
     git::CommitId,
-    manifest::{Digest, ObjectId},
+    manifest::{Digest, Drift, ObjectId},
     sync::{
         Phase, Recorded, Trigger,
         agenda::{Agenda, End, Event, Goal, Next},
@@ -435,7 +435,7 @@ impl Agent {
                 },
             };
             let Some(inventory) = session.inventory.as_mut() else { break };
-            drifted |= drift::absorb(inventory, rendering, MANAGER, &id, seen);
+            drifted |= drift::absorb(inventory, rendering, MANAGER, Drift::Repair, &id, seen);
         }
         if drifted {
             self.event(live, Event::Drifted);

@@ -14,7 +14,7 @@ use crate::{
     cluster::{ApiError, ErrorKind, Meta},
     codes,
     diagnostic::{Diagnostic, Place},
-    manifest::{ID_ANNOTATION, ObjectId},
+    manifest::{Drift, ID_ANNOTATION, ObjectId},
     render::Rendering,
     sync::{
         Action, BundleOutcome, Live as Applied, Recorded, Trigger,
@@ -109,7 +109,7 @@ impl Agent {
         else {
             return Err(interrupted());
         };
-        let plan = plan(rendering, &inventory, &self.resting(live));
+        let plan = plan(rendering, &inventory, &self.resting(live), Drift::Repair);
         let verdict = self.judge(desired, rendering, &plan, &inventory, &uid);
         if plan.writes.is_empty() && verdict.delete.is_empty() {
             if parent.rendering != Some(rendering.digest) {
@@ -352,7 +352,7 @@ impl Agent {
         }
         let outcomes = sync.outcomes.clone();
         self.world.borrow_mut().rules.went_wrong[self.index] = outcomes.keys().map(ToString::to_string).collect();
-        let went_wrong: BTreeSet<&str> = outcomes.keys().map(|bundle| &**bundle).collect();
+        let went_wrong: BTreeSet<String> = outcomes.keys().map(ToString::to_string).collect();
         for now in [Stage::Interceptors, Stage::Main, Stage::Definitions] {
             for deletion in due(verdict, now, &went_wrong) {
                 self.delete(live, sync, deletion).await?;
@@ -385,6 +385,9 @@ impl Agent {
         if self.ledger.borrow().full {
             return Err(Problem::Stop(Stop::Journal(wrong())));
         }
+        if write.why == Why::Unrecorded {
+            return self.record(live, sync, bundle, write).await;
+        }
         let force = write.why != Why::New || sync.adopted.contains(&object.id);
         let (created, meta) = match self.apply(live, sync, write, force, false).await {
             Ok(applied) => applied,
@@ -400,6 +403,22 @@ impl Agent {
         let record = Recorded { id: object.id.clone(), bundle: bundle.to_string(), live, adopted: member.adopted };
         sync.inventory.insert(object.id.clone(), member);
         self.ledger.borrow_mut().unflushed.push((object.id.clone(), Some(record)));
+        Ok(())
+    }
+
+    /// Puts a member on record as it should be, and leaves it as it is.
+    async fn record(&self, live: &mut Live, sync: &mut Sync<'_>, bundle: &Arc<str>, write: &Write) -> Result<(), Problem> {
+        let id = &write.object.id;
+        let meta = match self.apply(live, sync, write, true, true).await {
+            Ok((_, meta)) => meta,
+            Err(error) => return Err(self.problem(sync, &error, false).await),
+        };
+        let fields = meta.fields(MANAGER).unwrap_or(write.object.digest);
+        let live = Applied { uid: meta.uid, digest: write.object.digest, fields };
+        let Some(member) = sync.inventory.get_mut(id) else { return Ok(()) };
+        (member.recorded, member.bundle) = (Some(live.clone()), Some(bundle.to_string()));
+        let record = Recorded { id: id.clone(), bundle: bundle.to_string(), live, adopted: member.adopted };
+        self.ledger.borrow_mut().unflushed.push((id.clone(), Some(record)));
         Ok(())
     }
 

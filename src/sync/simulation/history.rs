@@ -20,6 +20,7 @@ use super::{
 use crate::{
     cluster::ConnectionSpec,
     git::CommitId,
+    layout::Validate,
     manifest::{Digest, Drift, ObjectId, Prune},
     render::{BundleSettings, RenderedObject, Rendering},
     sync::{Phase, parent::Parent, plan::tests::rendering, prune::Budget, target::Desired},
@@ -76,7 +77,7 @@ fn variant(sample: &Rendering, dice: &mut Dice, empty: bool) -> Rendering {
     result.objects.sort_by(|one, other| one.id.cmp(&other.id));
     for object in &result.objects {
         let paused = dice.percent(4).then(|| "base/bundle.yaml".into());
-        result.bundles.entry(object.bundle.to_string()).or_insert(BundleSettings { paused });
+        result.bundles.entry(object.bundle.to_string()).or_insert(BundleSettings { paused, ..BundleSettings::default() });
     }
     let mut text = format!("{:?}", result.bundles);
     for object in &result.objects {
@@ -89,7 +90,7 @@ fn variant(sample: &Rendering, dice: &mut Dice, empty: bool) -> Rendering {
 fn object(sample: &RenderedObject, id: ObjectId, bundle: &str, value: usize) -> RenderedObject {
     let mut object = RenderedObject { bundle: bundle.into(), digest: Digest::of(format!("{id} {value}").as_bytes()), ..sample.clone() };
     match id.name.as_str() {
-        "a1" => object.policy.drift = Drift::Report,
+        "a1" => object.policy.drift = Some(Drift::Report),
         "b0" => object.policy.adopt = true,
         "b1" => object.policy.prune = Some(Prune::Never),
         "c2" => object.policy.prune = Some(Prune::Allow),
@@ -257,8 +258,12 @@ impl History {
             manager: MANAGER.to_owned(),
             adopt: self.adopt,
             budget: BUDGET,
+            health: Arc::default(),
+            drift: Drift::Repair,
+            validate: Validate::DryRun,
             rendering: Ok(self.rendering.clone()),
             paused: self.paused.then(|| "environment.yaml".to_owned()),
+            report_only: false,
         }
     }
 
@@ -496,7 +501,7 @@ impl History {
         for object in self.rendering.objects.iter().filter(|object| !paused(&object.bundle)) {
             let there = world.objects.get(&object.id);
             let runs = there.is_some_and(|there| {
-                let as_it_should = there.content == object.digest || object.policy.drift != Drift::Repair;
+                let as_it_should = there.content == object.digest || object.policy.drift.is_some_and(|drift| drift != Drift::Repair);
                 there.ours && there.digest == Some(object.digest) && as_it_should
             });
             world.rules.demand(runs, || format!("in the end {} is not as the newest commit says", object.id));

@@ -81,8 +81,23 @@ fn refused(commit: u8) -> Desired {
         manager: "evenkeel-shop".to_owned(),
         adopt: false,
         budget: Budget::default(),
+        health: Arc::default(),
+        drift: Drift::default(),
+        validate: Validate::default(),
         rendering: Err(Diagnostic::new(codes::YAML, Place::Nowhere, "bad file")),
         paused: None,
+        report_only: false,
+    }
+}
+
+/// A commit that changes a mode changes no object, and is taken up at once all the same.
+#[test]
+fn modes_are_terms_of_an_attempt() {
+    let desired = refused(1);
+    assert!(desired.asks_for_the_same(&refused(2)), "a commit that changes nothing here");
+    for other in [Desired { drift: Drift::Off, ..refused(1) }, Desired { validate: Validate::None, ..refused(1) }] {
+        assert!(!desired.asks_for_the_same(&other));
+        assert_ne!(desired.terms(), other.terms());
     }
 }
 
