@@ -46,7 +46,7 @@ pub(super) struct RunArgs {
     /// Time between two looks at the remote [default: 30s]
     #[arg(long, value_name = "TIME", env = "EVENKEEL_POLL_INTERVAL")]
     poll_interval: Option<Interval>,
-    /// Time between two comparisons of a whole cluster with the repository [default: 10m]
+    /// Time between two comparisons of a whole cluster with the repository [default: 1h]
     #[arg(long, value_name = "TIME", env = "EVENKEEL_COMPARE_INTERVAL")]
     compare_interval: Option<Interval>,
     /// Requests under way at a time over the whole fleet, at most [default: 256]

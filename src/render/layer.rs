@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -220,7 +223,7 @@ impl LayerReader<'_> {
         let key = |file: &Found| -> FileKey { (file.path.as_str().into(), file.blob, file.bundle.clone()) };
         let read = |file: &Found| files.file(&key(file), &|| read_file(source, file));
         // Most of the time that a first rendering takes goes into this.
-        halves(&manifests, |file| drop(read(file)));
+        on_two_threads(&manifests, |file| drop(read(file)));
         for file in manifests {
             self.read.files.push(key(file));
             let read = read(file);
@@ -292,15 +295,24 @@ impl LayerReader<'_> {
 /// Fewest items for which a second thread pays.
 const HALVES_MIN: usize = 64;
 
+/// How many items a thread takes at a time: enough that taking them costs nothing beside the work.
+const TAKEN: usize = 8;
+
 /// Does something with each of many items, on two threads; nothing with few. What it does is found done where it is needed.
-pub(super) fn halves<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
+pub(super) fn on_two_threads<T: Sync>(items: &[T], work: impl Fn(&T) + Sync) {
     if items.len() < HALVES_MIN {
         return;
     }
-    let (one, other) = items.split_at(items.len() / 2);
+    // Not a half for each: the other processor may have other things to do.
+    let next = AtomicUsize::new(0);
+    let take = || {
+        while let Some(some) = items.chunks(TAKEN).nth(next.fetch_add(1, Ordering::Relaxed)) {
+            some.iter().for_each(&work);
+        }
+    };
     std::thread::scope(|scope| {
-        scope.spawn(|| one.iter().for_each(&work));
-        other.iter().for_each(&work);
+        scope.spawn(take);
+        take();
     });
 }
 

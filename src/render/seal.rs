@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     BundleSettings, Facts, GivenUp, RENDERER_VERSION, RenderedObject, Rendering, given_up,
-    layer::{Piece, halves},
+    layer::{Piece, on_two_threads},
     names, part,
     stack::Stack,
     step::Step,
@@ -83,7 +83,7 @@ impl Seal<'_> {
         let (pieces, ambiguous) = names::finish(pieces, &stack.table);
         problems.extend(ambiguous);
         let unsealed: Vec<&Arc<Piece>> = pieces.iter().filter(|piece| piece.sealed.get().is_none()).collect();
-        halves(&unsealed, |piece| drop(self.object(piece, &set_id)));
+        on_two_threads(&unsealed, |piece| drop(self.object(piece, &set_id)));
         let mut objects: Vec<_> = pieces.iter().map(|piece| self.object(piece, &set_id)).collect();
         // Dropping a namespace can make two identities one.
         objects.sort_by(|a, b| a.id.cmp(&b.id));
