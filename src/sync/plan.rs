@@ -59,6 +59,11 @@ pub enum Why {
 }
 
 impl Why {
+    /// Whether Git says something that the object was not told yet.
+    pub(super) fn is_change(self) -> bool {
+        matches!(self, Self::New | Self::Changed)
+    }
+
     /// Whether nothing is done about it where drift is met in that way: Git has not changed the object, others have.
     pub(super) fn stays(self, mode: Drift) -> bool {
         mode != Drift::Repair && self == Self::Drifted
