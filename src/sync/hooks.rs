@@ -26,12 +26,12 @@ pub(super) struct HookRun {
     pub(super) run: Digest,
 }
 
-/// The Job of that run.
+/// The Job of that run. It is created whole and never applied again, so that there is nothing to give up.
 fn marked(hook: &RenderedObject, run: Digest) -> RenderedObject {
-    let mut job: Value = serde_json::from_slice(hook.body.as_slice()).unwrap_or_default();
+    let mut job: Value = serde_json::from_slice(hook.first_body().as_slice()).unwrap_or_default();
     // Annotations are there: the fleet's own are.
     job["metadata"]["annotations"][RUN_ANNOTATION] = run.to_string().into();
-    RenderedObject { body: Body::from_shared(job.to_string().into_bytes().into()), ..hook.clone() }
+    RenderedObject { body: Body::of(&job), given_up: None, ..hook.clone() }
 }
 
 impl<J: Journal> Carrier<'_, J> {
@@ -84,5 +84,30 @@ impl<J: Journal> Carrier<'_, J> {
         let result = ObjectResult { id: object.id.clone(), action: Action::Created, live: Some(live), error: None };
         self.journal.object(self.sync, &object.bundle, result);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{render::GivenUp, sync::stages::tests::rendering};
+
+    #[test]
+    fn each_way_to_create_a_job_says_which_run_it_is() {
+        let rendering = rendering(&[("db", &[], &["pre-sync"])]);
+        let mut hook = RenderedObject::clone(rendering.objects.iter().find(|object| object.policy.hook.is_some()).unwrap());
+        let mut whole: Value = serde_json::from_slice(hook.body.as_slice()).unwrap();
+        whole["spec"] = json!({"suspend": true});
+        hook.given_up = Some(Arc::new(GivenUp { pointers: vec!["/spec/suspend".to_owned()], whole: Body::of(&whole) }));
+        let run = Digest::of(b"run");
+        let job = marked(&hook, run);
+        for body in [&job.body, job.first_body()] {
+            let job: Value = serde_json::from_slice(body.as_slice()).unwrap();
+            assert_eq!(job["metadata"]["annotations"][RUN_ANNOTATION], run.to_string());
+            assert_eq!(job["spec"]["suspend"], true, "what Git says");
+        }
     }
 }
