@@ -12,6 +12,8 @@ use super::{
     plan::{Why, Write},
 };
 use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
     manifest::{Body, Digest},
     render::RenderedObject,
 };
@@ -72,9 +74,14 @@ impl<J: Journal> Carrier<'_, J> {
         let applied = if is_member {
             self.replace(&api, &object, None).await?
         } else {
-            // Somebody else's Job of that name is not ours to replace.
             let object = Arc::new(object.clone());
             let admission = self.admit_one(&Write { object: Arc::clone(&object), why: Why::New }).await?;
+            if admission.action != Action::Created {
+                // Neither is somebody else's Job a run of ours, nor is it ours to replace.
+                let message = "a Job of that name is there that is not the fleet's, and a hook needs a Job of its own";
+                let error = Diagnostic::new(codes::CONFLICT, Place::Object(object.id.to_string()), message);
+                return Err(Problem::Refused(error.with_hint("Delete that Job, or give the hook another name.")));
+            }
             match self.apply(&api, &object, admission.force, false).await {
                 Ok(applied) => applied,
                 Err(error) => return Err(self.write_problem(&object, &error).await),
