@@ -403,10 +403,13 @@ impl<J: Journal> Carrier<'_, J> {
 
     /// The same with another body, or as another field manager.
     pub(super) async fn apply_as(&self, api: &Api, object: &RenderedObject, body: &Body, how: Apply<'_>) -> Result<Applied, ApiError> {
-        if self.cancel.is_cancelled() {
-            return Err(ApiError::new(ErrorKind::Unreachable, "the sync was interrupted"));
-        }
+        self.go_on()?;
         self.connection.apply(api, object.id.namespace.as_deref(), &object.id.name, body.bytes(), how).await
+    }
+
+    /// Nothing is begun any more once the sync is cut.
+    pub(super) fn go_on(&self) -> Result<(), ApiError> {
+        if self.cancel.is_cancelled() { Err(ApiError::new(ErrorKind::Unreachable, "the sync was interrupted")) } else { Ok(()) }
     }
 
     /// How the cluster serves the object's kind.

@@ -66,6 +66,9 @@ impl<J: Journal> Carrier<'_, J> {
     }
 
     async fn run_hook(&self, HookRun { hook, run }: &HookRun) -> Result<(), Problem> {
+        if self.cancel.is_cancelled() {
+            return Err(Problem::Stop(Stop::Interrupted));
+        }
         let object = marked(hook, *run);
         let api = self.api(&object)?;
         let begun = self.journal.begin_bundle(self.sync, &object.bundle, 1, 0).await;
