@@ -53,7 +53,7 @@ async fn a_job_of_somebody_else_is_no_run_of_a_hook() -> Result<()> {
     let api = scene.api("a").await?;
     api.namespace(&scene.namespace()).await?;
     let theirs: Value = serde_json::from_str(&job(&scene, "before", None, "example.org/migrate:1"))?;
-    api.create(&job_path(&scene, "").trim_end_matches('/'), &theirs).await?;
+    api.create(job_path(&scene, "").trim_end_matches('/'), &theirs).await?;
     ends(&api, &scene, "before", true).await?;
     let uid = another(&api, &scene, "before", "").await?;
     let files = [
