@@ -66,7 +66,21 @@ impl Expression {
         match cost::within_bounds(|| context.resolve(&self.root)) {
             Ok(Answer::Bool(answer)) => Ok(answer),
             Ok(_) => Err("it is neither true nor false".to_owned()),
-            Err(error) => Err(why(&error)),
+            Err(error) => Err(self.why(&error)),
+        }
+    }
+
+    /// An error in words of its own: the interpreter's may quote values.
+    fn why(&self, error: &ExecutionError) -> String {
+        match error {
+            // One that the expression does not name was computed, and is a value.
+            ExecutionError::NoSuchKey(name) if !self.text.contains(&**name) => "there is no such key".to_owned(),
+            ExecutionError::NoSuchKey(name) | ExecutionError::UndeclaredReference(name) => format!("there is no {name}"),
+            ExecutionError::IndexOutOfBounds(_) => "a list has fewer items than it needs".to_owned(),
+            ExecutionError::NoSuchOverload(error) => error.to_string(),
+            ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "it divides by zero".to_owned(),
+            error if cost::is_too_much(error) => "it takes too long on an object of this size".to_owned(),
+            _ => "a value is not of the kind that it needs".to_owned(),
         }
     }
 }
@@ -93,18 +107,6 @@ fn environment() -> &'static Arc<Env> {
         cost::declare(&mut environment);
         Arc::new(environment)
     })
-}
-
-/// An error in words of its own: the interpreter's may quote values.
-fn why(error: &ExecutionError) -> String {
-    match error {
-        ExecutionError::NoSuchKey(name) | ExecutionError::UndeclaredReference(name) => format!("there is no {name}"),
-        ExecutionError::IndexOutOfBounds(_) => "a list has fewer items than it needs".to_owned(),
-        ExecutionError::NoSuchOverload(error) => error.to_string(),
-        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "it divides by zero".to_owned(),
-        error if cost::is_too_much(error) => "it takes too long on an object of this size".to_owned(),
-        _ => "a value is not of the kind that it needs".to_owned(),
-    }
 }
 
 #[cfg(test)]

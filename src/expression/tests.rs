@@ -57,6 +57,7 @@ fn what_cannot_be_told_says_why_and_quotes_no_value() {
         ("status.missing == 1", "there is no missing"),
         ("data.x == 1", "there is no data"),
         ("has(data.x)", "there is no data"),
+        ("metadata.labels[status.phase] == ''", "there is no such key"),
         ("status.conditions[7].type == 'Ready'", "a list has fewer items than it needs"),
         ("status.phase", "it is neither true nor false"),
         ("status.phase > 1", "found no matching overload for '_>_' applied to '(string, int)'"),

@@ -278,7 +278,7 @@ mod tests {
         End::Unreachable,
         End::Waiting,
         End::Gated(None),
-        End::Gated(Some(Duration::from_secs(60))),
+        End::Gated(Some(Duration::from_mins(1))),
         End::Reported,
         End::Interrupted,
     ];

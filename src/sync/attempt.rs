@@ -18,8 +18,9 @@ use super::{
     carry::{Carrier, Report, Stop},
     course::Courses,
     holder::{self, LOOK, Step, Waiting},
+    keep::keep_hold,
     observe::{Observed, Onward, Unseen, observe},
-    parent::{Parent, ParentStore, is_write_conflict},
+    parent::{Parent, ParentStore},
     plan::{Inventory, plan},
     prune::{Verdict, Where, judge},
     resting,
@@ -564,29 +565,6 @@ fn facts(apis: &Apis) -> Facts {
     Facts { version: facts.version, scopes: scopes.collect() }
 }
 
-/// Looks after the hold until it is lost. Trouble with the connection is left to the writes to find, which end by themselves
-/// when the hold was not seen for too long.
-async fn keep_hold(store: &ParentStore<'_>, me: &str, held_at: &std::sync::Mutex<Instant>) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let asked = Instant::now();
-        let Ok(mut parent) = store.read().await else { continue };
-        match holder::step(&parent, me, Waiting::default()) {
-            Step::Ours => {}
-            Step::Answer => {
-                parent.claim = None;
-                // A conflict means that the parent changed since; the next look sees how. Until the claim is answered the time of
-                // the claimant runs.
-                if store.write(&parent).await.is_err() {
-                    continue;
-                }
-            }
-            Step::Take(_) | Step::Claim | Step::Wait => return,
-        }
-        *held_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = asked;
-    }
-}
-
 /// A request that failed apart from any object.
 pub(super) fn failure(error: &ApiError) -> Outcome {
     let end = match error.kind() {
@@ -632,39 +610,5 @@ pub(super) fn outcome(report: &Report) -> Outcome {
         (Some(error), _) => Outcome::new(End::Failed, Some(error.clone())),
         (None, Some(error)) => Outcome::new(End::Refused, Some(error.clone())),
         (None, None) => Outcome::new(End::Synced, None),
-    }
-}
-
-/// Gives the hold up, so that another agent need not wait. Best effort: a stop must not hang on a dead cluster.
-pub(super) async fn release(session: &Session, set: &ApplySet, me: &str) {
-    let store = ParentStore::new(&session.connection, set);
-    crash::point("release.before");
-    let _ = store.change(me, |parent| parent.holder = None).await;
-    crash::point("release.done");
-}
-
-/// What a look at the parent showed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hold {
-    Ours,
-    /// Another agent took it, or someone removed it.
-    Lost,
-}
-
-/// Looks at the parent while all is quiet: answers a claim, notices a lost hold and a dead cluster.
-pub(super) async fn look_after(session: &Session, set: &ApplySet, me: &str) -> Result<Hold, ApiError> {
-    let store = ParentStore::new(&session.connection, set);
-    let mut parent = store.read().await?;
-    match holder::step(&parent, me, Waiting::default()) {
-        Step::Ours => Ok(Hold::Ours),
-        Step::Answer => {
-            parent.claim = None;
-            match store.write(&parent).await {
-                // The parent changed since; the next look sees how.
-                Err(error) if is_write_conflict(&error) => Ok(Hold::Ours),
-                result => result.map(|_| Hold::Ours),
-            }
-        }
-        Step::Take(_) | Step::Claim | Step::Wait => Ok(Hold::Lost),
     }
 }

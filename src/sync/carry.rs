@@ -410,15 +410,15 @@ impl<J: Journal> Carrier<'_, J> {
 
     /// The same with another body, or as another field manager.
     pub(super) async fn apply_as(&self, api: &Api, object: &RenderedObject, body: &Body, how: Apply<'_>) -> Result<Applied, ApiError> {
-        if self.cancel.is_cancelled() {
-            return Err(ApiError::new(ErrorKind::Unreachable, "the sync was interrupted"));
-        }
-        self.fence()?;
+        self.go_on()?;
         self.connection.apply(api, object.id.namespace.as_deref(), &object.id.name, body.bytes(), how).await
     }
 
-    /// An error where the hold was not seen for so long that another agent may have taken it.
-    pub(super) fn fence(&self) -> Result<(), ApiError> {
+    /// Nothing is begun any more once the sync is cut, or where the hold was not seen for so long that another agent may have taken it.
+    pub(super) fn go_on(&self) -> Result<(), ApiError> {
+        if self.cancel.is_cancelled() {
+            return Err(ApiError::new(ErrorKind::Unreachable, "the sync was interrupted"));
+        }
         let seen_for = self.held_at.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
         if holder::may_write(seen_for) {
             return Ok(());

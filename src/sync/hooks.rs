@@ -12,6 +12,8 @@ use super::{
     plan::{Why, Write},
 };
 use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
     manifest::{Body, Digest},
     render::RenderedObject,
 };
@@ -26,12 +28,12 @@ pub(super) struct HookRun {
     pub(super) run: Digest,
 }
 
-/// The Job of that run.
+/// The Job of that run. It is created whole and never applied again, so that there is nothing to give up.
 fn marked(hook: &RenderedObject, run: Digest) -> RenderedObject {
-    let mut job: Value = serde_json::from_slice(hook.body.as_slice()).unwrap_or_default();
+    let mut job: Value = serde_json::from_slice(hook.first_body().as_slice()).unwrap_or_default();
     // Annotations are there: the fleet's own are.
     job["metadata"]["annotations"][RUN_ANNOTATION] = run.to_string().into();
-    RenderedObject { body: Body::from_shared(job.to_string().into_bytes().into()), ..hook.clone() }
+    RenderedObject { body: Body::of(&job), given_up: None, ..hook.clone() }
 }
 
 impl<J: Journal> Carrier<'_, J> {
@@ -64,6 +66,9 @@ impl<J: Journal> Carrier<'_, J> {
     }
 
     async fn run_hook(&self, HookRun { hook, run }: &HookRun) -> Result<(), Problem> {
+        if self.cancel.is_cancelled() {
+            return Err(Problem::Stop(Stop::Interrupted));
+        }
         let object = marked(hook, *run);
         let api = self.api(&object)?;
         let begun = self.journal.begin_bundle(self.sync, &object.bundle, 1, 0).await;
@@ -72,9 +77,14 @@ impl<J: Journal> Carrier<'_, J> {
         let applied = if is_member {
             self.replace(&api, &object, None).await?
         } else {
-            // Somebody else's Job of that name is not ours to replace.
             let object = Arc::new(object.clone());
             let admission = self.admit_one(&Write { object: Arc::clone(&object), why: Why::New }).await?;
+            if admission.action != Action::Created {
+                // Neither is somebody else's Job a run of ours, nor is it ours to replace.
+                let message = "a Job of that name is there that is not the fleet's, and a hook needs a Job of its own";
+                let error = Diagnostic::new(codes::CONFLICT, Place::Object(object.id.to_string()), message);
+                return Err(Problem::Refused(error.with_hint("Delete that Job, or give the hook another name.")));
+            }
             match self.apply(&api, &object, admission.force, false).await {
                 Ok(applied) => applied,
                 Err(error) => return Err(self.write_problem(&object, &error).await),
@@ -84,5 +94,30 @@ impl<J: Journal> Carrier<'_, J> {
         let result = ObjectResult { id: object.id.clone(), action: Action::Created, live: Some(live), error: None };
         self.journal.object(self.sync, &object.bundle, result);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{render::GivenUp, sync::stages::tests::rendering};
+
+    #[test]
+    fn each_way_to_create_a_job_says_which_run_it_is() {
+        let rendering = rendering(&[("db", &[], &["pre-sync"])]);
+        let mut hook = RenderedObject::clone(rendering.objects.iter().find(|object| object.policy.hook.is_some()).unwrap());
+        let mut whole: Value = serde_json::from_slice(hook.body.as_slice()).unwrap();
+        whole["spec"] = json!({"suspend": true});
+        hook.given_up = Some(Arc::new(GivenUp { pointers: vec!["/spec/suspend".to_owned()], whole: Body::of(&whole) }));
+        let run = Digest::of(b"run");
+        let job = marked(&hook, run);
+        for body in [&job.body, job.first_body()] {
+            let job: Value = serde_json::from_slice(body.as_slice()).unwrap();
+            assert_eq!(job["metadata"]["annotations"][RUN_ANNOTATION], run.to_string());
+            assert_eq!(job["spec"]["suspend"], true, "what Git says");
+        }
     }
 }

@@ -27,6 +27,7 @@ mod fights;
 mod handover;
 mod hooks;
 mod journal;
+mod keep;
 mod lingering;
 mod observe;
 mod phase;

@@ -13,6 +13,7 @@ use crate::{
 
 /// An object of the fleet as it stands on the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that the cluster tells, none of which follows from another")]
 pub struct Member {
     /// metadata.uid
     pub uid: String,
@@ -62,6 +63,11 @@ pub enum Why {
 }
 
 impl Why {
+    /// Whether Git says something that the object was not told yet.
+    pub(super) fn is_change(self) -> bool {
+        matches!(self, Self::New | Self::Changed)
+    }
+
     /// Whether nothing is done about it where drift is met in that way: Git has not changed the object, others have.
     pub(super) fn stays(self, mode: Drift) -> bool {
         mode != Drift::Repair && self == Self::Drifted

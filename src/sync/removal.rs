@@ -97,7 +97,7 @@ impl<J: Journal> Carrier<'_, J> {
         for _ in 0..TRIES {
             let Some(api) = apis.preferred(&id.group, &id.kind) else { break };
             crash::point("delete.before");
-            if let Err(error) = self.fence() {
+            if let Err(error) = self.go_on() {
                 return Err(self.delete_problem(place(), &error).await);
             }
             match self.connection.delete(api, id.namespace.as_deref(), &id.name, &deletion.uid, Some(&version)).await {

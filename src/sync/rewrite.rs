@@ -83,6 +83,7 @@ impl<J: Journal> Carrier<'_, J> {
         let (namespace, name) = (object.id.namespace.as_deref(), &*object.id.name);
         let mut tries = 1;
         loop {
+            self.go_on()?;
             let live = self.connection.get(api, namespace, name).await?;
             let Some((live, rewrite)) = live.and_then(|live| change(&live).map(|rewrite| (live, rewrite))) else { return Ok(None) };
             match self.connection.patch(api, namespace, name, self.manager, &rewrite.patch(&live)).await {

@@ -11,7 +11,7 @@ use super::{
     course::{Courses, Needs, all_dependents},
     hooks::HookRun,
     parent::Parent,
-    plan::{Inventory, Plan, Why, Write},
+    plan::{Inventory, Plan, Write},
     prune::Verdict,
     stages::{Pulse, Situation, Stages, Step, Steps},
 };
@@ -101,14 +101,13 @@ impl Turn {
         (!self.steps.is_empty()).then_some((self.situation, self.steps))
     }
 
-    /// Leaves out what is not allowed yet. What is as it should be but for others' changes is put back all the same.
+    /// Leaves out what is not allowed yet. What is as it should be but for others' changes is put back, or put on record, all the same.
     fn restrict(&mut self) {
         let (steps, hooks) = (&self.steps, &self.hooks);
         let held = |bundle: &str| matches!(steps.get(bundle), Some(Step::Waits(_) | Step::Stuck(..) | Step::Hooks(_)));
         for (bundle, writes) in self.plan.writes.iter_mut().filter(|(bundle, _)| held(bundle)) {
             writes.retain(|write| {
-                matches!(write.why, Why::Drifted | Why::Unverified)
-                    || hooks.iter().any(|run| run.hook.bundle == *bundle && is_namespace_of(write, &run.hook))
+                !write.why.is_change() || hooks.iter().any(|run| run.hook.bundle == *bundle && is_namespace_of(write, &run.hook))
             });
         }
         self.plan.writes.retain(|_, writes| !writes.is_empty());
@@ -165,8 +164,8 @@ impl Turn {
 
 /// Bundles with changes. What was changed by others does not count, nor do deletions: those wait for the bundles that depend on theirs.
 fn pending(plan: &Plan) -> BTreeSet<String> {
-    let is_change = |write: &Write| matches!(write.why, Why::New | Why::Changed);
-    let written = plan.writes.iter().filter(|(_, writes)| writes.iter().any(is_change)).map(|(bundle, _)| bundle.to_string());
+    let written =
+        plan.writes.iter().filter(|(_, writes)| writes.iter().any(|write| write.why.is_change())).map(|(bundle, _)| bundle.to_string());
     written.collect()
 }
 
@@ -210,18 +209,27 @@ impl<J: Journal> Carrier<'_, J> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::sync::{
-        plan::{plan, tests::applied},
-        prune::{Budget, Where, judge},
-        stages::tests::rendering,
+    use crate::{
+        manifest::Drift,
+        sync::{
+            plan::{plan, tests::applied},
+            prune::{Budget, Where, judge},
+            stages::tests::rendering,
+        },
     };
 
     /// What is written and deleted of a cluster that ran one thing and is to run another, when `db` is so.
     fn turn(before: &Rendering, after: &Rendering, change: impl Fn(&mut Inventory), db: &Pulse) -> Turn {
+        turn_with(before, after, change, db, Drift::Repair)
+    }
+
+    fn turn_with(before: &Rendering, after: &Rendering, change: impl Fn(&mut Inventory), db: &Pulse, drift: Drift) -> Turn {
         let mut inventory = applied(before);
         change(&mut inventory);
-        let plan = plan(after, &inventory, &BTreeSet::new(), crate::manifest::Drift::Repair);
+        let plan = plan(after, &inventory, &BTreeSet::new(), drift);
         let place = Where { fleet: "shop", cluster_uid: "u" };
         let verdict = judge(&plan, after, &inventory, Budget::default(), place, |_| true);
         let pulse = |id: &ObjectId| if id.name == "db" { db.clone() } else { Pulse::Well };
@@ -251,6 +259,28 @@ mod tests {
         assert_eq!(turn(&all, &all, spoil, &coming).end(), End::Gated(None));
         assert_eq!(names(&turn(&all, &all, spoil, &Pulse::Well)), (vec!["web", "web2"], vec![]));
         assert_eq!(turn(&all, &all, spoil, &Pulse::Well).end(), End::Synced);
+    }
+
+    #[test]
+    fn what_changes_nothing_waits_for_nobody() {
+        let mut all = Rendering::clone(&rendering(&[("db", &[], &[]), ("web", &["db"], &[]), ("web2", &[], &[]), ("web3", &[], &[])]));
+        for object in all.objects.iter_mut().filter(|object| object.id.name.starts_with("web")) {
+            Arc::make_mut(object).bundle = "web".into();
+        }
+        let spoil = |inventory: &mut Inventory| {
+            for (id, member) in inventory {
+                match &*id.name {
+                    "web" => member.digest = None,
+                    "web2" => member.recorded = None,
+                    "web3" => member.superseded = true,
+                    _ => {}
+                }
+            }
+        };
+        for drift in [Drift::Repair, Drift::Report] {
+            let turn = turn_with(&all, &all, spoil, &Pulse::Coming("slow".to_owned()), drift);
+            assert_eq!(names(&turn), (vec!["web2", "web3"], vec![]), "{drift:?}");
+        }
     }
 
     #[test]

@@ -14,7 +14,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     course::{Course, Courses, Needs},
-    health::has_status,
     hooks::HookRun,
 };
 use crate::{
@@ -50,7 +49,7 @@ struct Staged {
     /// Nothing of it is written, so nothing of it is waited for but its health.
     paused: bool,
     hooks: Vec<Arc<RenderedObject>>,
-    /// Its objects that can be unhealthy.
+    /// Its objects that stand. Which of them can be unhealthy is said by the rules that hold when they are asked after.
     members: Vec<ObjectId>,
 }
 
@@ -94,13 +93,12 @@ impl Staged {
             hash.update(object.digest.0);
         }
         let (hooks, others): (Vec<_>, Vec<_>) = objects.into_iter().partition(|object| object.policy.hook.is_some());
-        let with_status = others.into_iter().map(|object| &object.id).filter(|id| has_status(&id.group, &id.kind));
         Self {
             digest: Digest(hash.finalize().into()),
             needs: settings.depends_on.iter().map(ToString::to_string).collect(),
             deadline: settings.deadline.unwrap_or(DEADLINE),
             paused: settings.paused.is_some(),
-            members: with_status.cloned().collect(),
+            members: others.into_iter().map(|object| object.id.clone()).collect(),
             hooks: hooks.into_iter().cloned().collect(),
         }
     }

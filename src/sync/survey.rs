@@ -4,7 +4,7 @@ use super::{
     agenda::End,
     attempt::{Attempt, Early, Memory, Outcome, Session},
     parent::Parent,
-    plan::{Plan, Why, plan},
+    plan::{Plan, Why, Write, plan},
 };
 use crate::{
     codes,
@@ -32,10 +32,10 @@ impl<M: Memory> Attempt<'_, M> {
 }
 
 /// Objects that are not as the rendering wants them. One that says of itself that this rendering was applied is taken at its word:
-/// whether somebody changed it since shows only when it is sent.
+/// whether somebody changed it since shows only when the server is asked.
 fn differ(plan: &Plan) -> u64 {
-    let writes = plan.writes.values().flatten().filter(|write| write.why != Why::Unverified).count() as u64;
-    writes + plan.left
+    let differs = |write: &&Write| write.why.is_change() || write.why == Why::Drifted;
+    plan.writes.values().flatten().filter(differs).count() as u64 + plan.left
 }
 
 fn message(differ: u64, deletions: u64) -> String {
@@ -47,7 +47,10 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::sync::plan::tests::{applied, id, rendering};
+    use crate::{
+        manifest::Drift,
+        sync::plan::tests::{applied, id, rendering},
+    };
 
     #[test]
     fn what_says_that_it_was_applied_is_taken_at_its_word() {
@@ -56,11 +59,13 @@ mod tests {
         for member in inventory.values_mut() {
             member.recorded = None;
         }
-        assert_eq!(differ(&plan(&wanted, &inventory, &BTreeSet::new(), crate::manifest::Drift::Repair)), 0);
+        for drift in [Drift::Repair, Drift::Report, Drift::Off] {
+            assert_eq!(differ(&plan(&wanted, &inventory, &BTreeSet::new(), drift)), 0, "{drift:?}");
+        }
         inventory.remove(&id("one"));
         if let Some(two) = inventory.get_mut(&id("two")) {
             two.digest = None;
         }
-        assert_eq!(differ(&plan(&wanted, &inventory, &BTreeSet::new(), crate::manifest::Drift::Repair)), 2);
+        assert_eq!(differ(&plan(&wanted, &inventory, &BTreeSet::new(), Drift::Repair)), 2);
     }
 }

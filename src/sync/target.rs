@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -13,12 +12,13 @@ use tracing::{debug, error, info, warn};
 
 pub use super::attempt::{Connect, Memory};
 use super::{
-    Phase, Retry, State, Trigger,
+    Phase, State, Trigger,
     agenda::{Agenda, End, Event, Goal, Next},
-    attempt::{Attempt, Hold, Outcome, Session, Settings, look_after, release},
+    attempt::{Attempt, Outcome, Session, Settings},
     drift,
     fights::Fights,
     holder::{self, LOOK, Patience, Waiting},
+    keep::{Hold, look_after, release},
     lingering::Lingering,
     prune::Budget,
     resting::{self, Resting},
@@ -544,66 +544,8 @@ fn kept_while_trying(phase: Phase) -> bool {
 }
 
 impl Live {
-    /// The state to show after an attempt.
-    fn after(&self, desired: &Desired, outcome: Outcome) -> State {
-        let held = outcome.held.as_ref().filter(|verdict| !verdict.held.is_empty());
-        let phase = outcome.phase();
-        let error = outcome.error.or_else(|| {
-            let verdict = held?;
-            let (first, reason) = verdict.held.first()?;
-            let plan = verdict.plan.map(|plan| plan.to_string()).unwrap_or_default();
-            let message = format!("{} deletions are held, the first {}: {reason}", verdict.held.len(), first.id);
-            Some(
-                Diagnostic::new(codes::HELD, Place::Nowhere, message)
-                    .with_hint(format!("Put the files back, or `evenkeel approve {plan}`.")),
-            )
-        });
-        let mut state = self.state_with(desired, phase, error);
-        state.drifted = outcome.drifted;
-        state.held_deletions = held.map_or(0, |verdict| verdict.held.len() as u64);
-        state.held_plan = held.and_then(|verdict| verdict.plan);
-        self.with_health(state)
-    }
-
-    /// The state with how the objects do now. A problem of its own comes before theirs.
-    fn with_health(&self, state: State) -> State {
-        let own = state.error.filter(|error| error.code != codes::DEGRADED && error.code != codes::LINGERING);
-        let problem = || self.vitals.problem().or_else(|| self.lingering.problem());
-        let error = own.or_else(|| problem().filter(|_| state.phase == Phase::Synced));
-        let state = State { health: self.vitals.health(), error, ..state };
-        match &self.resting {
-            Some(resting) => resting.show(state),
-            None => state,
-        }
-    }
-
     fn can_assess(&self) -> bool {
         self.session.as_ref().is_some_and(|session| session.inventory.is_some()) && self.vitals.is_due()
-    }
-
-    /// The state to show with that phase, as far as the rest is known.
-    fn state_with(&self, desired: &Desired, phase: Phase, error: Option<Diagnostic>) -> State {
-        let members = self.session.as_ref().and_then(|session| session.inventory.as_ref()).map(|inventory| inventory.len() as u64);
-        State {
-            phase,
-            health: self.vitals.health(),
-            desired: Some(desired.commit),
-            applied: self.applied.map(|(_, commit)| commit),
-            rendering: self.applied.map(|(digest, _)| digest),
-            objects: members.or(self.state.as_ref().map(|state| state.objects)).unwrap_or(0),
-            drifted: 0,
-            held_deletions: self.state.as_ref().map_or(0, |state| state.held_deletions),
-            held_plan: self.state.as_ref().and_then(|state| state.held_plan),
-            retry: self.retry(),
-            error,
-        }
-    }
-
-    /// When the next try is due, by the calendar.
-    fn retry(&self) -> Option<Retry> {
-        let pause = self.agenda.retry()?.saturating_sub(self.now());
-        let at = Timestamp::now().checked_add(pause).ok()?;
-        Some(Retry { at, failures: self.agenda.failures() })
     }
 
     fn shows(&self, phase: Phase) -> bool {
@@ -622,6 +564,7 @@ impl Live {
 
 mod linger;
 mod probe;
+mod show;
 
 #[cfg(test)]
 mod tests;

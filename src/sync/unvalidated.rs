@@ -32,6 +32,10 @@ impl<J: Journal> Carrier<'_, J> {
         }
         for item in run.items.iter_mut().filter(|item| item.admission.is_none() && now(item)) {
             if item.write.why == Why::New {
+                if item.write.object.given_up.is_some() {
+                    // What others have of it must be handed over before it is written, so it has to be known whether they do.
+                    continue;
+                }
                 let mark = item.write.object.id.to_string();
                 let Some(left) = room.checked_sub(mark.len() + 1) else { continue };
                 *room = left;

@@ -174,7 +174,10 @@ impl Vitals {
 
     /// How one object does.
     pub(super) fn pulse(&self, id: &ObjectId) -> Pulse {
-        if !self.complete || self.awaited.contains(id) {
+        if !self.rules.read(id) {
+            return Pulse::Well;
+        }
+        if !self.complete || self.outdated || self.awaited.contains(id) {
             return Pulse::Unread;
         }
         let Some(known) = self.known.get(id) else { return Pulse::Coming("it is not there, or its status cannot be read".to_owned()) };
@@ -214,12 +217,38 @@ mod tests {
     use super::*;
     use crate::{git::MemorySource, layout};
 
-    #[test]
-    fn nothing_passes_for_healthy_by_rules_of_before() {
-        let rule = "{apiVersion: v1, kind: ConfigMap, current: 'true'}";
+    /// A fleet whose ConfigMaps are healthy when that is true.
+    fn rules(current: &str) -> Arc<HealthRules> {
+        let rule = format!("{{apiVersion: v1, kind: ConfigMap, current: '{current}'}}");
         let fleet = format!("apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nmetadata: {{name: shop}}\nspec: {{health: [{rule}]}}\n");
         let source = MemorySource::new([("evenkeel.yaml", fleet)]).unwrap();
-        let rules = layout::read(&source).unwrap().spec.health;
+        layout::read(&source).unwrap().spec.health
+    }
+
+    #[test]
+    fn others_wait_by_the_rules_that_hold_now() {
+        let inventory = crate::sync::plan::tests::applied(&crate::sync::plan::tests::rendering(&[("a", "one")], "1"));
+        let one = crate::sync::plan::tests::id("one");
+        let mut vitals = Vitals::default();
+        vitals.take(Vec::new(), &inventory);
+        assert_eq!(vitals.pulse(&one), Pulse::Well, "it has no status, and no rule");
+        vitals.judge_by(&rules("false"), None);
+        assert_eq!(vitals.pulse(&one), Pulse::Unread);
+        let assessed = |vitals: &Vitals| vec![(one.clone(), vitals.rules.assess(&one, &serde_json::json!({})))];
+        let now = assessed(&vitals);
+        vitals.take(now, &inventory);
+        assert!(matches!(vitals.pulse(&one), Pulse::Coming(_)));
+        vitals.judge_by(&rules("true"), None);
+        assert_eq!(vitals.pulse(&one), Pulse::Unread);
+        let now = assessed(&vitals);
+        vitals.take(now, &inventory);
+        vitals.judge_by(&rules("false"), None);
+        assert_eq!(vitals.pulse(&one), Pulse::Unread, "it was healthy by another rule");
+    }
+
+    #[test]
+    fn nothing_passes_for_healthy_by_rules_of_before() {
+        let rules = rules("true");
         let (mut vitals, inventory) = (Vitals::default(), Inventory::new());
         assert_eq!(vitals.health(), Health::Unknown);
         vitals.take(Vec::new(), &inventory);

@@ -46,6 +46,34 @@ async fn another(api: &Api, scene: &Scene, name: &str, uid: &str) -> Result<Stri
     .await
 }
 
+/// Somebody ran the same Job by hand before the fleet came.
+#[tokio::test]
+async fn a_job_of_somebody_else_is_no_run_of_a_hook() -> Result<()> {
+    let scene = Scene::new("foreign", &["a"]).await?;
+    let api = scene.api("a").await?;
+    api.namespace(&scene.namespace()).await?;
+    let theirs: Value = serde_json::from_str(&job(&scene, "before", None, "example.org/migrate:1"))?;
+    api.create(job_path(&scene, "").trim_end_matches('/'), &theirs).await?;
+    ends(&api, &scene, "before", true).await?;
+    let uid = another(&api, &scene, "before", "").await?;
+    let files = [
+        ("base/shop/before.yaml", job(&scene, "before", Some("pre-sync"), "example.org/migrate:1")),
+        ("base/shop/one.yaml", scene.config_map_yaml("one", &json!({"v": "1"}))),
+    ];
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, Some(text.as_str()))).collect();
+    let commit = scene.remote.commit(&files, "Begin")?;
+    let agent = scene.agent()?;
+    let status = agent.phase("a", "Refused", &commit).await?;
+    assert_eq!(status["error"]["code"], "EK4002", "{status}");
+    let theirs = api.get(&job_path(&scene, "before")).await?;
+    assert_eq!(theirs["metadata"]["uid"], uid.as_str());
+    assert!(theirs["metadata"]["labels"]["applyset.kubernetes.io/part-of"].is_null(), "it was not touched: {theirs}");
+    assert!(api.find(&scene.config_map_path("one")).await?.is_none(), "nothing is written before the hook has run");
+    api.delete(&format!("{}?propagationPolicy=Background", job_path(&scene, "before"))).await?;
+    another(&api, &scene, "before", &uid).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn hooks_run_before_and_after_their_bundle_for_each_new_content_of_it() -> Result<()> {
     let scene = Scene::new("hooks", &["a"]).await?;

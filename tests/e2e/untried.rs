@@ -50,6 +50,31 @@ async fn a_first_sync_is_one_request_for_each_object() -> Result<()> {
     Ok(())
 }
 
+/// Whoever takes an object over without a dry run takes nothing that it gives up.
+#[tokio::test]
+async fn what_is_given_up_stays_as_it_is_where_it_is_taken_over() -> Result<()> {
+    let (scene, api) = untried("untried-given-up").await?;
+    api.namespace(&scene.namespace()).await?;
+    let labels = json!({"app": "web"});
+    let web = |annotations: Value, replicas: u32| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": scene.namespace(), "annotations": annotations},
+            "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "web", "image": "web:1"}]}}}})
+    };
+    let path = format!("/apis/apps/v1/namespaces/{}/deployments", scene.namespace());
+    api.create(&format!("{path}?fieldManager=kubectl-client-side-apply"), &web(json!({}), 7)).await?;
+    let annotations = json!({"evenkeel.dev/ignore": "/spec/replicas", "evenkeel.dev/adopt": "allow"});
+    let files = [("one", scene.config_map_yaml("one", &json!({"v": "1"}))), ("web", yaml(&web(annotations, 3)))];
+    let files = files.map(|(name, text)| (format!("base/shop/{name}.yaml"), text));
+    let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), Some(text.as_str()))).collect();
+    let commit = scene.remote.commit(&files, "Web")?;
+    scene.agent()?.phase("a", "Synced", &commit).await?;
+    let live = api.get(&format!("{path}/web")).await?;
+    assert_eq!(live["spec"]["replicas"], 7, "{live}");
+    assert_eq!(live["metadata"]["generation"], 2, "created, and annotated");
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_refused_object_leaves_the_rest_of_its_bundle_written_and_says_so() -> Result<()> {
     let (scene, api) = untried("untried-bad").await?;

@@ -38,6 +38,19 @@ pub(in crate::sync) fn rendering(bundles: &[Spec<'_>]) -> Arc<Rendering> {
     renderer.render(&source, &fleet, fleet.cluster("one").unwrap(), &Facts::default()).unwrap()
 }
 
+/// The repository may have a rule for a kind that has no status of its own.
+#[test]
+fn every_object_may_be_waited_for() {
+    let mut rendering = Rendering::clone(&rendering(&[("db", &[], &[]), ("web", &["db"], &[])]));
+    for object in rendering.objects.iter_mut().filter(|object| object.id.name == "db") {
+        Arc::make_mut(object).id = "ConfigMap/shop/db".parse().unwrap();
+    }
+    let mut situation = Situation { stages: Stages::of(&rendering), pending: ["web".to_owned()].into(), ..Situation::default() };
+    situation.begin(0);
+    let pulse = |id: &ObjectId| if id.kind == "ConfigMap" { Pulse::Coming("slow".to_owned()) } else { Pulse::Well };
+    assert!(matches!(situation.steps(&pulse, 0)["web"], Step::Waits(_)));
+}
+
 /// A cluster on which things happen.
 struct World {
     situation: Situation,

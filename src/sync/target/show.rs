@@ -1,0 +1,70 @@
+//! What a cluster's task shows of it.
+
+use jiff::Timestamp;
+
+use super::{Desired, Live, Outcome};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    sync::{Phase, Retry, State},
+};
+
+impl Live {
+    /// The state to show after an attempt.
+    pub(super) fn after(&self, desired: &Desired, outcome: Outcome) -> State {
+        let held = outcome.held.as_ref().filter(|verdict| !verdict.held.is_empty());
+        let phase = outcome.phase();
+        let error = outcome.error.or_else(|| {
+            let verdict = held?;
+            let (first, reason) = verdict.held.first()?;
+            let plan = verdict.plan.map(|plan| plan.to_string()).unwrap_or_default();
+            let message = format!("{} deletions are held, the first {}: {reason}", verdict.held.len(), first.id);
+            Some(
+                Diagnostic::new(codes::HELD, Place::Nowhere, message)
+                    .with_hint(format!("Put the files back, or `evenkeel approve {plan}`.")),
+            )
+        });
+        let mut state = self.state_with(desired, phase, error);
+        state.drifted = outcome.drifted;
+        state.held_deletions = held.map_or(0, |verdict| verdict.held.len() as u64);
+        state.held_plan = held.and_then(|verdict| verdict.plan);
+        self.with_health(state)
+    }
+
+    /// The state with how the objects do now. A problem of its own comes before theirs.
+    pub(super) fn with_health(&self, state: State) -> State {
+        let own = state.error.filter(|error| error.code != codes::DEGRADED && error.code != codes::LINGERING);
+        let problem = || self.vitals.problem().or_else(|| self.lingering.problem());
+        let error = own.or_else(|| problem().filter(|_| state.phase == Phase::Synced));
+        let state = State { health: self.vitals.health(), error, ..state };
+        match &self.resting {
+            Some(resting) => resting.show(state),
+            None => state,
+        }
+    }
+
+    /// The state to show with that phase, as far as the rest is known.
+    pub(super) fn state_with(&self, desired: &Desired, phase: Phase, error: Option<Diagnostic>) -> State {
+        let members = self.session.as_ref().and_then(|session| session.inventory.as_ref()).map(|inventory| inventory.len() as u64);
+        State {
+            phase,
+            health: self.vitals.health(),
+            desired: Some(desired.commit),
+            applied: self.applied.map(|(_, commit)| commit),
+            rendering: self.applied.map(|(digest, _)| digest),
+            objects: members.or(self.state.as_ref().map(|state| state.objects)).unwrap_or(0),
+            drifted: 0,
+            held_deletions: self.state.as_ref().map_or(0, |state| state.held_deletions),
+            held_plan: self.state.as_ref().and_then(|state| state.held_plan),
+            retry: self.retry(),
+            error,
+        }
+    }
+
+    /// When the next try is due, by the calendar.
+    fn retry(&self) -> Option<Retry> {
+        let pause = self.agenda.retry()?.saturating_sub(self.now());
+        let at = Timestamp::now().checked_add(pause).ok()?;
+        Some(Retry { at, failures: self.agenda.failures() })
+    }
+}
