@@ -368,7 +368,9 @@ impl Stack {
     /// What changes nothing each time that it is tried: a part of a component may do something in one of its places alone.
     pub(super) fn always_idle(&self) -> Vec<Diagnostic> {
         let mut tries: HashMap<&Place, usize> = HashMap::new();
-        self.idle.iter().for_each(|idle| *tries.entry(&idle.place).or_default() += 1);
+        for idle in &self.idle {
+            *tries.entry(&idle.place).or_default() += 1;
+        }
         let laid = |place: &Place| component_of(place).and_then(|component| self.laid.get(component)).copied().unwrap_or(1);
         self.idle.iter().filter(|idle| tries[&idle.place] >= laid(&idle.place)).cloned().collect()
     }

@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use super::{
     component::Included,
     layer::{LayerFiles, Naming, Piece},
+    overlay::LayerOverlay,
     stack::{Lookup, Stack, Target, is_definition},
 };
 use crate::{codes, diagnostic::Diagnostic, layout::Level, manifest::ObjectId};
@@ -45,7 +46,7 @@ impl Step {
     /// What the step gives with these in the place of what it was made of; none where that takes more than laying a few objects anew.
     fn follow(&self, below: Option<&Arc<Self>>, layer: &Arc<LayerFiles>) -> Option<Stack> {
         let concerned = self.concerned(below, layer)?;
-        if concerned.len() > self.stack.pieces.len() / FEW || !layer.overlays.iter().all(|overlay| overlay.is_by_object()) {
+        if concerned.len() > self.stack.pieces.len() / FEW || !layer.overlays.iter().all(LayerOverlay::is_by_object) {
             return None;
         }
         let before = part(self.below.as_deref(), &self.layer, &concerned, &self.stack);

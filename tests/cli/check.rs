@@ -207,13 +207,13 @@ fn a_bundle_is_empty_only_where_no_cluster_has_objects_of_it() {
     let bundle = "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nspec: {paused: true}\n";
     let object = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\n";
     let delete = format!("{object}$patch: delete\n");
-    let (gone, here, there) = (format!("{EU}/web/a.patch.yaml"), format!("{EU}/web/bundle.yaml"), format!("{EU}/wep/bundle.yaml"));
+    let (gone, here, there) = (format!("{EU}/web/a.patch.yaml"), format!("{EU}/web/bundle.yaml"), format!("{EU}/tols/bundle.yaml"));
     let emptied = [("base/web/a.yaml", object), (&gone, delete.as_str()), (&here, bundle)];
     assert_eq!(warnings(&emptied), Vec::<String>::new());
     let deeper = [("base/web/bundle.yaml", bundle), ("environments/prod/base/web/a.yaml", object)];
     assert_eq!(warnings(&deeper), Vec::<String>::new());
-    let typo = [("base/web/a.yaml", object), (&there, bundle)];
-    assert_eq!(warnings(&typo), [format!("{there}: warning[EK1020]: bundle wep has no objects; was web meant?")]);
+    let typo = [("base/tools/a.yaml", object), (&there, bundle)];
+    assert_eq!(warnings(&typo), [format!("{there}: warning[EK1020]: bundle tols has no objects; was tools meant?")]);
 }
 
 #[test]

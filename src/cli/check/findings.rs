@@ -162,7 +162,9 @@ struct Inclusions(BTreeMap<String, usize>);
 
 impl Inclusions {
     fn note(&mut self, components: BTreeSet<String>) {
-        components.into_iter().for_each(|component| *self.0.entry(component).or_default() += 1);
+        for component in components {
+            *self.0.entry(component).or_default() += 1;
+        }
     }
 
     /// Warnings of the components that no cluster includes.
