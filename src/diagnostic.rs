@@ -46,7 +46,7 @@ impl fmt::Display for Diagnostic {
 impl std::error::Error for Diagnostic {}
 
 /// Where a problem is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default, Hash)]
 #[serde(rename_all = "camelCase")]
 pub enum Place {
     /// A file of the config repository; line and column count from 1, and are 0 where only the file is meant.

@@ -160,6 +160,15 @@ fn mistakes_refuse_what_lies_below_them() {
 }
 
 #[test]
+fn a_folder_that_lacks_its_cluster_file_is_told_so() {
+    let cluster = own("Cluster", "");
+    let files = [("environments/dev/eu/dev-eu-1/cluster.yml", cluster.as_str()), ("environments/prod/eu/one/cluster.yaml", &cluster)];
+    let fleet = read(&tree(&files)).unwrap();
+    assert_eq!(fleet.problems[0].place, Place::file("environments/dev/eu"));
+    assert!(fleet.problems[0].hint.contains("holds a cluster.yaml"), "{}", fleet.problems[0].hint);
+}
+
+#[test]
 fn a_name_that_is_taken_twice_refuses_both() {
     let cluster = own("Cluster", "");
     let files = [

@@ -431,6 +431,9 @@ fn stray(folder: &str, entry: &Entry) -> Diagnostic {
     let stray = Diagnostic::new(codes::STRAY_FILE, Place::file(format!("{folder}/{}", entry.name)), message);
     match entry.name.strip_suffix(".yml") {
         Some(name @ ("environment" | "region" | "cluster")) => stray.with_hint(format!("Rename it to {name}.yaml.")),
+        _ if folder.starts_with("environments/") && matches!(entry.node, Node::Folder(_)) => stray.with_hint(
+            "A cluster's folder, environments/ENVIRONMENT/REGION/CLUSTER, holds a cluster.yaml; manifests belong in a `base` folder or a cluster's.",
+        ),
         _ => stray,
     }
 }

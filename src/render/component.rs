@@ -22,6 +22,13 @@ pub(super) struct Include {
     pub(super) bundle: Option<Arc<str>>,
 }
 
+/// The component that a file belongs to, by its path; none for what lies in no component.
+pub(crate) fn component_of(place: &Place) -> Option<&str> {
+    let Place::File { path, .. } = place else { return None };
+    let inside = path.strip_prefix("components/")?.find('/')?;
+    Some(&path[.."components/".len() + inside])
+}
+
 /// A component's folder, and the bundle that includes it.
 type Use = (String, Option<Arc<str>>);
 

@@ -12,7 +12,11 @@ use std::{
 use kube_overlay::{LabelSelector, Rename, Scope, Table};
 use serde_json::Value;
 
-use super::{RenderedObject, depend::Dependencies, overlay::LayerOverlay};
+use super::{
+    RenderedObject,
+    depend::Dependencies,
+    overlay::{self, LayerOverlay},
+};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
@@ -265,17 +269,20 @@ impl LayerReader<'_> {
     }
 
     fn overlay(&mut self, file: &Found, blobs: &HashMap<&str, BlobId>, named: &mut BTreeSet<String>) {
-        if file.depth > 1 {
-            let message = "overlay.yaml belongs in the layer's root or in a bundle's folder, the first one under it";
-            return self.refuse(codes::STRAY_FILE, &file.path, message);
-        }
         let Some(text) = self.text(&file.path, file.blob) else { return };
         let source = self.source;
         let load = |path: &str| blobs.get(path).map(|blob| read_bytes(source, path, *blob));
-        match LayerOverlay::read(&file.path, &text, file.bundle.clone(), &load, named) {
-            Ok(overlay) => self.overlays.push(overlay),
-            Err(problems) => self.read.problems.extend(problems),
+        if file.depth > 1 {
+            let message = "overlay.yaml belongs in the layer's root or in a bundle's folder, the first one under it";
+            self.refuse(codes::STRAY_FILE, &file.path, message);
+        } else {
+            match LayerOverlay::read(&file.path, &text, file.bundle.clone(), &load, named) {
+                Ok(overlay) => return self.overlays.push(overlay),
+                Err(problems) => self.read.problems.extend(problems),
+            }
         }
+        // Of a file that a refused overlay names, nobody knows what it is: as a manifest it would have mistakes that are none.
+        named.extend(overlay::mentioned(&file.path, &text).into_iter().filter(|path| blobs.contains_key(path.as_str())));
     }
 
     /// The same identity twice in one layer: which of the two is meant cannot be told.

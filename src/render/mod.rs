@@ -44,6 +44,7 @@ use crate::{
 };
 
 pub use blame::{Blame, Line};
+pub(crate) use component::component_of;
 
 use cache::{Cache, User, Users};
 use component::Included;
@@ -118,6 +119,8 @@ pub struct Rendering {
     /// Patches, overlay entries and targets that do nothing for this cluster; where none of the clusters that read them needs them,
     /// they are worth a word.
     pub idle: Vec<Diagnostic>,
+    /// Bundles with settings and without objects here; where no cluster has objects of one, it is worth a word.
+    pub empty: BTreeMap<Arc<str>, Diagnostic>,
 }
 
 impl Rendering {

@@ -92,8 +92,11 @@ impl LayerOverlay {
     /// Carries it out on its bundle's objects, or on all, in Kustomize's order: generators, components, transformers.
     pub(super) fn apply(&self, stack: &mut Stack, included: &Included) {
         self.made.iter().for_each(|made| made.add(stack));
-        for files in self.components.iter().filter_map(|include| included.files(include)) {
-            stack.lay(files, included);
+        for include in &self.components {
+            if let Some(files) = included.files(include) {
+                *stack.laid.entry(include.path.as_str().into()).or_default() += 1;
+                stack.lay(files, included);
+            }
         }
         if stack.trace.is_none() {
             return self.carry_out(&self.overlay, "", stack);
@@ -397,6 +400,32 @@ fn without_values(error: &serde_json::Error) -> String {
 
 fn values(documents: Vec<kube_yaml::Document>) -> Vec<Arc<Value>> {
     documents.into_iter().map(|document| document.root.to_json()).filter(|value| !value.is_null()).map(Arc::new).collect()
+}
+
+/// Every path that an overlay.yaml may mean somewhere, rightly or not.
+pub(super) fn mentioned(path: &str, text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    match kube_yaml::parse(text) {
+        Ok(documents) => documents.into_iter().for_each(|document| gather_words(document.root.into_json(), &mut words)),
+        Err(_) => words.extend(text.split(|c: char| c.is_whitespace() || "[]{},'\"".contains(c)).map(str::to_owned)),
+    }
+    // A generator names a file as it is, or behind the key that it gives it.
+    let paths = words.iter().flat_map(|word| [Some(word.as_str()), word.split_once('=').map(|(_, path)| path)]).flatten();
+    paths.filter_map(|relative| resolve(path, relative)).collect()
+}
+
+fn gather_words(value: Value, words: &mut Vec<String>) {
+    match value {
+        Value::String(word) => words.push(word),
+        Value::Array(items) => items.into_iter().for_each(|item| gather_words(item, words)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                words.push(name);
+                gather_words(value, words);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// A path as a file names it, seen from the root; none if it leads out.

@@ -70,7 +70,6 @@ impl Seal<'_> {
     pub(super) fn finish(&self, stack: &Stack, labels: &BTreeMap<String, String>) -> Result<Rendering, Vec<Diagnostic>> {
         let mut problems = stack.problems.clone();
         let mut warnings = stack.warnings.clone();
-        warnings.extend(stack.near_bundles());
         let set_id: Arc<str> = self.set.id().into();
         let mut pieces = Vec::with_capacity(stack.pieces.len());
         for piece in stack.pieces.iter().filter(|piece| targeted(stack, piece, labels)) {
@@ -103,10 +102,12 @@ impl Seal<'_> {
             BundleSettings { paused: bundle.paused, depends_on, deadline: bundle.deadline, health: bundle.health, drift: bundle.drift }
         };
         let bundles = names.iter().copied().map(|name| (name.to_string(), settings(name))).collect();
-        let mut idle = stack.idle.clone();
+        let mut idle = stack.always_idle();
         idle.extend(stack.untargeted(labels));
         idle.extend(given_up::idle(&objects));
-        Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, warnings, idle })
+        sort_problems(&mut idle);
+        let empty = stack.empty_bundles();
+        Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, warnings, idle, empty })
     }
 
     /// The rendering of a step that changes the content of objects of the last one, on the same terms; none where more is another.

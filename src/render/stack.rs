@@ -9,7 +9,7 @@ use std::{
 use kube_overlay::{LabelSelector, Merged, Table, strategic_merge};
 
 use super::{
-    component::Included,
+    component::{Included, component_of},
     depend::Dependencies,
     layer::{DEFAULT_BUNDLE, LayerFiles, Piece},
     trace::{Cause, Trace},
@@ -33,8 +33,10 @@ pub(super) struct Stack {
     pub(super) warnings: Vec<Diagnostic>,
     /// What changed the objects, where that is asked for.
     pub(super) trace: Option<Trace>,
-    /// What changes nothing here. In a layer of many clusters it may do something for another one.
+    /// What changes nothing here, as often as it was tried. In a layer of many clusters it may do something for another one.
     pub(super) idle: Vec<Diagnostic>,
+    /// How often each component was laid, by its path.
+    pub(super) laid: BTreeMap<Arc<str>, usize>,
 }
 
 /// A bundle's settings over the layers so far.
@@ -68,6 +70,7 @@ impl Default for Stack {
             warnings: Vec::new(),
             trace: None,
             idle: Vec::new(),
+            laid: BTreeMap::new(),
         }
     }
 }
@@ -81,7 +84,6 @@ impl Stack {
         stack.refuse_incomplete(layer, included);
         sort_problems(&mut stack.problems);
         sort_problems(&mut stack.warnings);
-        sort_problems(&mut stack.idle);
         stack
     }
 
@@ -363,6 +365,16 @@ impl<'a> Lookup<'a> {
 }
 
 impl Stack {
+    /// What changes nothing each time that it is tried: a part of a component may do something in one of its places alone.
+    pub(super) fn always_idle(&self) -> Vec<Diagnostic> {
+        let mut tries: HashMap<&Place, usize> = HashMap::new();
+        for idle in &self.idle {
+            *tries.entry(&idle.place).or_default() += 1;
+        }
+        let laid = |place: &Place| component_of(place).and_then(|component| self.laid.get(component)).copied().unwrap_or(1);
+        self.idle.iter().filter(|idle| tries[&idle.place] >= laid(&idle.place)).cloned().collect()
+    }
+
     /// Bundles whose targets leave a cluster with these labels out.
     pub(super) fn untargeted(&self, labels: &BTreeMap<String, String>) -> impl Iterator<Item = Diagnostic> {
         let out = self.bundles.iter().filter(|(_, bundle)| bundle.targets.as_ref().is_some_and(|targets| !targets.matches(labels)));
@@ -371,15 +383,15 @@ impl Stack {
         })
     }
 
-    /// Bundles' names that only a deeper layer knows and that nearly have the name of another.
-    pub(super) fn near_bundles(&self) -> Vec<Diagnostic> {
+    /// The bundles that have a bundle.yaml and no objects, and what is to be said of each.
+    pub(super) fn empty_bundles(&self) -> BTreeMap<Arc<str>, Diagnostic> {
         let used: std::collections::BTreeSet<&str> = self.pieces.iter().map(|piece| &*piece.bundle).collect();
         let idle = self.bundles.iter().filter(|(name, _)| !used.contains(&***name) && &***name != DEFAULT_BUNDLE);
         idle.filter_map(|(name, bundle)| {
             let place = Place::file(&**bundle.file.as_ref()?);
             let near = used.iter().find(|other| one_edit_apart(other, name));
             let meant = near.map(|near| format!("; was {near} meant?")).unwrap_or_default();
-            Some(Diagnostic::new(codes::NEAR_MISS, place, format!("bundle {name} has no objects{meant}")))
+            Some((Arc::clone(name), Diagnostic::new(codes::NEAR_MISS, place, format!("bundle {name} has no objects{meant}"))))
         })
         .collect()
     }

@@ -129,7 +129,7 @@ impl Stack {
     pub(super) fn changed_content(&self, other: &Self) -> Option<Vec<usize>> {
         let same = self.problems.is_empty()
             && other.problems.is_empty()
-            && (&self.bundles, &self.warnings, &self.idle) == (&other.bundles, &other.warnings, &other.idle);
+            && (&self.bundles, &self.warnings, &self.idle, &self.laid) == (&other.bundles, &other.warnings, &other.idle, &other.laid);
         if same { changed_content(&self.pieces, &other.pieces) } else { None }
     }
 }

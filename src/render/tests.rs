@@ -240,7 +240,7 @@ fn bundles_go_where_their_targets_say() {
     let paused = BundleSettings { paused: Some("environments/dev/base/tools/bundle.yaml".into()), ..BundleSettings::default() };
     assert_eq!(dev.bundles, BTreeMap::from([("tools".to_owned(), paused)]));
     assert_eq!(
-        dev.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        dev.empty.values().map(ToString::to_string).collect::<Vec<_>>(),
         ["environments/dev/base/tols/bundle.yaml: error[EK1020]: bundle tols has no objects; was tools meant?"]
     );
     let prod = render(&renderer, &tree(&files), "prod").unwrap();

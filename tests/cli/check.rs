@@ -142,6 +142,80 @@ fn what_does_nothing_is_warned_of() {
     assert_eq!((code(""), code(" --strict"), code(" --strict=false")), (0, 1, 0));
 }
 
+const EU: &str = "environments/dev/eu/dev-eu-1";
+const OVERLAY: &str = "apiVersion: evenkeel.dev/v1alpha1\nkind: Overlay\n";
+
+/// The warnings about a repository with these files, beside an overlay's head where the file is one.
+fn warnings(files: &[(&str, &str)]) -> Vec<String> {
+    let text = |path: &str, text: &str| if path.ends_with("overlay.yaml") { format!("{OVERLAY}{text}") } else { text.to_owned() };
+    let files: Vec<(&str, String)> = files.iter().map(|(path, content)| (*path, text(path, content))).collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    let whole = check(repo(&files).path(), "");
+    whole.lines().filter(|line| line.contains("warning[")).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_component_does_nothing_only_where_none_of_its_places_needs_it() {
+    let object = |name: &str, team: &str| {
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: shop, labels: {{team: {team}}}}}\n")
+    };
+    let labels = "labels:\n- pairs: {team: web}\n- pairs: {tier: front}\n";
+    let include = "components: [../../components/team]\n";
+    let (web, api) = (object("web", "web"), object("api", "api"));
+    let files = |api: &str| {
+        warnings(&[
+            ("base/web/a.yaml", &object("web", "web")),
+            ("base/web/overlay.yaml", include),
+            ("base/api/a.yaml", api),
+            ("base/api/overlay.yaml", include),
+            ("components/team/overlay.yaml", labels),
+        ])
+    };
+    assert_eq!(files(&api), Vec::<String>::new());
+    let idle = "components/team/overlay.yaml:4:3: warning[EK1040]: labels[0] changes nothing: what it sets is so already";
+    assert_eq!(files(&object("api", "web")), [idle]);
+    // In one cluster of two, which alone includes it.
+    let overlay = format!("{EU}/web/overlay.yaml");
+    let one = [
+        ("base/web/a.yaml", web.as_str()),
+        (&overlay, "components: [../../../../../components/team]\n"),
+        ("components/team/overlay.yaml", labels),
+    ];
+    assert_eq!(warnings(&one), [idle]);
+}
+
+#[test]
+fn components_are_unused_where_no_cluster_includes_them() {
+    let files = [
+        ("components/a/overlay.yaml", "components: [../b]\n"),
+        ("components/b/x.patch.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: words, namespace: shop}\ndata: {c: x}\n"),
+        ("components/c/overlay.yaml", "components: [../d]\n"),
+        ("components/d/x.yaml", ""),
+        ("components/.e/x.yaml", ""),
+        ("components/README.md", ""),
+        ("environments/dev/base/overlay.yaml", "components: [../../../components/a]\n"),
+    ];
+    let unused = |name: &str| format!("components/{name}: warning[EK1040]: no cluster includes this component");
+    assert_eq!(warnings(&files), [unused("c"), unused("d")]);
+    // What a broken overlay includes is not known.
+    let broken = files.map(|(path, text)| (path, text.replace("components: [../../../", "imagse: []\ncomponents: [../../../")));
+    assert_eq!(warnings(&broken.each_ref().map(|(path, text)| (*path, text.as_str()))), Vec::<String>::new());
+}
+
+#[test]
+fn a_bundle_is_empty_only_where_no_cluster_has_objects_of_it() {
+    let bundle = "apiVersion: evenkeel.dev/v1alpha1\nkind: Bundle\nspec: {paused: true}\n";
+    let object = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: shop}\n";
+    let delete = format!("{object}$patch: delete\n");
+    let (gone, here, there) = (format!("{EU}/web/a.patch.yaml"), format!("{EU}/web/bundle.yaml"), format!("{EU}/tols/bundle.yaml"));
+    let emptied = [("base/web/a.yaml", object), (&gone, delete.as_str()), (&here, bundle)];
+    assert_eq!(warnings(&emptied), Vec::<String>::new());
+    let deeper = [("base/web/bundle.yaml", bundle), ("environments/prod/base/web/a.yaml", object)];
+    assert_eq!(warnings(&deeper), Vec::<String>::new());
+    let typo = [("base/tools/a.yaml", object), (&there, bundle)];
+    assert_eq!(warnings(&typo), [format!("{there}: warning[EK1020]: bundle tols has no objects; was tools meant?")]);
+}
+
 #[test]
 fn colour_marks_and_says_nothing() {
     let repo = repo(MISTAKES);

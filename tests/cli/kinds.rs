@@ -61,7 +61,7 @@ const KINDS: [Kind; 6] = [
         examples: &["\
 images: [{name: a, newName: b, newTag: c, digest: d, tagSuffix: e}]
 replicas: [{name: a, count: 2}]
-labels: [{pairs: {a: b}, includeSelectors: true, includeTemplates: true}]
+labels: [{pairs: {a: b}, includeSelectors: true, includeTemplates: true, fields: [{path: spec/labels, group: a, version: b, kind: c, create: true}]}]
 commonAnnotations: {a: b}
 namespace: web
 patches:

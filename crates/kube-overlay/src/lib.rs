@@ -26,7 +26,7 @@ pub use difference::{Change, FieldChange, FieldPath, Step, difference};
 pub use generate::{Behavior, Generated, GeneratedKind, Generator, GeneratorOptions, Load, Rename, Renames, name_suffix};
 pub use json6902::{PatchError, json_patch};
 pub use merge::{MergeError, Merged, MergingList, strategic_merge};
-pub use overlay::{Image, Labels, Overlay, OverlayError, Patch, PatchOptions, PatchSource, Replica, Report, Slot, Target};
+pub use overlay::{Image, LabelField, Labels, Overlay, OverlayError, Patch, PatchOptions, PatchSource, Replica, Report, Slot, Target};
 pub use schema::{Scope, Table};
 pub use selector::{LabelSelector, SelectorError};
 

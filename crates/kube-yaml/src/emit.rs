@@ -163,8 +163,9 @@ fn is_plain(text: &str) -> bool {
         && !text.contains(": ")
         && !text.contains(" #")
         && !text.starts_with("- ")
-        && !["-", "---", "...", "<<", "="].contains(&text)
-        && !text.starts_with("--- ")
+        && !["-", "...", "<<", "="].contains(&text)
+        // kubectl takes any line that begins so for the end of a document.
+        && !text.starts_with("---")
         && !text.starts_with("... ")
         && matches!(resolve::plain(Cow::Borrowed(text)), Scalar::Text(_))
         && !looks_like_number(text)

@@ -342,9 +342,10 @@ fn emitted_form() {
         "apiVersion": "v1", "bool": "yes", "date": "2024-01-31", "empty": "", "emptyList": [], "emptyMap": {}, "float": 1.5,
         "image": "registry.example.com:5000/shop/web:v1", "int": -3, "list": ["a", ["b", "c"], {"d": 1, "e": [2]}, []], "none": null,
         "number": "0644", "on": true, "quoted": "it's: \"x\"", "script": "#!/bin/sh\necho hi\n", "space": " a", "strip": "a\n\n  b",
-        "keep": "a\n\n", "indent": "  a\nb\n", "control": "\u{1}\u{2028}", "time": "12:30", "unicode": "\u{e9} \u{1f600}"
+        "---key": "---text", "keep": "a\n\n", "indent": "  a\nb\n", "control": "\u{1}\u{2028}", "time": "12:30", "unicode": "\u{e9} \u{1f600}"
     });
-    let expected = r#"apiVersion: v1
+    let expected = r#"'---key': '---text'
+apiVersion: v1
 bool: 'yes'
 control: "\x01\u2028"
 date: '2024-01-31'
@@ -402,7 +403,7 @@ mod round_trip {
             "[ \\t\\na-c#:'\"|>\\-?&*!%@`,\\[\\]{}\\\\\\r]{0,14}",
             "[ \\n\\tab]{0,10}",
             prop::sample::select(vec![
-                "yes", "No", "~", "null", ".inf", "<<", "=", "---", "...", "- a", "? a", "\u{feff}", "\u{85}", "\u{2028}"
+                "yes", "No", "~", "null", ".inf", "<<", "=", "---", "---a", "...", "...a", "- a", "? a", "\u{feff}", "\u{85}", "\u{2028}"
             ])
             .prop_map(str::to_owned),
         ]

@@ -1,15 +1,14 @@
 //! What is wrong with a repository, whatever it is shown as.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::overlays::Overlays;
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::Source,
-    layout::{self, Cluster, HealthRule, HealthRules, sort_problems},
+    layout::{self, Cluster, Fleet, HealthRule, HealthRules, sort_problems},
     manifest::{DigestKey, GroupKind},
-    render::{Facts, RenderedObject, Renderer, Rendering, Validator},
+    render::{Facts, RenderedObject, Renderer, Rendering, Validator, component_of},
 };
 
 /// All that was found: first what refuses clusters, then what is only doubtful, both by place.
@@ -48,15 +47,15 @@ impl Severity {
 
 impl Findings {
     /// Reads the whole repository and renders every cluster of it.
-    pub(super) fn of(source: &dyn Source, overlays: &Overlays, namespace: &str) -> Self {
+    pub(super) fn of(source: &dyn Source, namespace: &str) -> Self {
         let fleet = match layout::read(source) {
             Ok(fleet) => fleet,
             Err(errors) => return Self::new(None, errors, Vec::new(), &HashMap::new()),
         };
         let mut errors = fleet.problems.clone();
         let mut warnings = fleet.warnings.clone();
-        warnings.extend(overlays.unused_components(&fleet.ignored));
         let mut idle = Idle::default();
+        let mut bundles = Bundles::default();
         let mut refused: HashMap<String, Vec<String>> = HashMap::new();
         // Digests are not shown, so that any key will do.
         let renderer = Renderer::new(namespace, DigestKey::new([0; 32]));
@@ -65,6 +64,7 @@ impl Findings {
             // With mistakes in its layout a cluster is not rendered; here the others are wanted as well.
             let readable = Cluster { problems: Vec::new(), ..cluster.clone() };
             let mut mistakes = cluster.problems.clone();
+            idle.inclusions.note(renderer.components(source, &fleet, &readable));
             match renderer.render(source, &fleet, &readable, &Facts::default()) {
                 Ok(rendering) => {
                     let validated = validator.validate(&rendering, &Facts::default());
@@ -73,8 +73,12 @@ impl Findings {
                     errors.extend(validated.problems);
                     idle.note(&rendering.idle);
                     idle.note(&unused_rules(&fleet.spec.health, &rendering));
+                    bundles.note(&rendering);
                 }
-                Err(more) => mistakes.extend(more),
+                Err(more) => {
+                    bundles.unknown = true;
+                    mistakes.extend(more);
+                }
             }
             sort_problems(&mut mistakes);
             for mistake in mistakes {
@@ -82,7 +86,11 @@ impl Findings {
                 errors.push(mistake);
             }
         }
+        if !fleet.clusters.is_empty() && !errors.iter().any(is_of_overlay) {
+            warnings.extend(idle.inclusions.without(&fleet));
+        }
         warnings.extend(idle.everywhere(&fleet.clusters));
+        warnings.extend(bundles.empty());
         let clusters = fleet.clusters.iter().map(|cluster| cluster.name.clone()).collect();
         Self::new(Some(clusters), errors, warnings, &refused)
     }
@@ -126,18 +134,70 @@ impl Findings {
 
 /// What does nothing, and for how many clusters. What one cluster of several needs is no mistake.
 #[derive(Default)]
-struct Idle(HashMap<String, (Diagnostic, usize)>);
+struct Idle {
+    found: HashMap<String, (Diagnostic, usize)>,
+    inclusions: Inclusions,
+}
 
 impl Idle {
     fn note(&mut self, found: &[Diagnostic]) {
         for problem in found {
-            self.0.entry(problem.to_string()).or_insert_with(|| (problem.clone(), 0)).1 += 1;
+            self.found.entry(problem.to_string()).or_insert_with(|| (problem.clone(), 0)).1 += 1;
         }
     }
 
     /// What does nothing for any cluster that reads it. A cluster that could not be rendered might need it.
     fn everywhere(self, clusters: &[Cluster]) -> impl Iterator<Item = Diagnostic> {
-        self.0.into_values().filter(|(problem, count)| *count >= readers(&problem.place, clusters)).map(|(problem, _)| problem)
+        let readers = move |place: &Place| match component_of(place) {
+            Some(component) => self.inclusions.0.get(component).copied().unwrap_or_default(),
+            None => readers(place, clusters),
+        };
+        self.found.into_values().filter(move |(problem, count)| *count >= readers(&problem.place)).map(|(problem, _)| problem)
+    }
+}
+
+/// How many clusters include each component.
+#[derive(Default)]
+struct Inclusions(BTreeMap<String, usize>);
+
+impl Inclusions {
+    fn note(&mut self, components: BTreeSet<String>) {
+        for component in components {
+            *self.0.entry(component).or_default() += 1;
+        }
+    }
+
+    /// Warnings of the components that no cluster includes.
+    fn without(&self, fleet: &Fleet) -> impl Iterator<Item = Diagnostic> {
+        let unused = fleet.components.iter().filter(|component| !self.0.contains_key(&component.path));
+        unused.map(|component| Diagnostic::new(codes::IDLE, Place::file(&*component.path), "no cluster includes this component"))
+    }
+}
+
+/// Whether a mistake is one of an overlay.yaml: what that includes is not known then.
+fn is_of_overlay(problem: &Diagnostic) -> bool {
+    matches!(&problem.place, Place::File { path, .. } if path.ends_with("/overlay.yaml"))
+}
+
+/// Bundles that have objects in a cluster, and those that have none.
+#[derive(Default)]
+struct Bundles {
+    used: BTreeSet<String>,
+    empty: Vec<(String, Diagnostic)>,
+    /// Whether there are clusters of which it is not known.
+    unknown: bool,
+}
+
+impl Bundles {
+    fn note(&mut self, rendering: &Rendering) {
+        self.used.extend(rendering.bundles.keys().cloned());
+        self.empty.extend(rendering.empty.iter().map(|(bundle, problem)| (bundle.to_string(), problem.clone())));
+    }
+
+    /// Warnings of bundles that have no objects in any cluster.
+    fn empty(self) -> impl Iterator<Item = Diagnostic> {
+        let Self { used, empty, unknown } = self;
+        empty.into_iter().filter(move |(bundle, _)| !unknown && !used.contains(bundle)).map(|(_, problem)| problem)
     }
 }
 
@@ -155,7 +215,7 @@ fn unused_rules(fleet: &HealthRules, rendering: &Rendering) -> Vec<Diagnostic> {
     fleet.iter().filter_map(|rule| unused(rule, &|_| true)).chain(of_bundles).collect()
 }
 
-/// How many clusters read a file. What lies in no layer may be read by all.
+/// How many clusters read a file of no component. What lies in no layer may be read by all.
 fn readers(place: &Place, clusters: &[Cluster]) -> usize {
     let Place::File { path, .. } = place else { return clusters.len() };
     let holds = |layer: &layout::Layer| path.strip_prefix(layer.path.as_str()).is_some_and(|rest| rest.starts_with('/'));

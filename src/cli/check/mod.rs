@@ -64,7 +64,7 @@ pub(super) fn run(args: CheckArgs, file: &SettingsFile, printer: &mut Printer<'_
     let strict = args.strict.or(file.strict).unwrap_or(false);
     let source = args.repo.open(file)?;
     let overlays = Overlays::of(&*source);
-    let findings = Findings::of(&*source, &overlays, file.namespace());
+    let findings = Findings::of(&*source, file.namespace());
     match form {
         Form::Text => printer.data(&text::render(&findings, &Excerpts::new(&*source, &overlays), printer.color))?,
         Form::Json => printer.answer(Output::Json, &json::Answer::of(&findings), |_| String::new())?,

@@ -1,15 +1,10 @@
-//! What all overlay.yaml files of a repository name, read without judging them: components, and files whose text may be secret.
+//! What all overlay.yaml files of a repository name, read without judging them: files whose text may be secret.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::{
-    codes,
-    diagnostic::{Diagnostic, Place},
-    git::{Node, Source, TreeId},
-    layout::Ignored,
-};
+use crate::git::{Node, Source, TreeId};
 
 /// How deep folders are looked into.
 const DEPTH_MAX: usize = 40;
@@ -19,10 +14,6 @@ const ROOTS: [&str; 4] = ["base", "components", "environments", "regions"];
 /// What overlays name.
 #[derive(Debug, Default)]
 pub(super) struct Overlays {
-    /// The folders directly in `components/`.
-    components: BTreeSet<String>,
-    /// Paths that a `components` entry may mean.
-    included: BTreeSet<String>,
     /// Files that may hold parts of a Secret though they do not say so.
     guarded: BTreeSet<String>,
     /// Folders with an overlay that cannot be read, or that is named otherwise: what it makes of the files there is not known.
@@ -36,25 +27,9 @@ impl Overlays {
         let Ok(root) = source.folder(source.root()) else { return found };
         for name in ROOTS {
             let Some(Node::Folder(tree)) = root.get(name).map(|entry| entry.node) else { continue };
-            if name == "components" {
-                let entries = source.folder(tree).map(|folder| folder.entries.clone()).unwrap_or_default();
-                let folders = entries.into_iter().filter(|entry| matches!(entry.node, Node::Folder(_)) && !entry.name.starts_with('.'));
-                found.components = folders.map(|entry| entry.name).collect();
-            }
             found.folder(source, name, tree, 0);
         }
         found
-    }
-
-    /// Warnings of components that no overlay names.
-    pub(super) fn unused_components(&self, ignored: &Ignored) -> Vec<Diagnostic> {
-        let paths = self.components.iter().map(|name| format!("components/{name}"));
-        let unused = paths.filter(|path| {
-            let inside =
-                |included: &String| included.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-            !self.included.iter().any(inside) && !ignored.leaves_out(path, true)
-        });
-        unused.map(|path| Diagnostic::new(codes::IDLE, Place::file(path), "no overlay.yaml names this component")).collect()
     }
 
     /// Whether an overlay makes parts of Secrets of that file, or may do so.
@@ -85,10 +60,6 @@ impl Overlays {
 
     fn overlay(&mut self, folder: &str, overlay: &Value) {
         let items = |name: &str| overlay[name].as_array().into_iter().flatten();
-        for component in items("components").filter_map(Value::as_str) {
-            self.included.insert(resolve(folder, component));
-            self.included.insert(resolve("", component));
-        }
         for patch in items("patches") {
             // A target's kind is a regular expression; only a plain word surely leaves Secrets out.
             let kind = patch["target"]["kind"].as_str().unwrap_or_default();
@@ -133,21 +104,6 @@ mod tests {
 
     fn overlays(files: &[(&str, &str)]) -> Overlays {
         Overlays::of(&MemorySource::new(files.iter().copied()).unwrap())
-    }
-
-    #[test]
-    fn components_are_used_where_an_overlay_names_them() {
-        let found = overlays(&[
-            ("components/a/x.yaml", ""),
-            ("components/b/overlay.yaml", "components: [../c]"),
-            ("components/c/x.yaml", ""),
-            ("components/d/x.yaml", ""),
-            ("components/.e/x.yaml", ""),
-            ("components/README.md", ""),
-            ("environments/dev/base/overlay.yaml", "components: [../../../components/a, components/b/inner]"),
-        ]);
-        let messages: Vec<String> = found.unused_components(&Ignored::default()).iter().map(ToString::to_string).collect();
-        assert_eq!(messages, ["components/d: error[EK1040]: no overlay.yaml names this component"]);
     }
 
     #[test]

@@ -76,6 +76,30 @@ fn binary_files_and_long_secrets_are_one_line_of_base64() {
 }
 
 #[test]
+fn files_that_a_wrong_overlay_names_are_no_manifests() {
+    let others = "configMapGenerator:\n  - {name: a, files: [one.yaml, k=two.yaml]}\n  - {name: b, envs: [three.json], env: 7}\n";
+    for (overlay, mistake) in [
+        (format!("{others}  - {{name: c, flies: [four.yaml]}}\npatches: [{{path: five.yaml}}]\n"), "configMapGenerator: "),
+        (others.replace(", env: 7", "") + "secretGenerators: [{files: [four.yaml]}]\npatches: [{path: five.yaml}]\n", "unknown field"),
+        (others.replace("env: 7", "files: {four.yaml: five.yaml}"), "configMapGenerator: "),
+        (others.replace("7}", "{four.yaml, five.yaml"), ""),
+        (others.replace(", env: 7", ", files: [four.yaml, five.yaml]") + "---\nkind: Overlay\n", "one document"),
+    ] {
+        let overlay = format!("{OVERLAY}{overlay}");
+        for folder in ["base/app", "base/app/deep"] {
+            let path = |name: &str| format!("{folder}/{name}");
+            let mut files = vec![(path("overlay.yaml"), overlay.as_str())];
+            files.extend(["one.yaml", "two.yaml", "three.json", "four.yaml", "five.yaml"].map(|name| (path(name), "no: manifest\n")));
+            let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+            let problems = shown(&files, "dev");
+            assert!(problems.lines().all(|problem| problem.contains("overlay.yaml")), "{overlay}\n{problems}");
+            let expected = if folder.ends_with("deep") { "overlay.yaml belongs in" } else { mistake };
+            assert!(problems.contains(expected), "{overlay}\n{problems}");
+        }
+    }
+}
+
+#[test]
 fn mistakes_in_generators_have_their_places() {
     let files = [
         ("base/app/one.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one, namespace: a}\n"),

@@ -1,19 +1,19 @@
 //! `labels`, `commonAnnotations` and `replicas`. The field tables are Kustomize's defaults.
 
-use super::{Labels, OverlayError, Replica, Run, Slot};
+use super::{LabelField, Labels, OverlayError, Replica, Run, Slot};
 use crate::fields::{self, FieldSpec};
 use crate::identity;
 use crate::merge::Merged;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 
-const fn spec(group: &'static str, version: &'static str, kind: &'static str, path: &'static str, create: bool) -> FieldSpec {
+const fn spec(group: &'static str, version: &'static str, kind: &'static str, path: &'static str, create: bool) -> FieldSpec<'static> {
     FieldSpec { group, version, kind, path, create }
 }
 
-const METADATA_LABELS: &[FieldSpec] = &[spec("", "", "", "metadata/labels", true)];
+const METADATA_LABELS: &[FieldSpec<'static>] = &[spec("", "", "", "metadata/labels", true)];
 
-const TEMPLATE_LABELS: &[FieldSpec] = &[
+const TEMPLATE_LABELS: &[FieldSpec<'static>] = &[
     spec("", "v1", "ReplicationController", "spec/template/metadata/labels", true),
     spec("", "", "Deployment", "spec/template/metadata/labels", true),
     spec("", "", "ReplicaSet", "spec/template/metadata/labels", true),
@@ -34,7 +34,7 @@ const POD_AFFINITY: [&str; 5] = [
     "spec/template/spec/topologySpreadConstraints/labelSelector/matchLabels",
 ];
 
-const fn affinity(kind: &'static str) -> [FieldSpec; 5] {
+const fn affinity(kind: &'static str) -> [FieldSpec<'static>; 5] {
     [
         spec("apps", "", kind, POD_AFFINITY[0], false),
         spec("apps", "", kind, POD_AFFINITY[1], false),
@@ -44,10 +44,10 @@ const fn affinity(kind: &'static str) -> [FieldSpec; 5] {
     ]
 }
 
-const DEPLOYMENT_AFFINITY: &[FieldSpec] = &affinity("Deployment");
-const STATEFUL_SET_AFFINITY: &[FieldSpec] = &affinity("StatefulSet");
+const DEPLOYMENT_AFFINITY: &[FieldSpec<'static>] = &affinity("Deployment");
+const STATEFUL_SET_AFFINITY: &[FieldSpec<'static>] = &affinity("StatefulSet");
 
-const SELECTORS: &[FieldSpec] = &[
+const SELECTORS: &[FieldSpec<'static>] = &[
     spec("", "v1", "Service", "spec/selector", true),
     spec("", "v1", "ReplicationController", "spec/selector", true),
     spec("", "", "Deployment", "spec/selector/matchLabels", true),
@@ -62,7 +62,7 @@ const SELECTORS: &[FieldSpec] = &[
     spec("networking.k8s.io", "", "NetworkPolicy", "spec/egress/to/podSelector/matchLabels", false),
 ];
 
-const ANNOTATIONS: &[FieldSpec] = &[
+const ANNOTATIONS: &[FieldSpec<'static>] = &[
     spec("", "", "", "metadata/annotations", true),
     spec("", "v1", "ReplicationController", "spec/template/metadata/annotations", true),
     spec("", "", "Deployment", "spec/template/metadata/annotations", true),
@@ -74,7 +74,7 @@ const ANNOTATIONS: &[FieldSpec] = &[
     spec("batch", "", "CronJob", "spec/jobTemplate/spec/template/metadata/annotations", true),
 ];
 
-const REPLICAS: &[FieldSpec] = &[
+const REPLICAS: &[FieldSpec<'static>] = &[
     spec("", "", "Deployment", "spec/replicas", true),
     spec("", "", "ReplicationController", "spec/replicas", true),
     spec("", "", "ReplicaSet", "spec/replicas", true),
@@ -83,26 +83,55 @@ const REPLICAS: &[FieldSpec] = &[
 
 pub(super) fn labels<S: Slot>(entries: &[Labels], run: &mut Run<'_, S>) -> Result<(), OverlayError> {
     for (nth, entry) in entries.iter().enumerate() {
-        let mut tables = vec![METADATA_LABELS];
-        if entry.include_selectors {
-            tables.extend([SELECTORS, DEPLOYMENT_AFFINITY, STATEFUL_SET_AFFINITY]);
-        }
-        if entry.include_selectors || entry.include_templates {
-            tables.push(TEMPLATE_LABELS);
-        }
-        put_everywhere(&format!("labels[{nth}]"), &entry.pairs, &tables, run)?;
+        let name = format!("labels[{nth}]");
+        let fields = entry.all_fields().map_err(|message| OverlayError::new(name.clone(), None, message))?;
+        put_everywhere(&name, &entry.pairs, &fields, run)?;
     }
     Ok(())
 }
 
+impl Labels {
+    /// Its own fields, then those of Kustomize's tables that they do not cover.
+    fn all_fields(&self) -> Result<Vec<FieldSpec<'_>>, String> {
+        let mut tables = vec![METADATA_LABELS];
+        if self.include_selectors {
+            tables.extend([SELECTORS, DEPLOYMENT_AFFINITY, STATEFUL_SET_AFFINITY]);
+        }
+        if self.include_selectors || self.include_templates {
+            tables.push(TEMPLATE_LABELS);
+        }
+        let mut fields = self.fields.iter().map(LabelField::spec).collect::<Result<Vec<_>, _>>()?;
+        for field in tables.into_iter().flatten() {
+            match fields.iter().find(|known| known.covers(field)) {
+                Some(known) if known.create != field.create => {
+                    return Err(format!("fields: create must be {} for {}, as it is without the entry", field.create, field.path));
+                }
+                Some(_) => {}
+                None => fields.push(*field),
+            }
+        }
+        Ok(fields)
+    }
+}
+
+impl LabelField {
+    fn spec(&self) -> Result<FieldSpec<'_>, String> {
+        let path = self.path.strip_prefix('/').unwrap_or(&self.path);
+        if !fields::is_path(path) {
+            return Err(format!("fields: `{}` is not a path such as spec/template/metadata/labels", self.path));
+        }
+        Ok(FieldSpec { group: &self.group, version: &self.version, kind: &self.kind, path, create: self.create })
+    }
+}
+
 pub(super) fn annotations<S: Slot>(pairs: &BTreeMap<String, String>, run: &mut Run<'_, S>) -> Result<(), OverlayError> {
-    put_everywhere("commonAnnotations", pairs, &[ANNOTATIONS], run)
+    put_everywhere("commonAnnotations", pairs, ANNOTATIONS, run)
 }
 
 fn put_everywhere<S: Slot>(
     entry: &str,
     pairs: &BTreeMap<String, String>,
-    tables: &[&[FieldSpec]],
+    fields: &[FieldSpec<'_>],
     run: &mut Run<'_, S>,
 ) -> Result<(), OverlayError> {
     if pairs.is_empty() {
@@ -111,8 +140,8 @@ fn put_everywhere<S: Slot>(
     let edits_before = run.edits;
     for at in run.positions() {
         let object = run.object(at);
-        let specs = tables.iter().copied().flatten().filter(|spec| spec.selects(object));
-        let needed: Vec<&FieldSpec> = specs.filter(|spec| spec.any(object, &|map| fields::lacks(map, pairs.iter()))).collect();
+        let specs = fields.iter().filter(|spec| spec.selects(object));
+        let needed: Vec<&FieldSpec<'_>> = specs.filter(|spec| spec.any(object, &|map| fields::lacks(map, pairs.iter()))).collect();
         set(entry, at, &needed, run, &mut |map| fields::put(map, pairs.iter()))?;
     }
     run.note_idle(entry, edits_before);
@@ -123,7 +152,7 @@ fn put_everywhere<S: Slot>(
 fn set<S: Slot>(
     entry: &str,
     at: usize,
-    specs: &[&FieldSpec],
+    specs: &[&FieldSpec<'_>],
     run: &mut Run<'_, S>,
     change: &mut dyn FnMut(&mut Value) -> Result<(), String>,
 ) -> Result<(), OverlayError> {

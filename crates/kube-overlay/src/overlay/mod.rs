@@ -67,6 +67,29 @@ pub struct Labels {
     /// Into pod templates too.
     #[serde(default)]
     pub include_templates: bool,
+    /// Into these fields too.
+    #[serde(default)]
+    pub fields: Vec<LabelField>,
+}
+
+/// A map of labels in the objects of a kind.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LabelField {
+    /// Such as `spec/jobTemplate/metadata/labels`: lists on the way are walked item by item, and `\/` is a slash in a name.
+    pub path: String,
+    /// Empty for any.
+    #[serde(default)]
+    pub group: String,
+    /// Empty for any.
+    #[serde(default)]
+    pub version: String,
+    /// Empty for any.
+    #[serde(default)]
+    pub kind: String,
+    /// Whether the map is made where it is missing.
+    #[serde(default)]
+    pub create: bool,
 }
 
 /// A place for one object in the caller's list.

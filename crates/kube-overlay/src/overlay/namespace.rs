@@ -11,7 +11,7 @@ use std::collections::HashMap;
 const ENTRY: &str = "namespace";
 
 /// Kustomize's fields for this, besides `metadata.namespace`.
-const FIELDS: [FieldSpec; 3] = [
+const FIELDS: [FieldSpec<'static>; 3] = [
     FieldSpec { group: "", version: "v1", kind: "Namespace", path: "metadata/name", create: true },
     FieldSpec { group: "apiregistration.k8s.io", version: "", kind: "APIService", path: "spec/service/namespace", create: true },
     FieldSpec {
@@ -23,7 +23,7 @@ const FIELDS: [FieldSpec; 3] = [
     },
 ];
 
-const METADATA: FieldSpec = FieldSpec { group: "", version: "", kind: "", path: "metadata/namespace", create: true };
+const METADATA: FieldSpec<'static> = FieldSpec { group: "", version: "", kind: "", path: "metadata/namespace", create: true };
 
 pub(super) fn apply<S: Slot>(namespace: &str, run: &mut Run<'_, S>) -> Result<(), OverlayError> {
     if namespace.is_empty() {
@@ -38,7 +38,7 @@ pub(super) fn apply<S: Slot>(namespace: &str, run: &mut Run<'_, S>) -> Result<()
         let in_cluster = run.schema.scope(identity::group(object), identity::kind(object)) == Some(Scope::Cluster);
         let own = FIELDS.iter().filter(|spec| spec.selects(object) && (spec.kind != "Namespace" || is_core_namespace));
         let fields = own.chain((!in_cluster).then_some(&METADATA));
-        let needed: Vec<&FieldSpec> = fields.filter(|spec| spec.any(object, &|value| value != Some(&wanted))).collect();
+        let needed: Vec<&FieldSpec<'_>> = fields.filter(|spec| spec.any(object, &|value| value != Some(&wanted))).collect();
         let refers = references(object, &moved, namespace);
         if needed.is_empty() && !refers {
             continue;

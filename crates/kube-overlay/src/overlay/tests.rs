@@ -167,7 +167,8 @@ fn patch_errors_name_the_entry_and_the_object() {
 #[test]
 fn forms_are_checked() {
     for (text, expected) in [
-        ("labels: [{pairs: {a: b}, fields: []}]", "unknown field `fields`"),
+        ("labels: [{pairs: {a: b}, fields: [{kind: Pod}]}]", "missing field `path`"),
+        ("labels: [{pairs: {a: b}, fields: [{path: a, createIfNotPresent: true}]}]", "unknown field `createIfNotPresent`"),
         ("images: [{name: a, tag: b}]", "unknown field `tag`"),
         ("images: [{newTag: b}]", "missing field `name`"),
         ("replicas: [{name: a}]", "missing field `count`"),

@@ -332,6 +332,46 @@ fn labels_annotations_and_replicas() {
 }
 
 #[test]
+fn fields_of_labels() {
+    let fields = [
+        "{path: spec/widget/labels, kind: Deployment, create: true}",
+        "{path: spec/widget/labels, kind: Deployment}",
+        "{path: /spec/a/labels, group: example.com, create: true}",
+        "{path: spec/a, group: example.com, create: true}",
+        "{path: spec/template/metadata/labels, kind: Deployment, create: true}",
+        "{path: spec/template/metadata/labels, kind: Deployment}",
+        "{path: spec/template/metadata/labels, create: true}",
+        "{path: spec/template/metadata/labels, group: apps, kind: Deployment, create: true}",
+        "{path: metadata/labels, kind: Service, create: true}",
+        "{path: metadata/labels, kind: Service}",
+        "{path: metadata/labels, create: true}",
+        "{path: metadata/annotations, version: v1, create: true}",
+        "{path: metadata/example.com\\/labels, kind: Pod, create: true}",
+        "{path: spec/containers/labels, kind: Pod, create: true}",
+        "{path: spec/containers, kind: Pod, create: true}",
+        "{path: 'spec/containers[]/labels', kind: Pod, create: true}",
+        "{path: 'spec/volumes[]/labels', kind: Pod, create: true}",
+        "{path: spec/volumeClaimTemplates/metadata/labels, kind: StatefulSet, create: true}",
+        "{path: spec/volumeClaimTemplates/metadata/labels, kind: StatefulSet}",
+        "{path: spec/serviceName/labels, kind: StatefulSet}",
+        "{path: spec/serviceName, kind: StatefulSet}",
+        "{path: 'a//b', kind: Pod, create: true}",
+        "{path: 'a/', kind: Pod, create: true}",
+        "{path: '', kind: Pod}",
+        "{path: '[]', kind: Pod}",
+        "{path: spec/other, kind: Nothing, create: true}",
+    ];
+    let mut cases = Vec::new();
+    for include in ["", "includeSelectors: true, ", "includeTemplates: true, "] {
+        let overlay = |fields: &str| format!("labels: [{{pairs: {{x: 'new', y: '2'}}, {include}fields: [{fields}]}}]");
+        cases.extend(fields.iter().map(|field| case(&overlay(field), &WORKLOADS)));
+        cases.push(case(&overlay(&[fields[0], fields[2], fields[8]].join(", ")), &WORKLOADS));
+    }
+    cases.push(case("labels: [{pairs: {}, fields: [{path: metadata/labels}]}]", &WORKLOADS));
+    assert!(compare(&cases) > 40);
+}
+
+#[test]
 fn images() {
     let pod = "{apiVersion: v1, kind: Pod, metadata: {name: pod}, spec: {volumes: [{name: v, image: {reference: 'nginx:vol'}}, {name: w}], initContainers: [{name: i, image: nginx}],
       ephemeralContainers: [{name: e, image: nginx}], containers: [{name: a, image: 'nginx:1'}, {name: b, image: 'docker.io/library/nginx:1@sha256:ab'}, {name: c, image: 'nginx@sha256:ab'},

@@ -242,6 +242,18 @@ fn references() {
         &[role],
         "configMapGenerator: [{name: c, namespace: a, literals: [a=1]}, {name: c, namespace: b, literals: [a=1]}]",
     )]);
+    // Whatever the rule is about.
+    for rule in
+        ["apiGroups: [''], resources: [pods], resourceNames: [c, s]", "apiGroups: [apps], resources: [secrets], resourceNames: [c, s]"]
+    {
+        let role = format!("{{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {{name: w}}, rules: [{{{rule}}}]}}");
+        for generators in [
+            "configMapGenerator: [{name: c}], secretGenerator: [{name: s}]",
+            "configMapGenerator: [{name: c}], secretGenerator: [{name: c}]",
+        ] {
+            stacks.push(vec![layer(&[&role], &format!("{{{generators}}}"))]);
+        }
+    }
     compare(&stacks);
 }
 
