@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 /// Objects of one app.
 pub(crate) const PER_APP: usize = 5;
 
-/// A fleet of these clusters, each running that many apps from the shared base with its own image tags and labels.
-pub(crate) fn files(apps: usize, clusters: &[String]) -> Vec<(String, String)> {
-    let mut files = vec![("evenkeel.yaml".to_owned(), own("Fleet", "bench"))];
+/// A fleet with that spec (YAML) of these clusters, each running that many apps from the shared base.
+pub(crate) fn files(apps: usize, clusters: &[String], spec: &str) -> Vec<(String, String)> {
+    let mut files = vec![("evenkeel.yaml".to_owned(), format!("{}spec: {spec}\n", own("Fleet", "bench")))];
     for cluster in clusters {
         files.push((format!("environments/production/eu/{cluster}/cluster.yaml"), own("Cluster", cluster)));
     }
@@ -17,9 +17,14 @@ pub(crate) fn files(apps: usize, clusters: &[String]) -> Vec<(String, String)> {
     }
     files.push(("base/teams/namespaces.yaml".to_owned(), namespaces));
     for app in 0..apps {
-        files.push((format!("base/team-{}/app-{app}.yaml", app / 20), manifests(app)));
+        files.push((path(app), manifests(app)));
     }
     files
+}
+
+/// The file of one app.
+pub(crate) fn path(app: usize) -> String {
+    format!("base/team-{}/app-{app}.yaml", app / 20)
 }
 
 fn own(kind: &str, name: &str) -> String {
@@ -98,5 +103,5 @@ data:
 
 /// The file of one app with a changed ConfigMap.
 pub(crate) fn changed(app: usize, version: &str) -> (String, String) {
-    (format!("base/team-{}/app-{app}.yaml", app / 20), manifests(app).replace("version: \"1\"", &format!("version: \"{version}\"")))
+    (path(app), manifests(app).replace("version: \"1\"", &format!("version: \"{version}\"")))
 }

@@ -111,11 +111,12 @@ impl Follower {
             if moved && let Err(error) = self.mirror.tidy(&stop).await {
                 debug!(code = error.code().id, "the mirror was not packed: {error}");
             }
-            let next = Instant::now() + pause(self.state, self.settings.interval, rand::random_range(-JITTER..=JITTER));
+            let fetched = Instant::now();
+            let next = fetched + pause(self.state, self.settings.interval, rand::random_range(-JITTER..=JITTER));
             tokio::select! {
                 () = sleep_until(next) => {}
                 () = self.trigger.notified() => {}
-                () = Watch::settled(&changed) => {}
+                () = Watch::settled(&changed, fetched) => {}
                 () = stop.cancelled() => return,
             }
         }

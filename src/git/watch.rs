@@ -8,11 +8,17 @@ use std::{
     time::Duration,
 };
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use tokio::{sync::Notify, time::timeout};
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{ModifyKind, RenameMode},
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
 use tracing::debug;
 
-/// How long nothing must happen before a push counts as done.
+/// How long nothing must happen before one of several pushes after one another counts as the last.
 const QUIET: Duration = Duration::from_millis(50);
 /// Longest wait for quiet, as a number of pauses of [`QUIET`].
 const QUIET_TRIES: usize = 20;
@@ -52,9 +58,13 @@ impl Watch {
         };
     }
 
-    /// Waits for a change, and then until the one who makes it is through.
-    pub(super) async fn settled(changed: &Notify) {
+    /// Waits for a change. One that comes alone is told at once, since Git moves a branch in one step; one that came soon after the
+    /// last fetch, which ended then, only when no more of them follow.
+    pub(super) async fn settled(changed: &Notify, fetched: Instant) {
         changed.notified().await;
+        if fetched.elapsed() > QUIET {
+            return;
+        }
         for _ in 0..QUIET_TRIES {
             if timeout(QUIET, changed.notified()).await.is_err() {
                 return;
@@ -79,11 +89,14 @@ fn begin(folders: &[Watched], changed: Arc<Notify>) -> notify::Result<Recommende
 }
 
 /// Whether something other than reading happened, and to refs. A fetch reads these very files, and a person's work in a
-/// repository writes its index.
+/// repository writes its index. A lock is taken before anything moves, and is then renamed to what it locks: the new name alone counts,
+/// and once, though the system's watch tells of both names together as well.
 fn matters(top: &Path, event: &notify::Event) -> bool {
-    let other =
-        |path: &PathBuf| path.parent() == Some(top) && !["HEAD", "packed-refs", "refs", "reftable"].iter().any(|name| path.ends_with(name));
-    !matches!(event.kind, EventKind::Access(_)) && (event.paths.is_empty() || !event.paths.iter().all(other))
+    let known = |path: &PathBuf| ["HEAD", "packed-refs", "refs", "reftable"].iter().any(|name| path.ends_with(name));
+    let is_lock = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "lock");
+    let other = |path: &PathBuf| is_lock(path) || (path.parent() == Some(top) && !known(path));
+    let says_nothing = matches!(event.kind, EventKind::Access(_) | EventKind::Modify(ModifyKind::Name(RenameMode::Both)));
+    !says_nothing && (event.paths.is_empty() || !event.paths.iter().all(other))
 }
 
 /// The folders in which a push changes something: that of HEAD and packed-refs first, and those of branches.
@@ -106,4 +119,35 @@ fn common_folder(repository: &Path) -> Option<PathBuf> {
     };
     let common = fs::read_to_string(folder.join("commondir")).map_or_else(|_| folder.clone(), |text| folder.join(text.trim()));
     common.join("objects").is_dir().then_some(common)
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::{
+        Event,
+        event::{AccessKind, CreateKind, DataChange},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_branch_that_moves_is_told_once() {
+        let name = |mode| EventKind::Modify(ModifyKind::Name(mode));
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        for (kind, paths, expected) in [
+            (EventKind::Create(CreateKind::File), &["refs/heads/main.lock"][..], false),
+            (written, &["refs/heads/main.lock"], false),
+            (name(RenameMode::From), &["refs/heads/main.lock"], false),
+            (name(RenameMode::To), &["refs/heads/main"], true),
+            (name(RenameMode::Both), &["refs/heads/main.lock", "refs/heads/main"], false),
+            (name(RenameMode::To), &["packed-refs"], true),
+            (name(RenameMode::To), &["reftable/tables.list"], true),
+            (name(RenameMode::To), &["index"], false),
+            (EventKind::Access(AccessKind::Any), &["refs/heads/main"], false),
+            (EventKind::Other, &[], true),
+        ] {
+            let event = paths.iter().fold(Event::new(kind), |event, path| event.add_path(Path::new("/r").join(path)));
+            assert_eq!(matters(Path::new("/r"), &event), expected, "{kind:?} {paths:?}");
+        }
+    }
 }

@@ -39,6 +39,9 @@ enum Task {
         /// What is measured.
         #[arg(value_enum, default_value = "sync")]
         what: Bench,
+        /// Passed on, such as `--objects 5000 --only drift` for `sync`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        more: Vec<String>,
     },
     /// Writes anew what the program says of itself: the help in docs/CLI.md, and docs/ERRORS.md.
     Docs,
@@ -61,7 +64,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Test => test::run(),
         Task::Demo(options) => demo::run(&options),
-        Task::Bench { what } => bench(what),
+        Task::Bench { what, more } => bench(what, &more),
         Task::Docs => docs(),
         Task::Binaries => binaries(),
         Task::Schema => schema_table(),
@@ -88,13 +91,14 @@ fn docs() -> Result<()> {
     Ok(())
 }
 
-fn bench(what: Bench) -> Result<()> {
+fn bench(what: Bench, more: &[String]) -> Result<()> {
     let render = what == Bench::Render;
     let peer = if render { testbed::binaries::kustomize().map(drop) } else { testbed::binaries::ensure_built().map(drop) };
     peer?;
     let program = build(true)?;
     let arguments = ["run", "--quiet", "--release", "--package", "bench", "--"];
-    let status = cargo().args(arguments).args(render.then_some("render")).arg(program).status().context("starting cargo")?;
+    let what = if render { "render" } else { "sync" };
+    let status = cargo().args(arguments).arg(what).arg(program).args(more).status().context("starting cargo")?;
     ensure!(status.success(), "the benchmark failed: {status}");
     Ok(())
 }

@@ -63,7 +63,7 @@ fn layers(apps: usize, cluster: &str, own: Own) -> [Layer; 3] {
 
 /// The fleet's repository.
 pub(super) fn files(apps: usize, clusters: &[String], own: Own) -> Vec<(String, String)> {
-    let mut files = workload::files(apps, clusters);
+    let mut files = workload::files(apps, clusters, "{}");
     for (number, cluster) in clusters.iter().enumerate() {
         let [environment, region, deepest] = layers(apps, cluster, own);
         let shared = if number == 0 { vec![environment, region] } else { Vec::new() };
@@ -80,7 +80,7 @@ pub(super) fn files(apps: usize, clusters: &[String], own: Own) -> Vec<(String, 
 
 /// The same for one cluster as kustomizations, each of which stands on the one before; the last is in the folder `cluster`.
 pub(super) fn kustomizations(apps: usize, cluster: &str) -> Vec<(String, String)> {
-    let base = workload::files(apps, &[]).into_iter().filter_map(|(path, text)| Some((path.strip_prefix("base/")?.to_owned(), text)));
+    let base = workload::files(apps, &[], "{}").into_iter().filter_map(|(path, text)| Some((path.strip_prefix("base/")?.to_owned(), text)));
     let base: Vec<(String, String)> = base.collect();
     let list: String = base.iter().fold("resources:\n".to_owned(), |list, (path, _)| list + "- " + path + "\n");
     let mut files = vec![("base/kustomization.yaml".to_owned(), list)];
