@@ -127,7 +127,7 @@ async fn a_cluster_that_is_out_of_reach_is_shown_with_its_next_try() {
         asks: asked,
         stop: stop.clone(),
     };
-    let began = Timestamp::now();
+    let began = jiff::Timestamp::now();
     let task = tokio::spawn(target.run(None));
     assert_eq!(told.recv().await.unwrap().phase, Phase::Syncing);
     // The attempt, and then a probe.
