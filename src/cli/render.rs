@@ -1,6 +1,6 @@
 //! `evenkeel render`: what a cluster must run.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc, thread};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -51,11 +51,12 @@ pub(super) fn run(args: RenderArgs, file: &SettingsFile, printer: &mut Printer<'
         Ok(rendering) => rendering,
         Err(problems) => return refuse(problems, printer),
     };
-    let objects: Vec<_> = rendering.objects.iter().map(|object| (object.as_ref(), masked(object, object.whole()))).collect();
     printer.data(&match output {
-        Output::Json => as_list(objects)?,
-        Output::Table | Output::Yaml => as_documents(&objects),
+        Output::Json => as_list(&rendering.objects)?,
+        Output::Table | Output::Yaml => as_documents(&rendering.objects),
     })?;
+    // The process ends here: to give so much memory back piece by piece would take longer than to print it.
+    std::mem::forget((renderer, rendering));
     Ok(Exit::Done)
 }
 
@@ -92,18 +93,27 @@ fn hide(secret: &mut Value) {
 }
 
 /// One `List`, as kubectl prints it.
-fn as_list(objects: Vec<(&RenderedObject, Value)>) -> Result<String, CommandError> {
-    let items: Vec<Value> = objects.into_iter().map(|(_, value)| value).collect();
+fn as_list(objects: &[Arc<RenderedObject>]) -> Result<String, CommandError> {
+    let items: Vec<Value> = objects.iter().map(|object| masked(object, object.whole())).collect();
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
     Ok(serde_json::to_string_pretty(&list).map_err(std::io::Error::from)? + "\n")
 }
 
 /// Documents, each below its bundle and the place where it was first given.
-fn as_documents(objects: &[(&RenderedObject, Value)]) -> String {
-    let mut text = String::new();
-    for (object, value) in objects {
-        let _ = writeln!(text, "---\n# bundle {}, from {}", clean(&object.bundle), clean(&object.origin.place().to_string()));
-        text.push_str(&kube_yaml::emit(value));
-    }
-    text
+fn as_documents(objects: &[Arc<RenderedObject>]) -> String {
+    let text = |objects: &[Arc<RenderedObject>]| {
+        let mut text = String::new();
+        for object in objects {
+            let _ = writeln!(text, "---\n# bundle {}, from {}", clean(&object.bundle), clean(&object.origin.place().to_string()));
+            text.push_str(&kube_yaml::emit(&masked(object, object.whole())));
+        }
+        text
+    };
+    // It takes about as long as the rendering did, and each object is a text of its own.
+    let (one, other) = objects.split_at(objects.len() / 2);
+    thread::scope(|scope| {
+        let one = scope.spawn(|| text(one));
+        let other = text(other);
+        one.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)) + &other
+    })
 }

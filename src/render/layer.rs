@@ -300,7 +300,7 @@ impl LayerReader<'_> {
 }
 
 /// Fewest items for which a second thread pays.
-const HALVES_MIN: usize = 64;
+pub(super) const HALVES_MIN: usize = 64;
 
 /// How many items a thread takes at a time: enough that taking them costs nothing beside the work.
 const TAKEN: usize = 8;

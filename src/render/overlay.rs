@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use kube_overlay::{Overlay, OverlayError, PatchSource};
+use kube_overlay::{Overlay, OverlayError, PatchSource, Report, Table};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{
     component::{Include, Included},
     generate::Made,
-    layer::Piece,
+    layer::{HALVES_MIN, Piece},
     stack::Stack,
     trace::{self, Cause},
 };
@@ -116,7 +116,7 @@ impl LayerOverlay {
         let concerned = |piece: &Piece| self.bundle.as_ref().is_none_or(|bundle| *bundle == piece.bundle);
         let positions: Vec<usize> = (0..stack.pieces.len()).filter(|at| concerned(&stack.pieces[*at])).collect();
         let mut values: Vec<Arc<Value>> = positions.iter().map(|at| Arc::clone(&stack.pieces[*at].value)).collect();
-        let report = match overlay.apply(&mut values, &stack.table) {
+        let report = match self.transform(overlay, &mut values, &stack.table) {
             Ok(report) => report,
             Err(error) => return stack.problems.push(self.failed(&error)),
         };
@@ -151,6 +151,26 @@ impl LayerOverlay {
             !deleted.contains(&(at - 1))
         });
         self.sort(stack);
+    }
+
+    /// Transforms the objects: two halves at once where what is done to one has nothing to do with any other.
+    fn transform(&self, overlay: &Overlay, values: &mut Vec<Arc<Value>>, table: &Table) -> Result<Report, OverlayError> {
+        if values.len() < HALVES_MIN || !self.is_by_object() {
+            return overlay.apply(values, table);
+        }
+        let before = values.clone();
+        let middle = values.len() / 2;
+        let (one, other) = values.split_at_mut(middle);
+        let (one, other) = std::thread::scope(|scope| {
+            let other = scope.spawn(|| overlay.apply(other, table));
+            (overlay.apply(one, table), other.join())
+        });
+        if let (Ok(one), Ok(Ok(other))) = (one, other) {
+            return Ok(together(one, other, middle));
+        }
+        // What has to be in one of the halves may be in the other: only the whole can say that it is missing.
+        *values = before;
+        overlay.apply(values, table)
     }
 
     /// The object with what the overlay made of it. Its name and namespace may be others.
@@ -195,6 +215,25 @@ impl LayerOverlay {
 
     fn place(&self, entry: &str) -> Place {
         self.places.get(entry).cloned().unwrap_or_else(|| Place::file(&*self.path))
+    }
+}
+
+/// What two halves report, the second of which begins there.
+fn together(one: Report, other: Report, middle: usize) -> Report {
+    let beyond = |positions: BTreeSet<usize>| positions.into_iter().map(move |at| at + middle);
+    let rests = |report: &Report, entry: &String| report.idle.contains(entry) || report.unmatched.contains(entry);
+    let (unmatched, rest): (Vec<String>, Vec<String>) = one
+        .unmatched
+        .iter()
+        .chain(&one.idle)
+        .filter(|entry| rests(&other, entry))
+        .cloned()
+        .partition(|entry| one.unmatched.contains(entry) && other.unmatched.contains(entry));
+    Report {
+        changed: one.changed.into_iter().chain(beyond(other.changed)).collect(),
+        deleted: one.deleted.into_iter().chain(beyond(other.deleted)).collect(),
+        unmatched,
+        idle: rest,
     }
 }
 

@@ -11,7 +11,7 @@ use kube_overlay::{LabelSelector, Merged, Table, strategic_merge};
 use super::{
     component::{Included, component_of},
     depend::Dependencies,
-    layer::{DEFAULT_BUNDLE, LayerFiles, Piece},
+    layer::{DEFAULT_BUNDLE, HALVES_MIN, LayerFiles, Piece},
     trace::{Cause, Trace},
 };
 use crate::{
@@ -193,45 +193,46 @@ impl Stack {
         if patches.is_empty() {
             return;
         }
-        let mut targets: Vec<Option<Arc<Piece>>> = self.pieces.iter().cloned().map(Some).collect();
         let known = Lookup::new(&self.pieces);
+        let mut found = Vec::with_capacity(patches.len());
         let mut problems = Vec::new();
         for patch in patches {
-            let target = match known.find(&patch.id, patch.own_bundle()) {
-                Target::At(at) => &mut targets[at],
-                Target::Missing => {
-                    problems.push(self.without_target(patch, &format!("there is no {} for this patch", patch.id)));
-                    continue;
-                }
+            match known.find(&patch.id, patch.own_bundle()) {
+                Target::At(at) => found.push((at, patch)),
+                Target::Missing => problems.push(self.without_target(patch, &format!("there is no {} for this patch", patch.id))),
                 Target::Several => {
                     let message = format!("several objects were written as {}; give metadata.namespace to tell them apart", patch.id);
                     problems.push(Diagnostic::new(codes::PATCH_WITHOUT_TARGET, patch.origin.place(), message));
-                    continue;
                 }
-            };
-            let Some(piece) = target else {
-                problems.push(Diagnostic::new(
-                    codes::PATCH_WITHOUT_TARGET,
-                    patch.origin.place(),
-                    format!("{} is deleted by a patch before this one", patch.id),
-                ));
-                continue;
-            };
-            match lay_over(piece, patch, &self.table) {
-                Ok(Some(same)) if Arc::ptr_eq(&same, piece) => {
-                    let message = format!("the patch of {} changes nothing: what it sets is so already", piece.id);
-                    self.idle.push(Diagnostic::new(codes::IDLE, patch.origin.place(), message));
-                }
-                Ok(merged) => {
-                    if let (Some(trace), Some(merged)) = (&mut self.trace, &merged) {
-                        trace.note(Some(piece), merged, Cause::Document(patch.origin.clone()));
-                    }
-                    *target = merged;
-                }
-                Err(found) => problems.extend(found),
             }
         }
         drop(known);
+        let mut targets: Vec<Option<Arc<Piece>>> = std::mem::take(&mut self.pieces).into_iter().map(Some).collect();
+        // Where half of the work lies on each side: patches of a kind lie close together.
+        let middle = if found.len() < HALVES_MIN || self.trace.is_some() {
+            0
+        } else {
+            let mut positions: Vec<usize> = found.iter().map(|(at, _)| *at).collect();
+            let half = positions.len() / 2;
+            *positions.select_nth_unstable(half).1
+        };
+        let (one, other): (Vec<_>, Vec<_>) = found.into_iter().partition(|(at, _)| *at < middle);
+        let (left, right) = targets.split_at_mut(middle);
+        let (table, trace) = (&self.table, self.trace.as_mut());
+        let laid = std::thread::scope(|scope| {
+            let one = (!one.is_empty()).then(|| scope.spawn(|| lay_all(left, 0, &one, table, None)));
+            let other = lay_all(right, middle, &other, table, trace);
+            [one.map(std::thread::ScopedJoinHandle::join), Some(Ok(other))]
+        });
+        for laid in laid.into_iter().flatten() {
+            match laid {
+                Ok(laid) => {
+                    problems.extend(laid.problems);
+                    self.idle.extend(laid.idle);
+                }
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
         self.pieces = targets.into_iter().flatten().collect();
         self.problems.extend(problems);
     }
@@ -253,6 +254,46 @@ impl Stack {
 
 pub(super) fn is_definition(id: &ObjectId) -> bool {
     id.is("apiextensions.k8s.io", "CustomResourceDefinition")
+}
+
+/// What is to be told of patches that were laid.
+#[derive(Default)]
+struct Laid {
+    problems: Vec<Diagnostic>,
+    idle: Vec<Diagnostic>,
+}
+
+/// Lays patches over those objects, the first of which has that position.
+fn lay_all(
+    targets: &mut [Option<Arc<Piece>>],
+    first: usize,
+    patches: &[(usize, &Arc<Piece>)],
+    table: &Table,
+    mut trace: Option<&mut Trace>,
+) -> Laid {
+    let mut laid = Laid::default();
+    for (at, patch) in patches {
+        let target = &mut targets[at - first];
+        let Some(piece) = target else {
+            let message = format!("{} is deleted by a patch before this one", patch.id);
+            laid.problems.push(Diagnostic::new(codes::PATCH_WITHOUT_TARGET, patch.origin.place(), message));
+            continue;
+        };
+        match lay_over(piece, patch, table) {
+            Ok(Some(same)) if Arc::ptr_eq(&same, piece) => {
+                let message = format!("the patch of {} changes nothing: what it sets is so already", piece.id);
+                laid.idle.push(Diagnostic::new(codes::IDLE, patch.origin.place(), message));
+            }
+            Ok(merged) => {
+                if let (Some(trace), Some(merged)) = (&mut trace, &merged) {
+                    trace.note(Some(piece), merged, Cause::Document(patch.origin.clone()));
+                }
+                *target = merged;
+            }
+            Err(found) => laid.problems.extend(found),
+        }
+    }
+    laid
 }
 
 /// One patch over one object: the object as it is then, none if the patch deletes it.

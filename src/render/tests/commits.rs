@@ -144,3 +144,31 @@ fn a_commit_lays_anew_only_what_it_changes() {
         .collect();
     assert_eq!(changed, ["ConfigMap/a/one"], "what deeper layers made of the others stays");
 }
+
+/// With so many objects two threads share the work, which must not show.
+#[test]
+fn two_threads_tell_what_one_would() {
+    let many: Vec<(String, String)> = (0..140).map(|n| (format!("base/app/m{n}.yaml"), config(&format!("m{n:03}"), "{a: b}"))).collect();
+    let patches: Vec<String> = (0..140).map(|n| config(&format!("m{n:03}"), if n == 77 { "{a: b}" } else { "{c: d}" })).collect();
+    let last = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m139, namespace: a}\ndata: {last: 'yes'}\n";
+    let overlay =
+        format!("{OVERLAY}labels: [{{pairs: {{x: z}}}}]\nimages: [{{name: r/none, newTag: '1'}}]\npatches: [{{path: last.yaml}}]\n");
+    let mut files: Vec<(&str, &str)> = many.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let patches = patches.join("---\n");
+    files.extend([
+        ("environments/prod/base/app/all.patch.yaml", patches.as_str()),
+        ("environments/prod/base/overlay.yaml", overlay.as_str()),
+        ("environments/prod/base/last.yaml", last),
+    ]);
+    let rendering = render(&renderer(), &tree(&files), "prod").unwrap();
+    let contents: Vec<Value> = rendering.objects.iter().map(|object| content(object)).collect();
+    assert_eq!(contents.len(), 140);
+    for (n, object) in contents.iter().enumerate() {
+        let patched = if n == 77 { Value::Null } else { "d".into() };
+        assert_eq!((&object["data"]["c"], &object["metadata"]["labels"]["x"]), (&patched, &"z".into()), "{n}");
+        assert_eq!(object["data"]["last"], if n == 139 { "yes".into() } else { Value::Null });
+    }
+    let idle: Vec<String> = rendering.idle.iter().map(|idle| idle.message.clone()).collect();
+    let of = |start: &str| idle.iter().filter(|message| message.starts_with(start)).count();
+    assert_eq!((of("the patch of ConfigMap/a/m077"), of("images[0] finds no object"), idle.len()), (1, 1, 2), "{idle:?}");
+}
