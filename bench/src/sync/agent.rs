@@ -42,7 +42,9 @@ impl Agent {
         }
         args.extend(flags.iter().map(|&flag| flag.to_owned()));
         let log = Some(folder.path().join("evenkeel.log"));
-        let launch = Launch { name: "evenkeel".to_owned(), program: evenkeel.to_owned(), args, env: Vec::new(), log };
+        // As the service file and the image have it.
+        let env = vec![("MIMALLOC_PURGE_DELAY".to_owned(), "0".to_owned())];
+        let launch = Launch { name: "evenkeel".to_owned(), program: evenkeel.to_owned(), args, env, log };
         Ok(Self { process: launch.start()?, launch, state, answers: OnceCell::new(), _folder: folder })
     }
 
