@@ -3,7 +3,7 @@
 //! The rules are those of kstatus (sigs.k8s.io/cli-utils, pkg/kstatus) where it has any, and stricter in a few places, each said where
 //! it is: a Job counts when it is complete, a load balancer when it has an address, a Pod that failed is not well. A kind without a
 //! rule of its own, and any other with a status, is judged by the conditions that Kubernetes' API conventions propose. The repository
-//! may have rules of its own ([`rules`]), which go before all of these.
+//! may have rules of its own (`rules`), which go before all of these.
 
 mod cluster_api;
 mod core;
