@@ -47,7 +47,7 @@ pub(super) fn run(args: RenderArgs, file: &SettingsFile, printer: &mut Printer<'
     let cluster = fleet.cluster(&args.cluster).ok_or_else(|| unknown(&args.cluster, &fleet))?;
     // The digests are taken out again, so that any key will do.
     let renderer = Renderer::new(file.namespace(), DigestKey::new([0; 32]));
-    let rendering = match renderer.render(&*source, &fleet, cluster, &Facts::default()) {
+    let rendering = match renderer.render_alone(&*source, &fleet, cluster, &Facts::default()) {
         Ok(rendering) => rendering,
         Err(problems) => return refuse(problems, printer),
     };

@@ -50,6 +50,7 @@ use cache::{Cache, User, Users};
 use component::Included;
 use layer::{FileKey, Files, LayerFiles, ReadFile};
 use seal::{Last, Seal};
+use stack::Stack;
 use step::Step;
 
 pub use validate::{Validated, Validator};
@@ -272,6 +273,24 @@ impl Renderer {
         caches.renderings.put(key, Arc::clone(&rendering), user);
         caches.last_renderings.put(way.paths(), Arc::new(Last { step, terms, rendering: Arc::clone(&rendering) }), user);
         Ok(rendering)
+    }
+
+    /// As [`Self::render`], for a program that renders this one cluster: what it is made of is not kept, so that objects are changed in
+    /// place from layer to layer.
+    pub fn render_alone(&self, source: &dyn Source, fleet: &Fleet, cluster: &Cluster, facts: &Facts) -> Result<Rendering, Vec<Diagnostic>> {
+        if !cluster.problems.is_empty() {
+            return Err(cluster.problems.clone());
+        }
+        let user = self.caches().enter(source.root());
+        let layers = Run { renderer: self, source, fleet, user }.layers(cluster);
+        {
+            let caches = &mut *self.caches();
+            caches.files.clear();
+            caches.layers.clear();
+        }
+        let stack = layers.into_iter().fold(Stack::default(), |stack, layer| stack.with(&layer.files, &layer.included));
+        let set = ApplySet::new(&fleet.name, &*self.namespace);
+        Seal { set: &set, key: &self.key, bodies: &self.bodies, facts }.finish(&stack, &cluster.labels)
     }
 
     /// The paths of the components that the cluster's layers include, directly or by another.

@@ -115,11 +115,11 @@ impl LayerOverlay {
     fn carry_out(&self, overlay: &Overlay, entry: &str, stack: &mut Stack) {
         let concerned = |piece: &Piece| self.bundle.as_ref().is_none_or(|bundle| *bundle == piece.bundle);
         let positions: Vec<usize> = (0..stack.pieces.len()).filter(|at| concerned(&stack.pieces[*at])).collect();
-        let mut values: Vec<Arc<Value>> = positions.iter().map(|at| Arc::clone(&stack.pieces[*at].value)).collect();
-        let report = match self.transform(overlay, &mut values, &stack.table) {
-            Ok(report) => report,
-            Err(error) => return stack.problems.push(self.failed(&error)),
-        };
+        let mut values = take(stack, &positions);
+        let report = self.transform(overlay, &mut values, &stack.table).unwrap_or_else(|error| {
+            stack.problems.push(self.failed(&error));
+            Report::default()
+        });
         for (entries, why) in
             [(&report.unmatched, "finds no object to change"), (&report.idle, "changes nothing: what it sets is so already")]
         {
@@ -128,21 +128,24 @@ impl LayerOverlay {
         if self.is_empty {
             stack.idle.push(Diagnostic::new(codes::IDLE, Place::file(&*self.path), "the overlay has no entries"));
         }
-        if report.changed.is_empty() && report.deleted.is_empty() {
-            return;
-        }
-        for at in &report.changed {
-            let piece = &stack.pieces[positions[*at]];
-            match self.changed(piece, Arc::unwrap_or_clone(std::mem::take(&mut values[*at]))) {
-                Ok(changed) => {
-                    let changed = Arc::new(changed);
+        for (nth, value) in values.into_iter().enumerate() {
+            let piece = &mut stack.pieces[positions[nth]];
+            if !report.changed.contains(&nth) {
+                give_back(piece, value);
+                continue;
+            }
+            let before = stack.trace.as_ref().map(|_| Arc::clone(piece));
+            match self.change(piece, value, may_rename(overlay)) {
+                Ok(()) => {
                     if let Some(trace) = &mut stack.trace {
-                        trace.note(Some(piece), &changed, Cause::Entry { file: self.path.clone(), entry: entry.to_owned() });
+                        trace.note(before.as_ref(), piece, Cause::Entry { file: self.path.clone(), entry: entry.to_owned() });
                     }
-                    stack.pieces[positions[*at]] = changed;
                 }
                 Err(problems) => stack.problems.extend(problems),
             }
+        }
+        if report.deleted.is_empty() && !may_rename(overlay) {
+            return;
         }
         let deleted: BTreeSet<usize> = report.deleted.iter().map(|at| positions[*at]).collect();
         let mut at = 0;
@@ -158,7 +161,7 @@ impl LayerOverlay {
         if values.len() < HALVES_MIN || !self.is_by_object() {
             return overlay.apply(values, table);
         }
-        let before = values.clone();
+        let before = (!overlay.patches.is_empty()).then(|| values.clone());
         let middle = values.len() / 2;
         let (one, other) = values.split_at_mut(middle);
         let (one, other) = std::thread::scope(|scope| {
@@ -168,29 +171,45 @@ impl LayerOverlay {
         if let (Ok(one), Ok(Ok(other))) = (one, other) {
             return Ok(together(one, other, middle));
         }
-        // What has to be in one of the halves may be in the other: only the whole can say that it is missing.
-        *values = before;
+        // What a patch must find in one of the halves may be in the other: only the whole can say that it is missing. Without patches, what
+        // was done is done again to no effect, and the mistake that comes first is told.
+        if let Some(before) = before {
+            *values = before;
+        }
         overlay.apply(values, table)
     }
 
-    /// The object with what the overlay made of it. Its name and namespace may be others.
-    fn changed(&self, piece: &Piece, mut value: Value) -> Result<Piece, Vec<Diagnostic>> {
+    /// Gives an object the content that the overlay made of it. Its name and namespace may be others, if they are told to.
+    fn change(&self, piece: &mut Arc<Piece>, mut value: Arc<Value>, renamed: bool) -> Result<(), Vec<Diagnostic>> {
         let refuse = |code, pointer: &str, message: &str| {
             Diagnostic::new(code, Place::file(&*self.path), format!("{} at {pointer}: {message}", piece.id))
         };
-        let id = match manifest::identify(&value) {
-            Ok(id) => id,
-            Err(error) => return Err(vec![refuse(error.code, error.pointer, &error.message)]),
+        let id = match renamed.then(|| manifest::identify(&value)).transpose() {
+            Ok(id) => id.filter(|id| *id != piece.id),
+            Err(error) => {
+                let problem = refuse(error.code, error.pointer, &error.message);
+                give_back(piece, value);
+                return Err(vec![problem]);
+            }
         };
-        let problems = manifest::scrub(&mut value, &id);
+        let problems = manifest::scrub(Arc::make_mut(&mut value), id.as_ref().unwrap_or(&piece.id));
         if !problems.is_empty() {
-            return Err(problems.iter().map(|(code, pointer, message)| refuse(*code, pointer, message)).collect());
+            let problems = problems.iter().map(|(code, pointer, message)| refuse(*code, pointer, message)).collect();
+            give_back(piece, value);
+            return Err(problems);
         }
-        let mut changed = piece.changed(value);
-        if changed.id != id {
-            changed.written = Some(changed.written.unwrap_or(std::mem::replace(&mut changed.id, id)));
+        match Arc::get_mut(piece) {
+            Some(own) => {
+                own.value = value;
+                own.renew();
+            }
+            None => *piece = Arc::new(piece.changed(value)),
         }
-        Ok(changed)
+        if let (Some(id), Some(own)) = (id, Arc::get_mut(piece)) {
+            let before = std::mem::replace(&mut own.id, id);
+            own.written.get_or_insert(before);
+        }
+        Ok(())
     }
 
     /// Sorts the objects again; two that have become one are a mistake.
@@ -216,6 +235,29 @@ impl LayerOverlay {
     fn place(&self, entry: &str) -> Place {
         self.places.get(entry).cloned().unwrap_or_else(|| Place::file(&*self.path))
     }
+}
+
+/// The objects' contents: those that nobody else holds are taken, so that they can be changed in place.
+fn take(stack: &mut Stack, positions: &[usize]) -> Vec<Arc<Value>> {
+    let nothing = Arc::new(Value::Null);
+    let is_traced = stack.trace.is_some();
+    let take = |at: &usize| match Arc::get_mut(&mut stack.pieces[*at]).filter(|_| !is_traced) {
+        Some(own) => std::mem::replace(&mut own.value, Arc::clone(&nothing)),
+        None => Arc::clone(&stack.pieces[*at].value),
+    };
+    positions.iter().map(take).collect()
+}
+
+/// Puts a content that stays as it was where it was taken from.
+fn give_back(piece: &mut Arc<Piece>, value: Arc<Value>) {
+    if let Some(own) = Arc::get_mut(piece) {
+        own.value = value;
+    }
+}
+
+/// Whether an object may have another identity behind this overlay.
+fn may_rename(overlay: &Overlay) -> bool {
+    !overlay.patches.is_empty() || !overlay.namespace.is_empty()
 }
 
 /// What two halves report, the second of which begins there.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use kube_overlay::{LabelSelector, Merged, Table, strategic_merge};
+use serde_json::Value;
 
 use super::{
     component::{Included, component_of},
@@ -77,14 +78,13 @@ impl Default for Stack {
 
 impl Stack {
     /// What it gives with one more layer on top.
-    pub(super) fn with(&self, layer: &LayerFiles, included: &Included) -> Self {
-        let mut stack = self.clone();
-        stack.problems.extend(included.problems.iter().cloned());
-        stack.lay(layer, included);
-        stack.refuse_incomplete(layer, included);
-        sort_problems(&mut stack.problems);
-        sort_problems(&mut stack.warnings);
-        stack
+    pub(super) fn with(mut self, layer: &LayerFiles, included: &Included) -> Self {
+        self.problems.extend(included.problems.iter().cloned());
+        self.lay(layer, included);
+        self.refuse_incomplete(layer, included);
+        sort_problems(&mut self.problems);
+        sort_problems(&mut self.warnings);
+        self
     }
 
     /// Lays a folder over what is there: a layer, or a component in the midst of the overlay that includes it.
@@ -243,7 +243,7 @@ impl Stack {
         if now.iter().map(Arc::as_ptr).eq(before.iter().map(Arc::as_ptr)) {
             return;
         }
-        let values: Vec<&serde_json::Value> = now.iter().map(|piece| &*piece.value).collect();
+        let values: Vec<&Value> = now.iter().map(|piece| &*piece.value).collect();
         self.table = Table::bundled().with_definitions(&values);
     }
 
@@ -279,25 +279,27 @@ fn lay_all(
             laid.problems.push(Diagnostic::new(codes::PATCH_WITHOUT_TARGET, patch.origin.place(), message));
             continue;
         };
+        // A trace looks at what was there before, which then stays as it is.
+        let before = trace.as_ref().map(|_| Arc::clone(piece));
         match lay_over(piece, patch, table) {
-            Ok(Some(same)) if Arc::ptr_eq(&same, piece) => {
+            Ok(Merged::Unchanged) => {
                 let message = format!("the patch of {} changes nothing: what it sets is so already", piece.id);
                 laid.idle.push(Diagnostic::new(codes::IDLE, patch.origin.place(), message));
             }
-            Ok(merged) => {
-                if let (Some(trace), Some(merged)) = (&mut trace, &merged) {
-                    trace.note(Some(piece), merged, Cause::Document(patch.origin.clone()));
+            Ok(Merged::Changed) => {
+                if let Some(trace) = &mut trace {
+                    trace.note(before.as_ref(), piece, Cause::Document(patch.origin.clone()));
                 }
-                *target = merged;
             }
+            Ok(Merged::Deleted) => *target = None,
             Err(found) => laid.problems.extend(found),
         }
     }
     laid
 }
 
-/// One patch over one object: the object as it is then, none if the patch deletes it.
-fn lay_over(piece: &Arc<Piece>, patch: &Piece, table: &Table) -> Result<Option<Arc<Piece>>, Vec<Diagnostic>> {
+/// One patch over one object, which is changed, or is to be taken away. After a mistake it may be partly changed.
+fn lay_over(piece: &mut Arc<Piece>, patch: &Piece, table: &Table) -> Result<Merged, Vec<Diagnostic>> {
     let refuse = |code, message: String| vec![Diagnostic::new(code, patch.origin.place(), message)];
     if !patch.in_root && patch.bundle != piece.bundle {
         let message = format!(
@@ -309,30 +311,24 @@ fn lay_over(piece: &Arc<Piece>, patch: &Piece, table: &Table) -> Result<Option<A
         );
         return Err(refuse(codes::BUNDLE_MISMATCH, message));
     }
-    let mut value = (*piece.value).clone();
     let mut laid = std::borrow::Cow::Borrowed(&*patch.value);
     if piece.id.namespace != patch.id.namespace {
         // Found by the identity that it was written with: the namespace it was moved to stays.
-        if let Some(metadata) = laid.to_mut().get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+        if let Some(metadata) = laid.to_mut().get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.remove("namespace");
         }
     }
-    match strategic_merge(&mut value, &laid, table) {
-        Ok(Merged::Unchanged) => Ok(Some(Arc::clone(piece))),
-        Ok(Merged::Deleted) => Ok(None),
-        Ok(Merged::Changed) => {
-            let problems = manifest::scrub(&mut value, &piece.id);
-            if !problems.is_empty() {
-                return Err(problems
-                    .into_iter()
-                    .flat_map(|(code, pointer, message)| refuse(code, format!("{pointer}: {message}")))
-                    .collect());
-            }
-            Ok(Some(Arc::new(piece.changed(value))))
-        }
-        Err(error) if error.path.is_empty() => Err(refuse(codes::MERGE, error.message)),
-        Err(error) => Err(refuse(codes::MERGE, format!("at {}: {}", error.path, error.message))),
-    }
+    let change = |value: &mut Value, id: &ObjectId| {
+        let merged = strategic_merge(value, &laid, table).map_err(|error| {
+            let at = if error.path.is_empty() { String::new() } else { format!("at {}: ", error.path) };
+            refuse(codes::MERGE, format!("{at}{}", error.message))
+        })?;
+        let problems = if merged == Merged::Changed { manifest::scrub(value, id) } else { Vec::new() };
+        let problems = problems.into_iter().flat_map(|(code, pointer, message)| refuse(code, format!("{pointer}: {message}")));
+        let problems: Vec<Diagnostic> = problems.collect();
+        if problems.is_empty() { Ok(merged) } else { Err(problems) }
+    };
+    Piece::edit(piece, change)
 }
 
 impl Piece {
@@ -341,12 +337,38 @@ impl Piece {
         (!self.in_root).then_some(&self.bundle)
     }
 
+    /// Changes its content by what `change` does to it, which says whether it did: in place if nobody else holds the object.
+    fn edit<E>(this: &mut Arc<Self>, change: impl FnOnce(&mut Value, &ObjectId) -> Result<Merged, E>) -> Result<Merged, E> {
+        if let Some(own) = Arc::get_mut(this)
+            && let Some(value) = Arc::get_mut(&mut own.value)
+        {
+            let merged = change(value, &own.id)?;
+            if merged == Merged::Changed {
+                own.renew();
+            }
+            return Ok(merged);
+        }
+        let mut copy = Value::clone(&this.value);
+        let merged = change(&mut copy, &this.id)?;
+        if merged == Merged::Changed {
+            *this = Arc::new(this.changed(copy));
+        }
+        Ok(merged)
+    }
+
+    /// Its content is another: what was made of it is not, and it is no patch any more.
+    pub(super) fn renew(&mut self) {
+        self.directive = None;
+        self.finished = OnceLock::new();
+        self.sealed = OnceLock::new();
+    }
+
     /// The same object with other content.
-    pub(super) fn changed(&self, value: serde_json::Value) -> Self {
+    pub(super) fn changed(&self, value: impl Into<Arc<Value>>) -> Self {
         Self {
             id: self.id.clone(),
             written: self.written.clone(),
-            value: Arc::new(value),
+            value: value.into(),
             origin: self.origin.clone(),
             bundle: Arc::clone(&self.bundle),
             in_root: self.in_root,

@@ -35,8 +35,7 @@ impl Step {
         let includes = !included.is_empty();
         let followed = last.filter(|last| !includes && !last.includes).and_then(|last| Some((last.follow(below, layer)?, last.is_named)));
         let (stack, is_named) = followed.unwrap_or_else(|| {
-            let nothing = Stack::default();
-            let stack = below.map_or(&nothing, |below| &below.stack).with(layer, included);
+            let stack = below.map_or_else(Stack::default, |below| below.stack.clone()).with(layer, included);
             let is_named = stack.pieces.iter().any(|piece| piece.naming != Naming::Written);
             (stack, is_named)
         });

@@ -139,7 +139,7 @@ pub(crate) fn fleet_alone(repo: &str, one: &str) -> Result<()> {
 
 struct Cold {
     took: Duration,
-    rendering: std::sync::Arc<Rendering>,
+    rendering: Rendering,
 }
 
 /// Renders the repository's first cluster with nothing at hand.
@@ -150,7 +150,7 @@ fn cold(remote: &GitRemote, checked: bool) -> Result<Cold> {
     let fleet = layout::read(&tree).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     let renderer = Renderer::new("evenkeel-system", DigestKey::new([0; 32]));
     let cluster = fleet.clusters.first().context("no cluster")?;
-    let rendering = renderer.render(&tree, &fleet, cluster, &Facts::default()).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
+    let rendering = renderer.render_alone(&tree, &fleet, cluster, &Facts::default()).map_err(|problems| anyhow::anyhow!("{problems:?}"))?;
     let took = began.elapsed();
     ensure!(!checked || rendering.warnings.is_empty(), "{:?}", rendering.warnings);
     Ok(Cold { took, rendering })

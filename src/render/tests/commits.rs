@@ -107,13 +107,18 @@ proptest! {
             versions[file] = version % files[file].1.len();
             let source = repository(&files, &versions);
             for cluster in ["dev", "prod"] {
-                match (render(&kept, &source, cluster), render(&renderer(), &source, cluster)) {
-                    (Ok(known), Ok(alone)) => {
-                        prop_assert_eq!(&known.objects, &alone.objects);
-                        prop_assert_eq!((known.digest, &known.bundles), (alone.digest, &alone.bundles));
-                        prop_assert_eq!((&known.warnings, &known.idle), (&alone.warnings, &alone.idle));
+                let known = render(&kept, &source, cluster);
+                let fleet = layout::read(&source).unwrap();
+                let in_place = renderer().render_alone(&source, &fleet, fleet.cluster(cluster).unwrap(), &Facts::default());
+                for alone in [render(&renderer(), &source, cluster), in_place.map(Arc::new)] {
+                    match (&known, alone) {
+                        (Ok(known), Ok(alone)) => {
+                            prop_assert_eq!(&known.objects, &alone.objects);
+                            prop_assert_eq!((known.digest, &known.bundles), (alone.digest, &alone.bundles));
+                            prop_assert_eq!((&known.warnings, &known.idle), (&alone.warnings, &alone.idle));
+                        }
+                        (known, alone) => prop_assert_eq!(known.as_ref().err().cloned(), alone.err()),
                     }
-                    (known, alone) => prop_assert_eq!(known.err(), alone.err()),
                 }
             }
         }

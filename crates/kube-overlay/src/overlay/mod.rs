@@ -202,18 +202,14 @@ impl<S: Slot> Run<'_, S> {
         }
     }
 
-    /// Changes an object: in place if nobody else holds it, otherwise a copy that takes its place only if it differs.
+    /// Changes an object: in place if nobody else holds it, otherwise a copy. `change` says exactly whether it differs then.
     fn edit<E>(&mut self, at: usize, change: impl FnOnce(&mut Value) -> Result<Merged, E>) -> Result<(), E> {
         let slot = self.objects[at].object_mut();
         let merged = if let Some(value) = Arc::get_mut(slot) {
             change(value)?
         } else {
             let mut copy = Value::clone(slot);
-            // Kept fields may undo what a patch did.
-            let merged = match change(&mut copy)? {
-                Merged::Changed if copy == **slot => Merged::Unchanged,
-                merged => merged,
-            };
+            let merged = change(&mut copy)?;
             if merged == Merged::Changed {
                 *slot = Arc::new(copy);
             }

@@ -157,20 +157,18 @@ impl Prepared {
 
     fn merge<S: Slot>(&self, entry: &str, at: usize, run: &mut Run<'_, S>) -> Result<(), OverlayError> {
         let schema = run.schema;
-        let described = identity::describe(run.object(at));
+        let before = Arc::clone(run.objects[at].object());
         run.edit(at, |value| {
             let kept = Kept::of(value);
             let merged = strategic_merge(value, &self.patch, schema)?;
             if merged == Merged::Changed {
                 kept.restore(value, self.options);
+                // What is kept may undo what the patch did.
+                return Ok(if *value == *before { Merged::Unchanged } else { Merged::Changed });
             }
             Ok(merged)
         })
-        .map_err(|error: crate::MergeError| OverlayError {
-            entry: entry.to_owned(),
-            object: Some(described),
-            message: error.to_string(),
-        })
+        .map_err(|error: crate::MergeError| OverlayError::new(entry.to_owned(), Some(&before), error.to_string()))
     }
 }
 
