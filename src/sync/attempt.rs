@@ -76,6 +76,8 @@ pub(super) struct Session {
     pub(super) inventory: Option<Inventory>,
     /// What that list does not show.
     pub(super) unseen: Unseen,
+    /// The last attempt made the list, so that anything may be another than before.
+    pub(super) compared: bool,
     /// The uid of the parent: as long as it is the same, so is the cluster.
     parent_uid: Option<String>,
     /// Where the watch of each kind goes on, as the last lists said.
@@ -112,13 +114,26 @@ pub(super) struct Outcome {
     pub(super) claim: Option<bool>,
     /// Where bundles have an order: how far each came, and what it could do.
     pub(super) staged: Option<(Situation, Steps)>,
+    /// The objects that were written.
+    pub(super) written: Vec<ObjectId>,
     /// Where it was only looked at: what the cluster itself says that it runs.
     pub(super) runs: Option<(Digest, CommitId)>,
 }
 
 impl Outcome {
     pub(super) fn new(end: End, error: Option<Diagnostic>) -> Self {
-        Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None, staged: None, runs: None }
+        Self {
+            end,
+            error,
+            wrong_cluster: false,
+            held: None,
+            drifted: 0,
+            repaired: Vec::new(),
+            claim: None,
+            staged: None,
+            written: Vec::new(),
+            runs: None,
+        }
     }
 
     /// What `status` says after it.
@@ -209,7 +224,8 @@ impl<M: Memory> Attempt<'_, M> {
         let connection = session.connection.clone();
         let store = ParentStore::new(&connection, &self.desired.set);
         let mut parent = self.take_hold(session, &store, parent).await?;
-        if must_compare(session.inventory.is_some(), self.trigger) {
+        session.compared = must_compare(session.inventory.is_some(), self.trigger);
+        if session.compared {
             let observed = tokio::select! {
                 () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
                 observed = self.look(session, &parent) => observed?,
@@ -224,20 +240,21 @@ impl<M: Memory> Attempt<'_, M> {
                 return Ok(Outcome::new(End::Interrupted, None));
             }
         }
-        let inventory = session.inventory.clone().unwrap_or_default();
-        let plan = plan(self.rendering, &inventory, &self.resting, self.desired.drift);
+        let nothing = Inventory::new();
+        let inventory = session.inventory.as_ref().unwrap_or(&nothing);
+        let plan = plan(self.rendering, inventory, &self.resting, self.desired.drift);
         let asked = self.memory.asked().await?;
         let place = Where { fleet: &self.desired.fleet, cluster_uid: &session.uid };
-        let verdict = judge(&plan, self.rendering, &inventory, self.desired.budget, place, |deletion| asked.approves(deletion));
+        let verdict = judge(&plan, self.rendering, inventory, self.desired.budget, place, |deletion| asked.approves(deletion));
         let now_asked = asked.after(&verdict);
         if now_asked != asked {
             self.memory.set_asked(now_asked).await?;
         }
         let pulse = |id: &ObjectId| self.vitals.pulse(id);
         let moment = Moment { pulse: &pulse, now: resting::now(), asked: self.trigger == Trigger::Asked };
-        let turn = Turn::new(self.rendering, plan, verdict.clone(), &inventory, &parent.courses, &moment);
+        let turn = Turn::new(self.rendering, plan, verdict.clone(), inventory, &parent.courses, &moment);
         if turn.is_empty() {
-            let rested = self.rest(&store, &parent, &inventory, turn, &session.unseen).await?;
+            let rested = self.rest(&store, &parent, inventory, turn, &session.unseen).await?;
             return Ok(Outcome { held: Some(verdict), ..rested });
         }
         let widen = |parent: &mut Parent| turn.widen(parent);
@@ -258,6 +275,7 @@ impl<M: Memory> Attempt<'_, M> {
             drifted: outcome.drifted,
             repaired: outcome.repaired,
             staged: outcome.staged,
+            written: outcome.written,
             ..complete(&session.unseen)
         })
     }
@@ -330,6 +348,7 @@ impl<M: Memory> Attempt<'_, M> {
             apis,
             inventory: None,
             unseen: Unseen::new(),
+            compared: false,
             parent_uid,
             from: BTreeMap::new(),
             watches: Watches::new(),
@@ -419,6 +438,7 @@ impl<M: Memory> Attempt<'_, M> {
             validate: self.desired.validate,
             created: std::sync::Mutex::default(),
             explain: EXPLAINED_MAX.into(),
+            written: std::sync::Mutex::default(),
         };
         let mut lost = false;
         let report = {
@@ -436,6 +456,7 @@ impl<M: Memory> Attempt<'_, M> {
         };
         let report = if lost { Report { stop: Some(Stop::LostHold), ..report } } else { report };
         let inventory = carrier.inventory.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let written = carrier.written.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         session.apis = carrier.apis.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut outcome = outcome(&report);
         if outcome.end == End::Synced {
@@ -456,7 +477,7 @@ impl<M: Memory> Attempt<'_, M> {
         }
         session.inventory = Some(inventory);
         self.memory.end_sync(sync, outcome.error.clone()).await?;
-        outcome.staged = turn.into_staged();
+        (outcome.written, outcome.staged) = (written, turn.into_staged());
         Ok(outcome)
     }
 

@@ -111,6 +111,8 @@ pub(super) struct Carrier<'a, J> {
     pub(super) created: Mutex<BTreeSet<String>>,
     /// How many more drifted objects are asked after, to tell who changed what.
     pub(super) explain: AtomicUsize,
+    /// The objects that were written.
+    pub(super) written: Mutex<Vec<ObjectId>>,
 }
 
 /// One object on its way.
@@ -382,6 +384,7 @@ impl<J: Journal> Carrier<'_, J> {
         // comparison send the object again.
         let fields = meta.fields(self.manager).unwrap_or(object.digest);
         let live = Live { uid: meta.uid.clone(), digest: object.digest, fields };
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).push(object.id.clone());
         let mut inventory = self.inventory.lock().unwrap_or_else(PoisonError::into_inner);
         let was_adopted = inventory.get(&object.id).is_some_and(|member| member.adopted && member.uid == meta.uid);
         inventory.insert(

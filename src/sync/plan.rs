@@ -1,6 +1,7 @@
 //! What a cluster needs: its rendering against what is applied. Values in, values out.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -131,36 +132,56 @@ pub fn drift_mode(object: &RenderedObject, rendering: &Rendering, default: Drift
 pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<ObjectId>, drift: Drift) -> Plan {
     let paused = |bundle: &str| rendering.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some());
     let mut plan = Plan::default();
-    let mut wanted = BTreeSet::new();
-    for object in &rendering.objects {
-        wanted.insert(&object.id);
-        if paused(&object.bundle) {
-            continue;
+    for pair in pairs(rendering, inventory) {
+        match pair {
+            Pair::Wanted(object, member) => {
+                let Some(why) = why(object, member).filter(|_| !paused(&object.bundle)) else { continue };
+                let mode = drift_mode(object, rendering, drift);
+                let why = if why == Why::Unverified && mode != Drift::Repair { Why::Unrecorded } else { why };
+                if !(why.stays(mode) || (why == Why::Drifted && resting.contains(&object.id))) {
+                    plan.writes.entry(object.bundle.clone()).or_default().push(Write { object: object.clone(), why });
+                } else if why == Why::Drifted && mode != Drift::Off {
+                    plan.left += 1;
+                }
+            }
+            Pair::Left(id, member) => {
+                if member.deleting || !member.labelled || member.bundle.as_deref().is_some_and(paused) {
+                    continue;
+                }
+                plan.deletions.push(Deletion {
+                    id: id.clone(),
+                    uid: member.uid.clone(),
+                    resource_version: member.resource_version.clone(),
+                    bundle: member.bundle.clone(),
+                });
+            }
         }
-        let mode = drift_mode(object, rendering, drift);
-        let why = match why(object, inventory.get(&object.id)) {
-            None => continue,
-            Some(Why::Unverified) if mode != Drift::Repair => Why::Unrecorded,
-            Some(why) => why,
-        };
-        if !(why.stays(mode) || (why == Why::Drifted && resting.contains(&object.id))) {
-            plan.writes.entry(object.bundle.clone()).or_default().push(Write { object: object.clone(), why });
-        } else if why == Why::Drifted && mode != Drift::Off {
-            plan.left += 1;
-        }
-    }
-    for (id, member) in inventory {
-        if wanted.contains(id) || member.deleting || !member.labelled || member.bundle.as_deref().is_some_and(paused) {
-            continue;
-        }
-        plan.deletions.push(Deletion {
-            id: id.clone(),
-            uid: member.uid.clone(),
-            resource_version: member.resource_version.clone(),
-            bundle: member.bundle.clone(),
-        });
     }
     plan
+}
+
+/// An identity that the rendering has, or the cluster, or both.
+enum Pair<'a> {
+    Wanted(&'a Arc<RenderedObject>, Option<&'a Member>),
+    Left(&'a ObjectId, &'a Member),
+}
+
+/// Goes through both at once, as both are sorted by identity: to look each object up in the other would take most of an attempt's time.
+fn pairs<'a>(rendering: &'a Rendering, inventory: &'a Inventory) -> impl Iterator<Item = Pair<'a>> {
+    let mut wanted = rendering.objects.iter().peekable();
+    let mut there = inventory.iter().peekable();
+    std::iter::from_fn(move || {
+        let order = match (wanted.peek(), there.peek()) {
+            (Some(object), Some((id, _))) => object.id.cmp(id),
+            (Some(_), None) => Ordering::Less,
+            (None, _) => Ordering::Greater,
+        };
+        let member = if order == Ordering::Less { None } else { Some(there.next()?) };
+        match (wanted.next_if(|_| order != Ordering::Greater), member) {
+            (Some(object), member) => Some(Pair::Wanted(object, member.map(|(_, member)| member))),
+            (None, member) => member.map(|(id, member)| Pair::Left(id, member)),
+        }
+    })
 }
 
 /// Why the object must be sent; none where the cluster has it as it should be.

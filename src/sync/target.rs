@@ -14,7 +14,7 @@ pub use super::attempt::{Connect, Memory};
 use super::{
     Phase, State, Trigger,
     agenda::{Agenda, End, Event, Goal, Next},
-    attempt::{Attempt, Outcome, Session, Settings},
+    attempt::{Attempt, Outcome, Session, Settings, must_compare},
     drift,
     fights::Fights,
     holder::{self, LOOK, Patience, Waiting},
@@ -284,7 +284,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
         let cancel = CancellationToken::new();
         let known = live.session.as_ref().and_then(|session| session.inventory.as_ref());
-        let before = known.map(|known| live.vitals.versions(known)).unwrap_or_default();
+        // What a comparison finds changed is told by versions; otherwise only what this writes changes.
+        let before = known.filter(|_| must_compare(true, trigger)).map(|known| live.vitals.versions(known)).unwrap_or_default();
         let attempt = Attempt {
             settings,
             memory: &self.memory,
@@ -320,8 +321,9 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 warn!(cluster = %self.cluster, object = %id, code, "put back again and again; left as it is for {} s", rest.as_secs());
             }
         }
-        match live.session.as_ref().and_then(|session| session.inventory.as_ref()) {
-            Some(inventory) => live.vitals.wrote(&before, inventory),
+        match live.session.as_ref().and_then(|session| session.inventory.as_ref().map(|inventory| (session.compared, inventory))) {
+            Some((true, inventory)) => live.vitals.compared(&before, inventory),
+            Some((false, _)) => live.vitals.wrote(std::mem::take(&mut outcome.written)),
             None => live.vitals.forget(),
         }
         live.patience = live.patience.after(outcome.claim, live.now());

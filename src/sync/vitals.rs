@@ -82,8 +82,16 @@ impl Vitals {
         with_status.map(|(id, member)| (id.clone(), member.resource_version.clone())).collect()
     }
 
-    /// A sync changed the inventory from those versions to this.
-    pub(super) fn wrote(&mut self, before: &BTreeMap<ObjectId, String>, inventory: &Inventory) {
+    /// These objects were written.
+    pub(super) fn wrote(&mut self, written: Vec<ObjectId>) {
+        for id in written.into_iter().filter(|id| self.rules.read(id)) {
+            self.due.insert(id.clone());
+            self.awaited.insert(id);
+        }
+    }
+
+    /// A comparison changed the inventory from those versions to this, and so may have writes after it.
+    pub(super) fn compared(&mut self, before: &BTreeMap<ObjectId, String>, inventory: &Inventory) {
         for (id, member) in inventory {
             if self.rules.read(id) && before.get(id) != Some(&member.resource_version) {
                 self.due.insert(id.clone());
