@@ -7,7 +7,6 @@
 pub const POINTS: &[&str] = &[
     "fetch.done",
     "fetch.recorded",
-    "tip.kept",
     "rendering.done",
     "rendering.recorded",
     "state.told",

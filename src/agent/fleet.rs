@@ -161,7 +161,6 @@ impl Fleet {
         self.ledger.record_fetch(commits, tip, was, rewritten, now).await?;
         crash::point("fetch.recorded");
         self.tip = Some(tip);
-        self.keep("desired".to_owned(), tip);
         self.render();
         Ok(())
     }
@@ -173,7 +172,6 @@ impl Fleet {
             if let Err(error) = mirror.keep(&name, commit) {
                 warn!(%commit, code = %error.code(), "{error}");
             }
-            crash::point("tip.kept");
         });
     }
 

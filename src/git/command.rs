@@ -31,6 +31,9 @@ const LINGER: Duration = Duration::from_millis(500);
 /// How long an orphaned program of an agent that died may take to be gone once it is killed.
 const ORPHAN: Duration = Duration::from_secs(5);
 
+/// More packs than these are packed into one: `autoPackLimit` below.
+pub(super) const PACKS_MAX: usize = 20;
+
 /// Settings of every `git` that is run here, in place of the system's and the user's own.
 ///
 /// `safe.directory` is for remotes that are paths: their owner is often another user, and the path was named by the operator.
@@ -96,6 +99,9 @@ const SSH: &str = "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o ConnectT
 /// Where `git` is run, and the lock that says it runs.
 #[derive(Debug)]
 pub(super) struct Program {
+    /// Where `git` is. With its path and not its name it is started without a copy of the agent's page tables (`posix_spawn`), which for a
+    /// large agent takes longer than what `git` does.
+    git: PathBuf,
     /// Holds the settings and the lock; `HOME` for remotes that are not reached by ssh.
     folder: PathBuf,
     /// The bare repository.
@@ -116,7 +122,7 @@ pub(super) enum Ended {
 impl Program {
     /// Writes the settings, and ends a `git` that an agent before this one left behind.
     pub(super) fn new(folder: &Path, mirror: &Path) -> Result<Self, GitError> {
-        let program = Self { folder: folder.to_owned(), mirror: mirror.to_owned() };
+        let program = Self { git: find_git(), folder: folder.to_owned(), mirror: mirror.to_owned() };
         std::fs::write(program.config(), CONFIG).map_err(|why| program.broken(&why.to_string()))?;
         program.lock()?;
         Ok(program)
@@ -132,7 +138,7 @@ impl Program {
 
     /// `git` with nothing of the agent's environment but what it needs.
     fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new("git");
+        let mut command = Command::new(&self.git);
         command.args(args).env_clear().current_dir(&self.folder);
         let passed = PASSED.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value)));
         command.envs(passed).env("HOME", &self.folder).env("LC_ALL", "C");
@@ -243,6 +249,13 @@ impl Program {
         file.set_len(0).and_then(|()| file.rewind()).map_err(fail)?;
         Ok(Lock(file))
     }
+}
+
+/// `git` by its path; by its name where there is none, which is an error once it is started.
+fn find_git() -> PathBuf {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let is_program = |path: &PathBuf| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok() && path.is_file();
+    std::env::split_paths(&folders).map(|folder| folder.join("git")).find(is_program).unwrap_or_else(|| "git".into())
 }
 
 /// The lock while it is ours. The number in it is that of a running program, and of none once that is gone.

@@ -14,9 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::{
-    command::{Ended, Program},
+    command::{Ended, PACKS_MAX, Program},
     error::{Failure, GitError, classify, words},
-    remote::Remote,
+    local::Reading,
+    remote::{Address, Remote},
     source::CommitId,
     store::{OWN_REFS, Store, oid, ref_part},
 };
@@ -35,6 +36,7 @@ pub struct Mirror {
     folder: PathBuf,
     remote: Remote,
     program: Program,
+    reading: Reading,
     store: Arc<Store>,
     fetching: AsyncMutex<()>,
     last: Mutex<Last>,
@@ -74,7 +76,8 @@ impl Mirror {
         let disk = |why: std::io::Error| GitError::Broken { path: folder.to_owned(), why: why.to_string(), rebuilt: false };
         fs::create_dir_all(folder).map_err(disk)?;
         let program = Program::new(folder, store.path())?;
-        let mirror = Self { folder: folder.to_owned(), remote, program, store, fetching: AsyncMutex::default(), last: Mutex::default() };
+        let (reading, fetching, last) = (Reading::default(), AsyncMutex::default(), Mutex::default());
+        let mirror = Self { folder: folder.to_owned(), remote, program, reading, store, fetching, last };
         if mirror.store.path().exists() {
             sweep(mirror.store.path());
             if let Some(why) = mirror.store.damage() {
@@ -106,7 +109,17 @@ impl Mirror {
         }
         let was = self.store.tip()?.or_else(|| self.last().lost);
         let refspec = format!("+refs/heads/{}:{}", self.remote.branch(), self.store.tip_ref());
-        let ended = self.program.fetch(&self.remote, &refspec, deadline, cancel).await?;
+        let ended = match self.remote.address() {
+            Address::Local(path) => {
+                let refs = (self.remote.branch(), self.store.tip_ref());
+                self.reading.fetch(self.store.path(), path, refs, deadline, cancel).await
+            }
+            Address::Http(_) | Address::Ssh(_) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => self.program.fetch(&self.remote, &refspec, deadline, cancel).await?,
+        };
         if !matches!(ended, Ended::Exited { success: true, .. }) {
             sweep(self.store.path());
         }
@@ -121,9 +134,12 @@ impl Mirror {
         }
     }
 
-    /// Packs what many fetches left behind. Readers go on meanwhile.
+    /// Packs what many fetches left behind, once that is much. Readers go on meanwhile.
     pub async fn tidy(&self, cancel: &CancellationToken) -> Result<(), GitError> {
         let _one = self.fetching.lock().await;
+        if packs(self.store.path()) <= PACKS_MAX {
+            return Ok(());
+        }
         match self.program.tidy(TIDY, cancel).await? {
             Ended::Exited { success: true, .. } => Ok(()),
             ended => {
@@ -239,6 +255,12 @@ fn keep_ref(name: &str) -> String {
 /// Runs what reads the disk or computes for long on a thread for that.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, GitError> + Send + 'static) -> Result<T, GitError> {
     spawn_blocking(work).await.unwrap_or_else(|why| Err(GitError::Program(format!("a reading thread ended: {why}"))))
+}
+
+/// How many packs there are: each fetch that finds something new leaves one.
+fn packs(mirror: &Path) -> usize {
+    let entries = fs::read_dir(mirror.join("objects/pack")).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.path().extension().is_some_and(|extension| extension == "pack")).count()
 }
 
 /// Removes the locks and half-written packs of a process that was killed. Nobody else writes here.

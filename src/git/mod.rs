@@ -1,7 +1,7 @@
 //! The config repository: a bare mirror of one branch of a remote, read straight from the object database.
 //!
 //! ```text
-//! Remote  ->  Mirror (fetches, by the git program)  ->  Store (reads, by libgit2)  ->  GitTree: Source
+//! Remote  ->  Mirror (fetches, by the git program; from this machine by libgit2)  ->  Store (reads, by libgit2)  ->  GitTree: Source
 //!               ^ Follower: when to fetch, and Events of what was found
 //! ```
 //!
@@ -12,6 +12,7 @@ mod command;
 mod credentials;
 mod error;
 mod follower;
+mod local;
 mod memory;
 mod mirror;
 mod remote;
