@@ -239,6 +239,10 @@ codes! {
     UNMARKED "EK4038" "The cluster takes away the marks by which the fleet knows its objects"
         because "A mutating webhook or policy that removes labels or annotations which it does not know."
         => "Let it leave applyset.kubernetes.io/part-of and evenkeel.dev/* alone; without them the object could never be deleted with Git.";
+    OBSERVED "EK4060" "The cluster is only observed, and a sync would write to it" => "`evenkeel diff CLUSTER` shows what; it is written once the agent runs with --mode sync.";
+    NOT_COMPARED "EK4061" "A cluster did not answer a comparison in time"
+        because "It is slow, or has very many objects, or the agent answers several such questions."
+        => "Ask again; `evenkeel status` says whether the cluster can be reached.";
 
     // 5xxx: the ledger and the state directory
     STATE_DIR "EK5001" "The state directory cannot be used"

@@ -8,6 +8,7 @@ mod answers;
 mod fleet;
 mod memory;
 mod once;
+mod previews;
 mod settings;
 mod state_dir;
 mod supervisor;
@@ -27,6 +28,7 @@ use tracing::{error, info, warn};
 use self::{
     fleet::Fleet,
     once::Once,
+    previews::Previews,
     state_dir::StateDir,
     supervisor::Supervisor,
     targets::{Shared, Targets},
@@ -52,6 +54,8 @@ const NEWS: usize = 1024;
 const EVENTS: usize = 16;
 /// Actions of people that may wait: one for each connection that the server serves at a time.
 const ACTIONS: usize = 64;
+/// Questions about clusters that may wait: as many again may be under way.
+const QUESTIONS: usize = 16;
 /// How long an orderly stop may take, below what systemd and Kubernetes grant (30 s).
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The mirror's folder in the state directory.
@@ -120,6 +124,7 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     let (news_sender, news) = mpsc::channel(NEWS);
     let (event_sender, events) = mpsc::channel(EVENTS);
     let (action_sender, actions) = mpsc::channel(ACTIONS);
+    let (question_sender, questions) = mpsc::channel(QUESTIONS);
     let trigger = Arc::new(Notify::new());
     let state = SourceState { remote: remote.to_string(), branch: remote.branch().to_owned(), ..SourceState::default() };
     let (source_sender, source) = watch::channel(state);
@@ -127,7 +132,8 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     // Bound before anything is written: a socket that cannot be had is found at the start, not at three in the morning.
     let server = if settings.once { None } else { Some(Server::bind(state_dir.path())?) };
     let answers = Arc::new(RecordedAnswers::open(state_dir.path())?);
-    let server = server.map(|server| tokio::spawn(server.serve(Api::new(answers, action_sender, source), stop.clone())));
+    let api = Api::new(answers, action_sender, source).with_questions(question_sender);
+    let server = server.map(|server| tokio::spawn(server.serve(api, stop.clone())));
     let follow = FollowerSettings { interval: settings.poll_interval, deadline: settings.git.timeout };
     let follower = tokio::spawn(Follower::new(mirror.clone(), follow, trigger.clone()).run(event_sender, stop.clone()));
 
@@ -148,7 +154,8 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     fleet.report_only = report_only;
     fleet.remember_facts().await?;
     let once = settings.once.then(Once::default);
-    let mut supervisor = Supervisor { fleet, ledger, once, events, news, actions, trigger, source: source_sender };
+    let mut supervisor =
+        Supervisor { fleet, ledger, once, events, news, actions, questions, previews: Previews::new(), trigger, source: source_sender };
     let result = supervisor.run().await;
 
     stop.cancel();

@@ -13,7 +13,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, error_span, info};
 
-use super::memory::{ClusterMemory, News};
+use super::{
+    memory::{ClusterMemory, News},
+    previews::Looker,
+};
 use crate::{
     cluster::{ClusterError, Connection, ConnectionSpec, Kubeconfig, Limits},
     git::CommitId,
@@ -53,8 +56,8 @@ struct Running {
 }
 
 /// Opens connections by the agent's kubeconfig and what the repository says of the cluster.
-struct Connector {
-    cluster: String,
+pub(super) struct Connector {
+    pub(super) cluster: String,
     kubeconfig: Arc<Kubeconfig>,
     limits: Limits,
 }
@@ -110,6 +113,13 @@ impl Targets {
         let task = self.tasks.spawn(target.run(applied).instrument(span));
         self.names.insert(task.id(), cluster.to_owned());
         self.running.insert(cluster.to_owned(), Running { desired: desired_sender, asks: asks_sender, stop });
+    }
+
+    /// What looks at that cluster.
+    pub(super) fn looker(&self, cluster: &str) -> Looker {
+        let Shared { kubeconfig, ledger, limits, .. } = &self.shared;
+        let connect = Connector { cluster: cluster.to_owned(), kubeconfig: kubeconfig.clone(), limits: limits.clone() };
+        Looker::new(connect, ledger.clone())
     }
 
     /// Passes an ask on. False where the cluster has no task.

@@ -6,6 +6,7 @@
 mod answer;
 mod compare;
 mod fields;
+pub mod live;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 

@@ -45,6 +45,7 @@ use crate::{
 
 pub use blame::{Blame, Line};
 pub(crate) use component::component_of;
+pub(crate) use content::without_marks;
 
 use cache::{Cache, User, Users};
 use component::Included;

@@ -18,6 +18,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     ledger::answers::{ErrorAnswer, History, Log, Status, Where},
     manifest::Digest,
+    plan::live::Diff,
 };
 
 /// Bytes of an answer: a thousand commits on a thousand clusters stay below.
@@ -82,6 +83,11 @@ impl Client {
     /// The newest syncs of a cluster.
     pub async fn history(&self, cluster: &str, limit: u32) -> Result<History, ClientError> {
         self.get(&format!("/api/v1/history/{}?limit={limit}", segment(cluster))).await
+    }
+
+    /// What a sync of a cluster would do, as its API server says.
+    pub async fn diff(&self, cluster: &str) -> Result<Diff, ClientError> {
+        self.get(&format!("/api/v1/diff/{}", segment(cluster))).await
     }
 
     /// Asks for a sync of the selected clusters.

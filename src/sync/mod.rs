@@ -12,6 +12,7 @@ pub mod holder;
 pub mod order;
 pub mod parent;
 pub mod plan;
+pub mod preview;
 pub mod prune;
 pub mod target;
 
@@ -48,6 +49,7 @@ mod unvalidated;
 mod vitals;
 mod watch;
 
+pub use drift::Departure;
 pub use journal::{Action, BundleOutcome, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};
 pub use observe::Recorded;
 pub use phase::{Health, Phase, Retry, State};

@@ -3,6 +3,7 @@
 
 mod blame;
 mod check;
+mod diff;
 mod docs;
 mod fleet;
 mod init;

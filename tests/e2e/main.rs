@@ -6,6 +6,7 @@ mod approval;
 mod commits;
 mod connection;
 mod deploy;
+mod diff;
 mod drift;
 mod faults;
 mod handover;

@@ -3,7 +3,7 @@
 mod groups;
 mod markdown;
 mod range;
-mod text;
+pub(super) mod text;
 
 use std::path::Path;
 
