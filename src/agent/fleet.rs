@@ -24,7 +24,7 @@ use crate::{
     render::{Facts, Renderer, Rendering},
     server::{Accepted, Action},
     sync::{
-        Health, Phase, State,
+        Health, Phase, Reporting, State,
         prune::Budget,
         target::{Ask, Desired},
     },
@@ -92,8 +92,8 @@ pub(super) struct Fleet {
     /// What keeps the newest commit from being read or rendered.
     unread: Option<Unread>,
     known: BTreeMap<String, layout::Cluster>,
-    /// Nothing is written to any cluster until a person resumes.
-    pub(super) report_only: bool,
+    /// Why nothing is written to any cluster; none where clusters are written.
+    pub(super) report_only: Option<Reporting>,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
 }
@@ -122,7 +122,7 @@ impl Fleet {
             told: None,
             unread: None,
             known: BTreeMap::new(),
-            report_only: false,
+            report_only: None,
             desired: BTreeMap::new(),
         }
     }
@@ -460,10 +460,11 @@ impl Fleet {
     /// Ends what a lost ledger began.
     async fn write_again(&mut self, who: &str) -> Result<Accepted, Diagnostic> {
         let clusters = resume(&self.ledger, who).await?;
-        if std::mem::take(&mut self.report_only) {
+        if self.report_only == Some(Reporting::LostLedger) {
+            self.report_only = None;
             info!(who, "resumed: clusters are written again");
             for (cluster, mut desired) in self.desired.clone() {
-                desired.report_only = false;
+                desired.report_only = None;
                 self.want(&cluster, desired).await?;
             }
         }

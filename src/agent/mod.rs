@@ -17,7 +17,7 @@ mod targets;
 mod tests;
 
 pub use answers::RecordedAnswers;
-pub use settings::{GitSettings, Outcome, RunSettings};
+pub use settings::{GitSettings, Mode, Outcome, RunSettings};
 
 use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
@@ -44,6 +44,7 @@ use crate::{
     manifest::Digest,
     render::Renderer,
     server::{Accepted, Api, Server, SourceState},
+    sync::Reporting,
 };
 use kube_overlay::LabelSelector;
 
@@ -111,14 +112,14 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         let aside = aside.display();
         error!(code = codes::LEDGER.id, "the ledger was damaged; it was moved to {aside}, and the history before is not shown");
     }
-    let report_only = ledger.report_only().await?;
-    if report_only {
+    let lost = ledger.report_only().await?;
+    if lost {
         warn!(code = codes::REPORT_ONLY.id, "the ledger was lost: no cluster is written before `evenkeel resume`");
     }
     let instance = state_dir.instance(&ledger.instance().await?)?;
     let kubeconfig = Arc::new(Kubeconfig::open(settings.kubeconfig.as_deref()).map_err(|error| error.diagnostic(Place::Nowhere))?);
     let mirror = Arc::new(Mirror::open(&state_dir.path().join(MIRROR), remote.clone()).map_err(|error| error.diagnostic())?);
-    info!(version = env!("CARGO_PKG_VERSION"), instance, repo = %remote, branch = remote.branch(), "starting");
+    info!(version = env!("CARGO_PKG_VERSION"), instance, mode = ?settings.mode, repo = %remote, branch = remote.branch(), "starting");
 
     let stop = CancellationToken::new();
     let (news_sender, news) = mpsc::channel(NEWS);
@@ -151,7 +152,10 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     });
     let renderer = Arc::new(Renderer::new(settings.namespace.clone(), key));
     let mut fleet = Fleet::new(only, ledger.clone(), mirror, renderer, settings.namespace, targets);
-    fleet.report_only = report_only;
+    fleet.report_only = match settings.mode {
+        Mode::Observe => Some(Reporting::Observing),
+        Mode::Sync => lost.then_some(Reporting::LostLedger),
+    };
     fleet.remember_facts().await?;
     let once = settings.once.then(Once::default);
     let mut supervisor =

@@ -13,6 +13,7 @@ use super::{
     table::{self, Cell, Color, Table, age, clean, short_or_dash},
 };
 use crate::{
+    codes,
     ledger::answers::{ClusterStatus, Status},
     manifest::mask_urls,
     server::SourceState,
@@ -60,6 +61,12 @@ fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: 
             let due = if at > now { format!("in {}", age(at, now)) } else { "now".to_owned() };
             let tries = if failures == 1 { "1 try".to_owned() } else { format!("{failures} tries") };
             let _ = writeln!(text, "\n{}: {tries} failed; the next is due {due}", clean(&cluster.name));
+        }
+        // What is only observed says so as its error, unless there is a worse one.
+        if let Some(would) = cluster.would.as_ref().filter(|would| !would.is_nothing())
+            && cluster.error.as_ref().is_none_or(|error| error.code != codes::OBSERVED.id)
+        {
+            let _ = writeln!(text, "\n{}: only observed; a sync would {}", clean(&cluster.name), clean(&would.words()));
         }
         if let (count @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan) {
             let _ =

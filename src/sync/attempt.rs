@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error_span};
 
 use super::{
-    BundleOutcome, Journal, JournalError, Phase, Recorded, State, SyncStart, Trigger,
+    BundleOutcome, Journal, JournalError, Phase, Recorded, State, SyncStart, Trigger, Would,
     agenda::End,
     approval::Asked,
     carry::{Carrier, Report, Stop},
@@ -26,6 +26,7 @@ use super::{
     resting,
     staged::{Moment, Turn},
     stages::{Situation, Steps},
+    survey,
     target::Desired,
     vitals::Vitals,
     watch::Watches,
@@ -81,6 +82,8 @@ pub(super) struct Session {
     /// Where the watch of each kind goes on, as the last lists said.
     pub(super) from: BTreeMap<GroupKind, Onward>,
     pub(super) watches: Watches,
+    /// Where the agent observes: what the server said of objects that are not the fleet's.
+    pub(super) asked: Option<survey::Asked>,
 }
 
 impl Session {
@@ -114,11 +117,24 @@ pub(super) struct Outcome {
     pub(super) staged: Option<(Situation, Steps)>,
     /// Where it was only looked at: what the cluster itself says that it runs.
     pub(super) runs: Option<(Digest, CommitId)>,
+    /// Where the agent observes: what a sync would do.
+    pub(super) would: Option<Would>,
 }
 
 impl Outcome {
     pub(super) fn new(end: End, error: Option<Diagnostic>) -> Self {
-        Self { end, error, wrong_cluster: false, held: None, drifted: 0, repaired: Vec::new(), claim: None, staged: None, runs: None }
+        Self {
+            end,
+            error,
+            wrong_cluster: false,
+            held: None,
+            drifted: 0,
+            repaired: Vec::new(),
+            claim: None,
+            staged: None,
+            runs: None,
+            would: None,
+        }
     }
 
     /// What `status` says after it.
@@ -130,6 +146,8 @@ impl Outcome {
             End::Failed | End::Failing | End::Interrupted => Phase::Failed,
             End::Waiting => Phase::Waiting,
             End::Gated(_) => resting::phase(self.error.as_ref().is_some_and(|error| resting::is_stuck(error.code))),
+            End::Reported if self.would.as_ref().is_some_and(|would| would.refused > 0) => Phase::Refused,
+            End::Reported if self.would.as_ref().is_some_and(Would::is_nothing) && self.error.is_none() => Phase::Synced,
             End::Reported => Phase::Paused,
             End::Synced if self.held.as_ref().is_some_and(|verdict| !verdict.held.is_empty()) => Phase::Held,
             End::Synced => Phase::Synced,
@@ -203,8 +221,8 @@ impl<M: Memory> Attempt<'_, M> {
             () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
             reached = self.reach(slot, connect) => reached?,
         };
-        if self.desired.report_only {
-            return self.survey(session, &parent).await;
+        if let Some(why) = self.desired.report_only {
+            return self.survey(session, &parent, why).await;
         }
         let connection = session.connection.clone();
         let store = ParentStore::new(&connection, &self.desired.set);
@@ -333,6 +351,7 @@ impl<M: Memory> Attempt<'_, M> {
             parent_uid,
             from: BTreeMap::new(),
             watches: Watches::new(),
+            asked: None,
         })
     }
 

@@ -123,6 +123,7 @@ fn the_promised_keys_are_there() {
             "held_plan",
             "since",
             "retry",
+            "would",
             "error"
         ])
     );

@@ -16,6 +16,7 @@ mod holder;
 mod hooks;
 mod life;
 mod modes;
+mod observe;
 mod order;
 mod recreate;
 mod refusals;
