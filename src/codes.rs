@@ -275,4 +275,7 @@ codes! {
     NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001]; `evenkeel explain` lists them.";
     NO_OBJECT "EK6010" "No object of that name" => "`evenkeel render CLUSTER` prints the objects; an object is named kind[.group]/[namespace/]name.";
     IN_THE_WAY "EK6020" "Files are in the way" => "Give a new or empty folder, or move what is named; `evenkeel init` changes no file that is there.";
+    NOT_PUSHED "EK6030" "The agent cannot get the commit that it is asked about"
+        because "The commit is in the caller's clone alone, or in another repository than the agent follows."
+        => "Push it to the remote that the agent follows (any branch, or a pull request's ref), and give its whole hash or the ref's name.";
 }

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::{
+    live_plan::Ground,
     once::{ATTEMPTS, Once},
     targets::Targets,
 };
@@ -124,6 +125,17 @@ impl Fleet {
             known: BTreeMap::new(),
             report_only: None,
             desired: BTreeMap::new(),
+        }
+    }
+
+    /// What a plan of a change stands on.
+    pub(super) fn ground(&self) -> Ground {
+        Ground {
+            mirror: self.mirror.clone(),
+            renderer: self.renderer.another(),
+            facts: self.facts.clone(),
+            only: self.only.clone(),
+            namespace: self.namespace.clone(),
         }
     }
 
@@ -260,8 +272,6 @@ impl Fleet {
         let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
         self.ledger.record_rendering(commit, results.collect()).await?;
         crash::point("rendering.recorded");
-        let allowance = fleet.spec.budget.cluster;
-        let set = ApplySet::new(&fleet.name, self.namespace.as_str());
         for cluster in &fleet.clusters {
             let Some(rendering) = renderings.remove(&cluster.name) else {
                 self.let_go(&cluster.name, "is not selected any more");
@@ -272,23 +282,8 @@ impl Fleet {
                     error!(%commit, cluster = cluster.name, environment = cluster.environment, region = cluster.region, code = %error.code, "{error}");
                 }
             }
-            let desired = Desired {
-                commit,
-                connection: connection(cluster),
-                fleet: fleet.name.clone(),
-                environment: cluster.environment.clone(),
-                region: cluster.region.clone(),
-                set: set.clone(),
-                manager: format!("evenkeel-{}", fleet.name),
-                adopt: fleet.spec.adopt == layout::Adopt::Allow,
-                budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
-                health: Arc::clone(&fleet.spec.health),
-                drift: cluster.drift,
-                validate: cluster.validate,
-                rendering: rendering.map_err(|errors| summary(&errors)),
-                paused: cluster.paused.clone(),
-                report_only: self.report_only,
-            };
+            let rendering = rendering.map_err(|errors| summary(&errors));
+            let desired = Desired { report_only: self.report_only, ..desired(fleet, cluster, &self.namespace, commit, rendering) };
             self.want(&cluster.name, desired).await?;
         }
         self.detach(fleet).await?;
@@ -484,6 +479,34 @@ pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<
         return Err(Diagnostic::new(codes::NO_PLAN, Place::Nowhere, format!("no cluster holds deletions of the plan {plan}")));
     }
     Ok(clusters)
+}
+
+/// What a commit wants of one of its clusters, where nothing keeps it from being written.
+pub(super) fn desired(
+    fleet: &layout::Fleet,
+    cluster: &layout::Cluster,
+    namespace: &str,
+    commit: CommitId,
+    rendering: Result<Arc<Rendering>, Diagnostic>,
+) -> Desired {
+    let allowance = fleet.spec.budget.cluster;
+    Desired {
+        commit,
+        connection: connection(cluster),
+        fleet: fleet.name.clone(),
+        environment: cluster.environment.clone(),
+        region: cluster.region.clone(),
+        set: ApplySet::new(&fleet.name, namespace),
+        manager: format!("evenkeel-{}", fleet.name),
+        adopt: fleet.spec.adopt == layout::Adopt::Allow,
+        budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
+        health: Arc::clone(&fleet.spec.health),
+        drift: cluster.drift,
+        validate: cluster.validate,
+        rendering,
+        paused: cluster.paused.clone(),
+        report_only: None,
+    }
 }
 
 /// How to connect: as cluster.yaml says, else by the context named like the cluster.

@@ -6,6 +6,7 @@
 
 mod answers;
 mod fleet;
+mod live_plan;
 mod memory;
 mod once;
 mod previews;

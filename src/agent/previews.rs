@@ -9,15 +9,18 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{fleet::Fleet, targets::Connector};
+use super::{fleet::Fleet, live_plan, targets::Connector};
 use crate::{
-    cluster::{ApiError, Apis, Connection},
+    cluster::{ApiError, Apis, Connection, Kubeconfig, Limits},
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::Ledger,
-    plan::live::{self, Diff, Teller},
-    render::Rendering,
-    server::{DIFF_TIME_MAX, Question},
+    plan::{
+        judged::Touched,
+        live::{self, Diff, FIELDS_LEN_MAX, Teller, Told},
+    },
+    render::{RenderedObject, Rendering},
+    server::{DIFF_TIME_MAX, PLAN_TIME_MAX, Question},
     sync::{
         preview::{Leaving, Preview},
         target::{Connect as _, Desired},
@@ -42,10 +45,14 @@ impl Previews {
     pub(super) fn take(&mut self, question: Question, fleet: &Fleet) {
         match question {
             Question::Diff { cluster, answer } => match fleet.desired.get(&cluster) {
-                Some(desired) => self.diff(fleet.targets.looker(&cluster), desired.clone(), answer),
+                Some(desired) => self.diff(fleet.targets.lookers().of(&cluster), desired.clone(), answer),
                 // Whoever asked may have gone in this moment; so below.
                 None => drop(answer.send(Err(unknown(&cluster)))),
             },
+            Question::Plan { base, head, answer } => {
+                let judged = live_plan::judge(fleet.ground(), fleet.targets.lookers(), self.room.clone(), (base, head));
+                self.answer(answer, PLAN_TIME_MAX, judged);
+            }
         }
     }
 
@@ -98,11 +105,21 @@ struct View<'a> {
     uid: String,
 }
 
-impl Looker {
-    pub(super) fn new(connect: Connector, ledger: Ledger) -> Self {
-        Self { connect, ledger }
-    }
+/// Looks at any cluster.
+pub(super) struct Lookers {
+    pub(super) kubeconfig: Arc<Kubeconfig>,
+    pub(super) ledger: Ledger,
+    pub(super) limits: Limits,
+}
 
+impl Lookers {
+    pub(super) fn of(&self, cluster: &str) -> Looker {
+        let connect = Connector { cluster: cluster.to_owned(), kubeconfig: self.kubeconfig.clone(), limits: self.limits.clone() };
+        Looker { connect, ledger: self.ledger.clone() }
+    }
+}
+
+impl Looker {
     fn cluster(&self) -> &str {
         &self.connect.cluster
     }
@@ -124,13 +141,20 @@ impl Looker {
     async fn diff(&self, desired: &Desired) -> Result<Diff, Diagnostic> {
         let rendering = desired.rendering.clone()?;
         info!(cluster = self.cluster(), commit = %desired.commit, "compared, since someone asks");
-        let teller = Teller::new(&rendering, desired.drift);
         let view = self.open(desired).await?;
-        let preview = view.preview(desired);
-        let leaving = view.leaving(&preview, &rendering).await?;
-        let told = preview.each(rendering.objects.clone(), &|previewed| teller.tell(&previewed)).await;
-        let told = told.map_err(|error| error.diagnostic(Place::Nowhere))?;
+        let leaving = view.leaving(desired, &rendering).await?;
+        let told = view.tell(desired, &rendering, rendering.objects.clone(), FIELDS_LEN_MAX).await?;
         Ok(live::diff(self.cluster(), desired.commit, desired.paused.clone(), told, live::deletions(leaving)))
+    }
+
+    /// What a sync would do to the objects that a change touches; `clusters` are asked about it.
+    pub(super) async fn judge(&self, desired: &Desired, touched: &Touched, clusters: usize) -> Result<Diff, Diagnostic> {
+        let rendering = desired.rendering.clone()?;
+        let view = self.open(desired).await?;
+        let delete = if touched.gone.is_empty() { Vec::new() } else { live::deletions(view.leaving(desired, &rendering).await?) };
+        let delete = delete.into_iter().filter(|delete| touched.gone.contains(&delete.id)).collect();
+        let told = view.tell(desired, &rendering, touched.written.clone(), FIELDS_LEN_MAX / clusters.max(1)).await?;
+        Ok(live::diff(self.cluster(), desired.commit, desired.paused.clone(), told, delete))
     }
 }
 
@@ -140,9 +164,23 @@ impl View<'_> {
     }
 
     /// What becomes of objects that left that rendering, by what is on record.
-    async fn leaving(&self, preview: &Preview<'_>, rendering: &Rendering) -> Result<Leaving, Diagnostic> {
+    async fn leaving(&self, desired: &Desired, rendering: &Rendering) -> Result<Leaving, Diagnostic> {
         let Looker { ledger, connect } = self.looker;
         let (recorded, asked) = (ledger.applied_objects(&connect.cluster).await?, ledger.asked(&connect.cluster).await?);
-        preview.leaving(rendering, recorded, &asked, &self.uid).await.map_err(|error| error.diagnostic(Place::Nowhere))
+        let leaving = self.preview(desired).leaving(rendering, recorded, &asked, &self.uid).await;
+        leaving.map_err(|error| error.diagnostic(Place::Nowhere))
+    }
+
+    /// What becomes of these objects of the rendering; their fields may take so many bytes.
+    async fn tell(
+        &self,
+        desired: &Desired,
+        rendering: &Rendering,
+        objects: Vec<Arc<RenderedObject>>,
+        room: usize,
+    ) -> Result<Vec<Told>, Diagnostic> {
+        let teller = Teller::new(rendering, desired.drift, room);
+        let told = self.preview(desired).each(objects, &|previewed| teller.tell(&previewed)).await;
+        told.map_err(|error| error.diagnostic(Place::Nowhere))
     }
 }

@@ -15,7 +15,7 @@ use tracing::{Instrument as _, error, error_span, info};
 
 use super::{
     memory::{ClusterMemory, News},
-    previews::Looker,
+    previews::Lookers,
 };
 use crate::{
     cluster::{ClusterError, Connection, ConnectionSpec, Kubeconfig, Limits},
@@ -58,8 +58,8 @@ struct Running {
 /// Opens connections by the agent's kubeconfig and what the repository says of the cluster.
 pub(super) struct Connector {
     pub(super) cluster: String,
-    kubeconfig: Arc<Kubeconfig>,
-    limits: Limits,
+    pub(super) kubeconfig: Arc<Kubeconfig>,
+    pub(super) limits: Limits,
 }
 
 impl Connect for Connector {
@@ -115,11 +115,10 @@ impl Targets {
         self.running.insert(cluster.to_owned(), Running { desired: desired_sender, asks: asks_sender, stop });
     }
 
-    /// What looks at that cluster.
-    pub(super) fn looker(&self, cluster: &str) -> Looker {
+    /// What looks at clusters.
+    pub(super) fn lookers(&self) -> Lookers {
         let Shared { kubeconfig, ledger, limits, .. } = &self.shared;
-        let connect = Connector { cluster: cluster.to_owned(), kubeconfig: kubeconfig.clone(), limits: limits.clone() };
-        Looker::new(connect, ledger.clone())
+        Lookers { kubeconfig: kubeconfig.clone(), ledger: ledger.clone(), limits: limits.clone() }
     }
 
     /// Passes an ask on. False where the cluster has no task.

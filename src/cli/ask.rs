@@ -9,7 +9,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::answers::{History, Log, Status, Where},
-    server::{Accepted, Answers, Client, ClientError, DIFF_TIME_MAX, SourceState, socket_path},
+    server::{Accepted, Answers, Client, ClientError, PLAN_TIME_MAX, SourceState, socket_path},
 };
 
 /// For the agent to show that it lives. A hanging one is not waited for: the ledger knows what it knows.
@@ -51,7 +51,7 @@ where
 
 /// Asks a running agent what only clusters can answer.
 pub(super) fn question<T>(state_dir: &Path, question: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Result<T, CommandError> {
-    let client = Client::new(socket_path(state_dir), DIFF_TIME_MAX + ANSWER_TIME_MAX);
+    let client = Client::new(socket_path(state_dir), PLAN_TIME_MAX + ANSWER_TIME_MAX);
     match runtime()?.block_on(question(client)) {
         Err(ClientError::NotRunning) => Err(not_running(state_dir)),
         answer => Ok(answer?),

@@ -45,6 +45,13 @@ fn render(diff: &Diff, color: bool) -> String {
     if let Some(by) = &diff.paused {
         let _ = writeln!(text, "{}", paint(Color::Attention, &format!("Paused by {}: nothing of this is written", clean(by))));
     }
+    text + &body(diff, color)
+}
+
+/// What differs, worst first.
+pub(super) fn body(diff: &Diff, color: bool) -> String {
+    let paint = |shade: Color, text: &str| if color { painted(shade, text) } else { text.to_owned() };
+    let mut text = String::new();
     for refusal in &diff.refused {
         let error = &refusal.error;
         let line = format!("error[{}]: {}", error.code, clean_lines(&error.message));

@@ -44,6 +44,7 @@ pub(super) struct SettingsFile {
     pub(super) log_level: Option<String>,
     pub(super) output: Option<Output>,
     pub(super) strict: Option<bool>,
+    pub(super) live: Option<bool>,
     pub(super) name: Option<String>,
     pub(super) limit: Option<Limit>,
 }

@@ -54,7 +54,7 @@ impl FleetName {
 }
 
 /// What becomes of a cluster as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// Mistakes refuse it after the change: it stays as it is.
     Refused,

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Bytes of field values in one answer, about; what comes after names its object and no fields.
-const FIELDS_LEN_MAX: usize = 32 << 20;
+pub const FIELDS_LEN_MAX: usize = 32 << 20;
 
 /// What a sync would do to one cluster. The JSON form is kept for scripts; docs/schemas/diff.json describes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,14 +120,15 @@ pub struct Teller<'a> {
     drift: Drift,
     /// Knows the lists of the definitions in the rendering.
     table: Option<Table>,
-    /// Of [`FIELDS_LEN_MAX`].
+    /// Bytes of field values that may still be told.
     left: AtomicUsize,
 }
 
 impl<'a> Teller<'a> {
-    /// For objects of that rendering; `drift` is the cluster's mode.
-    pub fn new(rendering: &'a Rendering, drift: Drift) -> Self {
-        Self { rendering, drift, table: definitions(&rendering.objects), left: AtomicUsize::new(FIELDS_LEN_MAX) }
+    /// For objects of that rendering; `drift` is the cluster's mode, and `room` the bytes that field values may take, at most
+    /// [`FIELDS_LEN_MAX`] over a whole answer.
+    pub fn new(rendering: &'a Rendering, drift: Drift, room: usize) -> Self {
+        Self { rendering, drift, table: definitions(&rendering.objects), left: AtomicUsize::new(room) }
     }
 
     /// What is told of it. Values of Secrets are masked here.
@@ -314,7 +315,7 @@ mod tests {
     fn values_of_secrets_are_masked() {
         let (live, would) = (object("Secret", json!({"data": {"a": "b2xk"}})), object("Secret", json!({"data": {"a": "bmV3"}})));
         let rendering = rendering(&[("one", would.clone())], &json!({}));
-        let told = change(Teller::new(&rendering, Drift::Repair).tell(&previewed(&rendering.objects[0], live, would)));
+        let told = change(Teller::new(&rendering, Drift::Repair, 1000).tell(&previewed(&rendering.objects[0], live, would)));
         let expected = Field { path: "data.a".to_owned(), op: Op::Changed, from: "***".into(), to: "***".into() };
         assert_eq!(told.fields, [expected]);
     }
@@ -331,16 +332,16 @@ mod tests {
         let (live, would) = (gate(json!([{"name": "b", "port": 2}])), gate(json!([{"name": "a", "port": 1}, {"name": "b", "port": 3}])));
         let rendering = rendering(&[("crd", definition), ("gate", would.clone())], &json!({}));
         let wanted = rendering.objects.iter().find(|object| object.id.kind == "Gate").unwrap();
-        let told = change(Teller::new(&rendering, Drift::Repair).tell(&previewed(wanted, live, would)));
+        let told = change(Teller::new(&rendering, Drift::Repair, 1000).tell(&previewed(wanted, live, would)));
         let paths: Vec<&str> = told.fields.iter().map(|field| field.path.as_str()).collect();
         assert_eq!(paths, ["spec.ports[name=\"b\"].port", "spec.ports[name=\"a\"]"]);
     }
 
     #[test]
     fn an_answer_has_an_end() {
-        let long = |letter: &str| object("ConfigMap", json!({"data": {"a": letter.repeat(FIELDS_LEN_MAX / 3)}}));
+        let long = |letter: &str| object("ConfigMap", json!({"data": {"a": letter.repeat(300)}}));
         let rendering = rendering(&[("one", object("ConfigMap", json!({})))], &json!({}));
-        let teller = Teller::new(&rendering, Drift::Repair);
+        let teller = Teller::new(&rendering, Drift::Repair, 1000);
         let tell = || change(teller.tell(&previewed(&rendering.objects[0], long("a"), long("b"))));
         let (first, second) = (tell(), tell());
         assert_eq!((first.fields.len(), &*first.note), (1, ""));
@@ -357,7 +358,7 @@ mod tests {
             let rendering = rendering(&[("one", wanted.clone())], &bundle);
             let drifted = Drifted { lost: Some("managedFields were cleared"), departures: Vec::new() };
             let previewed = Previewed { drifted: Some(drifted), ..previewed(&rendering.objects[0], live.clone(), wanted.clone()) };
-            let told = change(Teller::new(&rendering, cluster).tell(&previewed));
+            let told = change(Teller::new(&rendering, cluster, 1000).tell(&previewed));
             assert_eq!((told.drift, &*told.note), (Some(LiveDrift { stays, by: Vec::new() }), "managedFields were cleared"));
         }
     }
@@ -366,7 +367,7 @@ mod tests {
     fn each_standing_and_answer_is_told_as_what_it_is() {
         let wanted = object("ConfigMap", json!({"data": {"a": "1"}}));
         let rendering = rendering(&[("one", wanted.clone())], &json!({"paused": true}));
-        let teller = Teller::new(&rendering, Drift::Repair);
+        let teller = Teller::new(&rendering, Drift::Repair, 1000);
         let base = previewed(&rendering.objects[0], wanted.clone(), wanted.clone());
         let tell = |live: Option<Value>, standing, tried| teller.tell(&Previewed { live, standing, tried, ..base.clone() });
 

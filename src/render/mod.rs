@@ -236,6 +236,12 @@ impl Renderer {
         Self { namespace: namespace.into(), key, caches: Mutex::new(caches), bodies: seal::Bodies::default() }
     }
 
+    /// One that renders the same and shares nothing with this one.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::new(self.namespace.clone(), self.key.clone())
+    }
+
     /// What the cluster must run, or every mistake in what its rendering reads.
     pub fn render(&self, source: &dyn Source, fleet: &Fleet, cluster: &Cluster, facts: &Facts) -> Result<Arc<Rendering>, Vec<Diagnostic>> {
         if !cluster.problems.is_empty() {

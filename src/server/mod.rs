@@ -19,6 +19,6 @@ pub use actions::{Accepted, Action, ActionRequest};
 pub use answers::{Answers, SourceState};
 pub use client::{Client, ClientError};
 pub use peer::who;
-pub use questions::{DIFF_TIME_MAX, Question};
+pub use questions::{DIFF_TIME_MAX, PLAN_TIME_MAX, Question};
 pub use serve::{Api, Server};
 pub use socket::socket_path;

@@ -19,7 +19,7 @@ use super::{
     actions::{AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, ResumeBody, SyncBody},
     answers::{Answers, SourceState},
     peer::Peer,
-    questions::{DIFF_TIME_MAX, Question},
+    questions::{DIFF_TIME_MAX, PLAN_TIME_MAX, PlanBody, Question},
     serve::Api,
 };
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     ledger::answers::{ErrorAnswer, History, Log, Status, Where},
     manifest::mask_urls,
-    plan::live::Diff,
+    plan::{judged::LivePlan, live::Diff},
 };
 
 /// Bytes of a request's body.
@@ -46,6 +46,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/where/{rev}", get(where_is))
         .route("/api/v1/history/{cluster}", get(history))
         .route("/api/v1/diff/{cluster}", get(diff))
+        .route("/api/v1/plan", post(plan))
         .route("/api/v1/source", get(source))
         .route("/api/v1/sync", post(sync))
         .route("/api/v1/approve", post(approve))
@@ -101,6 +102,11 @@ async fn history(
 
 async fn diff(State(api): State<Api>, Path(cluster): Path<String>) -> Result<Json<Diff>, Problem> {
     question(&api, DIFF_TIME_MAX, |answer| Question::Diff { cluster, answer }).await
+}
+
+async fn plan(State(api): State<Api>, body: Body<PlanBody>) -> Result<Json<LivePlan>, Problem> {
+    let PlanBody { base, head } = content(body)?;
+    question(&api, PLAN_TIME_MAX, |answer| Question::Plan { base, head, answer }).await
 }
 
 /// Hands a question to the agent and waits for its answer; the agent knows the time limit too, and says why it is late.
@@ -225,7 +231,7 @@ impl From<Diagnostic> for Problem {
 
 fn status_of(code: Code) -> StatusCode {
     match code {
-        codes::GIT_REV | codes::UNKNOWN_CLUSTER => StatusCode::NOT_FOUND,
+        codes::GIT_REV | codes::UNKNOWN_CLUSTER | codes::NOT_PUSHED => StatusCode::NOT_FOUND,
         codes::USAGE | codes::SETTINGS | codes::SELECTOR => StatusCode::BAD_REQUEST,
         codes::NOT_ALLOWED => StatusCode::FORBIDDEN,
         codes::AGENT_GONE | codes::BUSY => StatusCode::SERVICE_UNAVAILABLE,

@@ -17,7 +17,7 @@ use super::{
     actions::ActionRequest,
     answers::{Answers, SourceState},
     peer::Peer,
-    questions::{DIFF_TIME_MAX, Question},
+    questions::{PLAN_TIME_MAX, Question},
     routes,
     socket::{self, SocketFile},
 };
@@ -43,7 +43,7 @@ pub(super) struct Limits {
 
 const LIMITS: Limits = Limits {
     connections: 64,
-    connection_time: DIFF_TIME_MAX.saturating_add(Duration::from_secs(30)),
+    connection_time: PLAN_TIME_MAX.saturating_add(Duration::from_secs(30)),
     head_time: Duration::from_secs(5),
     drain_time: Duration::from_secs(5),
 };

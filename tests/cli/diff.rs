@@ -32,7 +32,7 @@ fn field(path: &str, op: Op, from: serde_json::Value, to: serde_json::Value) -> 
     Field { path: path.to_owned(), op, from, to }
 }
 
-fn same() -> Diff {
+pub(crate) fn same() -> Diff {
     Diff {
         schema: 1,
         cluster: "dev-eu-1".to_owned(),
@@ -93,6 +93,16 @@ pub(crate) fn answer() -> Diff {
 
 /// An agent that answers questions about those clusters.
 fn ask(line: &str, diffs: Vec<Diff>) -> String {
+    asked(line, move |question| {
+        let Question::Diff { cluster, answer } = question else { panic!("another question") };
+        let found = diffs.iter().find(|diff| diff.cluster == cluster).cloned();
+        let missing = || Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {cluster} in the fleet"));
+        let _ = answer.send(found.ok_or_else(missing));
+    })
+}
+
+/// Runs a line with an agent that only answers questions.
+pub(crate) fn asked(line: &str, answer: impl Fn(Question) + Send + 'static) -> String {
     let dir = tempfile::tempdir().unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (questions, mut asked) = mpsc::channel(4);
@@ -101,10 +111,8 @@ fn ask(line: &str, diffs: Vec<Diff>) -> String {
     let api = Api::new(Arc::new(Record), mpsc::channel(1).0, watch::channel(SourceState::default()).1).with_questions(questions);
     runtime.spawn(server.serve(api, CancellationToken::new()));
     runtime.spawn(async move {
-        while let Some(Question::Diff { cluster, answer }) = asked.recv().await {
-            let found = diffs.iter().find(|diff| diff.cluster == cluster).cloned();
-            let missing = || Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {cluster} in the fleet"));
-            let _ = answer.send(found.ok_or_else(missing));
+        while let Some(question) = asked.recv().await {
+            answer(question);
         }
     });
     let name = dir.path().display().to_string();

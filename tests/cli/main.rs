@@ -9,6 +9,7 @@ mod fleet;
 mod init;
 mod kinds;
 mod plan;
+mod plan_live;
 mod process;
 mod repo;
 mod run;

@@ -43,7 +43,7 @@ fn printed(line: &str) -> Value {
     serde_json::from_str(&output.out).unwrap()
 }
 
-fn answers() -> [(&'static str, Value); 7] {
+fn answers() -> [(&'static str, Value); 8] {
     [
         ("status", printed("status")),
         ("log", printed("log")),
@@ -52,6 +52,7 @@ fn answers() -> [(&'static str, Value); 7] {
         ("plan", crate::plan::answer()),
         ("blame", crate::blame::printed()),
         ("diff", serde_json::to_value(crate::diff::answer()).unwrap()),
+        ("plan-live", serde_json::to_value(crate::plan_live::answer()).unwrap()),
     ]
 }
 

@@ -18,6 +18,7 @@ mod life;
 mod modes;
 mod observe;
 mod order;
+mod plan_live;
 mod recreate;
 mod refusals;
 mod scene;
