@@ -138,7 +138,8 @@ impl<'a> Teller<'a> {
             let error = ErrorAnswer::from(error);
             return Told::Refused(LiveRefusal { id: object.id.clone(), bundle: object.bundle.to_string(), error });
         }
-        if previewed.is_as_wanted() {
+        let is_let_be = previewed.drifted.is_some() && drift_mode(object, self.rendering, self.drift) == Drift::Off;
+        if previewed.is_as_wanted() || is_let_be {
             return Told::AsWanted;
         }
         let mut change = LiveChange {
@@ -286,7 +287,7 @@ mod tests {
         renderer.render(&source, &fleet, fleet.cluster("one").unwrap(), &Facts::default()).unwrap()
     }
 
-    fn object(kind: &str, more: Value) -> Value {
+    fn object(kind: &str, more: &Value) -> Value {
         let mut object = json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "one", "namespace": "shop"}});
         object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         object
@@ -313,7 +314,7 @@ mod tests {
 
     #[test]
     fn values_of_secrets_are_masked() {
-        let (live, would) = (object("Secret", json!({"data": {"a": "b2xk"}})), object("Secret", json!({"data": {"a": "bmV3"}})));
+        let (live, would) = (object("Secret", &json!({"data": {"a": "b2xk"}})), object("Secret", &json!({"data": {"a": "bmV3"}})));
         let rendering = rendering(&[("one", would.clone())], &json!({}));
         let told = change(Teller::new(&rendering, Drift::Repair, 1000).tell(&previewed(&rendering.objects[0], live, would)));
         let expected = Field { path: "data.a".to_owned(), op: Op::Changed, from: "***".into(), to: "***".into() };
@@ -339,8 +340,8 @@ mod tests {
 
     #[test]
     fn an_answer_has_an_end() {
-        let long = |letter: &str| object("ConfigMap", json!({"data": {"a": letter.repeat(300)}}));
-        let rendering = rendering(&[("one", object("ConfigMap", json!({})))], &json!({}));
+        let long = |letter: &str| object("ConfigMap", &json!({"data": {"a": letter.repeat(300)}}));
+        let rendering = rendering(&[("one", object("ConfigMap", &json!({})))], &json!({}));
         let teller = Teller::new(&rendering, Drift::Repair, 1000);
         let tell = || change(teller.tell(&previewed(&rendering.objects[0], long("a"), long("b"))));
         let (first, second) = (tell(), tell());
@@ -350,8 +351,8 @@ mod tests {
 
     #[test]
     fn drift_stays_where_it_is_only_reported() {
-        let wanted = object("ConfigMap", json!({"data": {"a": "1"}}));
-        let live = object("ConfigMap", json!({"data": {"a": "2"}}));
+        let wanted = object("ConfigMap", &json!({"data": {"a": "1"}}));
+        let live = object("ConfigMap", &json!({"data": {"a": "2"}}));
         for (bundle, cluster, stays) in
             [(json!({}), Drift::Repair, false), (json!({}), Drift::Report, true), (json!({"drift": "report"}), Drift::Repair, true)]
         {
@@ -364,8 +365,19 @@ mod tests {
     }
 
     #[test]
+    fn drift_that_nobody_minds_is_no_difference() {
+        let (wanted, live) = (object("ConfigMap", &json!({"data": {"a": "1"}})), object("ConfigMap", &json!({"data": {"a": "2"}})));
+        let rendering = rendering(&[("one", wanted.clone())], &json!({"drift": "off"}));
+        let drifted = Drifted { lost: None, departures: Vec::new() };
+        let base = previewed(&rendering.objects[0], live, wanted);
+        let teller = Teller::new(&rendering, Drift::Repair, 1000);
+        assert_eq!(teller.tell(&Previewed { drifted: Some(drifted), ..base.clone() }), Told::AsWanted);
+        assert_eq!(change(teller.tell(&base)).fields.len(), 1, "what Git changed is");
+    }
+
+    #[test]
     fn each_standing_and_answer_is_told_as_what_it_is() {
-        let wanted = object("ConfigMap", json!({"data": {"a": "1"}}));
+        let wanted = object("ConfigMap", &json!({"data": {"a": "1"}}));
         let rendering = rendering(&[("one", wanted.clone())], &json!({"paused": true}));
         let teller = Teller::new(&rendering, Drift::Repair, 1000);
         let base = previewed(&rendering.objects[0], wanted.clone(), wanted.clone());

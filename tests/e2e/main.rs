@@ -5,6 +5,7 @@ mod adoption;
 mod approval;
 mod commits;
 mod connection;
+mod controllers;
 mod deploy;
 mod diff;
 mod drift;

@@ -87,8 +87,9 @@ fn binaries(controllers: bool) -> Result<()> {
     println!("{}\n{}", binaries.kube_apiserver.display(), binaries.etcd.display());
     if controllers {
         let built = testbed::binaries::ensure_controllers()?;
-        let all = [built.kube_controller_manager, built.kube_scheduler, built.kwok];
-        all.iter().for_each(|program| println!("{}", program.display()));
+        for program in [built.kube_controller_manager, built.kube_scheduler, built.kwok] {
+            println!("{}", program.display());
+        }
     }
     Ok(())
 }

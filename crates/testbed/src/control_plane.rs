@@ -75,10 +75,7 @@ impl ControlPlane {
         let port = reserve_port()?;
         let authority = Authority::new(&format!("testbed {name}"))?;
         write_files(folder.path(), &authority, &options)?;
-        let controllers = match options.controllers {
-            true => Some(tokio::task::spawn_blocking(ensure_controllers).await??),
-            false => None,
-        };
+        let controllers = if options.controllers { Some(tokio::task::spawn_blocking(ensure_controllers).await??) } else { None };
         // The folder's name is unique on this etcd, the cluster's name need not be.
         let prefix = folder.path().file_name().and_then(|name| name.to_str()).context("a folder without a name")?;
         let launch = Launch {
