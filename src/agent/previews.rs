@@ -184,3 +184,31 @@ impl View<'_> {
         told.map_err(|error| error.diagnostic(Place::Nowhere))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_answer_that_takes_too_long_is_an_error() {
+        let (answer, answered) = oneshot::channel::<Result<(), Diagnostic>>();
+        let mut previews = Previews::new();
+        previews.answer(answer, Duration::from_millis(1), std::future::pending());
+        assert_eq!(answered.await.unwrap().unwrap_err().code, codes::NOT_COMPARED);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_worked_out_for_who_has_gone() {
+        let (alive, ended) = oneshot::channel::<()>();
+        let (answer, answered) = oneshot::channel::<Result<(), Diagnostic>>();
+        let mut previews = Previews::new();
+        previews.answer(answer, Duration::from_hours(1), async move {
+            let _alive = alive;
+            std::future::pending().await
+        });
+        drop(answered);
+        assert!(ended.await.is_err(), "the work was let go of");
+        previews.tasks.join_next().await.unwrap().unwrap();
+    }
+}

@@ -152,3 +152,67 @@ async fn who_cannot_be_asked_is_told_so() -> Result<()> {
     assert!(output.status.code() == Some(1) && said.contains("error[EK6004]: no agent runs on"), "{said}");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_waits_for_others_or_cannot_be_changed_in_place_is_told_as_such() -> Result<()> {
+    let scene = Scene::new("diff-waits", &["a"]).await?;
+    let group = format!("{}.example", scene.fleet);
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": format!("gates.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Gate", "plural": "gates"}, "versions": [
+            {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    let gate = json!({"apiVersion": format!("{group}/v1"), "kind": "Gate", "metadata": {"name": "one", "namespace": "default"}});
+    let fixed = |value: &str| {
+        let annotations = json!({"evenkeel.dev/recreate": "on-immutable"});
+        yaml(
+            &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "fixed", "namespace": scene.namespace(), "annotations": annotations},
+            "immutable": true, "data": {"v": value}}),
+        )
+    };
+    let shared = yaml(&json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"v": "1", "w": "1"}, "metadata":
+        {"name": "shared", "namespace": scene.namespace(), "annotations": {"evenkeel.dev/ignore": "/data/w"}}}));
+    let paused = own("Cluster", "a", &json!({"paused": true}));
+    let (cluster, definition, gate) = (Scene::own("a", "cluster.yaml"), yaml(&definition), yaml(&gate));
+    let (before, after) = (fixed("1"), fixed("2"));
+    let files = [
+        (cluster.as_str(), Some(paused.as_str())),
+        ("base/shop/namespace.yaml", Some(&scene.namespace_yaml())),
+        ("base/shop/fixed.yaml", Some(&before)),
+        ("base/shop/shared.yaml", Some(&shared)),
+        ("base/gates/definition.yaml", Some(&definition)),
+        ("base/gates/one.yaml", Some(&gate)),
+    ];
+    let first = scene.remote.commit(&files, "Begin")?;
+    let agent = scene.agent()?;
+    agent.phase("a", "Paused", &first).await?;
+    let (code, answer) = diff(&agent)?;
+    let waits = |change: &&Value| change["note"].as_str().is_some_and(|note| note.starts_with("not tried: its namespace or its kind"));
+    let waiting: Vec<&Value> = answer["create"].as_array().into_iter().flatten().filter(waits).collect();
+    assert_eq!((code, answer["create"].as_array().map(Vec::len)), (Some(3), Some(5)), "a cluster that was never synced: {answer}");
+    assert_eq!(waiting.iter().filter_map(|change| change["name"].as_str()).collect::<Vec<_>>(), ["fixed", "shared", "one"], "{answer}");
+
+    let synced = scene.remote.commit(&[(&cluster, Some(&own("Cluster", "a", &json!({}))))], "Go")?;
+    agent.phase("a", "Synced", &synced).await?;
+    scene.api("a").await?.patch(&scene.config_map_path("shared"), &json!({"data": {"w": "another's"}})).await?;
+    let (code, answer) = diff(&agent)?;
+    assert_eq!((code, &answer["unchanged"]), (Some(0), &json!(5)), "what is given up is no difference: {answer}");
+
+    let last = scene.remote.commit(&[(&cluster, Some(&paused)), ("base/shop/fixed.yaml", Some(&after))], "Change what is fixed")?;
+    agent.phase("a", "Paused", &last).await?;
+    let (_, answer) = diff(&agent)?;
+    let note = "it would be deleted and created anew: the change touches what can only be set at creation";
+    assert_eq!((names(&answer["change"]), &answer["change"][0]["note"]), (vec!["fixed"], &json!(note)), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_cluster_than_before_is_not_compared() -> Result<()> {
+    let (scene, mut agent) = synced("diff-other").await?;
+    agent.stop()?;
+    plane("b").await?.kubeconfig("a").write(&scene.kubeconfig())?;
+    agent.start_again()?;
+    agent.cluster_is("a", "another cluster", |status| status["phase"] == "WrongCluster").await?;
+    let output = evenkeel(&agent.state_dir, &["diff", "a"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("the kube-system namespace has uid"), "{said}");
+    Ok(())
+}
