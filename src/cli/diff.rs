@@ -40,18 +40,16 @@ pub(super) fn run(args: DiffArgs, file: &SettingsFile, printer: &mut Printer<'_>
 }
 
 fn render(diff: &Diff, color: bool) -> String {
-    let paint = |shade: Color, text: &str| if color { painted(shade, text) } else { text.to_owned() };
-    let mut text = format!("{} at {}: {}\n", clean(&diff.cluster), short(diff.commit), counts(diff));
-    if let Some(by) = &diff.paused {
-        let _ = writeln!(text, "{}", paint(Color::Attention, &format!("Paused by {}: nothing of this is written", clean(by))));
-    }
-    text + &body(diff, color)
+    format!("{} at {}: {}\n", clean(&diff.cluster), short(diff.commit), counts(diff)) + &body(diff, color)
 }
 
-/// What differs, worst first.
+/// What stands below that line: what differs, worst first.
 pub(super) fn body(diff: &Diff, color: bool) -> String {
     let paint = |shade: Color, text: &str| if color { painted(shade, text) } else { text.to_owned() };
     let mut text = String::new();
+    if let Some(by) = &diff.paused {
+        let _ = writeln!(text, "{}", paint(Color::Attention, &format!("Paused by {}: nothing of this is written", clean(by))));
+    }
     for refusal in &diff.refused {
         let error = &refusal.error;
         let line = format!("error[{}]: {}", error.code, clean_lines(&error.message));

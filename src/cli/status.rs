@@ -47,6 +47,7 @@ pub(super) fn report(state_dir: &Path, clusters: &[String], world: &World<'_>, p
 
 fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: bool) -> String {
     let mut text = headline(status);
+    text.push_str(&observed(status));
     if let Some(source) = source {
         text.push_str(&source_trouble(source, now));
     }
@@ -88,6 +89,15 @@ fn headline(status: &Status) -> String {
         0 => format!("{head}, no clusters\n"),
         1 => format!("{head}, 1 cluster: {}\n", phases.join(", ")),
         count => format!("{head}, {count} clusters: {}\n", phases.join(", ")),
+    }
+}
+
+/// One line where clusters are only observed.
+fn observed(status: &Status) -> String {
+    match status.clusters.iter().filter(|cluster| cluster.would.is_some()).count() {
+        0 => String::new(),
+        1 => "1 cluster is only observed: nothing is written to it\n".to_owned(),
+        count => format!("{count} clusters are only observed: nothing is written to them\n"),
     }
 }
 
