@@ -6,7 +6,10 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{fleet, previews::Lookers};
+use super::{
+    fleet,
+    previews::{Lookers, late},
+};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
@@ -24,6 +27,9 @@ use kube_overlay::LabelSelector;
 
 /// How long a commit that is not here may take to be fetched: the followed branch waits meanwhile.
 const FETCH_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// How long one cluster may take, so that a silent one does not cost the answers of the others.
+const CLUSTER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What a plan stands on: the fleet as the agent knows it at this moment.
 pub(super) struct Ground {
@@ -64,7 +70,10 @@ pub(super) async fn judge(
         asking.spawn(async move {
             let _place = room.acquire_owned().await;
             let (judged, left_out) = match &question {
-                Some((desired, touched)) => (Some(looker.judge(desired, touched, asked).await), touched.left_out),
+                Some((desired, touched)) => {
+                    let judged = tokio::time::timeout(CLUSTER_TIME_MAX, looker.judge(desired, touched, asked)).await;
+                    (Some(judged.unwrap_or_else(|_| Err(late(CLUSTER_TIME_MAX)))), touched.left_out)
+                }
                 None => (None, 0),
             };
             let (judged, unasked) = judged.map_or((None, None), |judged| match judged {

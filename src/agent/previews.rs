@@ -78,13 +78,14 @@ impl Previews {
                 () = answer.closed() => return,
                 found = tokio::time::timeout(limit, work) => found,
             };
-            let late = || {
-                let message = format!("no answer of the cluster within {} s", limit.as_secs());
-                Err(Diagnostic::new(codes::NOT_COMPARED, Place::Nowhere, message))
-            };
-            let _ = answer.send(found.unwrap_or_else(|_| late()));
+            let _ = answer.send(found.unwrap_or_else(|_| Err(late(limit))));
         });
     }
+}
+
+/// The comparison did not come to an end in that time.
+pub(super) fn late(limit: Duration) -> Diagnostic {
+    Diagnostic::new(codes::NOT_COMPARED, Place::Nowhere, format!("not compared within {} s", limit.as_secs()))
 }
 
 fn unknown(cluster: &str) -> Diagnostic {

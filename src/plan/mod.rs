@@ -1,7 +1,8 @@
 //! What a change of the repository does to every cluster, without any cluster: the renderings before and after it compared, and its
 //! deletions judged by the rules of a sync. Values in, values out.
 //!
-//! `sync::plan` compares a rendering with what stands on a cluster; here both sides come from the repository.
+//! `sync::plan` compares a rendering with what stands on a cluster; here both sides come from the repository. [`live`] and [`judged`] tell
+//! what API servers said when they were asked.
 
 mod answer;
 mod compare;

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use testbed::git_remote::Commit;
+use testbed::{Fault, FaultProxy, git_remote::Commit};
 
 use crate::scene::{Agent, Scene, evenkeel, plane, yaml};
 
@@ -129,6 +129,26 @@ async fn what_a_server_or_the_repository_refuses_is_told_and_what_is_deleted() -
     let (code, answer) = plan(&agent, &format!("main..{broken}"), &scene.folder.path().join("nowhere"))?;
     assert_eq!((code, &answer["clusters"][1]["outcome"], &answer["clusters"][1]["judged"]), (Some(1), &json!("Refused"), &Value::Null));
     assert!(answer["clusters"][1]["errors"][0]["message"].as_str().is_some_and(|message| message.starts_with("base/shop/one.yaml:1:")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_silent_does_not_keep_the_others_from_answering() -> Result<()> {
+    let (a, b) = (plane("a").await?, plane("b").await?);
+    let proxy = FaultProxy::start(b.address())?;
+    let clusters = vec![("a", a.kubeconfig("a")), ("b", b.kubeconfig("b").with_server(&proxy.https_url()))];
+    let scene = Scene::with("judged-half", clusters)?;
+    let base = scene.remote.commit(&[("base/shop/namespace.yaml", Some(&scene.namespace_yaml()))], "Begin")?;
+    let agent = scene.agent()?;
+    for cluster in ["a", "b"] {
+        agent.phase(cluster, "Synced", &base).await?;
+    }
+    let head = propose(&scene, &base, &[("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({"v": "1"}))))])?;
+    proxy.set(Fault::BlackHole);
+    let (code, answer) = plan(&agent, &format!("{base}..{head}"), &scene.folder.path().join("nowhere"))?;
+    let (first, second) = (&answer["clusters"][0], &answer["clusters"][1]);
+    assert_eq!((code, names(&first["judged"]["create"])), (Some(1), vec!["one"]), "{answer}");
+    assert_eq!((&second["judged"], &second["errors"][0]["code"]), (&Value::Null, &json!("EK3002")), "{answer}");
     Ok(())
 }
 
