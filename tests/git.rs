@@ -628,3 +628,49 @@ async fn a_follower_stops_while_the_remote_hangs() {
     following.stop().await;
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
+
+/// A commit of a branch that nobody follows.
+fn beside(remote: &GitRemote, branch: &str, value: &str) -> CommitId {
+    let files = vec![("a/x.yaml", Some(value))];
+    let base = remote.head().unwrap();
+    id(&remote.write(&Commit { branch, message: value, parents: Some(vec![&base]), files, ..Commit::default() }).unwrap())
+}
+
+#[tokio::test]
+async fn a_commit_beside_the_branch_is_fetched_when_it_is_asked_for() {
+    let remote = GitRemote::new().unwrap();
+    let first = id(&remote.commit(&[("a/x.yaml", Some("one"))], "First").unwrap());
+    let (by_hash, by_branch, pulled) = (beside(&remote, "one", "1"), beside(&remote, "feature/two", "2"), beside(&remote, "three", "3"));
+    remote.git(&["update-ref", "refs/pull/7/head", &pulled.to_string()]).unwrap();
+    remote.git(&["update-ref", "-d", "refs/heads/three"]).unwrap();
+    let served = remote.http().unwrap();
+    for url in [remote.path().to_str().unwrap(), served.url()] {
+        let local = Local::new(url, Credentials::default());
+        local.fetch().await.unwrap();
+        let find = async |rev: &str| local.mirror.find(rev, PATIENCE, &CancellationToken::new()).await;
+        assert_eq!(find(&first.to_string()).await, Ok(first), "it is here");
+        assert_eq!(find(&by_hash.to_string()).await, Ok(by_hash));
+        assert_eq!(find("feature/two").await, Ok(by_branch));
+        assert_eq!(find("refs/pull/7/head").await, Ok(pulled));
+        assert_eq!(text(&local.mirror.tree(pulled).unwrap(), "a/x.yaml"), "3");
+        for unknown in ["no-such-branch", &"ab".repeat(20), "HEAD~1"] {
+            assert!(matches!(find(unknown).await, Err(GitError::Rev { .. })), "{unknown}");
+        }
+        assert_eq!(local.mirror.tip().unwrap(), Some(first), "the branch is followed as before");
+        assert_eq!(local.fetch().await.unwrap(), Fetched { tip: Some(first), was: Some(first), rewritten: false });
+    }
+}
+
+#[tokio::test]
+async fn a_remote_that_hangs_is_not_asked_for_long() {
+    let remote = GitRemote::new().unwrap();
+    remote.commit(&[("a/x.yaml", Some("one"))], "First").unwrap();
+    let served = remote.http().unwrap();
+    let local = Local::new(served.url(), Credentials::default());
+    local.fetch().await.unwrap();
+    served.set_fault(HttpFault::Hang);
+    let found = local.mirror.find("feature", Duration::from_millis(300), &CancellationToken::new()).await;
+    assert!(matches!(found, Err(GitError::Timeout { .. })), "{found:?}");
+    served.set_fault(HttpFault::None);
+    assert!(local.fetch().await.is_ok(), "nothing stands in the way of the next fetch");
+}

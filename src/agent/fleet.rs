@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::{
+    live_plan::Ground,
     once::{ATTEMPTS, Once},
     targets::Targets,
 };
@@ -24,7 +25,7 @@ use crate::{
     render::{Facts, Renderer, Rendering},
     server::{Accepted, Action},
     sync::{
-        Health, Phase, State,
+        Health, Phase, Reporting, State,
         prune::Budget,
         target::{Ask, Desired},
     },
@@ -92,8 +93,8 @@ pub(super) struct Fleet {
     /// What keeps the newest commit from being read or rendered.
     unread: Option<Unread>,
     known: BTreeMap<String, layout::Cluster>,
-    /// Nothing is written to any cluster until a person resumes.
-    pub(super) report_only: bool,
+    /// Why nothing is written to any cluster; none where clusters are written.
+    pub(super) report_only: Option<Reporting>,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
 }
@@ -122,8 +123,19 @@ impl Fleet {
             told: None,
             unread: None,
             known: BTreeMap::new(),
-            report_only: false,
+            report_only: None,
             desired: BTreeMap::new(),
+        }
+    }
+
+    /// What a plan of a change stands on.
+    pub(super) fn ground(&self) -> Ground {
+        Ground {
+            mirror: self.mirror.clone(),
+            renderer: self.renderer.another(),
+            facts: self.facts.clone(),
+            only: self.only.clone(),
+            namespace: self.namespace.clone(),
         }
     }
 
@@ -258,8 +270,6 @@ impl Fleet {
         let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
         self.ledger.record_rendering(commit, results.collect()).await?;
         crash::point("rendering.recorded");
-        let allowance = fleet.spec.budget.cluster;
-        let set = ApplySet::new(&fleet.name, self.namespace.as_str());
         for cluster in &fleet.clusters {
             let Some(rendering) = renderings.remove(&cluster.name) else {
                 self.let_go(&cluster.name, "is not selected any more");
@@ -270,23 +280,8 @@ impl Fleet {
                     error!(%commit, cluster = cluster.name, environment = cluster.environment, region = cluster.region, code = %error.code, "{error}");
                 }
             }
-            let desired = Desired {
-                commit,
-                connection: connection(cluster),
-                fleet: fleet.name.clone(),
-                environment: cluster.environment.clone(),
-                region: cluster.region.clone(),
-                set: set.clone(),
-                manager: format!("evenkeel-{}", fleet.name),
-                adopt: fleet.spec.adopt == layout::Adopt::Allow,
-                budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
-                health: Arc::clone(&fleet.spec.health),
-                drift: cluster.drift,
-                validate: cluster.validate,
-                rendering: rendering.map_err(|errors| summary(&errors)),
-                paused: cluster.paused.clone(),
-                report_only: self.report_only,
-            };
+            let rendering = rendering.map_err(|errors| summary(&errors));
+            let desired = Desired { report_only: self.report_only, ..desired(fleet, cluster, &self.namespace, commit, rendering) };
             self.want(&cluster.name, desired).await?;
         }
         self.detach(fleet).await?;
@@ -458,10 +453,15 @@ impl Fleet {
     /// Ends what a lost ledger began.
     async fn write_again(&mut self, who: &str) -> Result<Accepted, Diagnostic> {
         let clusters = resume(&self.ledger, who).await?;
-        if std::mem::take(&mut self.report_only) {
+        if self.report_only == Some(Reporting::Observing) {
+            // It is on record for the next agent that writes.
+            return Ok(Accepted { clusters: Vec::new() });
+        }
+        if self.report_only == Some(Reporting::LostLedger) {
+            self.report_only = None;
             info!(who, "resumed: clusters are written again");
             for (cluster, mut desired) in self.desired.clone() {
-                desired.report_only = false;
+                desired.report_only = None;
                 self.want(&cluster, desired).await?;
             }
         }
@@ -481,6 +481,34 @@ pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<
         return Err(Diagnostic::new(codes::NO_PLAN, Place::Nowhere, format!("no cluster holds deletions of the plan {plan}")));
     }
     Ok(clusters)
+}
+
+/// What a commit wants of one of its clusters, where nothing keeps it from being written.
+pub(super) fn desired(
+    fleet: &layout::Fleet,
+    cluster: &layout::Cluster,
+    namespace: &str,
+    commit: CommitId,
+    rendering: Result<Arc<Rendering>, Diagnostic>,
+) -> Desired {
+    let allowance = fleet.spec.budget.cluster;
+    Desired {
+        commit,
+        connection: connection(cluster),
+        fleet: fleet.name.clone(),
+        environment: cluster.environment.clone(),
+        region: cluster.region.clone(),
+        set: ApplySet::new(&fleet.name, namespace),
+        manager: format!("evenkeel-{}", fleet.name),
+        adopt: fleet.spec.adopt == layout::Adopt::Allow,
+        budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
+        health: Arc::clone(&fleet.spec.health),
+        drift: cluster.drift,
+        validate: cluster.validate,
+        rendering,
+        paused: cluster.paused.clone(),
+        report_only: None,
+    }
 }
 
 /// How to connect: as cluster.yaml says, else by the context named like the cluster.

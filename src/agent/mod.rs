@@ -6,8 +6,10 @@
 
 mod answers;
 mod fleet;
+mod live_plan;
 mod memory;
 mod once;
+mod previews;
 mod settings;
 mod state_dir;
 mod supervisor;
@@ -16,7 +18,7 @@ mod targets;
 mod tests;
 
 pub use answers::RecordedAnswers;
-pub use settings::{GitSettings, Outcome, RunSettings};
+pub use settings::{GitSettings, Mode, Outcome, RunSettings};
 
 use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
@@ -27,6 +29,7 @@ use tracing::{error, info, warn};
 use self::{
     fleet::Fleet,
     once::Once,
+    previews::Previews,
     state_dir::StateDir,
     supervisor::Supervisor,
     targets::{Shared, Targets},
@@ -42,6 +45,7 @@ use crate::{
     manifest::Digest,
     render::Renderer,
     server::{Accepted, Api, Server, SourceState},
+    sync::Reporting,
 };
 use kube_overlay::LabelSelector;
 
@@ -52,6 +56,8 @@ const NEWS: usize = 1024;
 const EVENTS: usize = 16;
 /// Actions of people that may wait: one for each connection that the server serves at a time.
 const ACTIONS: usize = 64;
+/// Questions about clusters that may wait: as many again may be under way.
+const QUESTIONS: usize = 16;
 /// How long an orderly stop may take, below what systemd and Kubernetes grant (30 s).
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The mirror's folder in the state directory.
@@ -107,19 +113,20 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         let aside = aside.display();
         error!(code = codes::LEDGER.id, "the ledger was damaged; it was moved to {aside}, and the history before is not shown");
     }
-    let report_only = ledger.report_only().await?;
-    if report_only {
+    let lost = ledger.report_only().await?;
+    if lost {
         warn!(code = codes::REPORT_ONLY.id, "the ledger was lost: no cluster is written before `evenkeel resume`");
     }
     let instance = state_dir.instance(&ledger.instance().await?)?;
     let kubeconfig = Arc::new(Kubeconfig::open(settings.kubeconfig.as_deref()).map_err(|error| error.diagnostic(Place::Nowhere))?);
     let mirror = Arc::new(Mirror::open(&state_dir.path().join(MIRROR), remote.clone()).map_err(|error| error.diagnostic())?);
-    info!(version = env!("CARGO_PKG_VERSION"), instance, repo = %remote, branch = remote.branch(), "starting");
+    info!(version = env!("CARGO_PKG_VERSION"), instance, mode = ?settings.mode, repo = %remote, branch = remote.branch(), "starting");
 
     let stop = CancellationToken::new();
     let (news_sender, news) = mpsc::channel(NEWS);
     let (event_sender, events) = mpsc::channel(EVENTS);
     let (action_sender, actions) = mpsc::channel(ACTIONS);
+    let (question_sender, questions) = mpsc::channel(QUESTIONS);
     let trigger = Arc::new(Notify::new());
     let state = SourceState { remote: remote.to_string(), branch: remote.branch().to_owned(), ..SourceState::default() };
     let (source_sender, source) = watch::channel(state);
@@ -127,7 +134,8 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     // Bound before anything is written: a socket that cannot be had is found at the start, not at three in the morning.
     let server = if settings.once { None } else { Some(Server::bind(state_dir.path())?) };
     let answers = Arc::new(RecordedAnswers::open(state_dir.path())?);
-    let server = server.map(|server| tokio::spawn(server.serve(Api::new(answers, action_sender, source), stop.clone())));
+    let api = Api::new(answers, action_sender, source).with_questions(question_sender);
+    let server = server.map(|server| tokio::spawn(server.serve(api, stop.clone())));
     let follow = FollowerSettings { interval: settings.poll_interval, deadline: settings.git.timeout };
     let follower = tokio::spawn(Follower::new(mirror.clone(), follow, trigger.clone()).run(event_sender, stop.clone()));
 
@@ -145,10 +153,14 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     });
     let renderer = Arc::new(Renderer::new(settings.namespace.clone(), key));
     let mut fleet = Fleet::new(only, ledger.clone(), mirror, renderer, settings.namespace, targets);
-    fleet.report_only = report_only;
+    fleet.report_only = match settings.mode {
+        Mode::Observe => Some(Reporting::Observing),
+        Mode::Sync => lost.then_some(Reporting::LostLedger),
+    };
     fleet.remember_facts().await?;
     let once = settings.once.then(Once::default);
-    let mut supervisor = Supervisor { fleet, ledger, once, events, news, actions, trigger, source: source_sender };
+    let mut supervisor =
+        Supervisor { fleet, ledger, once, events, news, actions, questions, previews: Previews::new(), trigger, source: source_sender };
     let result = supervisor.run().await;
 
     stop.cancel();

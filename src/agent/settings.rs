@@ -2,6 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use clap::ValueEnum;
+use serde::Deserialize;
+
 use crate::manifest::Masked;
 
 /// The settings of one agent, resolved from flags, environment and settings file, and checked.
@@ -17,6 +20,8 @@ pub struct RunSettings {
     pub kubeconfig: Option<PathBuf>,
     /// Bring the clusters to the head once and end.
     pub once: bool,
+    /// Whether clusters are written.
+    pub mode: Mode,
     /// Only the clusters that this label selector selects.
     pub only: Option<String>,
     /// Namespace of the parent ConfigMap on every cluster.
@@ -31,6 +36,17 @@ pub struct RunSettings {
     pub max_requests_per_cluster: usize,
     /// How to reach the remote.
     pub git: GitSettings,
+}
+
+/// What an agent does about what it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Clusters are held to the repository
+    #[default]
+    Sync,
+    /// All is computed and reported, and nothing is written to any cluster
+    Observe,
 }
 
 /// How a run ended that was not cut short by an error.

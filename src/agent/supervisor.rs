@@ -15,6 +15,7 @@ use super::{
     fleet::{Ended, Fleet, Rendered},
     memory::News,
     once::Once,
+    previews::Previews,
     settings::Outcome,
 };
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::{Event, GitError},
     ledger::{Ledger, Retention, answers::ErrorAnswer},
-    server::{ActionRequest, SourceState},
+    server::{ActionRequest, Question, SourceState},
     sync::Phase,
 };
 
@@ -34,6 +35,8 @@ pub(super) struct Supervisor {
     pub(super) events: mpsc::Receiver<Event>,
     pub(super) news: mpsc::Receiver<(String, News)>,
     pub(super) actions: mpsc::Receiver<ActionRequest>,
+    pub(super) questions: mpsc::Receiver<Question>,
+    pub(super) previews: Previews,
     pub(super) trigger: Arc<Notify>,
     pub(super) source: watch::Sender<SourceState>,
 }
@@ -76,6 +79,7 @@ impl Supervisor {
                 Some(event) = self.events.recv() => self.repository(event).await?,
                 Some((cluster, news)) = self.news.recv() => self.heard(&cluster, news).await,
                 Some(request) = self.actions.recv() => self.act(request).await,
+                Some(question) = self.questions.recv() => self.previews.take(question, &self.fleet),
                 ended = self.fleet.next() => match ended {
                     Ended::Rendering(rendered) => self.rendered(rendered).await,
                     Ended::Task(cluster) => self.fleet.ended(&cluster).await,

@@ -13,7 +13,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error, error_span, info};
 
-use super::memory::{ClusterMemory, News};
+use super::{
+    memory::{ClusterMemory, News},
+    previews::Lookers,
+};
 use crate::{
     cluster::{ClusterError, Connection, ConnectionSpec, Kubeconfig, Limits},
     git::CommitId,
@@ -53,10 +56,10 @@ struct Running {
 }
 
 /// Opens connections by the agent's kubeconfig and what the repository says of the cluster.
-struct Connector {
-    cluster: String,
-    kubeconfig: Arc<Kubeconfig>,
-    limits: Limits,
+pub(super) struct Connector {
+    pub(super) cluster: String,
+    pub(super) kubeconfig: Arc<Kubeconfig>,
+    pub(super) limits: Limits,
 }
 
 impl Connect for Connector {
@@ -110,6 +113,12 @@ impl Targets {
         let task = self.tasks.spawn(target.run(applied).instrument(span));
         self.names.insert(task.id(), cluster.to_owned());
         self.running.insert(cluster.to_owned(), Running { desired: desired_sender, asks: asks_sender, stop });
+    }
+
+    /// What looks at clusters.
+    pub(super) fn lookers(&self) -> Lookers {
+        let Shared { kubeconfig, ledger, limits, .. } = &self.shared;
+        Lookers { kubeconfig: kubeconfig.clone(), ledger: ledger.clone(), limits: limits.clone() }
     }
 
     /// Passes an ask on. False where the cluster has no task.

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     fleet::{Ended, Fleet, Rendered},
     once::Once,
+    previews::Previews,
     supervisor::Supervisor,
     targets::{Shared, Targets},
 };
@@ -78,6 +79,8 @@ impl Bed {
             events: mpsc::channel(1).1,
             news,
             actions: mpsc::channel(1).1,
+            questions: mpsc::channel(1).1,
+            previews: Previews::new(),
             trigger: Arc::new(Notify::new()),
             source: watch::channel(SourceState::default()).0,
         };

@@ -9,7 +9,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::answers::{History, Log, Status, Where},
-    server::{Accepted, Answers, Client, ClientError, SourceState, socket_path},
+    server::{Accepted, Answers, Client, ClientError, PLAN_TIME_MAX, SourceState, socket_path},
 };
 
 /// For the agent to show that it lives. A hanging one is not waited for: the ledger knows what it knows.
@@ -46,10 +46,21 @@ pub(super) fn act<F>(state_dir: &Path, action: impl FnOnce(Client) -> F) -> Resu
 where
     F: Future<Output = Result<Accepted, ClientError>>,
 {
-    act_if_running(state_dir, action)?.ok_or_else(|| {
-        CommandError::new(codes::AGENT_GONE, format!("no agent runs on {}", state_dir.display()))
-            .with_hint("Start the agent, or name the state directory of the one that runs with --state-dir.")
-    })
+    act_if_running(state_dir, action)?.ok_or_else(|| not_running(state_dir))
+}
+
+/// Asks a running agent what only clusters can answer.
+pub(super) fn question<T>(state_dir: &Path, question: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Result<T, CommandError> {
+    let client = Client::new(socket_path(state_dir), PLAN_TIME_MAX + ANSWER_TIME_MAX);
+    match runtime()?.block_on(question(client)) {
+        Err(ClientError::NotRunning) => Err(not_running(state_dir)),
+        answer => Ok(answer?),
+    }
+}
+
+fn not_running(state_dir: &Path) -> CommandError {
+    CommandError::new(codes::AGENT_GONE, format!("no agent runs on {}", state_dir.display()))
+        .with_hint("Start the agent, or name the state directory of the one that runs with --state-dir.")
 }
 
 /// As [`act`]; none where no agent runs.

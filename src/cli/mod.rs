@@ -9,6 +9,7 @@ mod approve;
 mod ask;
 mod blame;
 mod check;
+mod diff;
 mod error;
 mod explain;
 mod history;
@@ -108,6 +109,7 @@ enum Command {
     Status(status::StatusArgs),
     Log(log::LogArgs),
     Where(where_is::WhereArgs),
+    Diff(diff::DiffArgs),
     History(history::HistoryArgs),
     Sync(sync::SyncArgs),
     Approve(approve::ApproveArgs),
@@ -213,6 +215,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Status(args) => status::run(args, &file, world, printer),
         Command::Log(args) => log::run(args, &file, world, printer),
         Command::Where(args) => where_is::run(args, &file, world, printer),
+        Command::Diff(args) => diff::run(args, &file, printer),
         Command::History(args) => history::run(args, &file, world, printer),
         Command::Sync(args) => sync::run(args, &file, printer),
         Command::Approve(args) => approve::run(args, &file, world, printer),

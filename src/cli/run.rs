@@ -13,7 +13,7 @@ use super::{
     values::{Concurrency, Interval, Namespace, OfCluster, OfFleet},
 };
 use crate::{
-    agent::{GitSettings, RunSettings},
+    agent::{GitSettings, Mode, RunSettings},
     cluster::{CONCURRENCY, FLEET_CONCURRENCY},
     log::{self, Format, Settings as LogSettings},
     manifest::Masked,
@@ -37,6 +37,9 @@ pub(super) struct RunArgs {
     /// Bring the clusters to the head of the branch once, report, and end
     #[arg(long, value_name = "BOOL", env = "EVENKEEL_ONCE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     once: Option<bool>,
+    /// sync (hold the clusters to the repository) or observe (report what that would do, and write nothing to any cluster) [default: sync]
+    #[arg(long, value_name = "MODE", env = "EVENKEEL_MODE", value_enum, hide_possible_values = true)]
+    mode: Option<Mode>,
     /// Only these clusters: a label selector over environment, region, cluster and labels
     #[arg(long, value_name = "SELECTOR", env = "EVENKEEL_ONLY")]
     only: Option<String>,
@@ -46,7 +49,7 @@ pub(super) struct RunArgs {
     /// Time between two looks at the remote [default: 30s]
     #[arg(long, value_name = "TIME", env = "EVENKEEL_POLL_INTERVAL")]
     poll_interval: Option<Interval>,
-    /// Time between two comparisons of a whole cluster with the repository [default: 1h]
+    /// Time between two comparisons of a whole cluster with the repository [default: 1h; 5m with --mode observe]
     #[arg(long, value_name = "TIME", env = "EVENKEEL_COMPARE_INTERVAL")]
     compare_interval: Option<Interval>,
     /// Requests under way at a time over the whole fleet, at most [default: 256]
@@ -117,16 +120,20 @@ fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSetting
     if repo.reveal().is_empty() || branch.is_empty() || state_dir.as_os_str().is_empty() {
         return Err(CommandError::usage("--repo, --branch and --state-dir cannot be empty"));
     }
+    let mode = args.mode.or(file.mode).unwrap_or_default();
+    // Nothing tells of changes to objects that are not the fleet's yet but another look at them.
+    let compare = if mode == Mode::Observe { Interval::seconds(300) } else { Interval::seconds(3600) };
     let settings = RunSettings {
         repo,
         branch,
         state_dir,
         kubeconfig: args.kubeconfig.or(file.kubeconfig),
         once: args.once.or(file.once).unwrap_or(false),
+        mode,
         only: args.only.or(file.only),
         namespace,
         poll_interval: args.poll_interval.or(file.poll_interval).unwrap_or(Interval::seconds(30)).0,
-        compare_interval: args.compare_interval.or(file.compare_interval).unwrap_or(Interval::seconds(3600)).0,
+        compare_interval: args.compare_interval.or(file.compare_interval).unwrap_or(compare).0,
         max_requests: args.max_requests.or(file.max_requests).unwrap_or(Concurrency(FLEET_CONCURRENCY)).0,
         max_requests_per_cluster: args.max_requests_per_cluster.or(file.max_requests_per_cluster).unwrap_or(Concurrency(CONCURRENCY)).0,
         git: GitSettings {

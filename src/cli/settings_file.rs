@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::values::{Interval, Limit, Namespace, OfCluster, OfFleet, Output};
 use crate::{
+    agent::Mode,
     codes,
     diagnostic::{Diagnostic, Place},
     log::Format,
@@ -27,6 +28,7 @@ pub(super) struct SettingsFile {
     pub(super) state_dir: Option<PathBuf>,
     pub(super) kubeconfig: Option<PathBuf>,
     pub(super) once: Option<bool>,
+    pub(super) mode: Option<Mode>,
     pub(super) only: Option<String>,
     pub(super) namespace: Option<Namespace>,
     pub(super) poll_interval: Option<Interval>,
@@ -42,6 +44,7 @@ pub(super) struct SettingsFile {
     pub(super) log_level: Option<String>,
     pub(super) output: Option<Output>,
     pub(super) strict: Option<bool>,
+    pub(super) live: Option<bool>,
     pub(super) name: Option<String>,
     pub(super) limit: Option<Limit>,
 }

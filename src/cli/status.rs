@@ -13,6 +13,7 @@ use super::{
     table::{self, Cell, Color, Table, age, clean, short_or_dash},
 };
 use crate::{
+    codes,
     ledger::answers::{ClusterStatus, Status},
     manifest::mask_urls,
     server::SourceState,
@@ -46,6 +47,7 @@ pub(super) fn report(state_dir: &Path, clusters: &[String], world: &World<'_>, p
 
 fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: bool) -> String {
     let mut text = headline(status);
+    text.push_str(&observed(status));
     if let Some(source) = source {
         text.push_str(&source_trouble(source, now));
     }
@@ -60,6 +62,12 @@ fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: 
             let due = if at > now { format!("in {}", age(at, now)) } else { "now".to_owned() };
             let tries = if failures == 1 { "1 try".to_owned() } else { format!("{failures} tries") };
             let _ = writeln!(text, "\n{}: {tries} failed; the next is due {due}", clean(&cluster.name));
+        }
+        // What is only observed says so as its error, unless there is a worse one.
+        if let Some(would) = cluster.would.as_ref().filter(|would| !would.is_nothing())
+            && cluster.error.as_ref().is_none_or(|error| error.code != codes::OBSERVED.id)
+        {
+            let _ = writeln!(text, "\n{}: only observed; a sync would {}", clean(&cluster.name), clean(&would.words()));
         }
         if let (count @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan) {
             let _ =
@@ -81,6 +89,15 @@ fn headline(status: &Status) -> String {
         0 => format!("{head}, no clusters\n"),
         1 => format!("{head}, 1 cluster: {}\n", phases.join(", ")),
         count => format!("{head}, {count} clusters: {}\n", phases.join(", ")),
+    }
+}
+
+/// One line where clusters are only observed.
+fn observed(status: &Status) -> String {
+    match status.clusters.iter().filter(|cluster| cluster.would.is_some()).count() {
+        0 => String::new(),
+        1 => "1 cluster is only observed: nothing is written to it\n".to_owned(),
+        count => format!("{count} clusters are only observed: nothing is written to them\n"),
     }
 }
 

@@ -133,6 +133,26 @@ impl Connection {
 
     /// Server-side apply of the object whose JSON the body is. Fields that the server does not know are refused.
     pub async fn apply(&self, api: &Api, namespace: Option<&str>, name: &str, body: Bytes, how: Apply<'_>) -> Result<Applied, ApiError> {
+        let answer = self.send_apply(api, namespace, name, &body, how, META).await?;
+        let object: MetaOnly = parse(&answer)?;
+        let warnings = warnings(&answer.headers).iter().map(|text| mask(text, &body)).collect();
+        Ok(Applied { created: answer.status == StatusCode::CREATED, meta: object.metadata, warnings })
+    }
+
+    /// What the object would be after that apply, whole; nothing is written, whatever `how` says.
+    pub async fn try_apply(&self, api: &Api, namespace: Option<&str>, name: &str, body: Bytes, how: Apply<'_>) -> Result<Value, ApiError> {
+        parse(&self.send_apply(api, namespace, name, &body, Apply { dry_run: true, ..how }, JSON).await?)
+    }
+
+    async fn send_apply(
+        &self,
+        api: &Api,
+        namespace: Option<&str>,
+        name: &str,
+        body: &Bytes,
+        how: Apply<'_>,
+        accept: &'static str,
+    ) -> Result<Answer, ApiError> {
         let force = if how.force { "true" } else { "false" };
         let mut query = vec![("fieldManager", how.manager), ("force", force), ("fieldValidation", "Strict")];
         if how.dry_run {
@@ -142,14 +162,11 @@ impl Connection {
             verb: if how.dry_run { Verb::DryRun } else { Verb::Apply },
             method: Method::PATCH,
             path: address::with_query(&address::object(api, namespace, name)?, &query),
-            accept: META,
+            accept,
             content_type: APPLY_PATCH,
             body: body.clone(),
         };
-        let answer = self.ask(ask).await.map_err(|error| error.map_text(|text| mask(text, &body)))?;
-        let object: MetaOnly = parse(&answer)?;
-        let warnings = warnings(&answer.headers).iter().map(|text| mask(text, &body)).collect();
-        Ok(Applied { created: answer.status == StatusCode::CREATED, meta: object.metadata, warnings })
+        self.ask(ask).await.map_err(|error| error.map_text(|text| mask(text, body)))
     }
 
     /// The metadata of all objects of the kind, in all namespaces, that the label selector selects.

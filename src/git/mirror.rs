@@ -22,6 +22,8 @@ use super::{
     store::{OWN_REFS, Store, oid, ref_part},
 };
 
+mod aside;
+
 /// How long packing may take.
 const TIDY: Duration = Duration::from_mins(10);
 /// Shortest time between two mirrors that are given up, so that a disk that fails does not make every poll a clone.
@@ -47,6 +49,8 @@ struct Last {
     /// The tip before the mirror was given up, so that the next fetch still knows what it replaces.
     lost: Option<CommitId>,
     rebuilt: Option<Instant>,
+    /// The number of the ref of the last commit that was fetched beside the branch.
+    asides: usize,
 }
 
 /// What a fetch found.

@@ -419,7 +419,7 @@ fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn commit_id(id: Oid) -> CommitId {
+pub(super) fn commit_id(id: Oid) -> CommitId {
     CommitId(bytes(id))
 }
 

@@ -7,7 +7,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::CommitId,
     manifest::Digest,
-    sync::{Health, Phase, Retry},
+    sync::{Health, Phase, Retry, Would},
 };
 
 /// The version of these forms; it grows when a field changes its meaning or goes.
@@ -53,6 +53,8 @@ pub struct ClusterStatus {
     pub since: Timestamp,
     /// When it is tried again, where the last try failed.
     pub retry: Option<Retry>,
+    /// What a sync would do, where the agent only observes.
+    pub would: Option<Would>,
     /// What is wrong.
     pub error: Option<ErrorAnswer>,
 }

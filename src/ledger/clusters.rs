@@ -13,12 +13,12 @@ use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
     manifest::{Digest, ObjectId},
-    sync::{Live, Phase, Recorded, Retry, State},
+    sync::{Live, Phase, Recorded, Retry, State, Would},
 };
 
 /// The columns that [`state_of`] reads.
 pub(super) const STATE: &str = "phase, health, desired, applied, rendering, objects, drifted, held_deletions, held_plan, retry_at, \
-     failures, error, since";
+     failures, would, error, since";
 
 /// The state in the columns [`STATE`], and since when its phase holds; none before the first.
 pub(super) fn state_of(row: &Row<'_>) -> rusqlite::Result<Option<(State, Timestamp)>> {
@@ -36,6 +36,7 @@ pub(super) fn state_of(row: &Row<'_>) -> rusqlite::Result<Option<(State, Timesta
         held_deletions: row.get::<_, Count>("held_deletions")?.0,
         held_plan: row.get("held_plan")?,
         retry: retry_of(row)?,
+        would: would_of(row)?,
         error: row.get::<_, Option<Problem>>("error")?.map(Diagnostic::from),
     };
     Ok(Some((state, since)))
@@ -44,6 +45,11 @@ pub(super) fn state_of(row: &Row<'_>) -> rusqlite::Result<Option<(State, Timesta
 fn retry_of(row: &Row<'_>) -> rusqlite::Result<Option<Retry>> {
     let (at, failures) = (row.get::<_, Option<At>>("retry_at")?, row.get::<_, Option<u32>>("failures")?);
     Ok(at.zip(failures).map(|(At(at), failures)| Retry { at, failures }))
+}
+
+/// What cannot be read, such as the form of another version, is learnt anew.
+fn would_of(row: &Row<'_>) -> rusqlite::Result<Option<Would>> {
+    Ok(row.get::<_, Option<String>>("would")?.and_then(|json| serde_json::from_str(&json).ok()))
 }
 
 pub(super) fn id_of(db: &Connection, name: &str) -> Result<i64, LedgerError> {
@@ -78,7 +84,7 @@ pub(super) fn set_state(db: &Connection, name: &str, state: &State, at: Timestam
     let error = state.error.as_ref().map(Problem::text);
     db.prepare_cached(
         "UPDATE clusters SET phase = ?2, health = ?3, since = ?4, desired = ?5, applied = ?6, rendering = ?7, objects = ?8, \
-         drifted = ?9, held_deletions = ?10, held_plan = ?11, retry_at = ?12, failures = ?13, error = ?14 WHERE id = ?1",
+         drifted = ?9, held_deletions = ?10, held_plan = ?11, retry_at = ?12, failures = ?13, error = ?14, would = ?15 WHERE id = ?1",
     )?
     .execute(params![
         cluster,
@@ -94,7 +100,8 @@ pub(super) fn set_state(db: &Connection, name: &str, state: &State, at: Timestam
         state.held_plan,
         state.retry.map(|retry| At(retry.at)),
         state.retry.map(|retry| retry.failures),
-        error
+        error,
+        state.would.as_ref().and_then(|would| serde_json::to_string(would).ok())
     ])?;
     // A newer commit that leaves everything as it is moves `desired` on every cluster: that is no transition.
     if same_phase.is_none_or(|(before, _)| before.error != state.error) {

@@ -130,6 +130,7 @@ fn status(row: &Row<'_>) -> rusqlite::Result<ClusterStatus> {
             held_plan: None,
             since,
             retry: None,
+            would: None,
             error: None,
         });
     };
@@ -147,6 +148,7 @@ fn status(row: &Row<'_>) -> rusqlite::Result<ClusterStatus> {
         held_plan: state.held_plan,
         since,
         retry: state.retry,
+        would: state.would,
         error: state.error.as_ref().map(ErrorAnswer::from),
     })
 }

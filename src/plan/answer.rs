@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 use crate::{git::CommitId, ledger::answers::ErrorAnswer, manifest::ObjectId};
@@ -54,7 +54,7 @@ impl FleetName {
 }
 
 /// What becomes of a cluster as a whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Outcome {
     /// Mistakes refuse it after the change: it stays as it is.
     Refused,
@@ -139,7 +139,7 @@ pub struct Change {
 }
 
 /// One field or list item that differs.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Field {
     /// As the API server names fields: `spec.template.spec.containers[name="web"].image`.
     pub path: String,
@@ -152,7 +152,7 @@ pub struct Field {
 }
 
 /// How a field differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Op {
     /// It was not there.
     Added,
@@ -165,7 +165,7 @@ pub enum Op {
 }
 
 /// An object that is gone.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Delete {
     /// Which.
     #[serde(flatten)]
@@ -179,7 +179,7 @@ pub struct Delete {
 }
 
 /// What becomes of an object on the cluster that left the repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Fate {
     /// It is deleted.
     Deleted,

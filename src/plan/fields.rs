@@ -32,9 +32,7 @@ impl Fields {
             return Arc::clone(fields);
         }
         let table = table.map_or(Table::bundled(), |at| &self.tables[at].1);
-        let changes = difference(&from.content(), &to.content(), table);
-        let fields = changes.into_iter().map(shown).collect();
-        let fields = Arc::new(if to.id.is("", "Secret") { masked(fields) } else { fields.into_iter().map(|(_, field)| field).collect() });
+        let fields = Arc::new(differing(&from.content(), &to.content(), to.id.is("", "Secret"), table));
         self.known.insert(pair, Arc::clone(&fields));
         fields
     }
@@ -50,6 +48,19 @@ impl Fields {
             self.tables.len() - 1
         })
     }
+}
+
+/// What differs between two contents of an object, values of a Secret masked.
+pub(super) fn differing(from: &Value, to: &Value, is_secret: bool, table: &Table) -> Vec<Field> {
+    let fields = difference(from, to, table).into_iter().map(shown).collect();
+    if is_secret { masked(fields) } else { fields.into_iter().map(|(_, field)| field).collect() }
+}
+
+/// The schema with the CustomResourceDefinitions among these objects; none where there are none.
+pub(super) fn definitions(objects: &[Arc<RenderedObject>]) -> Option<Table> {
+    let definitions = objects.iter().filter(|object| object.id.is("apiextensions.k8s.io", "CustomResourceDefinition"));
+    let values: Vec<Value> = definitions.map(|object| object.content()).collect();
+    (!values.is_empty()).then(|| Table::bundled().with_definitions(&values.iter().collect::<Vec<_>>()))
 }
 
 fn shown(FieldChange { path, change }: FieldChange) -> (Vec<Step>, Field) {

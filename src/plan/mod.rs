@@ -1,11 +1,14 @@
 //! What a change of the repository does to every cluster, without any cluster: the renderings before and after it compared, and its
 //! deletions judged by the rules of a sync. Values in, values out.
 //!
-//! `sync::plan` compares a rendering with what stands on a cluster; here both sides come from the repository.
+//! `sync::plan` compares a rendering with what stands on a cluster; here both sides come from the repository. [`live`] and [`judged`] tell
+//! what API servers said when they were asked.
 
 mod answer;
 mod compare;
 mod fields;
+pub mod judged;
+pub mod live;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
@@ -26,6 +29,8 @@ pub struct State<'a> {
     source: &'a dyn Source,
     /// None where there is no evenkeel.yaml yet.
     fleet: Result<Option<Fleet>, Vec<Diagnostic>>,
+    /// What clusters serve, by name, where that is known.
+    facts: Option<&'a BTreeMap<String, Facts>>,
 }
 
 impl<'a> State<'a> {
@@ -33,15 +38,22 @@ impl<'a> State<'a> {
     pub fn before(commit: Option<CommitId>, source: &'a dyn Source) -> Self {
         let root = source.folder(source.root());
         let none_yet = root.is_ok_and(|root| root.get(layout::FLEET_FILE).is_none());
-        Self { commit, source, fleet: if none_yet { Ok(None) } else { layout::read(source).map(Some) } }
+        Self { commit, source, fleet: if none_yet { Ok(None) } else { layout::read(source).map(Some) }, facts: None }
     }
 
     /// The state after the change: a commit, or the files as they are.
     pub fn after(commit: Option<CommitId>, source: &'a dyn Source) -> Self {
-        Self { commit, source, fleet: layout::read(source).map(Some) }
+        Self { commit, source, fleet: layout::read(source).map(Some), facts: None }
     }
 
-    fn fleet(&self) -> Option<&Fleet> {
+    /// The same with what clusters serve; of the others the defaults are taken.
+    #[must_use]
+    pub fn with_facts(self, facts: &'a BTreeMap<String, Facts>) -> Self {
+        Self { facts: Some(facts), ..self }
+    }
+
+    /// The fleet; none where its root files are missing or wrong.
+    pub fn fleet(&self) -> Option<&Fleet> {
         self.fleet.as_ref().ok()?.as_ref()
     }
 
@@ -52,7 +64,9 @@ impl<'a> State<'a> {
     /// What each cluster must run. Of two that have the same name, which refuses both, one stands for both.
     fn render(&self, renderer: &Renderer) -> Renderings<'_> {
         let Some(fleet) = self.fleet() else { return BTreeMap::new() };
-        let render = |cluster| (cluster, renderer.render(self.source, fleet, cluster, &Facts::default()));
+        let default = Facts::default();
+        let facts = |cluster: &Cluster| self.facts.and_then(|facts| facts.get(&cluster.name)).unwrap_or(&default);
+        let render = |cluster| (cluster, renderer.render(self.source, fleet, cluster, facts(cluster)));
         fleet.clusters.iter().map(|cluster| (&*cluster.name, render(cluster))).collect()
     }
 }

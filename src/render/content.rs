@@ -25,7 +25,11 @@ impl RenderedObject {
 fn unmarked(body: &Body) -> Value {
     let read = serde_json::from_slice(body.as_slice());
     debug_assert!(read.is_ok(), "a body is JSON");
-    let mut value: Value = read.unwrap_or_default();
+    without_marks(read.unwrap_or_default())
+}
+
+/// An object without the fleet's marks.
+pub(crate) fn without_marks(mut value: Value) -> Value {
     let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) else { return value };
     for (map, marks) in [("labels", &[PART_OF][..]), ("annotations", &[ID_ANNOTATION, DIGEST_ANNOTATION][..])] {
         let Some(entries) = metadata.get_mut(map).and_then(Value::as_object_mut) else { continue };

@@ -45,6 +45,7 @@ use crate::{
 
 pub use blame::{Blame, Line};
 pub(crate) use component::component_of;
+pub(crate) use content::without_marks;
 
 use cache::{Cache, User, Users};
 use component::Included;
@@ -234,6 +235,12 @@ impl Renderer {
             last_renderings: Cache::new(),
         };
         Self { namespace: namespace.into(), key, caches: Mutex::new(caches), bodies: seal::Bodies::default() }
+    }
+
+    /// One that renders the same and shares nothing with this one.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self::new(self.namespace.clone(), self.key.clone())
     }
 
     /// What the cluster must run, or every mistake in what its rendering reads.

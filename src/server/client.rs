@@ -12,12 +12,14 @@ use tokio::{net::UnixStream, time::timeout};
 use super::{
     actions::{AcceptClusterBody, Accepted, ApproveBody, ResumeBody, SyncBody},
     answers::SourceState,
+    questions::PlanBody,
 };
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
     ledger::answers::{ErrorAnswer, History, Log, Status, Where},
     manifest::Digest,
+    plan::{judged::LivePlan, live::Diff},
 };
 
 /// Bytes of an answer: a thousand commits on a thousand clusters stay below.
@@ -82,6 +84,16 @@ impl Client {
     /// The newest syncs of a cluster.
     pub async fn history(&self, cluster: &str, limit: u32) -> Result<History, ClientError> {
         self.get(&format!("/api/v1/history/{}?limit={limit}", segment(cluster))).await
+    }
+
+    /// What a sync of a cluster would do, as its API server says.
+    pub async fn diff(&self, cluster: &str) -> Result<Diff, ClientError> {
+        self.get(&format!("/api/v1/diff/{}", segment(cluster))).await
+    }
+
+    /// What a change would do to every cluster, as their API servers say.
+    pub async fn plan(&self, base: Option<String>, head: String) -> Result<LivePlan, ClientError> {
+        self.post("/api/v1/plan", &PlanBody { base, head }).await
     }
 
     /// Asks for a sync of the selected clusters.

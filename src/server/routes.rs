@@ -19,6 +19,7 @@ use super::{
     actions::{AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, ResumeBody, SyncBody},
     answers::{Answers, SourceState},
     peer::Peer,
+    questions::{DIFF_TIME_MAX, PLAN_TIME_MAX, PlanBody, Question},
     serve::Api,
 };
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     ledger::answers::{ErrorAnswer, History, Log, Status, Where},
     manifest::mask_urls,
+    plan::{judged::LivePlan, live::Diff},
 };
 
 /// Bytes of a request's body.
@@ -43,6 +45,8 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/log", get(log))
         .route("/api/v1/where/{rev}", get(where_is))
         .route("/api/v1/history/{cluster}", get(history))
+        .route("/api/v1/diff/{cluster}", get(diff))
+        .route("/api/v1/plan", post(plan))
         .route("/api/v1/source", get(source))
         .route("/api/v1/sync", post(sync))
         .route("/api/v1/approve", post(approve))
@@ -94,6 +98,35 @@ async fn history(
 ) -> Result<Json<History>, Problem> {
     let limit = Limit::of(query)?;
     ask(&api, move |answers| answers.history(&cluster, limit)).await
+}
+
+async fn diff(State(api): State<Api>, Path(cluster): Path<String>) -> Result<Json<Diff>, Problem> {
+    question(&api, DIFF_TIME_MAX, |answer| Question::Diff { cluster, answer }).await
+}
+
+async fn plan(State(api): State<Api>, body: Body<PlanBody>) -> Result<Json<LivePlan>, Problem> {
+    let PlanBody { base, head } = content(body)?;
+    question(&api, PLAN_TIME_MAX, |answer| Question::Plan { base, head, answer }).await
+}
+
+/// Hands a question to the agent and waits for its answer; the agent knows the time limit too, and says why it is late.
+async fn question<T>(
+    api: &Api,
+    limit: Duration,
+    question: impl FnOnce(oneshot::Sender<Result<T, Diagnostic>>) -> Question,
+) -> Result<Json<T>, Problem> {
+    let (answer, answered) = oneshot::channel();
+    let gone = || Diagnostic::new(codes::AGENT_GONE, Place::Nowhere, "the agent is stopping");
+    let questions = api.questions.as_ref().ok_or_else(gone)?;
+    questions.try_send(question(answer)).map_err(|error| match error {
+        TrySendError::Full(_) => Diagnostic::new(codes::BUSY, Place::Nowhere, "too many questions wait for the agent"),
+        TrySendError::Closed(_) => gone(),
+    })?;
+    match timeout(limit + ANSWER_TIME_MAX, answered).await {
+        Ok(Ok(answer)) => answer.map(Json).map_err(Problem::from),
+        Ok(Err(_)) => Err(gone().into()),
+        Err(_) => Err(Problem::late()),
+    }
 }
 
 async fn source(State(api): State<Api>) -> Json<SourceState> {
@@ -198,7 +231,7 @@ impl From<Diagnostic> for Problem {
 
 fn status_of(code: Code) -> StatusCode {
     match code {
-        codes::GIT_REV | codes::UNKNOWN_CLUSTER => StatusCode::NOT_FOUND,
+        codes::GIT_REV | codes::UNKNOWN_CLUSTER | codes::NOT_PUSHED => StatusCode::NOT_FOUND,
         codes::USAGE | codes::SETTINGS | codes::SELECTOR => StatusCode::BAD_REQUEST,
         codes::NOT_ALLOWED => StatusCode::FORBIDDEN,
         codes::AGENT_GONE | codes::BUSY => StatusCode::SERVICE_UNAVAILABLE,

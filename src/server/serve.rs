@@ -17,6 +17,7 @@ use super::{
     actions::ActionRequest,
     answers::{Answers, SourceState},
     peer::Peer,
+    questions::{PLAN_TIME_MAX, Question},
     routes,
     socket::{self, SocketFile},
 };
@@ -42,7 +43,7 @@ pub(super) struct Limits {
 
 const LIMITS: Limits = Limits {
     connections: 64,
-    connection_time: Duration::from_secs(30),
+    connection_time: PLAN_TIME_MAX.saturating_add(Duration::from_secs(30)),
     head_time: Duration::from_secs(5),
     drain_time: Duration::from_secs(5),
 };
@@ -54,6 +55,8 @@ pub struct Api {
     pub(super) actions: mpsc::Sender<ActionRequest>,
     pub(super) source: watch::Receiver<SourceState>,
     pub(super) queries: Arc<Semaphore>,
+    /// None where nobody answers questions about clusters.
+    pub(super) questions: Option<mpsc::Sender<Question>>,
 }
 
 impl Api {
@@ -63,7 +66,14 @@ impl Api {
         actions: mpsc::Sender<ActionRequest>,
         source: watch::Receiver<SourceState>,
     ) -> Self {
-        Self { answers, actions, source, queries: Arc::new(Semaphore::new(QUERIES_MAX)) }
+        Self { answers, actions, source, queries: Arc::new(Semaphore::new(QUERIES_MAX)), questions: None }
+    }
+
+    /// Questions that only clusters can answer go to the other end of that.
+    #[must_use]
+    pub fn with_questions(mut self, questions: mpsc::Sender<Question>) -> Self {
+        self.questions = Some(questions);
+        self
     }
 }
 

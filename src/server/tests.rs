@@ -137,6 +137,48 @@ async fn actions_reach_the_agent_with_their_user() {
 }
 
 #[tokio::test]
+async fn questions_about_clusters_need_an_agent_that_has_room_for_them() {
+    let running = start();
+    let none = refused(running.client().diff("dev").await.unwrap_err());
+    assert_eq!(none.code, codes::AGENT_GONE.id, "nobody answers them there");
+
+    let dir = tempfile::tempdir().unwrap();
+    let (questions, mut asked) = mpsc::channel(1);
+    let api = Api::new(Arc::new(Record), mpsc::channel(1).0, watch::channel(SourceState::default()).1).with_questions(questions);
+    tokio::spawn(Server::bind(dir.path()).unwrap().serve(api, CancellationToken::new()));
+    let client = Client::new(socket_path(dir.path()), Duration::from_secs(20));
+    let other = client.clone();
+    let first = tokio::spawn(async move { other.plan(None, "main".to_owned()).await });
+    let Some(Question::Plan { base: None, head, answer }) = asked.recv().await else { panic!("no question") };
+    assert_eq!(head, "main");
+    drop(answer);
+    assert_eq!(refused(first.await.unwrap().unwrap_err()).code, codes::AGENT_GONE.id, "the agent went before it answered");
+    let ((), unknown) = tokio::join!(
+        async {
+            let Some(Question::Diff { cluster, answer }) = asked.recv().await else { panic!("no question") };
+            assert_eq!(cluster, "prod/eu 1");
+            let _ = answer.send(Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, "none")));
+        },
+        client.diff("prod/eu 1")
+    );
+    assert_eq!(refused(unknown.unwrap_err()).code, codes::UNKNOWN_CLUSTER.id);
+}
+
+#[tokio::test]
+async fn questions_do_not_pile_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (questions, asked) = mpsc::channel(1);
+    let (filler, _kept) = tokio::sync::oneshot::channel();
+    questions.try_send(Question::Diff { cluster: "a".to_owned(), answer: filler }).unwrap();
+    let api = Api::new(Arc::new(Record), mpsc::channel(1).0, watch::channel(SourceState::default()).1).with_questions(questions);
+    tokio::spawn(Server::bind(dir.path()).unwrap().serve(api, CancellationToken::new()));
+    let client = Client::new(socket_path(dir.path()), Duration::from_secs(20));
+    assert_eq!(refused(client.diff("b").await.unwrap_err()).code, codes::BUSY.id);
+    drop(asked);
+    assert_eq!(refused(client.diff("b").await.unwrap_err()).code, codes::AGENT_GONE.id);
+}
+
+#[tokio::test]
 async fn actions_do_not_pile_up() {
     let mut agent = start();
     let client = agent.client();

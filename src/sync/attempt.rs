@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error_span};
 
 use super::{
-    BundleOutcome, Journal, JournalError, Phase, Recorded, State, SyncStart, Trigger,
+    BundleOutcome, Journal, JournalError, Phase, Recorded, State, SyncStart, Trigger, Would,
     agenda::End,
     approval::Asked,
     carry::{Carrier, Report, Stop},
@@ -26,6 +26,7 @@ use super::{
     resting,
     staged::{Moment, Turn},
     stages::{Situation, Steps},
+    survey,
     target::Desired,
     vitals::Vitals,
     watch::Watches,
@@ -83,6 +84,8 @@ pub(super) struct Session {
     /// Where the watch of each kind goes on, as the last lists said.
     pub(super) from: BTreeMap<GroupKind, Onward>,
     pub(super) watches: Watches,
+    /// Where the agent observes: what the server said of objects that are not the fleet's.
+    pub(super) asked: Option<survey::Asked>,
 }
 
 impl Session {
@@ -90,6 +93,12 @@ impl Session {
     fn watch(&mut self, set: &ApplySet) {
         let kinds: BTreeSet<GroupKind> = self.inventory.iter().flatten().map(|(id, _)| id.group_kind()).collect();
         self.watches.watch_members(&self.connection, &self.apis, set, &kinds, std::mem::take(&mut self.from));
+    }
+
+    /// Takes in what a comparison found.
+    pub(super) fn take(&mut self, observed: Observed) {
+        (self.inventory, self.from, self.unseen) = (Some(observed.inventory), observed.from, observed.unseen);
+        self.compared = true;
     }
 
     /// Lets go of the watches that nobody reads yet; they are begun again from where they were.
@@ -118,6 +127,8 @@ pub(super) struct Outcome {
     pub(super) written: Vec<ObjectId>,
     /// Where it was only looked at: what the cluster itself says that it runs.
     pub(super) runs: Option<(Digest, CommitId)>,
+    /// Where the agent observes: what a sync would do.
+    pub(super) would: Option<Would>,
 }
 
 impl Outcome {
@@ -133,6 +144,7 @@ impl Outcome {
             staged: None,
             written: Vec::new(),
             runs: None,
+            would: None,
         }
     }
 
@@ -145,6 +157,8 @@ impl Outcome {
             End::Failed | End::Failing | End::Interrupted => Phase::Failed,
             End::Waiting => Phase::Waiting,
             End::Gated(_) => resting::phase(self.error.as_ref().is_some_and(|error| resting::is_stuck(error.code))),
+            End::Reported if self.would.as_ref().is_some_and(|would| would.refused > 0) => Phase::Refused,
+            End::Reported if self.would.as_ref().is_some_and(Would::is_nothing) && self.error.is_none() => Phase::Synced,
             End::Reported => Phase::Paused,
             End::Synced if self.held.as_ref().is_some_and(|verdict| !verdict.held.is_empty()) => Phase::Held,
             End::Synced => Phase::Synced,
@@ -218,19 +232,19 @@ impl<M: Memory> Attempt<'_, M> {
             () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
             reached = self.reach(slot, connect) => reached?,
         };
-        if self.desired.report_only {
-            return self.survey(session, &parent).await;
+        session.compared = false;
+        if let Some(why) = self.desired.report_only {
+            return self.survey(session, &parent, why).await;
         }
         let connection = session.connection.clone();
         let store = ParentStore::new(&connection, &self.desired.set);
         let mut parent = self.take_hold(session, &store, parent).await?;
-        session.compared = must_compare(session.inventory.is_some(), self.trigger);
-        if session.compared {
+        if must_compare(session.inventory.is_some(), self.trigger) {
             let observed = tokio::select! {
                 () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
                 observed = self.look(session, &parent) => observed?,
             };
-            (session.inventory, session.from, session.unseen) = (Some(observed.inventory), observed.from, observed.unseen);
+            session.take(observed);
         }
         if held_at.elapsed() >= LOOK {
             // A claim may have come, and have been granted, while the lists took their time.
@@ -352,6 +366,7 @@ impl<M: Memory> Attempt<'_, M> {
             parent_uid,
             from: BTreeMap::new(),
             watches: Watches::new(),
+            asked: None,
         })
     }
 

@@ -127,6 +127,24 @@ impl<'p> Coming<'p> {
         coming
     }
 
+    /// The same where it is known which of these objects are there; of others than namespaces and definitions nothing is made.
+    pub(super) fn with(objects: impl IntoIterator<Item = (&'p RenderedObject, bool)>) -> Self {
+        let mut coming = Self { namespaces: BTreeSet::new(), kinds: BTreeSet::new() };
+        for (object, absent) in objects {
+            if object.id.is("", "Namespace") && absent {
+                coming.namespaces.insert(&object.id.name);
+            } else if !object.id.is("", "Namespace") {
+                coming.kinds.extend(defined_kind(object));
+            }
+        }
+        coming
+    }
+
+    /// Whether others may have to wait for that object.
+    pub(super) fn is_awaited(object: &RenderedObject) -> bool {
+        object.id.is("", "Namespace") || object.id.is("apiextensions.k8s.io", "CustomResourceDefinition")
+    }
+
     pub(super) fn must_wait(&self, object: &RenderedObject, apis: &Apis) -> bool {
         let id = &object.id;
         id.namespace.as_deref().is_some_and(|namespace| self.namespaces.contains(namespace))

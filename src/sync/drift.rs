@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -63,14 +64,14 @@ pub(super) fn absorb(
 }
 
 /// A field that is not as it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Departure {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Departure {
     /// Such as `.spec.template.spec.containers[name=web].image`.
-    pub(super) path: String,
+    pub path: String,
     /// Who wrote it last, where the server says so.
-    pub(super) manager: Option<String>,
+    pub manager: Option<String>,
     /// When, as the server writes it.
-    pub(super) time: Option<String>,
+    pub time: Option<String>,
 }
 
 /// More fields are not listed: the first ones tell what happened.

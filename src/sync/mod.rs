@@ -12,6 +12,7 @@ pub mod holder;
 pub mod order;
 pub mod parent;
 pub mod plan;
+pub mod preview;
 pub mod prune;
 pub mod target;
 
@@ -47,11 +48,15 @@ mod untried;
 mod unvalidated;
 mod vitals;
 mod watch;
+mod would;
 
+pub use drift::Departure;
 pub use journal::{Action, BundleOutcome, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};
 pub use observe::Recorded;
 pub use phase::{Health, Phase, Retry, State};
 pub(crate) use stages::STUCK;
+pub use survey::Reporting;
+pub use would::Would;
 
 /// On members: whether they may be deleted when they leave Git.
 pub(crate) const PRUNE_ANNOTATION: &str = "evenkeel.dev/prune";

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Would;
 use crate::{diagnostic::Diagnostic, git::CommitId, manifest::Digest};
 
 /// What a cluster is doing, or what keeps it from doing it. In order of precedence: the first that holds is shown.
@@ -71,6 +72,8 @@ pub struct State {
     pub held_plan: Option<Digest>,
     /// When it is tried again, where the last try failed.
     pub retry: Option<Retry>,
+    /// What a sync would do, where the agent only observes.
+    pub would: Option<Would>,
     /// Why, where something is wrong.
     pub error: Option<Diagnostic>,
 }
@@ -99,6 +102,7 @@ impl State {
             held_deletions: 0,
             held_plan: None,
             retry: None,
+            would: None,
             error: None,
         }
     }

@@ -12,7 +12,7 @@ use tracing::{debug, error, info, warn};
 
 pub use super::attempt::{Connect, Memory};
 use super::{
-    Phase, State, Trigger,
+    Phase, Reporting, State, Trigger,
     agenda::{Agenda, End, Event, Goal, Next},
     attempt::{Attempt, Outcome, Session, Settings, must_compare},
     drift,
@@ -67,8 +67,8 @@ pub struct Desired {
     pub rendering: Result<Arc<Rendering>, Diagnostic>,
     /// What says that nothing may be written, where something does.
     pub paused: Option<String>,
-    /// The cluster is compared and nothing is written to it, not even the hold.
-    pub report_only: bool,
+    /// Why the cluster is compared and nothing is written to it, not even the hold; none where it is written.
+    pub report_only: Option<Reporting>,
 }
 
 impl Desired {
@@ -80,7 +80,7 @@ impl Desired {
     }
 
     /// What decides beside the goal about an attempt.
-    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, Budget, bool, Drift, Validate) {
+    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, Budget, Option<Reporting>, Drift, Validate) {
         (&self.connection, self.adopt, self.budget, self.report_only, self.drift, self.validate)
     }
 
@@ -239,7 +239,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
     async fn leave(&self, live: &mut Live) {
         live.probed = None;
         let session = live.session.take();
-        if let (Some(session), Some(desired)) = (session, live.desired.as_ref().filter(|desired| !desired.report_only)) {
+        if let (Some(session), Some(desired)) = (session, live.desired.as_ref().filter(|desired| desired.report_only.is_none())) {
             let _ = tokio::time::timeout(RELEASE, release(&session, &desired.set, &self.instance)).await;
         }
     }
@@ -275,7 +275,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     async fn attempt(&mut self, settings: &Settings, live: &mut Live, desired: &Desired, trigger: Trigger) {
         let Ok(rendering) = &desired.rendering else { return };
-        if !desired.report_only
+        if desired.report_only.is_none()
             && !matches!(trigger, Trigger::Drift | Trigger::Watch | Trigger::Health)
             && live.state.as_ref().is_none_or(|state| !kept_while_trying(state.phase))
         {
@@ -285,7 +285,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let cancel = CancellationToken::new();
         let known = live.session.as_ref().and_then(|session| session.inventory.as_ref());
         // What a comparison finds changed is told by versions; otherwise only what this writes changes.
-        let before = known.filter(|_| must_compare(true, trigger)).map(|known| live.vitals.versions(known)).unwrap_or_default();
+        let compares = must_compare(true, trigger) || desired.report_only.is_some();
+        let before = known.filter(|_| compares).map(|known| live.vitals.versions(known)).unwrap_or_default();
         let attempt = Attempt {
             settings,
             memory: &self.memory,
@@ -338,6 +339,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
         } else if outcome.end == End::Reported {
             live.applied = outcome.runs;
         }
+        let asked = live.session.as_ref().and_then(|session| session.asked.as_ref());
+        live.vitals.see_strangers(asked.map(|asked| asked.health.clone()).unwrap_or_default());
         let state = live.after(desired, outcome);
         self.publish(live, Some(state)).await;
         self.memory.attempted(live.agenda.failures()).await;
@@ -409,7 +412,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     /// Looks at the parent; true where that changes what is to be done.
     async fn look_after(&self, live: &mut Live, desired: &Desired) -> bool {
-        if desired.report_only {
+        if desired.report_only.is_some() {
             // To answer a claim would be a write.
             return false;
         }
@@ -529,6 +532,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             End::Gated(_) => info!(cluster, %commit, code, "{message}"),
             End::Synced if matches!(trigger, Trigger::Drift | Trigger::Watch) => debug!(cluster, %commit, "compared"),
             End::Synced => info!(cluster, %commit, "synced"),
+            End::Reported if error.is_none() || live.shows_error(error) => debug!(cluster, %commit, code, "compared"),
             End::Reported => warn!(cluster, %commit, code, "{message}"),
             End::Interrupted => info!(cluster, %commit, "interrupted; a newer commit or a stop comes first"),
             End::Waiting if live.shows(Phase::Waiting) => debug!(cluster, %commit, code, "{message}"),
@@ -552,6 +556,10 @@ impl Live {
 
     fn shows(&self, phase: Phase) -> bool {
         self.state.as_ref().is_some_and(|state| state.phase == phase)
+    }
+
+    fn shows_error(&self, error: Option<&Diagnostic>) -> bool {
+        self.state.as_ref().is_some_and(|state| state.error.as_ref() == error)
     }
 
     fn now(&self) -> Duration {

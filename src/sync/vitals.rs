@@ -36,6 +36,8 @@ const READS: usize = 8;
 #[derive(Default)]
 pub(super) struct Vitals {
     known: BTreeMap<ObjectId, Assessment>,
+    /// Objects of the rendering that are there and not the fleet's, as they were when they were asked about last.
+    strangers: BTreeMap<ObjectId, Assessment>,
     /// To be read again.
     due: BTreeSet<ObjectId>,
     /// Written and not read since: not healthy yet, whatever they were.
@@ -64,6 +66,16 @@ impl Vitals {
 
     pub(super) fn is_due(&self) -> bool {
         !self.complete || self.outdated || !self.due.is_empty()
+    }
+
+    /// How an object does by the rules that hold; none where it need not be read for that.
+    pub(super) fn judge(&self, id: &ObjectId, object: &serde_json::Value) -> Option<Assessment> {
+        self.rules.read(id).then(|| self.rules.assess(id, object))
+    }
+
+    /// Takes in how the objects do that are not members.
+    pub(super) fn see_strangers(&mut self, found: BTreeMap<ObjectId, Assessment>) {
+        self.strangers = found;
     }
 
     /// A watch shows an object as it is now.
@@ -204,12 +216,12 @@ impl Vitals {
             return Health::Unknown;
         }
         let written = self.awaited.iter().map(|_| Health::Progressing).chain(self.outdated.then_some(Health::Progressing));
-        worst(self.known.values().map(|known| known.health).chain(written))
+        worst(self.known.values().chain(self.strangers.values()).map(|known| known.health).chain(written))
     }
 
     /// What on-call should know about objects that will not become healthy by themselves.
     pub(super) fn problem(&self) -> Option<Diagnostic> {
-        let mut degraded = self.known.iter().filter(|(_, known)| known.health == Health::Degraded);
+        let mut degraded = self.known.iter().chain(&self.strangers).filter(|(_, known)| known.health == Health::Degraded);
         let (id, known) = degraded.next()?;
         let more = match degraded.count() {
             0 => String::new(),

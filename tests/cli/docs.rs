@@ -85,7 +85,7 @@ fn every_flag_has_a_variable_and_a_key() {
 #[test]
 fn defaults_in_the_help_are_the_defaults() {
     let help: String = help().into_iter().map(|(_, text)| text.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    for default in ["main", "evenkeel-system", "30s", "1h", "2m", "auto", "info", "table", "20", "/var/lib/evenkeel"] {
+    for default in ["main", "evenkeel-system", "30s", "2m", "sync", "auto", "info", "table", "20", "/var/lib/evenkeel"] {
         assert!(help.contains(&format!("[default: {default}]")), "{default}");
     }
 }

@@ -10,7 +10,7 @@ use evenkeel::{
     },
     manifest::Digest,
     server::Answers,
-    sync::{Health, Phase, Retry},
+    sync::{Health, Phase, Retry, Would},
 };
 use jiff::{Timestamp, ToSpan};
 
@@ -47,6 +47,7 @@ fn cluster(name: &str, environment: &str, region: &str, phase: Phase) -> Cluster
         held_plan: None,
         since: ago(300),
         retry: None,
+        would: None,
         error: None,
     }
 }
@@ -73,6 +74,13 @@ pub(crate) fn status() -> Status {
                 health: Health::Progressing,
                 error: Some(error(codes::REFUSED, denied)),
                 since: ago(90_000),
+                would: Some(Would {
+                    create: 3,
+                    take_over: 2,
+                    from: ["helm".to_owned(), "kustomize-controller".to_owned()].into(),
+                    refused: 1,
+                    ..Would::default()
+                }),
                 ..cluster("prod-eu-2", "production", "eu", Phase::Refused)
             },
             ClusterStatus {

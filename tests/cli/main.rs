@@ -3,11 +3,13 @@
 
 mod blame;
 mod check;
+mod diff;
 mod docs;
 mod fleet;
 mod init;
 mod kinds;
 mod plan;
+mod plan_live;
 mod process;
 mod repo;
 mod run;

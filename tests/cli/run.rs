@@ -6,7 +6,7 @@ use std::{
 };
 
 use evenkeel::{
-    agent::{Outcome, RunSettings},
+    agent::{Mode, Outcome, RunSettings},
     codes,
     diagnostic::{Diagnostic, Place},
     log,
@@ -46,7 +46,7 @@ fn defaults() {
 #[test]
 fn every_flag_has_its_place() {
     let (_, seen) = resolved(
-        "evenkeel run --repo /r --branch b --state-dir /s --kubeconfig /k --once --only environment=dev --namespace ns --poll-interval 1s \
+        "evenkeel run --repo /r --branch b --state-dir /s --kubeconfig /k --once --mode observe --only environment=dev --namespace ns --poll-interval 1s \
          --compare-interval 2s --max-requests 3 --max-requests-per-cluster 2 --git-timeout 3s --git-username u --git-password-file /p --git-ssh-key-file /i --git-known-hosts-file /h \
          --log-format json --log-level debug",
     );
@@ -60,6 +60,21 @@ fn the_file_comes_after_the_flags() {
     let settings = seen.unwrap().0;
     assert_eq!((settings.repo.reveal().as_str(), settings.branch.as_str(), settings.once), ("/from-file", "from-flag", false));
     assert_eq!(settings.poll_interval, Duration::from_mins(5));
+}
+
+#[test]
+fn who_observes_looks_again_sooner() {
+    let compares = |flags: &str| {
+        let (_, seen) = resolved(&format!("evenkeel run --repo /r --state-dir /s{flags}"));
+        let settings = seen.unwrap().0;
+        (settings.mode, settings.compare_interval)
+    };
+    assert_eq!(compares(""), (Mode::Sync, Duration::from_hours(1)));
+    assert_eq!(compares(" --mode observe"), (Mode::Observe, Duration::from_mins(5)));
+    assert_eq!(compares(" --mode observe --compare-interval 1h"), (Mode::Observe, Duration::from_hours(1)));
+    let (_dir, path) = file("mode: observe\n");
+    assert_eq!(compares(&format!(" --config {path}")).0, Mode::Observe);
+    assert_eq!(compares(&format!(" --config {path} --mode sync")).0, Mode::Sync);
 }
 
 #[test]

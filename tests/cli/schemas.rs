@@ -43,7 +43,7 @@ fn printed(line: &str) -> Value {
     serde_json::from_str(&output.out).unwrap()
 }
 
-fn answers() -> [(&'static str, Value); 6] {
+fn answers() -> [(&'static str, Value); 8] {
     [
         ("status", printed("status")),
         ("log", printed("log")),
@@ -51,6 +51,8 @@ fn answers() -> [(&'static str, Value); 6] {
         ("history", printed("history prod-eu-1")),
         ("plan", crate::plan::answer()),
         ("blame", crate::blame::printed()),
+        ("diff", serde_json::to_value(crate::diff::answer()).unwrap()),
+        ("plan-live", serde_json::to_value(crate::plan_live::answer()).unwrap()),
     ]
 }
 
@@ -122,6 +124,7 @@ fn the_promised_keys_are_there() {
             "held_plan",
             "since",
             "retry",
+            "would",
             "error"
         ])
     );
@@ -174,6 +177,9 @@ fn words_are_the_same_in_program_and_schema() {
     assert_eq!(words(&schema("plan"), "/$defs/field/properties/op/enum"), ops.iter().map(|word| said(word)).collect());
     let fates = [Fate::Deleted, Fate::Held, Fate::Kept, Fate::Paused];
     assert_eq!(words(&schema("plan"), "/$defs/delete/properties/fate/enum"), fates.iter().map(|word| said(word)).collect());
+
+    assert_eq!(words(&schema("diff"), "/$defs/field/properties/op/enum"), ops.iter().map(|word| said(word)).collect());
+    assert_eq!(words(&schema("diff"), "/$defs/delete/properties/fate/enum"), fates.iter().map(|word| said(word)).collect());
 
     let mut answer = fleet::where_is();
     for phase in PHASES.map(CommitPhase::Cluster).into_iter().chain(commit_only.map(CommitPhase::Commit)) {

@@ -7,7 +7,7 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use evenkeel::{
-    agent::{GitSettings, RunSettings},
+    agent::{GitSettings, Mode, RunSettings},
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::answers::ErrorAnswer,
@@ -60,6 +60,7 @@ fn settings(secret: &str) -> String {
         state_dir: "/s".into(),
         kubeconfig: None,
         once: false,
+        mode: Mode::Sync,
         only: None,
         namespace: String::new(),
         poll_interval: std::time::Duration::ZERO,

@@ -53,7 +53,7 @@ whole!(explain_list "evenkeel explain");
 whole!(explain_unknown "evenkeel explain EK9999");
 whole!(no_command "evenkeel");
 whole!(unknown_command "evenkeel statsu");
-whole!(command_of_a_later_version "evenkeel diff prod-eu-1");
+whole!(command_of_a_later_version "evenkeel doctor");
 whole!(flag_of_a_later_version "evenkeel run --once --healthy");
 whole!(flag_with_value_of_a_later_version "evenkeel status --server=https://x");
 whole!(unknown_flag "evenkeel status --statedir /x");

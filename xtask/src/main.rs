@@ -46,7 +46,11 @@ enum Task {
     /// Writes anew what the program says of itself: the help in docs/CLI.md, and docs/ERRORS.md.
     Docs,
     /// Builds the control planes that tests and the demo need, and says where they are.
-    Binaries,
+    Binaries {
+        /// Also kube-controller-manager, kube-scheduler and kwok.
+        #[arg(long)]
+        controllers: bool,
+    },
     /// Makes the schema tables of kube-overlay and kube-schema anew from a real API server.
     Schema,
 }
@@ -66,7 +70,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&options),
         Task::Bench { what, more } => bench(what, &more),
         Task::Docs => docs(),
-        Task::Binaries => binaries(),
+        Task::Binaries { controllers } => binaries(controllers),
         Task::Schema => schema_table(),
     };
     match result {
@@ -78,9 +82,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn binaries() -> Result<()> {
+fn binaries(controllers: bool) -> Result<()> {
     let binaries = testbed::binaries::ensure_built()?;
     println!("{}\n{}", binaries.kube_apiserver.display(), binaries.etcd.display());
+    if controllers {
+        let built = testbed::binaries::ensure_controllers()?;
+        for program in [built.kube_controller_manager, built.kube_scheduler, built.kwok] {
+            println!("{}", program.display());
+        }
+    }
     Ok(())
 }
 

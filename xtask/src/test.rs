@@ -10,11 +10,13 @@ use crate::cargo;
 /// One step: its name and what it does.
 type Step = (&'static str, fn() -> Result<()>);
 
-const STEPS: [Step; 5] = [
+const STEPS: [Step; 6] = [
     ("format", || execute(cargo().args(["fmt", "--all", "--check"]))),
     ("lints", || execute(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))),
     ("documentation", || execute(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
     ("control planes", || testbed::binaries::ensure_built().map(drop)),
+    // A test that waits for a build runs into its deadlines.
+    ("controllers", || testbed::binaries::ensure_controllers().map(drop)),
     ("tests", || execute(cargo().args(["test", "--workspace"]))),
 ];
 

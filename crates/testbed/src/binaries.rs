@@ -1,7 +1,8 @@
 //! Finding kube-apiserver and etcd, and building them where there are none.
 //!
 //! `KUBEBUILDER_ASSETS`, when set, names a folder that holds both. Otherwise they are built from the Go modules that `go/go.mod` and
-//! `go/go.sum` pin, once, into a cache folder outside the checkout whose name says what they were built from.
+//! `go/go.sum` pin, once, into a cache folder outside the checkout whose name says what they were built from. Controllers, which that
+//! folder does not have, are always built, from modules of their own (`go/controllers`, `go/kwok`), and only where one asks for them.
 
 use std::ffi::OsStr;
 use std::fs::{self, File, TryLockError};
@@ -23,6 +24,17 @@ pub struct Binaries {
     pub etcd: PathBuf,
 }
 
+/// Where the programs are that make a control plane do something.
+#[derive(Clone, Debug)]
+pub struct ControllerBinaries {
+    /// kube-controller-manager.
+    pub kube_controller_manager: PathBuf,
+    /// kube-scheduler.
+    pub kube_scheduler: PathBuf,
+    /// kwok, which plays the kubelets of nodes that are none.
+    pub kwok: PathBuf,
+}
+
 /// A program that is built from a package of a pinned module.
 struct Built {
     name: &'static str,
@@ -35,6 +47,13 @@ const BUILT: [Built; 2] = [
     Built { name: "kube-apiserver", package: "k8s.io/kubernetes/cmd/kube-apiserver", about: "5 to 10 minutes, once" },
 ];
 
+const CONTROLLERS: [Built; 2] = [
+    Built { name: "kube-controller-manager", package: "k8s.io/kubernetes/cmd/kube-controller-manager", about: "2 to 5 minutes, once" },
+    Built { name: "kube-scheduler", package: "k8s.io/kubernetes/cmd/kube-scheduler", about: "about 1 minute" },
+];
+
+const KWOK: Built = Built { name: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", about: "2 to 4 minutes, once" };
+
 /// How often a long build says that it goes on.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(30);
 
@@ -46,13 +65,27 @@ pub fn ensure_built() -> Result<Binaries> {
     if let Some(folder) = std::env::var_os("KUBEBUILDER_ASSETS").filter(|folder| !folder.is_empty()) {
         return given(Path::new(&folder));
     }
-    let folder = cache()?.join(format!("v{}-{}", kubernetes_version()?, &digest(&[&go_folder().join("go.sum")])?));
-    let paths = Binaries { kube_apiserver: folder.join("kube-apiserver"), etcd: folder.join("etcd") };
-    for built in &BUILT {
-        let arguments = ["-tags", "providerless", "-ldflags", &linker_flags(&kubernetes_version()?)?].map(str::to_owned);
-        build(&folder.join(built.name), built.package, &arguments, built.about)?;
+    let folder = build_all(&go_folder(), "", &BUILT)?;
+    Ok(Binaries { kube_apiserver: folder.join("kube-apiserver"), etcd: folder.join("etcd") })
+}
+
+/// The controllers and kwok, built first if need be. Blocks; another process that builds the same is waited for.
+pub fn ensure_controllers() -> Result<ControllerBinaries> {
+    let folder = build_all(&go_folder().join("controllers"), "controllers-", &CONTROLLERS)?;
+    let (kube_controller_manager, kube_scheduler) = (folder.join("kube-controller-manager"), folder.join("kube-scheduler"));
+    let kwok = build_all(&go_folder().join("kwok"), "kwok-", &[KWOK])?.join("kwok");
+    Ok(ControllerBinaries { kube_controller_manager, kube_scheduler, kwok })
+}
+
+/// Builds programs of the Go module in that folder, and says where they are.
+fn build_all(module: &Path, prefix: &str, programs: &[Built]) -> Result<PathBuf> {
+    let version = kubernetes_version()?;
+    let folder = cache()?.join(format!("{prefix}v{version}-{}", digest(&[&module.join("go.sum")])?));
+    for built in programs {
+        let arguments = ["-tags", "providerless", "-ldflags", &linker_flags(&version)?].map(str::to_owned);
+        build(module, &folder.join(built.name), built.package, &arguments, built.about)?;
     }
-    Ok(paths)
+    Ok(folder)
 }
 
 /// The helper program of the folder `go/cmd/<name>`, built first if need be. Blocks.
@@ -66,7 +99,7 @@ pub fn go_program(name: &str) -> Result<PathBuf> {
     ensure!(!files.is_empty(), "{} holds no Go program", sources.display());
     files.push(go_folder().join("go.sum"));
     let program = cache()?.join(format!("{name}-{}", digest(&files)?)).join(name);
-    build(&program, &format!("./cmd/{name}"), &[], "a few seconds")?;
+    build(&go_folder(), &program, &format!("./cmd/{name}"), &[], "a few seconds")?;
     Ok(program)
 }
 
@@ -136,11 +169,11 @@ fn linker_flags(version: &str) -> Result<String> {
     Ok(format!("-s -w -X {base}.gitVersion=v{version} -X {base}.gitMajor={major} -X {base}.gitMinor={minor}"))
 }
 
-/// Builds `package` to `program` unless it is there. One process builds, the others wait.
-fn build(program: &Path, package: &str, arguments: &[String], about: &str) -> Result<()> {
+/// Builds `package`, which the Go module in that folder pins, to `program` unless it is there. One process builds, the others wait.
+fn build(module: &Path, program: &Path, package: &str, arguments: &[String], about: &str) -> Result<()> {
     let unfinished = program.with_extension("unfinished");
     let mut go = Command::new("go");
-    go.current_dir(go_folder()).args(["build", "-trimpath"]).args(arguments).arg("-o").arg(&unfinished).arg(package);
+    go.current_dir(module).args(["build", "-trimpath"]).args(arguments).arg("-o").arg(&unfinished).arg(package);
     build_with(go, &unfinished, program, package, about)
 }
 
@@ -209,6 +242,13 @@ mod tests {
     }
 
     #[test]
+    fn controllers_are_of_the_server_s_version() -> Result<()> {
+        let module = fs::read_to_string(go_folder().join("controllers/go.mod"))?;
+        assert!(module.contains(&format!("require k8s.io/kubernetes v{}\n", kubernetes_version()?)), "{module}");
+        Ok(())
+    }
+
+    #[test]
     fn hexadecimal_digits() {
         assert_eq!(hex(&[0, 10, 255]), "000aff");
     }
@@ -228,7 +268,7 @@ mod tests {
     fn a_program_that_does_not_build_says_why() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let program = folder.path().join("none");
-        let error = build(&program, "./cmd/none", &[], "no time").err().map(|error| format!("{error:#}")).unwrap_or_default();
+        let error = build(&go_folder(), &program, "./cmd/none", &[], "no time").err().map(|error| format!("{error:#}")).unwrap_or_default();
         assert!(error.contains("cmd/none"), "{error}");
         assert!(!program.exists());
         Ok(())

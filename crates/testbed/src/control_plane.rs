@@ -13,7 +13,8 @@ use tempfile::TempDir;
 use crate::api::Api;
 use crate::audit::Requests;
 use crate::bed::{START, Server};
-use crate::binaries::{Binaries, hex};
+use crate::binaries::{Binaries, ensure_controllers, hex};
+use crate::controllers::Controllers;
 use crate::kubeconfig::{Credentials, Kubeconfig};
 use crate::net::{loopback, reserve_port};
 use crate::pki::{self, Authority};
@@ -34,16 +35,30 @@ pub struct ControlPlaneOptions {
     pub flags: Vec<String>,
     /// Users with a token, besides `admin`: name and groups. They may do what RBAC objects let them.
     pub users: Vec<(String, Vec<String>)>,
+    /// Whether a controller manager, a scheduler and a fake node run.
+    pub controllers: bool,
+}
+
+impl ControlPlaneOptions {
+    /// With kube-controller-manager, kube-scheduler and one node that kwok plays: workloads make pods, and these become Ready at once,
+    /// unless an image of theirs is tagged `broken`. What is needed is built first, if there is nothing built yet.
+    #[must_use]
+    pub fn with_controllers(mut self) -> Self {
+        self.controllers = true;
+        self
+    }
 }
 
 /// A real kube-apiserver with an empty store, a certificate authority and an audit log of its own.
 ///
-/// There is no controller manager: a namespace that is deleted stays Terminating, owners' dependents are not collected, workloads make no
-/// pods. Pods are admitted without a service account. Stopped when dropped.
+/// Without [`ControlPlaneOptions::controllers`] there is no controller manager: a namespace that is deleted stays Terminating, owners'
+/// dependents are not collected, workloads make no pods. Pods are admitted without a service account. Stopped when dropped.
 pub struct ControlPlane {
     name: String,
     url: String,
     authority: Authority,
+    /// Before the server, so that they are stopped before it.
+    controllers: Option<Controllers>,
     server: Server,
     folder: TempDir,
 }
@@ -60,19 +75,24 @@ impl ControlPlane {
         let port = reserve_port()?;
         let authority = Authority::new(&format!("testbed {name}"))?;
         write_files(folder.path(), &authority, &options)?;
+        let controllers = if options.controllers { Some(tokio::task::spawn_blocking(ensure_controllers).await??) } else { None };
         // The folder's name is unique on this etcd, the cluster's name need not be.
         let prefix = folder.path().file_name().and_then(|name| name.to_str()).context("a folder without a name")?;
         let launch = Launch {
             name: format!("kube-apiserver of {name}"),
             program: binaries.kube_apiserver.clone(),
-            args: arguments(folder.path(), etcd_url, prefix, port, options.flags),
+            args: arguments(folder.path(), etcd_url, prefix, port, options),
             env: Vec::new(),
             log: Some(folder.path().join("kube-apiserver.log")),
         };
         let server = Server::start(launch)?;
         let url = format!("https://{}", loopback(port));
-        let control_plane = Self { name: name.to_owned(), url, authority, server, folder };
+        let mut control_plane = Self { name: name.to_owned(), url, authority, controllers: None, server, folder };
         control_plane.ready().await?;
+        if let Some(programs) = controllers {
+            let (kubeconfig, api) = (control_plane.kubeconfig(name), control_plane.api()?);
+            control_plane.controllers = Some(Controllers::start(&programs, control_plane.folder.path(), &kubeconfig, &api).await?);
+        }
         Ok(control_plane)
     }
 
@@ -239,7 +259,7 @@ fn write_files(folder: &Path, authority: &Authority, options: &ControlPlaneOptio
     Ok(())
 }
 
-fn arguments(folder: &Path, etcd_url: &str, prefix: &str, port: u16, more: Vec<String>) -> Vec<String> {
+fn arguments(folder: &Path, etcd_url: &str, prefix: &str, port: u16, options: ControlPlaneOptions) -> Vec<String> {
     let file = |name: &str| folder.join(name).display().to_string();
     let mut arguments = vec![
         format!("--etcd-servers={etcd_url}"),
@@ -256,13 +276,16 @@ fn arguments(folder: &Path, etcd_url: &str, prefix: &str, port: u16, more: Vec<S
         format!("--service-account-key-file={}", file("service-accounts.pub")),
         format!("--service-account-signing-key-file={}", file("service-accounts.key")),
         "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
-        // There are no other API servers, and no controller manager that would make a service account for each namespace.
+        // There are no other API servers.
         "--endpoint-reconciler-type=none".to_owned(),
-        "--disable-admission-plugins=ServiceAccount".to_owned(),
         "--allow-privileged=true".to_owned(),
         format!("--audit-policy-file={}", file("audit-policy.yaml")),
         format!("--audit-log-path={}", file("audit.log")),
     ];
-    arguments.extend(more);
+    if !options.controllers {
+        // Nobody makes a service account for each namespace.
+        arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
+    }
+    arguments.extend(options.flags);
     arguments
 }

@@ -14,6 +14,7 @@ mod background;
 pub mod bed;
 pub mod binaries;
 pub mod control_plane;
+mod controllers;
 pub mod fault_proxy;
 pub mod git_remote;
 pub mod kubeconfig;

@@ -1,15 +1,17 @@
 //! `evenkeel plan`: what a change does to every cluster, without any cluster.
 
 mod groups;
+mod live;
 mod markdown;
 mod range;
-mod text;
+pub(super) mod text;
 
 use std::path::Path;
 
 use clap::{Args, ValueEnum};
 
 use super::{
+    StateDirArg,
     error::{CommandError, Exit},
     printer::Printer,
     repo::RepoPath,
@@ -25,13 +27,13 @@ use crate::{
 };
 use range::{Range, Side};
 
-/// Show what a change does to every cluster, without any cluster
+/// Show what a change does to every cluster, without any cluster or as their API servers judge it
 #[derive(Debug, Args)]
 #[command(after_help = "BASE..HEAD   from one revision to another\n\
     BASE...HEAD  from where HEAD left BASE: what a branch changes\n\
     BASE..       to the files as they are, and so does BASE...\n\
     REV          what one commit changed, against its first parent\n\n\
-    Exit codes: 0 no difference, 3 differences, 1 mistakes refuse a cluster, 2 wrong use")]
+    Exit codes: 0 no difference, 3 differences, 1 something is refused or cannot be judged, 2 wrong use")]
 pub(super) struct PlanArgs {
     /// Two revisions of the repository [default: HEAD.., what is not committed yet]
     #[arg(value_name = "BASE..HEAD")]
@@ -41,6 +43,11 @@ pub(super) struct PlanArgs {
     /// Form of the answer: table, json, yaml or markdown [default: table]
     #[arg(short, long, value_name = "FORM", env = "EVENKEEL_OUTPUT", value_enum, hide_possible_values = true)]
     output: Option<Form>,
+    /// Have the clusters' API servers judge the change, by dry runs through the agent; HEAD must be pushed to the agent's remote
+    #[arg(long, value_name = "BOOL", env = "EVENKEEL_LIVE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    live: Option<bool>,
+    #[command(flatten)]
+    state_dir: StateDirArg,
 }
 
 /// The form of the answer.
@@ -68,6 +75,10 @@ impl From<Output> for Form {
 
 pub(super) fn run(args: PlanArgs, file: &SettingsFile, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
     let path = args.repo.resolve(file)?;
+    let form = args.output.or(file.output.map(Form::from)).unwrap_or(Form::Table);
+    if args.live.or(file.live).unwrap_or(false) {
+        return live::run((&args.state_dir.resolve(file), &path), &args.range.unwrap_or_default(), form, printer);
+    }
     let store = Store::open(&path).map_err(|error| no_git(&path, error))?;
     let (base, head) = args.range.unwrap_or_default().resolve(&store)?;
     let source = |side: Side| -> Result<Box<dyn Source>, CommandError> {
@@ -85,7 +96,7 @@ pub(super) fn run(args: PlanArgs, file: &SettingsFile, printer: &mut Printer<'_>
     let renderer = Renderer::new(file.namespace(), DigestKey::new([0; 32]));
     let plan = plan::between(&State::before(base.commit(), &*before), &State::after(head.commit(), &*after), &renderer);
     let color = printer.color;
-    match args.output.or(file.output.map(Form::from)).unwrap_or(Form::Table) {
+    match form {
         Form::Table => printer.data(&text::table(&plan, color))?,
         Form::Json => printer.answer(Output::Json, &plan, |_| String::new())?,
         Form::Yaml => printer.answer(Output::Yaml, &plan, |_| String::new())?,

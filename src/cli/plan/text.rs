@@ -14,7 +14,7 @@ use crate::plan::{Delete, Fate, Field, Op, Plan};
 const INLINE_MAX: usize = 80;
 
 /// One line about a difference.
-pub(super) struct Line {
+pub(in crate::cli) struct Line {
     /// `+` what comes, `-` what goes, `!` what is to be looked at.
     pub(super) mark: char,
     /// How far it is set in.
@@ -23,7 +23,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    fn new(mark: char, depth: usize, text: impl Into<String>) -> Self {
+    pub(in crate::cli) fn new(mark: char, depth: usize, text: impl Into<String>) -> Self {
         Self { mark, depth, text: clean(&text.into()) }
     }
 }
@@ -49,18 +49,25 @@ pub(super) fn table(plan: &Plan, color: bool) -> String {
     }
     for group in groups::groups(plan) {
         let _ = writeln!(text, "\n{}", clean(&groups::names(plan, &group.clusters).join(", ")));
-        for line in group.entries.iter().flat_map(lines) {
-            let shade = match line.mark {
-                '+' => Color::Good,
-                '-' => Color::Bad,
-                '!' => Color::Attention,
-                _ => Color::Plain,
-            };
-            let mark = if line.depth > 1 && matches!(line.mark, '+' | '-') { format!("{} ", line.mark) } else { String::new() };
-            let _ = writeln!(text, "{:indent$}{}", "", paint(shade, &format!("{mark}{}", line.text)), indent = line.depth * 2);
-        }
+        write_lines(&mut text, &group.entries.iter().flat_map(lines).collect::<Vec<_>>(), color);
     }
     text
+}
+
+/// Puts lines at the end of a text.
+pub(in crate::cli) fn write_lines(text: &mut String, lines: &[Line], color: bool) {
+    for line in lines {
+        let shade = match line.mark {
+            '+' => Color::Good,
+            '-' => Color::Bad,
+            '!' => Color::Attention,
+            _ => Color::Plain,
+        };
+        let mark = if line.depth > 1 && matches!(line.mark, '+' | '-') { format!("{} ", line.mark) } else { String::new() };
+        let told = format!("{mark}{}", line.text);
+        let told = if color { painted(shade, &told) } else { told };
+        let _ = writeln!(text, "{:indent$}{told}", "", indent = line.depth * 2);
+    }
 }
 
 /// What is compared, and what comes out of it.
@@ -111,7 +118,7 @@ pub(super) fn lines(entry: &Entry<'_>) -> Vec<Line> {
     }
 }
 
-fn deletion(delete: &Delete) -> Line {
+pub(in crate::cli) fn deletion(delete: &Delete) -> Line {
     let Delete { id, bundle, fate, reason } = delete;
     let object = format!("{id} (bundle {bundle})");
     match fate {
@@ -122,7 +129,7 @@ fn deletion(delete: &Delete) -> Line {
     }
 }
 
-fn field(field: &Field, lines: &mut Vec<Line>) {
+pub(in crate::cli) fn field(field: &Field, lines: &mut Vec<Line>) {
     let path = &field.path;
     let (from, to) = (value(&field.from), value(&field.to));
     let short = |lines: &[String]| matches!(lines, [line] if line.chars().count() <= INLINE_MAX);

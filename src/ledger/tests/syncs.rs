@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     ledger::{Recorded, Removed, Retention, answers::ErrorAnswer},
     manifest::ObjectId,
-    sync::{Action, BundleOutcome, Journal as _, Live, ObjectResult, Retry, SyncId},
+    sync::{Action, BundleOutcome, Journal as _, Live, ObjectResult, Retry, SyncId, Would},
 };
 
 async fn bed() -> Bed {
@@ -216,6 +216,7 @@ async fn transitions_and_since() {
         held_deletions: 6,
         held_plan: Some(digest_of(7)),
         retry: Some(Retry { at: at(30), failures: 9 }),
+        would: Some(Would { create: 1, from: ["helm".to_owned()].into(), ..Would::default() }),
         error: Some(problem("eight")),
         ..state(Phase::Held)
     };

@@ -29,7 +29,8 @@ use std::sync::{Arc, PoisonError};
 use serde_json::Value;
 use tracing::debug;
 
-use self::ownership::{Step, letting_go, merged, step};
+use self::ownership::letting_go;
+pub(super) use self::ownership::{Step, merged, step};
 use super::{
     Journal,
     admit::Admission,

@@ -12,7 +12,7 @@ use crate::{
 
 /// What comes before our own apply of an object that gives fields up.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Step {
+pub(in crate::sync) enum Step {
     /// Nothing: whatever it gives up is not ours, or another has it too.
     Nothing,
     /// This is applied as [`HANDOVER`]: the live values of what would go with us.
@@ -30,7 +30,7 @@ pub(super) enum Step {
 ///
 /// The server removes a field that its last owner does not apply any more. So what we own of a given-up field, and nobody else, is
 /// handed over; and since an apply says all that its manager owns, so is what the hand between holds of it already.
-pub(super) fn step(live: &Value, ours: &str, given_up: &GivenUp) -> Step {
+pub(in crate::sync) fn step(live: &Value, ours: &str, given_up: &GivenUp) -> Step {
     let owners = Owners::of(live, ours);
     let mut handed = skeleton(live);
     let mut is_needed = false;
@@ -55,7 +55,7 @@ pub(super) fn step(live: &Value, ours: &str, given_up: &GivenUp) -> Step {
 }
 
 /// The object with what is handed over put into it: what it will be once that is done, for a dry run to judge.
-pub(super) fn merged(object: &Value, given_up: &GivenUp, handed: &Value) -> Value {
+pub(in crate::sync) fn merged(object: &Value, given_up: &GivenUp, handed: &Value) -> Value {
     let mut merged = object.clone();
     for pointer in &given_up.pointers {
         if let Some(value) = handed.pointer(pointer) {

@@ -263,7 +263,7 @@ impl History {
             validate: Validate::DryRun,
             rendering: Ok(self.rendering.clone()),
             paused: self.paused.then(|| "environment.yaml".to_owned()),
-            report_only: false,
+            report_only: None,
         }
     }
 

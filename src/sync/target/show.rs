@@ -13,7 +13,7 @@ impl Live {
     /// The state to show after an attempt.
     pub(super) fn after(&self, desired: &Desired, outcome: Outcome) -> State {
         let held = outcome.held.as_ref().filter(|verdict| !verdict.held.is_empty());
-        let phase = outcome.phase();
+        let (phase, would) = (outcome.phase(), outcome.would);
         let error = outcome.error.or_else(|| {
             let verdict = held?;
             let (first, reason) = verdict.held.first()?;
@@ -28,6 +28,7 @@ impl Live {
         state.drifted = outcome.drifted;
         state.held_deletions = held.map_or(0, |verdict| verdict.held.len() as u64);
         state.held_plan = held.and_then(|verdict| verdict.plan);
+        state.would = would;
         self.with_health(state)
     }
 
@@ -57,6 +58,7 @@ impl Live {
             held_deletions: self.state.as_ref().map_or(0, |state| state.held_deletions),
             held_plan: self.state.as_ref().and_then(|state| state.held_plan),
             retry: self.retry(),
+            would: None,
             error,
         }
     }

@@ -86,7 +86,7 @@ fn refused(commit: u8) -> Desired {
         validate: Validate::default(),
         rendering: Err(Diagnostic::new(codes::YAML, Place::Nowhere, "bad file")),
         paused: None,
-        report_only: false,
+        report_only: None,
     }
 }
 

@@ -1,0 +1,258 @@
+//! What an object's answers mean. Values in, values out.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde_json::Value;
+
+use crate::{
+    cluster::{ApiError, ErrorKind},
+    codes,
+    diagnostic::{Diagnostic, Place},
+    manifest::{DIGEST_ANNOTATION, ID_ANNOTATION, ObjectId, PART_OF},
+    render::RenderedObject,
+    sync::{
+        drift::{Departure, departures},
+        entries::{entries, lost},
+        takeover::take_over,
+    },
+};
+
+/// Whose an object is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not there.
+    Absent,
+    /// It is there and nobody's that we know.
+    Stranger {
+        /// The managers from whom fields would be taken.
+        from: Vec<String>,
+    },
+    /// It is the fleet's.
+    Member,
+    /// It is another fleet's.
+    OtherFleet,
+}
+
+/// What the server says of writing it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Tried {
+    /// It would be this.
+    Becomes(Value),
+    /// It cannot be asked yet: its namespace or its kind is made by the same sync.
+    Waits,
+    /// The server cannot try it, in its words.
+    Untried(String),
+    /// It would be deleted and created anew.
+    Anew,
+    /// It is refused.
+    Refused(Diagnostic),
+}
+
+/// What others did to a member since it was applied; Git has not changed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drifted {
+    /// How the fleet's entry in its managedFields went, where it did.
+    pub lost: Option<&'static str>,
+    /// The fields, the first few.
+    pub departures: Vec<Departure>,
+}
+
+/// One object and what a sync would do to it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Previewed {
+    /// As it is wanted.
+    pub object: Arc<RenderedObject>,
+    /// As it stands; it may hold a Secret's values, as what it would be may.
+    pub live: Option<Value>,
+    /// Whose it is.
+    pub standing: Standing,
+    /// What the server says.
+    pub tried: Tried,
+    /// What others did to it.
+    pub drifted: Option<Drifted>,
+    /// What becomes of what the tool that managed it before left on it.
+    pub told: Option<String>,
+}
+
+impl Standing {
+    /// By its marks, of which both must be right: controllers copy labels.
+    pub(super) fn of(id: &ObjectId, live: Option<&Value>, set: &str) -> Self {
+        let Some(live) = live else { return Self::Absent };
+        let metadata = &live["metadata"];
+        let is_own = metadata["annotations"][ID_ANNOTATION] == id.to_string();
+        match metadata["labels"][PART_OF].as_str() {
+            Some(owner) if owner == set && is_own => Self::Member,
+            Some(owner) if owner != set => Self::OtherFleet,
+            _ => Self::Stranger { from: Vec::new() },
+        }
+    }
+}
+
+impl Previewed {
+    pub(super) fn new(object: Arc<RenderedObject>, live: Option<Value>, standing: Standing, tried: Tried) -> Self {
+        Self { object, live, standing, tried, drifted: None, told: None }
+    }
+
+    /// Tells who changed a member that Git has not changed, and what taking a stranger over does besides.
+    pub(super) fn look_closer(&mut self, manager: &str) {
+        let Some(live) = &self.live else { return };
+        let wanted = || serde_json::from_slice::<Value>(self.object.body.as_slice()).unwrap_or_default();
+        match (&self.standing, &self.tried) {
+            (Standing::Member, Tried::Becomes(would)) if self.is_as_applied(live) && content(would) != content(live) => {
+                let departures = departures(&wanted(), live, manager);
+                self.drifted = Some(Drifted { lost: lost(live, manager), departures });
+            }
+            (Standing::Stranger { .. }, Tried::Becomes(_)) => {
+                self.told = take_over(live, manager, &wanted()).map(|rewrite| rewrite.told);
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether what was applied last is what Git says.
+    fn is_as_applied(&self, live: &Value) -> bool {
+        live["metadata"]["annotations"][DIGEST_ANNOTATION] == self.object.digest.to_string()
+    }
+
+    /// Whether a sync would leave it as it is.
+    pub fn is_as_wanted(&self) -> bool {
+        match (&self.standing, &self.live, &self.tried) {
+            (Standing::Member, Some(live), Tried::Becomes(would)) => self.is_as_applied(live) && content(would) == content(live),
+            _ => false,
+        }
+    }
+
+    /// Whether it would have other content than it has, the fleet's marks apart.
+    pub fn changes_content(&self) -> bool {
+        match (&self.live, &self.tried) {
+            (Some(live), Tried::Becomes(would)) => content(would) != content(live),
+            (_, Tried::Anew) => true,
+            _ => false,
+        }
+    }
+}
+
+/// An object without what the server keeps about it and without the fleet's marks, to be compared and shown.
+pub fn content(object: &Value) -> Value {
+    /// Of `metadata`; written by the server with every write or once.
+    const KEPT_BY_SERVER: [&str; 6] = ["managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"];
+    let mut object = crate::render::without_marks(object.clone());
+    if let Some(fields) = object.as_object_mut() {
+        fields.remove("status");
+    }
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|name, _| !KEPT_BY_SERVER.contains(&name.as_str()));
+    }
+    object
+}
+
+/// The managers of the fields in conflict, each once; none where the error is another one.
+pub(super) fn managers(error: &ApiError) -> Vec<String> {
+    let ErrorKind::Conflict(conflicts) = error.kind() else { return Vec::new() };
+    let names: BTreeSet<&str> = conflicts.iter().map(|conflict| conflict.manager.as_str()).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
+pub(super) fn owned_by_others(id: &ObjectId, managers: &[String], error: &ApiError) -> Tried {
+    let message = format!("it exists and {} owns fields of it: {}", managers.join(", "), error.message());
+    Tried::Refused(Diagnostic::new(codes::CONFLICT, Place::Object(id.to_string()), message))
+}
+
+pub(super) fn other_fleet(id: &ObjectId, live: Option<&Value>, manager: &str) -> Tried {
+    let names: BTreeSet<&str> = live.map(entries).unwrap_or_default().iter().filter_map(|entry| entry["manager"].as_str()).collect();
+    let message = format!("{} manages it already; this fleet is {manager}", names.into_iter().collect::<Vec<_>>().join(", "));
+    Tried::Refused(Diagnostic::new(codes::OTHER_FLEET, Place::Object(id.to_string()), message))
+}
+
+pub(super) fn kept_whole(id: &ObjectId, pointer: &str, whole: &str) -> Tried {
+    let message = format!("it gives up {pointer}, which the API server keeps as a part of {whole}");
+    Tried::Refused(Diagnostic::new(codes::KEPT_WHOLE, Place::Object(id.to_string()), message))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::sync::plan::tests::{id, rendering};
+
+    /// The ConfigMap `one` of a rendering, as it stands on a cluster with those data.
+    fn live(object: &RenderedObject, data: &str, by: &str) -> Value {
+        let mut live: Value = serde_json::from_slice(object.body.as_slice()).unwrap();
+        live["data"]["v"] = data.into();
+        live["metadata"]["uid"] = "1".into();
+        live["metadata"]["resourceVersion"] = "7".into();
+        let entry = |manager: &str, operation: &str, fields: Value| json!({"manager": manager, "operation": operation, "apiVersion": "v1", "time": "2026-01-02T03:04:05Z", "fieldsV1": fields});
+        live["metadata"]["managedFields"] = json!([
+            entry("evenkeel-shop", "Apply", json!({"f:metadata": {"f:labels": {}}})),
+            entry(by, "Update", json!({"f:data": {"f:v": {}}})),
+        ]);
+        live
+    }
+
+    fn previewed(data: &str, would: &str, change: impl FnOnce(&mut Value)) -> Previewed {
+        let object = rendering(&[("a", "one")], "1").objects[0].clone();
+        let mut now = live(&object, data, "kubectl-edit");
+        change(&mut now);
+        let set = now["metadata"]["labels"][PART_OF].as_str().unwrap_or("none").to_owned();
+        let standing = Standing::of(&object.id, Some(&now), &set);
+        let would = Tried::Becomes(live(&object, would, "kubectl-edit"));
+        let mut previewed = Previewed::new(object, Some(now), standing, would);
+        previewed.look_closer("evenkeel-shop");
+        previewed
+    }
+
+    #[test]
+    fn an_object_is_the_fleet_s_by_both_marks() {
+        let object = &rendering(&[("a", "one")], "1").objects[0];
+        let own = live(object, "1", "x");
+        let set = own["metadata"]["labels"][PART_OF].as_str().unwrap().to_owned();
+        let of = |live: Option<&Value>, set: &str| Standing::of(&id("one"), live, set);
+        assert_eq!(of(None, &set), Standing::Absent);
+        assert_eq!(of(Some(&own), &set), Standing::Member);
+        assert_eq!(of(Some(&own), "another"), Standing::OtherFleet);
+        let mut copy = own.clone();
+        copy["metadata"]["annotations"][ID_ANNOTATION] = "ConfigMap/shop/two".into();
+        assert_eq!(of(Some(&copy), &set), Standing::Stranger { from: Vec::new() });
+        copy["metadata"]["labels"] = json!({});
+        assert_eq!(of(Some(&copy), &set), Standing::Stranger { from: Vec::new() });
+    }
+
+    #[test]
+    fn who_changed_what_is_told_where_git_has_not_changed() {
+        let drifted = previewed("by hand", "1", |_| {}).drifted.unwrap();
+        let expected = Departure {
+            path: ".data.v".to_owned(),
+            manager: Some("kubectl-edit".to_owned()),
+            time: Some("2026-01-02T03:04:05Z".to_owned()),
+        };
+        assert_eq!(drifted, Drifted { lost: None, departures: vec![expected] });
+
+        let older = previewed("by hand", "1", |live| live["metadata"]["annotations"][DIGEST_ANNOTATION] = "older".into());
+        assert_eq!((older.drifted.clone(), older.is_as_wanted(), older.changes_content()), (None, false, true), "Git changed it");
+        let same = previewed("1", "1", |_| {});
+        assert_eq!((same.drifted.clone(), same.is_as_wanted(), same.changes_content()), (None, true, false));
+    }
+
+    #[test]
+    fn what_the_server_keeps_is_no_difference() {
+        let mut other = previewed("1", "1", |_| {});
+        let Tried::Becomes(would) = &mut other.tried else { unreachable!() };
+        would["metadata"]["resourceVersion"] = "8".into();
+        would["metadata"]["generation"] = 2.into();
+        would["status"] = json!({"ready": true});
+        assert!(other.is_as_wanted());
+    }
+
+    #[test]
+    fn a_stranger_is_never_as_wanted_and_tells_what_its_tool_leaves() {
+        let stranger = previewed("1", "1", |live| {
+            live["metadata"]["labels"] = json!({});
+            live["metadata"]["managedFields"] = json!([{"manager": "helm", "operation": "Update", "apiVersion": "v1",
+                "fieldsV1": {"f:data": {"f:v": {}, "f:old": {}}}}]);
+        });
+        assert!(!stranger.is_as_wanted() && !stranger.changes_content());
+        assert_eq!(stranger.told.unwrap(), "what helm managed is the fleet's now; removed, since Git does not have it: .data.old");
+    }
+}

@@ -1,0 +1,214 @@
+//! What a sync would do, as the API server itself says: objects are read and dry-run, and nothing is written.
+//!
+//! A sync compares digests and asks only about what differs. Here every object that is asked for is asked about, whatever is on record,
+//! so that the answer also holds for a cluster that was never synced. How an object may be written is decided as in `admit`.
+
+mod judge;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use futures_util::FutureExt as _;
+use serde_json::Value;
+
+pub use self::judge::{Drifted, Previewed, Standing, Tried, content};
+use self::judge::{kept_whole, managers, other_fleet, owned_by_others};
+use super::{
+    abreast::abreast_within,
+    approval::Asked,
+    definitions::Coming,
+    handover::{self, Step},
+    observe::{Recorded, observe},
+    parent::ParentStore,
+    plan::{Inventory, plan},
+    prune::{Verdict, Where, judge},
+    recreate,
+    target::Desired,
+};
+use crate::{
+    cluster::{Api, ApiError, Apis, Apply, Connection, ErrorKind},
+    codes,
+    diagnostic::{Diagnostic, Place},
+    manifest::{Body, ObjectId},
+    render::{RenderedObject, Rendering},
+};
+
+/// Objects that are asked about side by side: two requests each, and syncs of the cluster go on meanwhile.
+const TRIES: usize = 8;
+
+/// Asks one cluster about objects.
+#[derive(Debug, Clone, Copy)]
+pub struct Preview<'a> {
+    /// The connection; nothing is written over it.
+    pub connection: &'a Connection,
+    /// What the cluster serves.
+    pub apis: &'a Apis,
+    /// What is wanted of the cluster.
+    pub desired: &'a Desired,
+}
+
+/// What becomes of the objects that are not in a rendering.
+#[derive(Debug)]
+pub struct Leaving {
+    /// All objects of the fleet on the cluster.
+    pub inventory: Inventory,
+    /// Which of them go, are held or stay.
+    pub verdict: Verdict,
+}
+
+impl Preview<'_> {
+    /// Asks about each object and tells what `reduce` makes of it, in no order. Whole objects are let go of as soon as they are reduced.
+    /// Runs of hooks are no objects to be kept, and are left out.
+    pub async fn each<R: Send>(
+        &self,
+        objects: Vec<Arc<RenderedObject>>,
+        reduce: &(dyn Fn(Previewed) -> R + Send + Sync),
+    ) -> Result<Vec<R>, ApiError> {
+        let objects = objects.into_iter().filter(|object| object.policy.hook.is_none());
+        let (first, rest): (Vec<_>, Vec<_>) = objects.partition(|object| Coming::is_awaited(object));
+        let absent = |previewed: Previewed| (previewed.object.clone(), previewed.live.is_none(), reduce(previewed));
+        let first = self.all(first, &absent).await?;
+        let coming = Coming::with(first.iter().map(|(object, absent, _)| (&**object, *absent)));
+        let mut done = Vec::new();
+        let (waiting, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|object| coming.must_wait(object, self.apis));
+        done.extend(waiting.into_iter().map(|object| reduce(Previewed::new(object, None, Standing::Absent, Tried::Waits))));
+        let rest = self.all(rest, reduce).await?;
+        done.extend(first.into_iter().map(|(.., reduced)| reduced).chain(rest));
+        Ok(done)
+    }
+
+    /// What would become of objects that left that rendering.
+    pub async fn leaving(
+        &self,
+        rendering: &Rendering,
+        recorded: Vec<Recorded>,
+        asked: &Asked,
+        cluster_uid: &str,
+    ) -> Result<Leaving, ApiError> {
+        let Desired { set, manager, fleet, budget, drift, .. } = self.desired;
+        let parent = ParentStore::new(self.connection, set).read().await?;
+        let observed = observe(self.connection, self.apis, set, manager, &parent, rendering, recorded).boxed().await?;
+        let plan = plan(rendering, &observed.inventory, &std::collections::BTreeSet::new(), *drift);
+        let place = Where { fleet, cluster_uid };
+        let verdict = judge(&plan, rendering, &observed.inventory, *budget, place, |deletion| asked.approves(deletion));
+        Ok(Leaving { inventory: observed.inventory, verdict })
+    }
+
+    async fn all<R: Send>(
+        &self,
+        objects: Vec<Arc<RenderedObject>>,
+        reduce: &(dyn Fn(Previewed) -> R + Send + Sync),
+    ) -> Result<Vec<R>, ApiError> {
+        let lost = AtomicBool::new(false);
+        let ask = |object: Arc<RenderedObject>| {
+            let (preview, lost) = (*self, &lost);
+            async move {
+                if lost.load(Ordering::Relaxed) {
+                    return None;
+                }
+                let asked = preview.one(object).await;
+                lost.fetch_or(asked.is_err(), Ordering::Relaxed);
+                Some(asked.map(reduce))
+            }
+            .boxed()
+        };
+        let limit = || self.connection.in_flight().min(TRIES);
+        abreast_within(objects, &limit, &ask).await.into_iter().flatten().collect()
+    }
+
+    /// Asks about one object. An error where the cluster is out of reach.
+    async fn one(&self, object: Arc<RenderedObject>) -> Result<Previewed, ApiError> {
+        let id = &object.id;
+        let Some(api) = self.apis.find(&id.group, &object.version, &id.kind) else {
+            let message = format!("the cluster does not serve {} in {}", id.kind, object.version);
+            let refused = Tried::Refused(Diagnostic::new(codes::NO_KIND, Place::Object(id.to_string()), message));
+            return Ok(Previewed::new(object, None, Standing::Absent, refused));
+        };
+        let live: Option<Value> = match self.connection.get(api, id.namespace.as_deref(), &id.name).await {
+            Ok(live) => live,
+            Err(error) => {
+                let refused = refused(id, error)?;
+                return Ok(Previewed::new(object, None, Standing::Absent, refused));
+            }
+        };
+        let mut standing = Standing::of(id, live.as_ref(), &self.desired.set.id());
+        let tried = match &standing {
+            Standing::OtherFleet => other_fleet(id, live.as_ref(), &self.desired.manager),
+            Standing::Member => self.member(api, &object, live.as_ref()).await?,
+            Standing::Absent => self.try_apply(api, &object, live.as_ref(), false).await?.or_else(|error| refused(id, error))?,
+            Standing::Stranger { .. } => {
+                let (tried, from) = self.stranger(api, &object, live.as_ref()).await?;
+                standing = Standing::Stranger { from };
+                tried
+            }
+        };
+        let mut previewed = Previewed::new(object, live, standing, tried);
+        previewed.look_closer(&self.desired.manager);
+        Ok(previewed)
+    }
+
+    async fn member(&self, api: &Api, object: &RenderedObject, live: Option<&Value>) -> Result<Tried, ApiError> {
+        match self.try_apply(api, object, live, true).await? {
+            Ok(tried) => Ok(tried),
+            Err(error) if recreate::is_wanted(object, &error) => Ok(Tried::Anew),
+            Err(error) => refused(&object.id, error),
+        }
+    }
+
+    /// Without force first: the server names those who own fields of it.
+    async fn stranger(&self, api: &Api, object: &RenderedObject, live: Option<&Value>) -> Result<(Tried, Vec<String>), ApiError> {
+        let error = match self.try_apply(api, object, live, false).await? {
+            Ok(tried) => return Ok((tried, Vec::new())),
+            Err(error) => error,
+        };
+        let from = managers(&error);
+        if from.is_empty() {
+            return Ok((refused(&object.id, error)?, from));
+        }
+        if !(self.desired.adopt || object.policy.adopt) {
+            return Ok((owned_by_others(&object.id, &from, &error), from));
+        }
+        let tried = self.try_apply(api, object, live, true).await?;
+        Ok((tried.or_else(|error| refused(&object.id, error))?, from))
+    }
+
+    /// The object as it would be; the server's refusal inside, and outside an error that says nothing of the object.
+    async fn try_apply(
+        &self,
+        api: &Api,
+        object: &RenderedObject,
+        live: Option<&Value>,
+        force: bool,
+    ) -> Result<Result<Tried, ApiError>, ApiError> {
+        let body = match (&object.given_up, live) {
+            (None, _) => object.body.clone(),
+            (Some(given_up), None) => given_up.whole.clone(),
+            (Some(given_up), Some(live)) => match handover::step(live, &self.desired.manager, given_up) {
+                Step::Nothing => object.body.clone(),
+                Step::HandOver(handed) => {
+                    let ours: Value = serde_json::from_slice(object.body.as_slice()).unwrap_or_default();
+                    Body::of(&handover::merged(&ours, given_up, &handed))
+                }
+                Step::KeptWhole { pointer, whole } => return Ok(Ok(kept_whole(&object.id, &pointer, &whole))),
+            },
+        };
+        let how = Apply { manager: &self.desired.manager, force, dry_run: true };
+        match self.connection.try_apply(api, object.id.namespace.as_deref(), &object.id.name, body.bytes(), how).await {
+            Ok(would) => Ok(Ok(Tried::Becomes(would))),
+            Err(error) if error.is_untriable() => Ok(Ok(Tried::Untried(error.message().to_owned()))),
+            Err(error) if is_of_cluster(&error) => Err(error),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+}
+
+/// Whether an error says something of the whole cluster. A webhook that does not answer delays one object.
+fn is_of_cluster(error: &ApiError) -> bool {
+    error.is_unreachable() && *error.kind() != ErrorKind::Timeout
+}
+
+fn refused(id: &ObjectId, error: ApiError) -> Result<Tried, ApiError> {
+    if is_of_cluster(&error) { Err(error) } else { Ok(Tried::Refused(error.diagnostic(Place::Object(id.to_string())))) }
+}

@@ -1,0 +1,218 @@
+//! `evenkeel diff`: the server's own dry run against what lives there, through the agent, and never a write.
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use testbed::{Requests, wait_until};
+
+use crate::scene::{Agent, PATIENCE, Scene, evenkeel, plane, yaml};
+
+fn own(kind: &str, name: &str, spec: &Value) -> String {
+    yaml(&json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}))
+}
+
+fn secret(scene: &Scene, value: &str) -> String {
+    yaml(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": scene.namespace()},
+        "stringData": {"password": value}}))
+}
+
+/// `evenkeel diff a`: the exit code, and what it says.
+fn diff(agent: &Agent) -> Result<(Option<i32>, Value)> {
+    let output = evenkeel(&agent.state_dir, &["diff", "a", "-o", "json"])?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let answer = serde_json::from_str(&text).with_context(|| format!("{text}{}", String::from_utf8_lossy(&output.stderr)))?;
+    Ok((output.status.code(), answer))
+}
+
+/// What the server was asked to store of this fleet.
+async fn writes(scene: &Scene) -> Result<Requests> {
+    let (namespace, fleet) = (scene.namespace(), scene.fleet.clone());
+    let ours = plane("a").await?.requests()?.agent("evenkeel/").writes();
+    Ok(ours.filter(|request| request.namespace == namespace || request.name.contains(&fleet)))
+}
+
+fn names(list: &Value) -> Vec<&str> {
+    list.as_array().into_iter().flatten().filter_map(|entry| entry["name"].as_str()).collect()
+}
+
+/// A fleet in sync; drift is only reported, and others' objects may be taken over.
+async fn synced(name: &str) -> Result<(Scene, Agent)> {
+    let scene = Scene::new(name, &["a"]).await?;
+    let commit = scene.remote.commit(
+        &[
+            ("evenkeel.yaml", Some(&own("Fleet", name, &json!({"drift": "report", "adopt": "allow"})))),
+            ("base/shop/namespace.yaml", Some(&scene.namespace_yaml())),
+            ("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({"v": "1"})))),
+            ("base/shop/two.yaml", Some(&scene.config_map_yaml("two", &json!({"v": "1", "w": "1"})))),
+            ("base/shop/old.yaml", Some(&scene.config_map_yaml("old", &json!({"v": "1"})))),
+            ("base/shop/key.yaml", Some(&secret(&scene, "first-word"))),
+        ],
+        "Begin",
+    )?;
+    let agent = scene.agent()?;
+    agent.phase("a", "Synced", &commit).await?;
+    Ok((scene, agent))
+}
+
+#[tokio::test]
+async fn a_cluster_in_sync_differs_in_nothing_and_a_changed_one_field_by_field() -> Result<()> {
+    let (scene, agent) = synced("diff-all").await?;
+    let (code, answer) = diff(&agent)?;
+    assert_eq!((code, &answer["unchanged"]), (Some(0), &json!(5)), "{answer}");
+
+    // Another tool has an object, and somebody changes one of ours. Then Git wants more, and is not let.
+    let api = scene.api("a").await?;
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"v": "theirs", "dead": "1"},
+        "metadata": {"name": "theirs", "namespace": scene.namespace()}});
+    api.apply(&scene.config_map_path("theirs"), "helm", &theirs).await?;
+    api.patch(&scene.config_map_path("one"), &json!({"data": {"v": "by hand"}})).await?;
+    agent.cluster_is("a", "drifted", |status| status["drifted"] == 1).await?;
+    let cluster = Scene::own("a", "cluster.yaml");
+    let wrong = yaml(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Wrong_Name", "namespace": scene.namespace()}}));
+    let commit = scene.remote.commit(
+        &[
+            (&cluster, Some(&own("Cluster", "a", &json!({"paused": true})))),
+            ("base/shop/two.yaml", Some(&scene.config_map_yaml("two", &json!({"v": "2"})))),
+            ("base/shop/new.yaml", Some(&scene.config_map_yaml("new", &json!({"v": "1"})))),
+            ("base/shop/theirs.yaml", Some(&scene.config_map_yaml("theirs", &json!({"v": "ours"})))),
+            ("base/shop/key.yaml", Some(&secret(&scene, "second-word"))),
+            ("base/bad/wrong.yaml", Some(&wrong)),
+            ("base/shop/old.yaml", None),
+        ],
+        "Change everything",
+    )?;
+    agent.phase("a", "Paused", &commit).await?;
+    let before = writes(&scene).await?.len();
+
+    let (code, answer) = diff(&agent)?;
+    assert_eq!((code, &answer["commit"]), (Some(3), &json!(commit)));
+    assert_eq!(answer["paused"], cluster);
+    assert_eq!(names(&answer["create"]), ["new"]);
+    assert_eq!(names(&answer["delete"]), ["old"]);
+    assert_eq!(answer["delete"][0]["fate"], "Deleted");
+    assert_eq!(names(&answer["change"]), ["one", "two", "key"]);
+    let one = &answer["change"][0];
+    assert_eq!(one["fields"], json!([{"path": "data.v", "op": "Changed", "from": "by hand", "to": "1"}]));
+    assert_eq!((&one["drift"]["stays"], &one["drift"]["by"][0]["path"]), (&json!(true), &json!(".data.v")));
+    assert_eq!(one["drift"]["by"][0]["manager"], "testbed");
+    assert!(one["drift"]["by"][0]["time"].as_str().is_some_and(|time| time.ends_with('Z')), "{one}");
+    let two =
+        json!([{"path": "data.v", "op": "Changed", "from": "1", "to": "2"}, {"path": "data.w", "op": "Removed", "from": "1", "to": null}]);
+    assert_eq!((&answer["change"][1]["fields"], &answer["change"][1]["drift"]), (&two, &Value::Null));
+    let key = json!([{"path": "data.password", "op": "Changed", "from": "***", "to": "***"}]);
+    assert_eq!(answer["change"][2]["fields"], key);
+    assert_eq!((names(&answer["take_over"]), &answer["take_over"][0]["from"]), (vec!["theirs"], &json!(["helm"])));
+    assert_eq!(answer["take_over"][0]["note"], "what helm managed is the fleet's now; removed, since Git does not have it: .data.dead");
+    assert_eq!(names(&answer["refused"]), ["Wrong_Name"]);
+    assert!(answer["refused"][0]["error"]["message"].as_str().is_some_and(|words| words.contains("RFC 1123")), "{answer}");
+
+    let table = evenkeel(&agent.state_dir, &["diff", "a"])?;
+    let table = String::from_utf8_lossy(&table.stdout).into_owned();
+    let line = format!("  take over ConfigMap/{}/theirs (bundle shop) from helm: what helm", scene.namespace());
+    assert!(table.contains(&line) && table.contains("data.v: \"1\" -> \"2\""), "{table}");
+    for word in ["first-word", "second-word", "Zmlyc3Qtd29yZA", "c2Vjb25kLXdvcmQ"] {
+        assert!(!table.contains(word) && !answer.to_string().contains(word), "{table}");
+    }
+    assert_eq!(writes(&scene).await?.len(), before, "nothing was written");
+    Ok(())
+}
+
+#[tokio::test]
+async fn it_is_answered_while_the_agent_syncs() -> Result<()> {
+    let (scene, agent) = synced("diff-busy").await?;
+    // Each commit is another sync; answers come all the same, and each is of one commit.
+    let mut last = String::new();
+    for turn in 0..5 {
+        let map = scene.config_map_yaml("two", &json!({"v": turn.to_string()}));
+        last = scene.remote.commit(&[("base/shop/two.yaml", Some(&map))], "Turn")?;
+        agent.signal("HUP")?;
+        let (code, answer) = diff(&agent)?;
+        assert!(matches!(code, Some(0 | 3)), "{answer}");
+    }
+    agent.phase("a", "Synced", &last).await?;
+    wait_until(PATIENCE, "nothing differs", || async {
+        match diff(&agent) {
+            Ok((Some(0), answer)) if answer["commit"] == last => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_cannot_be_asked_is_told_so() -> Result<()> {
+    let (_scene, agent) = synced("diff-none").await?;
+    let output = evenkeel(&agent.state_dir, &["diff", "nowhere"])?;
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("no cluster nowhere in the fleet"), "{said}");
+
+    let folder = testbed::process::scratch("diff-nobody")?;
+    let output = evenkeel(folder.path(), &["diff", "a"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("error[EK6004]: no agent runs on"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_waits_for_others_or_cannot_be_changed_in_place_is_told_as_such() -> Result<()> {
+    let scene = Scene::new("diff-waits", &["a"]).await?;
+    let group = format!("{}.example", scene.fleet);
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": format!("gates.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Gate", "plural": "gates"}, "versions": [
+            {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    let gate = json!({"apiVersion": format!("{group}/v1"), "kind": "Gate", "metadata": {"name": "one", "namespace": "default"}});
+    let fixed = |value: &str| {
+        let annotations = json!({"evenkeel.dev/recreate": "on-immutable"});
+        yaml(
+            &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "fixed", "namespace": scene.namespace(), "annotations": annotations},
+            "immutable": true, "data": {"v": value}}),
+        )
+    };
+    let shared = yaml(&json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"v": "1", "w": "1"}, "metadata":
+        {"name": "shared", "namespace": scene.namespace(), "annotations": {"evenkeel.dev/ignore": "/data/w"}}}));
+    let paused = own("Cluster", "a", &json!({"paused": true}));
+    let (cluster, definition, gate) = (Scene::own("a", "cluster.yaml"), yaml(&definition), yaml(&gate));
+    let (before, after) = (fixed("1"), fixed("2"));
+    let files = [
+        (cluster.as_str(), Some(paused.as_str())),
+        ("base/shop/namespace.yaml", Some(&scene.namespace_yaml())),
+        ("base/shop/fixed.yaml", Some(&before)),
+        ("base/shop/shared.yaml", Some(&shared)),
+        ("base/gates/definition.yaml", Some(&definition)),
+        ("base/gates/one.yaml", Some(&gate)),
+    ];
+    let first = scene.remote.commit(&files, "Begin")?;
+    let agent = scene.agent()?;
+    agent.phase("a", "Paused", &first).await?;
+    let (code, answer) = diff(&agent)?;
+    let waits = |change: &&Value| change["note"].as_str().is_some_and(|note| note.starts_with("not tried: its namespace or its kind"));
+    let waiting: Vec<&Value> = answer["create"].as_array().into_iter().flatten().filter(waits).collect();
+    assert_eq!((code, answer["create"].as_array().map(Vec::len)), (Some(3), Some(5)), "a cluster that was never synced: {answer}");
+    assert_eq!(waiting.iter().filter_map(|change| change["name"].as_str()).collect::<Vec<_>>(), ["fixed", "shared", "one"], "{answer}");
+
+    let synced = scene.remote.commit(&[(&cluster, Some(&own("Cluster", "a", &json!({}))))], "Go")?;
+    agent.phase("a", "Synced", &synced).await?;
+    scene.api("a").await?.patch(&scene.config_map_path("shared"), &json!({"data": {"w": "another's"}})).await?;
+    let (code, answer) = diff(&agent)?;
+    assert_eq!((code, &answer["unchanged"]), (Some(0), &json!(5)), "what is given up is no difference: {answer}");
+
+    let last = scene.remote.commit(&[(&cluster, Some(&paused)), ("base/shop/fixed.yaml", Some(&after))], "Change what is fixed")?;
+    agent.phase("a", "Paused", &last).await?;
+    let (_, answer) = diff(&agent)?;
+    let note = "it would be deleted and created anew: the change touches what can only be set at creation";
+    assert_eq!((names(&answer["change"]), &answer["change"][0]["note"]), (vec!["fixed"], &json!(note)), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn another_cluster_than_before_is_not_compared() -> Result<()> {
+    let (scene, mut agent) = synced("diff-other").await?;
+    agent.stop()?;
+    plane("b").await?.kubeconfig("a").write(&scene.kubeconfig())?;
+    agent.start_again()?;
+    agent.cluster_is("a", "another cluster", |status| status["phase"] == "WrongCluster").await?;
+    let output = evenkeel(&agent.state_dir, &["diff", "a"])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("the kube-system namespace has uid"), "{said}");
+    Ok(())
+}
