@@ -287,6 +287,8 @@ impl Fleet {
         self.detach(fleet).await?;
         self.known = fleet.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.clone())).collect();
         self.told = Some(commit);
+        let renderer = self.renderer.clone();
+        tokio::task::spawn_blocking(move || renderer.pack());
         Ok(())
     }
 

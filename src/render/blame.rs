@@ -70,8 +70,9 @@ impl Renderer {
         let (Some(piece), Some(trace)) = (found, &stack.trace) else { return Blame::default() };
         let mut texts = Texts::new(source);
         let mut fields: Option<(&Value, Fields)> = None;
-        for change in trace.of(piece) {
-            let after = &*change.after.value;
+        let changes: Vec<_> = trace.of(piece).into_iter().map(|change| (change, change.after.value.tree())).collect();
+        for (change, after) in &changes {
+            let after = &**after;
             let shape = Shape { object: after, table: &stack.table };
             let mut attribution =
                 Attribution { texts: &mut texts, shape, cause: &change.cause, layers: &cluster.layers, trail: Vec::new() };

@@ -48,6 +48,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Cache<K, V> {
         self.0.insert(key, Entry { value, users: user.0 });
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+        self.0.values().map(|entry| &entry.value)
+    }
+
     pub(super) fn clear(&mut self) {
         self.0.clear();
     }

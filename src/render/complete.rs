@@ -28,13 +28,13 @@ impl Stack {
 
     fn incomplete(&self, piece: &Piece) -> Option<Diagnostic> {
         let found = if Schemas::bundled().is_built_in(&piece.id.group, &piece.id.kind) {
-            Schemas::bundled().validate(&piece.value)
+            Schemas::bundled().validate(&piece.value.tree())
         } else {
-            let spec = self.pieces.iter().filter(|other| is_definition(&other.id)).map(|other| &*other.value).find(|definition| {
+            let spec = self.pieces.iter().filter(|other| is_definition(&other.id)).map(|other| other.value.tree()).find(|definition| {
                 let text = |pointer| definition.pointer(pointer).and_then(serde_json::Value::as_str);
                 text("/spec/group") == Some(&piece.id.group) && text("/spec/names/kind") == Some(&piece.id.kind)
             })?;
-            Schemas::bundled().with_definitions(&[spec]).validate(&piece.value)
+            Schemas::bundled().with_definitions(&[&*spec]).validate(&piece.value.tree())
         };
         let missing = found.into_iter().filter(|violation| violation.kind == ViolationKind::Missing);
         let missing: Vec<String> = missing.map(|violation| violation.pointer).collect();

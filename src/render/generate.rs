@@ -67,7 +67,7 @@ impl Made {
             let message = format!("{} is of bundle {}, given at {}", old.id, old.bundle, old.origin.place());
             return self.refuse(stack, codes::BUNDLE_MISMATCH, message);
         }
-        let new = self.generated.clone().over(&old.value, old.naming == Naming::Hashed);
+        let new = self.generated.clone().over(&old.value.tree(), old.naming == Naming::Hashed);
         let piece = Arc::new(Piece { naming: naming(new.hashed), ..old.changed(new.object) });
         self.note(stack, Some(&old), &piece);
         stack.pieces[found] = piece;
@@ -107,7 +107,7 @@ impl Made {
         Piece {
             id: self.id.clone(),
             written: None,
-            value: Arc::new(self.generated.object.clone()),
+            value: self.generated.object.clone().into(),
             origin: self.origin.clone(),
             bundle: self.bundle.clone().unwrap_or_else(|| DEFAULT_BUNDLE.into()),
             in_root: self.bundle.is_none(),

@@ -16,6 +16,7 @@ use super::{
     RenderedObject,
     depend::Dependencies,
     overlay::{self, LayerOverlay},
+    tree::Content,
 };
 use crate::{
     codes,
@@ -35,7 +36,7 @@ pub(super) struct Piece {
     pub(super) id: ObjectId,
     /// The identity that it had before an overlay moved it to a namespace: deeper layers may go on using that one.
     pub(super) written: Option<ObjectId>,
-    pub(super) value: Arc<Value>,
+    pub(super) value: Content,
     pub(super) origin: Origin,
     pub(super) bundle: Arc<str>,
     /// Whether it stands in the layer's root folder, from where any bundle may be patched.
@@ -343,7 +344,7 @@ fn read_file(source: &dyn Source, file: &Found) -> ReadFile {
         Arc::new(Piece {
             id: manifest.id,
             written: None,
-            value: Arc::new(manifest.value),
+            value: manifest.value.into(),
             origin: manifest.origin,
             bundle: Arc::clone(&bundle),
             in_root: file.bundle.is_none(),

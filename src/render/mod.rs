@@ -21,13 +21,17 @@ mod seal;
 mod stack;
 mod step;
 mod trace;
+mod tree;
 mod validate;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     hash::Hash,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -185,6 +189,8 @@ pub struct Renderer {
     key: DigestKey,
     caches: Mutex<Caches>,
     bodies: seal::Bodies,
+    /// There are trees that are not packed.
+    loose: AtomicBool,
 }
 
 /// A layer or component, by its path and content and the ignore file's, and the bundle that includes it as a part of itself.
@@ -234,7 +240,13 @@ impl Renderer {
             renderings: Cache::new(),
             last_renderings: Cache::new(),
         };
-        Self { namespace: namespace.into(), key, caches: Mutex::new(caches), bodies: seal::Bodies::default() }
+        Self {
+            namespace: namespace.into(),
+            key,
+            caches: Mutex::new(caches),
+            bodies: seal::Bodies::default(),
+            loose: AtomicBool::new(false),
+        }
     }
 
     /// One that renders the same and shares nothing with this one.
@@ -298,6 +310,21 @@ impl Renderer {
         let stack = layers.into_iter().fold(Stack::default(), |stack, layer| stack.with(&layer.files, &layer.included));
         let set = ApplySet::new(&fleet.name, &*self.namespace);
         Seal { set: &set, key: &self.key, bodies: &self.bodies, facts }.finish(&stack, &cluster.labels)
+    }
+
+    /// Packs what is kept for the next commit, once this one's renderings are made.
+    pub fn pack(&self) {
+        if !self.loose.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let (files, steps) = {
+            let caches = self.caches();
+            let files: Vec<_> = caches.files.values().filter_map(|cell| cell.get().cloned()).collect();
+            let shared = caches.steps.values().filter_map(|cell| cell.get().cloned());
+            (files, shared.chain(caches.last_steps.values().cloned()).collect::<Vec<Arc<Step>>>())
+        };
+        let of_files = files.iter().flat_map(|file| &file.pieces);
+        of_files.chain(steps.iter().flat_map(|step| &step.stack.pieces)).for_each(|piece| piece.pack());
     }
 
     /// The paths of the components that the cluster's layers include, directly or by another.
@@ -368,6 +395,7 @@ impl Run<'_> {
         for (ReadLayer { layer, files, included }, (key, paths)) in layers.iter().zip(&way.0[1..]) {
             let make = || {
                 let last = self.renderer.caches().last_steps.get(paths, self.user);
+                self.renderer.loose.store(true, Ordering::Release);
                 Arc::new(Step::new(below.as_ref(), files, included, last.as_deref()))
             };
             let step = match layer.level {
@@ -420,7 +448,14 @@ impl Run<'_> {
 
 impl Files for Run<'_> {
     fn file(&self, key: &FileKey, read: &dyn Fn() -> ReadFile) -> Arc<ReadFile> {
-        self.once(|caches| &mut caches.files, key, || Arc::new(read()))
+        self.once(
+            |caches| &mut caches.files,
+            key,
+            || {
+                self.renderer.loose.store(true, Ordering::Release);
+                Arc::new(read())
+            },
+        )
     }
 }
 

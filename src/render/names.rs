@@ -10,11 +10,12 @@ use crate::{codes, diagnostic::Diagnostic};
 
 /// Gives generated objects their suffixes, and writes the new names wherever one of the objects refers to them.
 pub(super) fn finish(mut pieces: Vec<Arc<Piece>>, table: &Table) -> (Vec<Arc<Piece>>, Vec<Diagnostic>) {
-    let mut renames = Renames::default();
+    let (mut renames, mut old) = (Renames::default(), Vec::new());
     for piece in pieces.iter_mut().filter(|piece| piece.naming != Naming::Written) {
         let finished = piece.finished(&[], || named(piece));
         if piece.naming == Naming::Hashed {
-            renames.add(&piece.value, &*finished.id.name);
+            renames.add(&piece.value.tree(), &*finished.id.name);
+            old.push(piece.id.name.clone());
         }
         *piece = finished;
     }
@@ -22,8 +23,8 @@ pub(super) fn finish(mut pieces: Vec<Arc<Piece>>, table: &Table) -> (Vec<Arc<Pie
     if renames.is_empty() {
         return (pieces, problems);
     }
-    for piece in pieces.iter_mut().filter(|piece| piece.naming == Naming::Written) {
-        match renames.needed(&piece.value, table) {
+    for piece in pieces.iter_mut().filter(|piece| piece.naming == Naming::Written && piece.value.may_mention(&old)) {
+        match renames.needed(&piece.value.tree(), table) {
             Ok(needed) if needed.is_empty() => {}
             Ok(needed) => *piece = piece.finished(&needed, || referring(piece, &needed)),
             Err(message) => problems.push(Diagnostic::new(codes::OVERLAY, piece.origin.place(), format!("{}: {message}", piece.id))),
@@ -42,7 +43,7 @@ impl Piece {
 
 /// A generated object with its suffix, if it is to have one.
 fn named(piece: &Piece) -> Piece {
-    let mut value = (*piece.value).clone();
+    let mut value = piece.value.copy();
     let mut id = piece.id.clone();
     if piece.naming == Naming::Hashed {
         id.name = format!("{}-{}", id.name, name_suffix(&value));
@@ -59,7 +60,7 @@ fn named(piece: &Piece) -> Piece {
 }
 
 fn referring(piece: &Piece, renames: &[Rename]) -> Piece {
-    let mut value = (*piece.value).clone();
+    let mut value = piece.value.copy();
     Rename::carry_out(renames, &mut value);
     piece.changed(value)
 }

@@ -200,7 +200,7 @@ impl LayerOverlay {
         }
         match Arc::get_mut(piece) {
             Some(own) => {
-                own.value = value;
+                own.value = value.into();
                 own.renew();
             }
             None => *piece = Arc::new(piece.changed(value)),
@@ -239,11 +239,10 @@ impl LayerOverlay {
 
 /// The objects' contents: those that nobody else holds are taken, so that they can be changed in place.
 fn take(stack: &mut Stack, positions: &[usize]) -> Vec<Arc<Value>> {
-    let nothing = Arc::new(Value::Null);
     let is_traced = stack.trace.is_some();
     let take = |at: &usize| match Arc::get_mut(&mut stack.pieces[*at]).filter(|_| !is_traced) {
-        Some(own) => std::mem::replace(&mut own.value, Arc::clone(&nothing)),
-        None => Arc::clone(&stack.pieces[*at].value),
+        Some(own) => own.value.take(),
+        None => stack.pieces[*at].value.tree(),
     };
     positions.iter().map(take).collect()
 }
@@ -251,7 +250,7 @@ fn take(stack: &mut Stack, positions: &[usize]) -> Vec<Arc<Value>> {
 /// Puts a content that stays as it was where it was taken from.
 fn give_back(piece: &mut Arc<Piece>, value: Arc<Value>) {
     if let Some(own) = Arc::get_mut(piece) {
-        own.value = value;
+        own.value = value.into();
     }
 }
 

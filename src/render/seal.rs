@@ -148,7 +148,7 @@ impl Seal<'_> {
             (Some(false), Some(_)) => {
                 let message = format!("{} is cluster-scoped; its namespace is left out", piece.id.kind);
                 warnings.push(Diagnostic::new(codes::DOUBTFUL, piece.origin.place(), message));
-                let mut value = (*piece.value).clone();
+                let mut value = piece.value.copy();
                 if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
                     metadata.remove("namespace");
                 }
@@ -168,13 +168,14 @@ impl Seal<'_> {
     }
 
     fn make(&self, piece: &Piece, set_id: &str) -> RenderedObject {
-        let kept = given_up::kept(&piece.value);
-        let (digest, body) = manifest::seal(kept.as_ref().map_or(&piece.value, |(value, _)| value), &piece.id, set_id, self.key);
+        let value = piece.value.tree();
+        let kept = given_up::kept(&value);
+        let (digest, body) = manifest::seal(kept.as_ref().map_or(&value, |(value, _)| value), &piece.id, set_id, self.key);
         let given_up = kept.map(|(_, pointers)| {
-            let whole = manifest::seal_whole(&piece.value, &piece.id, set_id, digest);
+            let whole = manifest::seal_whole(&value, &piece.id, set_id, digest);
             Arc::new(GivenUp { pointers, whole })
         });
-        let api_version = piece.value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+        let api_version = value.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
         RenderedObject {
             mark: mark(&piece.id.to_string(), &piece.bundle, digest),
             id: piece.id.clone(),
@@ -182,7 +183,7 @@ impl Seal<'_> {
             bundle: Arc::clone(&piece.bundle),
             digest,
             body: self.bodies.share(digest, body),
-            policy: Policy::read(&piece.value).0,
+            policy: Policy::read(&value).0,
             origin: piece.origin.clone(),
             given_up,
         }

@@ -14,6 +14,7 @@ use super::{
     depend::Dependencies,
     layer::{DEFAULT_BUNDLE, HALVES_MIN, LayerFiles, Piece},
     trace::{Cause, Trace},
+    tree::Content,
 };
 use crate::{
     codes,
@@ -243,8 +244,9 @@ impl Stack {
         if now.iter().map(Arc::as_ptr).eq(before.iter().map(Arc::as_ptr)) {
             return;
         }
-        let values: Vec<&Value> = now.iter().map(|piece| &*piece.value).collect();
-        self.table = Table::bundled().with_definitions(&values);
+        let trees: Vec<Arc<Value>> = now.iter().map(|piece| piece.value.tree()).collect();
+        let trees: Vec<&Value> = trees.iter().map(|tree| &**tree).collect();
+        self.table = Table::bundled().with_definitions(&trees);
     }
 
     fn definitions(&self) -> Vec<Arc<Piece>> {
@@ -311,7 +313,8 @@ fn lay_over(piece: &mut Arc<Piece>, patch: &Piece, table: &Table) -> Result<Merg
         );
         return Err(refuse(codes::BUNDLE_MISMATCH, message));
     }
-    let mut laid = std::borrow::Cow::Borrowed(&*patch.value);
+    let tree = patch.value.tree();
+    let mut laid = std::borrow::Cow::Borrowed(&*tree);
     if piece.id.namespace != patch.id.namespace {
         // Found by the identity that it was written with: the namespace it was moved to stays.
         if let Some(metadata) = laid.to_mut().get_mut("metadata").and_then(Value::as_object_mut) {
@@ -340,7 +343,7 @@ impl Piece {
     /// Changes its content by what `change` does to it, which says whether it did: in place if nobody else holds the object.
     fn edit<E>(this: &mut Arc<Self>, change: impl FnOnce(&mut Value, &ObjectId) -> Result<Merged, E>) -> Result<Merged, E> {
         if let Some(own) = Arc::get_mut(this)
-            && let Some(value) = Arc::get_mut(&mut own.value)
+            && let Some(value) = own.value.own()
         {
             let merged = change(value, &own.id)?;
             if merged == Merged::Changed {
@@ -348,12 +351,20 @@ impl Piece {
             }
             return Ok(merged);
         }
-        let mut copy = Value::clone(&this.value);
+        let mut copy = this.value.copy();
         let merged = change(&mut copy, &this.id)?;
         if merged == Merged::Changed {
             *this = Arc::new(this.changed(copy));
         }
         Ok(merged)
+    }
+
+    /// Lets go of the trees of what is kept; see [`Content`].
+    pub(super) fn pack(&self) {
+        self.value.pack();
+        if let Some((_, finished)) = self.finished.get() {
+            finished.value.pack();
+        }
     }
 
     /// Its content is another: what was made of it is not, and it is no patch any more.
@@ -364,7 +375,7 @@ impl Piece {
     }
 
     /// The same object with other content.
-    pub(super) fn changed(&self, value: impl Into<Arc<Value>>) -> Self {
+    pub(super) fn changed(&self, value: impl Into<Content>) -> Self {
         Self {
             id: self.id.clone(),
             written: self.written.clone(),

@@ -116,6 +116,8 @@ pub(crate) fn fleet_alone(repo: &str, one: &str) -> Result<()> {
         let clusters: Vec<_> = fleet.clusters.iter().map(|cluster| (cluster, &facts)).collect();
         let renderings = renderer.render_all(&tree, &fleet, &clusters);
         times.push(began.elapsed());
+        // As the agent does meanwhile.
+        renderer.pack();
         ensure!(renderings.len() == CLUSTERS && renderings.iter().all(Result::is_ok), "{:?}", renderings.first());
         // The agent keeps those of two commits: what clusters run, and what they are to run.
         kept.push(renderings);
