@@ -260,7 +260,6 @@ impl Fleet {
         let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
         self.ledger.record_rendering(commit, results.collect()).await?;
         crash::point("rendering.recorded");
-        let allowance = fleet.spec.budget.cluster;
         let set = ApplySet::new(&fleet.name, self.namespace.as_str());
         for cluster in &fleet.clusters {
             let Some(rendering) = renderings.remove(&cluster.name) else {
@@ -281,7 +280,7 @@ impl Fleet {
                 set: set.clone(),
                 manager: format!("evenkeel-{}", fleet.name),
                 adopt: fleet.spec.adopt == layout::Adopt::Allow,
-                budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
+                budget: Budget::from(fleet.spec.budget.cluster),
                 health: Arc::clone(&fleet.spec.health),
                 drift: cluster.drift,
                 validate: cluster.validate,

@@ -64,7 +64,7 @@ mod tests {
         let after = rendering(after, "1");
         let place = Where { fleet: "shop", cluster_uid: "u" };
         let plan = plan(&after, inventory, &BTreeSet::new(), Drift::Repair);
-        let verdict = judge(&plan, &after, inventory, Budget::default(), place, |deletion| asked.approves(deletion));
+        let verdict = judge(&plan, &after, inventory, &Budget::default(), place, |deletion| asked.approves(deletion));
         let asked = asked.after(&verdict);
         (verdict, asked)
     }

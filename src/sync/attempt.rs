@@ -228,7 +228,7 @@ impl<M: Memory> Attempt<'_, M> {
         let plan = plan(self.rendering, &inventory, &self.resting, self.desired.drift);
         let asked = self.memory.asked().await?;
         let place = Where { fleet: &self.desired.fleet, cluster_uid: &session.uid };
-        let verdict = judge(&plan, self.rendering, &inventory, self.desired.budget, place, |deletion| asked.approves(deletion));
+        let verdict = judge(&plan, self.rendering, &inventory, &self.desired.budget, place, |deletion| asked.approves(deletion));
         let now_asked = asked.after(&verdict);
         if now_asked != asked {
             self.memory.set_asked(now_asked).await?;

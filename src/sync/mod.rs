@@ -6,6 +6,7 @@
 pub mod agenda;
 pub mod approval;
 pub mod breaker;
+pub mod caution;
 pub mod course;
 pub mod health;
 pub mod holder;

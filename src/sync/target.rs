@@ -80,8 +80,8 @@ impl Desired {
     }
 
     /// What decides beside the goal about an attempt.
-    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, Budget, bool, Drift, Validate) {
-        (&self.connection, self.adopt, self.budget, self.report_only, self.drift, self.validate)
+    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, &Budget, bool, Drift, Validate) {
+        (&self.connection, self.adopt, &self.budget, self.report_only, self.drift, self.validate)
     }
 
     /// Whether an attempt for the one would do something else for the other.

@@ -126,7 +126,7 @@ impl Agent {
         let mut ledger = self.ledger.borrow_mut();
         let place = Where { fleet: &desired.fleet, cluster_uid: uid };
         let asked = &ledger.asked;
-        let verdict = judge(plan, rendering, inventory, desired.budget, place, |deletion| asked.approves(deletion));
+        let verdict = judge(plan, rendering, inventory, &desired.budget, place, |deletion| asked.approves(deletion));
         ledger.asked = asked.after(&verdict);
         // What is wanted again is no longer approved, whatever the ledger says.
         self.world.borrow_mut().rules.approved[self.index].retain(|(id, _)| rendering.object(id).is_none());
@@ -311,7 +311,7 @@ impl Agent {
         {
             outcome = failure(&error);
         }
-        self.world.borrow_mut().rules.sync_ends(self.index, members, desired.budget);
+        self.world.borrow_mut().rules.sync_ends(self.index, members, &desired.budget);
         if let Some(session) = live.session.as_mut().filter(|_| !lost) {
             session.inventory = Some(inventory);
         }

@@ -48,7 +48,7 @@ const WEATHERS: [Weather; 7] =
     [Weather::Fine, Weather::Fine, Weather::Dark, Weather::Sick, Weather::Partly, Weather::Flaky, Weather::Flaky];
 
 /// Few enough that a history often goes beyond it.
-const BUDGET: Budget = Budget { objects: 2, percent: 25 };
+const BUDGET: Budget = Budget { objects: 2, percent: 25, caution: None };
 
 /// The longest pause, after which everything has been tried again: that after refusals, and a rest in a fight.
 const LONGEST: Duration = Duration::from_mins(15);

@@ -161,7 +161,7 @@ impl Rules {
     }
 
     /// A sync is over.
-    pub(super) fn sync_ends(&mut self, agent: usize, members: usize, budget: Budget) {
+    pub(super) fn sync_ends(&mut self, agent: usize, members: usize, budget: &Budget) {
         let count = self.unasked[agent];
         self.demand(count <= budget.objects || count * 100 <= members * budget.percent, || {
             format!("{count} of {members} objects were deleted in one sync and nobody approved it")
