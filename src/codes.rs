@@ -240,6 +240,10 @@ codes! {
         because "A mutating webhook or policy that removes labels or annotations which it does not know."
         => "Let it leave applyset.kubernetes.io/part-of and evenkeel.dev/* alone; without them the object could never be deleted with Git.";
 
+    ON_HOLD "EK4050" "A person holds the cluster, a bundle on it, or the repair of its drift"
+        because "Somebody ran `evenkeel hold`; who, why and until when is in the message."
+        => "When the reason is gone: `evenkeel release SELECTOR`. What came meanwhile is carried out then.";
+
     // 5xxx: the ledger and the state directory
     STATE_DIR "EK5001" "The state directory cannot be used"
         because "The folder belongs to another user, is read-only, or its parent does not exist."
@@ -271,4 +275,6 @@ codes! {
     NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001]; `evenkeel explain` lists them.";
     NO_OBJECT "EK6010" "No object of that name" => "`evenkeel render CLUSTER` prints the objects; an object is named kind[.group]/[namespace/]name.";
     IN_THE_WAY "EK6020" "Files are in the way" => "Give a new or empty folder, or move what is named; `evenkeel init` changes no file that is there.";
+    NOT_HELD "EK6025" "Nothing there is held" => "`evenkeel status` shows what is held, and by which selector.";
+    HOLD "EK6026" "There can be no such hold" => "Give a reason, and a time that is still to come, such as 2h or 2030-01-31T06:00:00Z.";
 }

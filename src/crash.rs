@@ -10,6 +10,7 @@ pub const POINTS: &[&str] = &[
     "tip.kept",
     "rendering.done",
     "rendering.recorded",
+    "losses.recorded",
     "state.told",
     "state.recorded",
     "cluster.reached",

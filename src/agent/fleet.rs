@@ -10,6 +10,8 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::{
+    holds::Holds,
+    losses::Losses,
     once::{ATTEMPTS, Once},
     targets::Targets,
 };
@@ -25,6 +27,7 @@ use crate::{
     server::{Accepted, Action},
     sync::{
         Health, Phase, State,
+        hold::Held,
         prune::Budget,
         target::{Ask, Desired},
     },
@@ -73,13 +76,13 @@ pub(super) enum Ended {
 
 /// The fleet, and the work on its newest commit.
 pub(super) struct Fleet {
-    only: Option<LabelSelector>,
-    ledger: Ledger,
+    pub(super) only: Option<LabelSelector>,
+    pub(super) ledger: Ledger,
     mirror: Arc<Mirror>,
     layouts: Arc<layout::Reader>,
     renderer: Arc<Renderer>,
     /// Of the parent, on every cluster.
-    namespace: String,
+    pub(super) namespace: String,
     pub(super) targets: Targets,
     facts: BTreeMap<String, Facts>,
     tip: Option<CommitId>,
@@ -96,6 +99,8 @@ pub(super) struct Fleet {
     pub(super) report_only: bool,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
+    pub(super) holds: Holds,
+    pub(super) losses: Losses,
 }
 
 impl Fleet {
@@ -124,6 +129,8 @@ impl Fleet {
             known: BTreeMap::new(),
             report_only: false,
             desired: BTreeMap::new(),
+            holds: Holds::default(),
+            losses: Losses::default(),
         }
     }
 
@@ -260,10 +267,12 @@ impl Fleet {
         let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
         self.ledger.record_rendering(commit, results.collect()).await?;
         crash::point("rendering.recorded");
+        let mut cautions = self.weigh(commit, fleet, &renderings).await?;
+        crash::point("losses.recorded");
         let set = ApplySet::new(&fleet.name, self.namespace.as_str());
         for cluster in &fleet.clusters {
             let Some(rendering) = renderings.remove(&cluster.name) else {
-                self.let_go(&cluster.name, "is not selected any more");
+                self.let_go(&cluster.name, "is not selected any more; its objects stay");
                 continue;
             };
             if let Err(errors) = &rendering {
@@ -280,25 +289,28 @@ impl Fleet {
                 set: set.clone(),
                 manager: format!("evenkeel-{}", fleet.name),
                 adopt: fleet.spec.adopt == layout::Adopt::Allow,
-                budget: Budget::from(fleet.spec.budget.cluster),
+                budget: Budget { caution: cautions.remove(&cluster.name), ..Budget::from(fleet.spec.budget.cluster) },
                 health: Arc::clone(&fleet.spec.health),
                 drift: cluster.drift,
                 validate: cluster.validate,
                 rendering: rendering.map_err(|errors| summary(&errors)),
                 paused: cluster.paused.clone(),
                 report_only: self.report_only,
+                held: Held::default(),
+                leaving: false,
             };
             self.want(&cluster.name, desired).await?;
         }
-        self.detach(fleet).await?;
+        self.detach(commit, fleet).await?;
         self.known = fleet.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.clone())).collect();
         self.told = Some(commit);
         Ok(())
     }
 
-    async fn want(&mut self, cluster: &str, desired: Desired) -> Result<(), Diagnostic> {
+    pub(super) async fn want(&mut self, cluster: &str, desired: Desired) -> Result<(), Diagnostic> {
         let applied = if self.targets.has(cluster) { None } else { self.ledger.applied(cluster).await? };
         self.desired.insert(cluster.to_owned(), desired.clone());
+        let desired = self.holds.lay(cluster, desired);
         self.targets.want(cluster, desired, applied);
         Ok(())
     }
@@ -318,18 +330,22 @@ impl Fleet {
         }
     }
 
-    /// Ends a cluster's task; its objects stay.
-    fn let_go(&mut self, cluster: &str, why: &str) {
+    /// Ends a cluster's task.
+    pub(super) fn let_go(&mut self, cluster: &str, why: &str) {
         self.desired.remove(cluster);
         self.targets.drop_cluster(cluster, why);
     }
 
-    /// Clusters that left the repository keep their objects; their tasks end.
-    async fn detach(&mut self, fleet: &layout::Fleet) -> Result<(), Diagnostic> {
+    /// Clusters that left the repository keep their objects, and their tasks end, unless it said that they are to be emptied.
+    async fn detach(&mut self, commit: CommitId, fleet: &layout::Fleet) -> Result<(), Diagnostic> {
         let here: BTreeSet<&str> = fleet.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         let gone = self.ledger.cluster_names().await?.into_iter().filter(|name| !here.contains(name.as_str()));
         for cluster in gone.collect::<Vec<_>>() {
-            self.let_go(&cluster, "left the repository");
+            if let Some(desired) = self.desired_to_leave(&cluster, commit, fleet).await? {
+                self.want(&cluster, desired).await?;
+                continue;
+            }
+            self.let_go(&cluster, "left the repository; its objects stay");
             if !self.targets.has(&cluster) {
                 self.detached(&cluster).await?;
             }
@@ -423,9 +439,17 @@ impl Fleet {
         self.desired.keys().cloned().collect()
     }
 
-    /// Does what a person asked.
+    /// Does what a person asked, and keeps it on record.
     pub(super) async fn act(&mut self, action: Action) -> Result<Accepted, Diagnostic> {
+        let result = self.carry_out(action.clone()).await;
+        self.audit(&action, &result).await;
+        result
+    }
+
+    async fn carry_out(&mut self, action: Action) -> Result<Accepted, Diagnostic> {
         match action {
+            Action::Hold { request, who } => self.hold(&request, &who).await,
+            Action::Release { request, who } => self.release(&request, &who).await,
             Action::Sync { selector, who } => {
                 let selector = LabelSelector::parse(&selector)
                     .map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{selector}: {error}")))?;
@@ -485,7 +509,7 @@ pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<
 }
 
 /// How to connect: as cluster.yaml says, else by the context named like the cluster.
-fn connection(cluster: &layout::Cluster) -> ConnectionSpec {
+pub(super) fn connection(cluster: &layout::Cluster) -> ConnectionSpec {
     match cluster.connection.clone() {
         None => ConnectionSpec::Context(cluster.name.clone()),
         Some(layout::Connection::Context(name)) => ConnectionSpec::Context(name),

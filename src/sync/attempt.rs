@@ -17,6 +17,7 @@ use super::{
     approval::Asked,
     carry::{Carrier, Report, Stop},
     course::Courses,
+    hold::Hold,
     holder::{self, LOOK, Step, Waiting},
     keep::keep_hold,
     observe::{Observed, Onward, Unseen, observe},
@@ -53,6 +54,8 @@ pub trait Memory: Journal {
     fn asked(&self) -> impl Future<Output = Result<Asked, JournalError>> + Send;
     /// The deletions that people are asked about from now on, and those whose approval stands.
     fn set_asked(&self, asked: Asked) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// Takes up holds of people that were found on the cluster; those of them that stand.
+    fn find_holds(&self, found: Vec<Hold>) -> impl Future<Output = Result<Vec<Hold>, JournalError>> + Send;
     /// Objects that are recorded but no longer stand on the cluster, nor in the rendering.
     fn forget(&self, ids: Vec<crate::manifest::ObjectId>) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// What the cluster serves.
@@ -206,9 +209,13 @@ impl<M: Memory> Attempt<'_, M> {
         if self.desired.report_only {
             return self.survey(session, &parent).await;
         }
+        if let Some(held) = self.stand_by(session, &parent).await? {
+            return Ok(held);
+        }
         let connection = session.connection.clone();
         let store = ParentStore::new(&connection, &self.desired.set);
         let mut parent = self.take_hold(session, &store, parent).await?;
+        parent = self.mark(&store, parent).await?;
         if must_compare(session.inventory.is_some(), self.trigger) {
             let observed = tokio::select! {
                 () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
@@ -287,7 +294,7 @@ impl<M: Memory> Attempt<'_, M> {
     }
 
     /// Makes the hold ours, or says whose it is.
-    async fn take_hold(&self, session: &mut Session, store: &ParentStore<'_>, parent: Parent) -> Result<Parent, Early> {
+    pub(super) async fn take_hold(&self, session: &mut Session, store: &ParentStore<'_>, parent: Parent) -> Result<Parent, Early> {
         let held = self.hold(store, parent).await;
         if !matches!(held, Ok((_, false))) {
             // Whoever held it before, or holds it now, may have written.

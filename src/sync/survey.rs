@@ -33,7 +33,7 @@ impl<M: Memory> Attempt<'_, M> {
 
 /// Objects that are not as the rendering wants them. One that says of itself that this rendering was applied is taken at its word:
 /// whether somebody changed it since shows only when the server is asked.
-fn differ(plan: &Plan) -> u64 {
+pub(super) fn differ(plan: &Plan) -> u64 {
     let differs = |write: &&Write| write.why.is_change() || write.why == Why::Drifted;
     plan.writes.values().flatten().filter(differs).count() as u64 + plan.left
 }

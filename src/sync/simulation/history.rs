@@ -23,7 +23,7 @@ use crate::{
     layout::Validate,
     manifest::{Digest, Drift, ObjectId, Prune},
     render::{BundleSettings, RenderedObject, Rendering},
-    sync::{Phase, parent::Parent, plan::tests::rendering, prune::Budget, target::Desired},
+    sync::{Phase, hold::Held, parent::Parent, plan::tests::rendering, prune::Budget, target::Desired},
 };
 
 /// A rule that a history broke.
@@ -264,6 +264,8 @@ impl History {
             rendering: Ok(self.rendering.clone()),
             paused: self.paused.then(|| "environment.yaml".to_owned()),
             report_only: false,
+            held: Held::default(),
+            leaving: false,
         }
     }
 
