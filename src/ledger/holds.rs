@@ -74,7 +74,7 @@ impl Ledger {
         .await
     }
 
-    /// Takes up holds that were found on a cluster; those of them that stand. One that ended before stays so.
+    /// Takes up holds that were found on a cluster; those of them that hold it. One that ended before stays so.
     pub async fn find_holds(&self, cluster: &str, found: Vec<Hold>, now: Timestamp) -> Result<Vec<Hold>, LedgerError> {
         let cluster = cluster.to_owned();
         self.ask(move |db| {
@@ -88,8 +88,11 @@ impl Ledger {
                     Some(_) => {}
                 }
             }
+            let labels = clusters(db)?.remove(&cluster);
             let mut standing = standing(db, now)?;
-            standing.retain(|hold| found.iter().any(|found| found.id == hold.id));
+            // Of a cluster that is not known its own word is taken.
+            let holds = |hold: &Hold| labels.as_ref().is_none_or(|labels| hold.holds(labels));
+            standing.retain(|hold| holds(hold) && found.iter().any(|found| found.id == hold.id));
             Ok(standing)
         })
         .await

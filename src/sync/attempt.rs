@@ -54,7 +54,7 @@ pub trait Memory: Journal {
     fn asked(&self) -> impl Future<Output = Result<Asked, JournalError>> + Send;
     /// The deletions that people are asked about from now on, and those whose approval stands.
     fn set_asked(&self, asked: Asked) -> impl Future<Output = Result<(), JournalError>> + Send;
-    /// Takes up holds of people that were found on the cluster; those of them that stand.
+    /// Takes up holds of people that were found on the cluster; those of them that hold it.
     fn find_holds(&self, found: Vec<Hold>) -> impl Future<Output = Result<Vec<Hold>, JournalError>> + Send;
     /// Objects that are recorded but no longer stand on the cluster, nor in the rendering.
     fn forget(&self, ids: Vec<crate::manifest::ObjectId>) -> impl Future<Output = Result<(), JournalError>> + Send;
