@@ -74,7 +74,7 @@ impl FromStr for Until {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let span = || text.parse::<SignedDuration>().ok().filter(|span| span.is_positive()).map(Self::In);
+        let span = || text.parse::<SignedDuration>().ok().filter(SignedDuration::is_positive).map(Self::In);
         let at = || text.parse().ok().map(Self::At);
         span().or_else(at).ok_or_else(|| format!("`{text}` is no span of time such as 30m or 2h, and no time such as 2030-01-31T06:00:00Z"))
     }

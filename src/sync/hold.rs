@@ -189,6 +189,8 @@ pub fn joined(known: &Hold, found: &Hold) -> Hold {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may")]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::{
         manifest::Drift,
@@ -250,6 +252,31 @@ pub(crate) mod tests {
         assert_eq!(let_go(&holds, "environment=dev", None), Released::default());
         let of_nobody = [hold("2", "environment=later")];
         assert_eq!(let_go(&of_nobody, "environment=later", None).ended, ["2"], "by its own selector");
+    }
+
+    proptest! {
+        /// Whatever is held and let go in whatever order: who is let go is held no more, and for nobody else anything changes.
+        #[test]
+        fn a_release_is_of_whom_it_selects(steps in prop::collection::vec((any::<bool>(), 0usize..5), 1..12)) {
+            let selectors = ["", "environment=prod", "environment!=prod", "cluster=b", "cluster in (a,c)"];
+            let mut holds: BTreeMap<String, Hold> = BTreeMap::new();
+            for (nth, (is_hold, selector)) in steps.into_iter().enumerate() {
+                let selector = selectors[selector];
+                if is_hold {
+                    holds.insert(nth.to_string(), hold(&nth.to_string(), selector));
+                    continue;
+                }
+                let all: Vec<Hold> = holds.values().cloned().collect();
+                let before = held(&all, 0);
+                let released = let_go(&all, selector, None);
+                released.ended.iter().for_each(|id| drop(holds.remove(id)));
+                holds.extend(released.changed.iter().map(|hold| (hold.id.clone(), hold.clone())));
+                let selected = LabelSelector::parse(selector).unwrap();
+                let (gone, stay): (Vec<_>, Vec<_>) = before.into_iter().partition(|name| selected.matches(&clusters()[name]));
+                prop_assert_eq!(released.clusters.into_iter().collect::<Vec<_>>(), gone);
+                prop_assert_eq!(held(&holds.values().cloned().collect::<Vec<_>>(), 0), stay);
+            }
+        }
     }
 
     #[test]
