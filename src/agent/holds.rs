@@ -46,6 +46,7 @@ impl Fleet {
     /// Takes up what is held by the record, at the start and whenever that changed, and tells the clusters for which it is another.
     pub(super) async fn take_up_holds(&mut self) -> Result<(), Diagnostic> {
         let now = Timestamp::now();
+        self.ledger.expire_holds(now).await?;
         self.holds.standing = self.ledger.holds(now).await?;
         for (cluster, desired) in self.desired.clone() {
             if self.holds.told.get(&cluster) != Some(&self.holds.of(&cluster, now)) {
@@ -63,11 +64,7 @@ impl Fleet {
         for hold in self.holds.standing.iter().filter(|hold| hold.is_over(now)) {
             info!(selector = hold.selector, bundle = hold.bundle, who = hold.who, "the time of a hold is over");
         }
-        let ended = match self.ledger.expire_holds(now).await {
-            Ok(_) => self.take_up_holds().await,
-            Err(error) => Err(error.into()),
-        };
-        if let Err(error) = ended {
+        if let Err(error) = self.take_up_holds().await {
             error!(code = %error.code, "a hold whose time is over could not be ended, which is tried again: {error}");
         }
     }

@@ -108,10 +108,12 @@ fn target(selector: &str, bundle: Option<&str>) -> String {
     bundle.map_or_else(|| selector.to_owned(), |bundle| format!("{selector} --bundle {bundle}"))
 }
 
-/// The clusters of the repository, and those that left it and are still looked after.
+/// The clusters of the repository that are this agent's, and those that left it and are still looked after. One that was never
+/// rendered is another agent's (`--only`).
 fn clusters(db: &Connection) -> Result<BTreeMap<String, Labels>, LedgerError> {
     let mut clusters = db.prepare_cached(
-        "SELECT name, labels FROM clusters LEFT JOIN last_words ON cluster = clusters.id WHERE in_repo OR on_removal = 'prune'",
+        "SELECT name, labels FROM clusters LEFT JOIN last_words ON cluster = clusters.id \
+         WHERE (in_repo AND EXISTS (SELECT 1 FROM renderings WHERE cluster = clusters.id)) OR on_removal = 'prune'",
     )?;
     let clusters = clusters.query_map([], |row| {
         let labels = serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(rusqlite::types::FromSqlError::other)?;

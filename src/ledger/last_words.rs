@@ -96,9 +96,10 @@ impl Ledger {
         self.ask(move |db| on_record(db, &cluster)).await
     }
 
-    /// How many objects are on record over the clusters of the repository.
+    /// How many objects are on record over the clusters that are looked after.
     pub async fn objects_on_record(&self) -> Result<usize, LedgerError> {
-        let sql = "SELECT count(*) FROM objects JOIN clusters ON clusters.id = cluster WHERE in_repo";
+        let sql = "SELECT count(*) FROM objects JOIN clusters ON clusters.id = objects.cluster LEFT JOIN last_words USING (cluster) \
+                   WHERE in_repo OR on_removal = 'prune'";
         let count = self.ask(move |db| Ok(db.prepare_cached(sql)?.query_row([], |row| row.get::<_, Count>(0))?)).await?;
         Ok(usize::try_from(count.0).unwrap_or(usize::MAX))
     }

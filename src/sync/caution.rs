@@ -3,7 +3,10 @@
 //! [`super::prune`] judges by what one cluster shows. What is decided here takes a look at all of them, when the agent takes up a
 //! revision. A caution stands until the cluster's deletions are approved or put back: later revisions, which delete less, do not end it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::prune::Budget;
 use crate::{manifest::ObjectId, render::Rendering};
@@ -57,7 +60,7 @@ pub fn unwanted<'a>(record: impl IntoIterator<Item = (&'a ObjectId, &'a str)>, r
 /// Whether one rendering lacks an object of another. Both are sorted, and mostly share their objects.
 pub fn loses(before: &Rendering, after: &Rendering) -> bool {
     let mut after = after.objects.iter();
-    !before.objects.iter().all(|object| after.by_ref().any(|other| object.id == other.id))
+    !before.objects.iter().all(|object| after.by_ref().any(|other| Arc::ptr_eq(object, other) || object.id == other.id))
 }
 
 /// The first layer of a cluster that it has no more.

@@ -420,14 +420,14 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     /// Looks at the parent; true where that changes what is to be done.
     async fn look_after(&self, live: &mut Live, desired: &Desired) -> bool {
-        if desired.is_looked_at() {
-            // To answer a claim would be a write. Whoever takes the hold finds on the parent what people hold.
+        if desired.report_only {
+            // To answer a claim would be a write.
             return false;
         }
         match self.look(live, desired).await {
             Ok(Hold::Ours) => false,
-            // A cluster that waits for another holder has its next try planned.
-            Ok(Hold::Lost) if live.shows(Phase::Waiting) => false,
+            // A cluster that waits for another holder has its next try planned; one that a person holds needs no holder.
+            Ok(Hold::Lost) if live.shows(Phase::Waiting) || desired.held.whole().is_some() => false,
             Ok(Hold::Lost) => {
                 live.event(Event::Taken);
                 true
@@ -491,6 +491,9 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 true
             }
         };
+        if drifted && self.tell_of_drift(live, desired).await {
+            return false;
+        }
         if drifted {
             live.event(Event::Drifted);
         }
@@ -583,6 +586,7 @@ impl Live {
     }
 }
 
+mod held;
 mod leave;
 mod linger;
 mod probe;

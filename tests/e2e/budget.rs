@@ -8,6 +8,9 @@ use testbed::Api;
 
 use crate::scene::{Agent, Scene, evenkeel, own, yaml};
 
+/// A path, and what stands there; none where it is removed.
+type File<'a> = (&'a str, Option<&'a str>);
+
 const CLUSTERS: [&str; 3] = ["a", "b", "c"];
 
 fn with_spec(kind: &str, name: &str, spec: &Value) -> String {
@@ -152,7 +155,7 @@ async fn files_and_folders_that_are_moved_delete_nothing() -> Result<()> {
     let api = scene.api("a").await?;
     let uids = async || anyhow::Ok([uid(&scene, &api, "one").await?, uid(&scene, &api, "two").await?, uid(&scene, &api, "three").await?]);
     let before = uids().await?;
-    let moves: [(&str, &[(&str, Option<&str>)]); 4] = [
+    let moves: [(&str, &[File<'_>]); 4] = [
         ("Into another folder of the bundle", &[("base/shop/one.yaml", None), ("base/shop/deeper/renamed.yaml", one)]),
         ("Into another bundle", &[("base/shop/two.yaml", None), ("base/web/two.yaml", two)]),
         (

@@ -89,9 +89,10 @@ async fn a_held_cluster_is_not_written_and_catches_up_when_it_is_released() -> R
     let next = second(&scene)?;
     agent.phase("b", "Synced", &next).await?;
     paused(&agent, "a", &next).await?;
-    // What is there is compared all the same.
+    let is_told = |status: &Value| status["drifted"] == 2;
+    agent.cluster_is("a", "held, and not as it should be", is_told).await?;
     run(&agent.state_dir, &["sync", "cluster=a"])?;
-    let status = agent.cluster_is("a", "held, and not as it should be", |status| status["drifted"] == 2).await?;
+    let status = agent.cluster_is("a", "as before after another look", is_told).await?;
     assert_eq!((&status["phase"], &status["applied"]), (&json!("Paused"), &json!(first)), "{status}");
     assert_eq!((writes(&scene, "a").await?, v(&scene, &api, "one").await?), (before, json!("by hand")));
     let whereabouts = agent.whereabouts(&next, "a")?;

@@ -13,14 +13,18 @@ use crate::{
     },
 };
 
+fn labelled((name, environment): &(&str, &str)) -> ClusterRow {
+    let labels = [("cluster", *name), ("environment", *environment)].map(|(label, value)| (label.to_owned(), value.to_owned()));
+    ClusterRow { labels: labels.into(), ..row(name) }
+}
+
 impl Bed {
     /// Clusters of these environments.
     async fn clusters(&self, clusters: &[(&str, &str)]) {
-        let labelled = |(name, environment): &(&str, &str)| ClusterRow {
-            labels: [("cluster", *name), ("environment", *environment)].map(|(label, value)| (label.to_owned(), value.to_owned())).into(),
-            ..row(name)
-        };
+        self.fetch(&[1]).await;
         self.ledger.record_fleet(clusters.iter().map(labelled).collect()).await.unwrap();
+        let given: Vec<(&str, Option<u8>)> = clusters.iter().map(|(name, _)| (*name, Some(1))).collect();
+        self.render(1, &given).await;
     }
 
     async fn standing(&self, second: i64) -> Vec<String> {
@@ -49,7 +53,8 @@ async fn a_hold_and_its_end_are_on_record() {
     let mut bed = Bed::new();
     bed.clusters(CLUSTERS).await;
     assert_eq!(bed.ledger.hold(hold("1", "environment=prod")).await.unwrap(), ["b", "c"]);
-    assert_eq!(bed.ledger.hold(hold("2", "environment=none")).await.unwrap(), [""; 0], "a slip holds nothing");
+    bed.ledger.record_fleet([CLUSTERS, &[("others", "others")]].concat().iter().map(labelled).collect()).await.unwrap();
+    assert_eq!(bed.ledger.hold(hold("2", "cluster=others")).await.unwrap(), [""; 0], "a slip, or another agent's cluster, holds nothing");
     bed.restart().await;
     assert_eq!(bed.standing(0).await, ["1"]);
     assert_eq!(bed.let_go("environment=dev").await, None);
