@@ -276,5 +276,5 @@ codes! {
     NO_OBJECT "EK6010" "No object of that name" => "`evenkeel render CLUSTER` prints the objects; an object is named kind[.group]/[namespace/]name.";
     IN_THE_WAY "EK6020" "Files are in the way" => "Give a new or empty folder, or move what is named; `evenkeel init` changes no file that is there.";
     NOT_HELD "EK6025" "Nothing there is held" => "`evenkeel status` shows what is held, and by which selector.";
-    HOLD "EK6026" "There can be no such hold" => "Give a reason, and a time that is still to come, such as 2h or 2030-01-31T06:00:00Z.";
+    HOLD "EK6026" "There can be no such hold" => "Give a reason, a time that is still to come, such as 2h or 2030-01-31T06:00:00Z, and a bundle that there is.";
 }

@@ -1,6 +1,6 @@
 //! What people hold, laid over what each cluster's task is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube_overlay::LabelSelector;
@@ -70,10 +70,20 @@ impl Fleet {
     }
 
     pub(super) async fn hold(&mut self, request: &HoldRequest, who: &str) -> Result<Accepted, Diagnostic> {
-        let clusters = hold(&self.ledger, request, who, Timestamp::now()).await?;
+        let clusters = hold(&self.ledger, request, who, Timestamp::now(), &self.bundles(&request.selector)).await?;
         warn!(who, selector = request.selector, bundle = request.bundle, reason = request.reason, clusters = clusters.join(","), "held");
         self.take_up_holds().await?;
         Ok(Accepted { clusters })
+    }
+
+    /// The bundles that the selected clusters are to have.
+    fn bundles(&self, selector: &str) -> BTreeSet<String> {
+        let Ok(selector) = selector.parse::<LabelSelector>() else { return BTreeSet::new() };
+        let selected = self.desired.iter().filter(|(name, _)| self.holds.labels.get(*name).is_some_and(|labels| selector.matches(labels)));
+        selected
+            .filter_map(|(_, desired)| desired.rendering.as_ref().ok())
+            .flat_map(|rendering| rendering.bundles.keys().cloned())
+            .collect()
     }
 
     pub(super) async fn release(&mut self, request: &ReleaseRequest, who: &str) -> Result<Accepted, Diagnostic> {
@@ -100,20 +110,39 @@ impl Fleet {
     }
 }
 
-/// Puts a hold on record; the clusters that are held by it now.
-pub(super) async fn hold(ledger: &Ledger, request: &HoldRequest, who: &str, now: Timestamp) -> Result<Vec<String>, Diagnostic> {
+/// Longer reasons are not read by anybody who was woken up.
+const REASON_LEN_MAX: usize = 1000;
+
+/// Puts a hold on record; the clusters that are held by it now. `bundles` are those that there may be beside the ones on record.
+pub(super) async fn hold(
+    ledger: &Ledger,
+    request: &HoldRequest,
+    who: &str,
+    now: Timestamp,
+    bundles: &BTreeSet<String>,
+) -> Result<Vec<String>, Diagnostic> {
     let refuse = |message: String| Err(Diagnostic::new(codes::HOLD, Place::Nowhere, message));
     if request.reason.trim().is_empty() {
         return refuse("a hold needs a reason: whoever finds it wants to know".to_owned());
     }
+    if request.reason.len() > REASON_LEN_MAX {
+        return refuse(format!("a reason has at most {REASON_LEN_MAX} bytes"));
+    }
     if let Some(until) = request.until.filter(|until| *until <= now) {
         return refuse(format!("{until} is over"));
     }
-    let selector = selector(&request.selector)?.to_string();
+    let selector = selector(&request.selector)?;
+    if let Some(bundle) = request.bundle.as_ref().filter(|bundle| !bundles.contains(*bundle)) {
+        let there: BTreeSet<String> = ledger.bundles_on_record(selector.clone()).await?.union(bundles).cloned().collect();
+        if !there.contains(bundle) {
+            let there = there.into_iter().collect::<Vec<_>>().join(", ");
+            return refuse(format!("no cluster that {:?} selects has a bundle {bundle}; there are: {there}", request.selector));
+        }
+    }
     let hold = Hold {
         id: format!("{:032x}", rand::random::<u128>()),
-        selector,
-        except: std::collections::BTreeSet::new(),
+        selector: selector.to_string(),
+        except: BTreeSet::new(),
         bundle: request.bundle.clone(),
         scope: if request.drift { Scope::Drift } else { Scope::Writes },
         reason: request.reason.trim().to_owned(),

@@ -4,9 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use tracing::{error, warn};
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, connection};
 use crate::{
-    cluster::ConnectionSpec,
     diagnostic::Diagnostic,
     git::CommitId,
     layout::{self, OnRemoval},
@@ -85,8 +84,11 @@ impl Fleet {
         let losing = losses.iter().filter(|loss| loss.objects > 0);
         self.losses.losing =
             losing.map(|loss| (loss.cluster.clone(), goal(&loss.cluster).unwrap_or_else(|| Rendering::nothing().digest))).collect();
-        let words = rendered().map(|(cluster, _)| (cluster.name.clone(), last_word(cluster, reasons.get(&cluster.name).cloned())));
-        let changed: Vec<_> = words.filter(|(cluster, word)| self.losses.word(cluster) != Some(word)).collect();
+        let changed: Vec<_> = rendered()
+            .map(|(cluster, _)| (cluster, reasons.get(&cluster.name)))
+            .filter(|(cluster, reason)| !self.losses.word(&cluster.name).is_some_and(|word| says_the_same(word, cluster, *reason)))
+            .map(|(cluster, reason)| (cluster.name.clone(), last_word(cluster, reason.cloned())))
+            .collect();
         for (cluster, reason) in changed.iter().filter_map(|(cluster, word)| Some((cluster, word.caution.as_ref()?))) {
             warn!(%commit, cluster, code = crate::codes::HELD.id, "all deletions wait for approval: {reason}");
         }
@@ -115,7 +117,9 @@ impl Fleet {
             self.losses.known.insert(cluster, Known { environment, region, labels, in_repo: true, phase, rendering, word: Some(word) });
         }
         for cluster in &fleet.clusters {
-            self.holds.labels.insert(cluster.name.clone(), cluster.labels.clone());
+            if self.holds.labels.get(&cluster.name) != Some(&cluster.labels) {
+                self.holds.labels.insert(cluster.name.clone(), cluster.labels.clone());
+            }
         }
         Ok(())
     }
@@ -144,10 +148,9 @@ impl Fleet {
         let Some((known, word)) = self.losses.known.get(cluster).and_then(|known| Some((known, known.word.as_ref()?))) else {
             return Ok(None);
         };
-        let connection = serde_json::from_str(&word.connection).unwrap_or_else(|_| ConnectionSpec::Context(cluster.to_owned()));
         Ok(Some(Desired {
             commit,
-            connection,
+            connection: word.connection.clone(),
             fleet: fleet.name.clone(),
             environment: known.environment.clone(),
             region: known.region.clone(),
@@ -211,7 +214,13 @@ fn layers(cluster: &layout::Cluster) -> Vec<String> {
     cluster.layers.iter().map(|layer| layer.path.clone()).collect()
 }
 
+fn says_the_same(word: &LastWord, cluster: &layout::Cluster, caution: Option<&String>) -> bool {
+    word.on_removal == cluster.on_removal
+        && word.caution.as_ref() == caution
+        && word.layers.iter().eq(cluster.layers.iter().map(|layer| &layer.path))
+        && word.connection == connection(cluster)
+}
+
 fn last_word(cluster: &layout::Cluster, caution: Option<String>) -> LastWord {
-    let connection = serde_json::to_string(&super::fleet::connection(cluster)).unwrap_or_default();
-    LastWord { on_removal: cluster.on_removal, connection, layers: layers(cluster), caution }
+    LastWord { on_removal: cluster.on_removal, connection: connection(cluster), layers: layers(cluster), caution }
 }

@@ -20,7 +20,7 @@ mod tests;
 pub use answers::RecordedAnswers;
 pub use settings::{GitSettings, Outcome, RunSettings};
 
-use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -82,7 +82,7 @@ pub fn resume(state_dir: &Path, who: &str) -> Result<Accepted, Diagnostic> {
 
 /// Puts a hold on record while no agent runs; it is obeyed at the next start.
 pub fn hold(state_dir: &Path, request: &HoldRequest, who: &str) -> Result<Accepted, Diagnostic> {
-    on_record(state_dir, async |ledger| holds::hold(ledger, request, who, Timestamp::now()).await)
+    on_record(state_dir, async |ledger| holds::hold(ledger, request, who, Timestamp::now(), &BTreeSet::new()).await)
 }
 
 /// Lets clusters go while no agent runs.

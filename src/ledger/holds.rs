@@ -1,6 +1,6 @@
 //! What people hold. Each change is on disk when the call returns, and the record of who made it with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube_overlay::LabelSelector;
@@ -30,6 +30,20 @@ impl Ledger {
                 actions::record(db, &row(&hold.who, "hold", &hold, held.clone()), now)?;
             }
             Ok(held)
+        })
+        .await
+    }
+
+    /// The bundles of which objects are on record as applied to the selected clusters.
+    pub async fn bundles_on_record(&self, selector: LabelSelector) -> Result<BTreeSet<String>, LedgerError> {
+        self.ask(move |db| {
+            let mut bundles =
+                db.prepare_cached("SELECT DISTINCT bundle FROM objects WHERE cluster = (SELECT id FROM clusters WHERE name = ?)")?;
+            let mut found = BTreeSet::new();
+            for (cluster, _) in clusters(db)?.iter().filter(|(_, labels)| selector.matches(labels)) {
+                found.extend(bundles.query_map([cluster], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?);
+            }
+            Ok(found)
         })
         .await
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, Row, params};
+use serde_json::json;
 
 use super::{
     Ledger, LedgerError,
@@ -10,18 +11,19 @@ use super::{
     sql::{Count, Word},
 };
 use crate::{
+    cluster::ConnectionSpec,
     layout::OnRemoval,
     manifest::{Digest, ObjectId},
     sync::{Phase, hold::Labels},
 };
 
 /// What the repository last said of a cluster, at a revision that could be rendered.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LastWord {
     /// What becomes of its objects when it leaves.
     pub on_removal: OnRemoval,
-    /// How to connect, as JSON.
-    pub connection: String,
+    /// How to connect.
+    pub connection: ConnectionSpec,
     /// The paths of the layers that make it up.
     pub layers: Vec<String>,
     /// Why all of its deletions wait, where they do.
@@ -118,15 +120,15 @@ fn known_of(row: &Row<'_>) -> rusqlite::Result<Known> {
         None => None,
         Some(Word(on_removal)) => Some(LastWord {
             on_removal,
-            connection: row.get("connection")?,
-            layers: json(row.get_ref("layers")?.as_str()?)?,
+            connection: read(row.get_ref("connection")?.as_str()?)?,
+            layers: read(row.get_ref("layers")?.as_str()?)?,
             caution: row.get("caution")?,
         }),
     };
     Ok(Known {
         environment: row.get("environment")?,
         region: row.get("region")?,
-        labels: json(row.get_ref("labels")?.as_str()?)?,
+        labels: read(row.get_ref("labels")?.as_str()?)?,
         in_repo: row.get("in_repo")?,
         phase: row.get::<_, Option<Word<Phase>>>("phase")?.map(|Word(phase)| phase),
         rendering: row.get("rendering")?,
@@ -134,7 +136,7 @@ fn known_of(row: &Row<'_>) -> rusqlite::Result<Known> {
     })
 }
 
-fn json<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
+fn read<T: serde::de::DeserializeOwned>(text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text).map_err(|error| rusqlite::types::FromSqlError::other(error).into())
 }
 
@@ -145,7 +147,7 @@ fn put(db: &Connection, cluster: &str, word: &LastWord) -> Result<(), LedgerErro
          ON CONFLICT (cluster) DO UPDATE SET on_removal = excluded.on_removal, connection = excluded.connection, \
          layers = excluded.layers, caution = excluded.caution",
     )?
-    .execute(params![id_of(db, cluster)?, Word(*on_removal), connection, serde_json::json!(layers).to_string(), caution])?;
+    .execute(params![id_of(db, cluster)?, Word(*on_removal), json!(connection).to_string(), json!(layers).to_string(), caution])?;
     Ok(())
 }
 

@@ -171,6 +171,8 @@ async fn a_held_bundle_leaves_the_others_going() -> Result<()> {
     let first = begin(&scene)?;
     let agent = scene.agent()?;
     agent.phase("a", "Synced", &first).await?;
+    let slip = evenkeel(&agent.state_dir, &["hold", "cluster=a", "--bundle", "wbe", "--reason", "under investigation"])?;
+    assert!(String::from_utf8_lossy(&slip.stderr).contains("has a bundle wbe; there are: shop, web"), "{slip:?}");
     run(&agent.state_dir, &["hold", "cluster=a", "--bundle", "web", "--reason", "under investigation"])?;
     let status = paused(&agent, "a", &first).await?;
     assert!(status["error"]["message"].as_str().unwrap().starts_with("bundle web is held by "), "{status}");

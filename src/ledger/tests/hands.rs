@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Bed, at, digest_of, row, state};
 use crate::{
+    cluster::ConnectionSpec,
     layout::OnRemoval,
     ledger::{ClusterRow, LastWord},
     sync::{
@@ -134,7 +135,7 @@ async fn the_last_word_on_a_cluster_outlives_its_entry() {
     bed.clusters(CLUSTERS).await;
     let word = LastWord {
         on_removal: OnRemoval::Prune,
-        connection: "\"InCluster\"".to_owned(),
+        connection: ConnectionSpec::Kubeconfig { path: "eu.yaml".to_owned(), context: None },
         layers: vec!["base".to_owned()],
         caution: Some("too many".to_owned()),
     };
