@@ -111,7 +111,7 @@ impl Fleet {
             self.ledger.set_last_words(words.clone()).await?;
         }
         for (cluster, word) in words {
-            let Some(entry) = fleet.cluster(&cluster) else { continue };
+            let Some(entry) = entry(fleet, &cluster) else { continue };
             let (environment, region, labels) = (entry.environment.clone(), entry.region.clone(), entry.labels.clone());
             let (phase, rendering) = self.losses.known.get(&cluster).map_or((None, None), |known| (known.phase, known.rendering));
             self.losses.known.insert(cluster, Known { environment, region, labels, in_repo: true, phase, rendering, word: Some(word) });
@@ -126,12 +126,13 @@ impl Fleet {
 
     /// The clusters that are gone from the repository, whose objects are to go too.
     fn leaving(&self, fleet: &layout::Fleet) -> Vec<String> {
-        let is_leaving = |name: &String, known: &Known| {
-            fleet.cluster(name).is_none()
-                && known.word.as_ref().is_some_and(|word| word.on_removal == OnRemoval::Prune)
-                && self.is_selected(&known.labels)
-        };
-        self.losses.known.iter().filter(|(name, known)| is_leaving(name, known)).map(|(name, _)| name.clone()).collect()
+        self.losses.known.keys().filter(|name| self.is_leaving(name, fleet)).cloned().collect()
+    }
+
+    fn is_leaving(&self, cluster: &str, fleet: &layout::Fleet) -> bool {
+        let Some(known) = self.losses.known.get(cluster) else { return false };
+        let is_to_go = known.word.as_ref().is_some_and(|word| word.on_removal == OnRemoval::Prune);
+        is_to_go && entry(fleet, cluster).is_none() && self.is_selected(&known.labels)
     }
 
     /// What the task of a cluster is told that left the repository and is to be emptied; none where its objects stay.
@@ -141,7 +142,7 @@ impl Fleet {
         commit: CommitId,
         fleet: &layout::Fleet,
     ) -> Result<Option<Desired>, Diagnostic> {
-        if !self.leaving(fleet).iter().any(|name| name == cluster) || self.ledger.cluster_uid(cluster).await?.is_none() {
+        if !self.is_leaving(cluster, fleet) || self.ledger.cluster_uid(cluster).await?.is_none() {
             // One that was never reached has nothing of ours.
             return Ok(None);
         }
@@ -208,6 +209,11 @@ impl Fleet {
     fn is_selected(&self, labels: &Labels) -> bool {
         self.only.as_ref().is_none_or(|only| only.matches(labels))
     }
+}
+
+/// The cluster of that name; they are sorted by it.
+fn entry<'f>(fleet: &'f layout::Fleet, name: &str) -> Option<&'f layout::Cluster> {
+    fleet.clusters.binary_search_by(|cluster| cluster.name.as_str().cmp(name)).ok().map(|at| &fleet.clusters[at])
 }
 
 fn layers(cluster: &layout::Cluster) -> Vec<String> {

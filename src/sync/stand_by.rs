@@ -9,6 +9,7 @@ use super::{
     agenda::End,
     attempt::{Attempt, Early, Memory, Outcome, Session, must_compare},
     hold::Hold,
+    holder::{self, Step},
     parent::{Parent, ParentStore},
     plan::plan,
     survey::differ,
@@ -20,7 +21,9 @@ impl<M: Memory> Attempt<'_, M> {
     pub(super) async fn stand_by(&self, session: &mut Session, parent: &Parent) -> Result<Option<Outcome>, Early> {
         let held = self.desired.held.all();
         let others: Vec<Hold> = parent.holds.iter().filter(|hold| !held.iter().any(|known| known.id == hold.id)).cloned().collect();
-        let found = if others.is_empty() { Vec::new() } else { self.memory.find_holds(others).await? };
+        // As long as another agent holds the cluster, what stands there is that agent's to end.
+        let is_others = matches!(holder::step(parent, &self.settings.instance, self.waiting), Step::Claim | Step::Wait);
+        let found = if others.is_empty() || is_others { Vec::new() } else { self.memory.find_holds(others).await? };
         if let Some(hold) = found.first() {
             // The agent says in a moment what that means here.
             return self.look_on(session, parent, hold).await.map(Some);

@@ -222,3 +222,25 @@ async fn drift_is_left_where_that_is_held_and_commits_go_on() -> Result<()> {
     assert_eq!(v(&scene, &api, "one").await?, "1");
     Ok(())
 }
+
+#[tokio::test]
+async fn an_agent_that_waits_for_its_turn_does_not_bring_a_released_hold_back() -> Result<()> {
+    let scene = Scene::new("hold-standby", &["a"]).await?;
+    let first = begin(&scene)?;
+    let mut one = scene.agent_with("one", &[])?;
+    one.phase("a", "Synced", &first).await?;
+    run(&one.state_dir, &["hold", "cluster=a", "--reason", "the disk is full"])?;
+    paused(&one, "a", &first).await?;
+    let two = scene.agent_with("two", &[])?;
+    two.phase("a", "Waiting", &first).await?;
+    let next = second(&scene)?;
+    paused(&one, "a", &next).await?;
+    two.phase("a", "Waiting", &next).await?;
+    run(&one.state_dir, &["release", "cluster=a"])?;
+    one.phase("a", "Synced", &next).await?;
+    one.stop()?;
+    let last = scene.remote.commit(&[("base/web/rest.yaml", Some(&scene.config_map_yaml("rest", &json!({}))))], "Its turn")?;
+    two.phase("a", "Synced", &last).await?;
+    assert_eq!(actions(&two, "a")?, [""; 0]);
+    Ok(())
+}
