@@ -26,7 +26,7 @@ use crate::{
     ledger::Ledger,
     manifest::{Digest, DigestKey},
     render::{Facts, Renderer},
-    server::SourceState,
+    server::{self, HoldRequest, ReleaseRequest, SourceState},
     sync::{Action, Journal as _, Live, ObjectResult, Phase, State, SyncStart, Trigger},
 };
 
@@ -373,4 +373,45 @@ async fn a_layer_that_goes_while_the_repository_is_broken_is_missed_when_it_is_m
     assert!(bed.supervisor.fleet.desired["a"].rendering.is_err());
     bed.take_up(&[(&broken, None)]).await;
     assert_eq!(bed.cautions(), [Some("the cluster lost the layer environments/prod/base"); 2]);
+}
+
+#[tokio::test]
+async fn a_hold_that_cannot_be_is_refused_and_on_record_and_one_that_can_holds_who_joins() {
+    let mut bed = Bed::new();
+    bed.take_up(&[]).await;
+    let request = |selector: &str, reason: &str| HoldRequest {
+        selector: selector.to_owned(),
+        bundle: None,
+        drift: false,
+        reason: reason.to_owned(),
+        until: None,
+    };
+    let over = Some(Timestamp::UNIX_EPOCH);
+    let wrong = [
+        ("EK6026", request("region=eu", " ")),
+        ("EK6026", request("region=eu", &"long".repeat(1000))),
+        ("EK6026", HoldRequest { until: over, ..request("region=eu", "full") }),
+        ("EK6026", HoldRequest { bundle: Some("shop".to_owned()), ..request("region=eu", "full") }),
+        ("EK6003", request("region in", "full")),
+        ("EK1018", request("region=us", "full")),
+    ];
+    let who = || "ada (uid 7)".to_owned();
+    for (code, request) in wrong {
+        let refused = bed.supervisor.fleet.act(server::Action::Hold { request, who: who() }).await.unwrap_err();
+        assert_eq!(refused.code.id, code, "{refused}");
+    }
+    let hold = server::Action::Hold { request: request("region=eu", "full"), who: who() };
+    assert_eq!(bed.supervisor.fleet.act(hold).await.unwrap().clusters, ["a", "b"]);
+    bed.take_up(&[(&entry("c"), Some(&own("Cluster", "c")))]).await;
+    assert!(bed.supervisor.fleet.holds.of("c", Timestamp::now()).whole().is_some());
+    let release =
+        |selector: &str| server::Action::Release { request: ReleaseRequest { selector: selector.to_owned(), bundle: None }, who: who() };
+    assert_eq!(bed.supervisor.fleet.act(release("cluster in (b,c)")).await.unwrap().clusters, ["b", "c"]);
+    assert_eq!(bed.supervisor.fleet.act(release("cluster=c")).await.unwrap_err().code.id, "EK6025");
+    let file = rusqlite::Connection::open(bed.folder.path().join("ledger.db")).unwrap();
+    let mut rows = file.prepare("SELECT what || ' ' || substr(outcome, 1, 6) FROM actions ORDER BY id").unwrap();
+    let rows: Vec<String> = rows.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    let refused = ["EK6026", "EK6026", "EK6026", "EK6026", "EK6003", "EK1018"].map(|code| format!("hold {code}"));
+    let done = ["hold accept", "release accept", "release EK6025"].map(str::to_owned);
+    assert_eq!(rows, [&refused[..], &done[..]].concat());
 }
