@@ -23,7 +23,7 @@ pub(super) enum News {
     Attempted(u32),
     /// What the cluster serves.
     Facts(Facts),
-    /// Holds of people were found on it.
+    /// Holds of people were found on it, or are gone from it.
     Holds,
 }
 
@@ -102,6 +102,13 @@ impl Memory for ClusterMemory {
             self.tell(News::Holds).await;
         }
         Ok(standing)
+    }
+
+    async fn lose_holds(&self, lost: Vec<String>) -> Result<(), JournalError> {
+        if self.ledger.lose_holds(&self.cluster, lost).await? {
+            self.tell(News::Holds).await;
+        }
+        Ok(())
     }
 
     async fn forget(&self, ids: Vec<ObjectId>) -> Result<(), JournalError> {

@@ -12,7 +12,9 @@ CREATE TABLE holds (
     id    TEXT PRIMARY KEY,
     hold  TEXT NOT NULL,
     until INTEGER,
-    ended INTEGER
+    ended INTEGER,
+    -- It was found on a cluster, and not asked for here.
+    found INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
 -- What people did, and what came of it.

@@ -26,7 +26,7 @@ impl Ledger {
             let held = clusters(db)?.into_iter().filter(|(_, labels)| hold.holds(labels)).map(|(name, _)| name);
             let held: Vec<String> = held.collect();
             if !held.is_empty() {
-                put(db, &hold)?;
+                put(db, &hold, false)?;
                 actions::record(db, &row(&hold.who, "hold", &hold, held.clone()), now)?;
             }
             Ok(held)
@@ -56,12 +56,7 @@ impl Ledger {
             if released == Released::default() {
                 return Ok(None);
             }
-            for id in &released.ended {
-                end(db, id, now)?;
-            }
-            for hold in &released.changed {
-                put(db, hold)?;
-            }
+            carry_out(db, &released, now)?;
             let clusters: Vec<String> = released.clusters.into_iter().collect();
             let target = target(&selector.to_string(), bundle.as_deref());
             let (reason, outcome) = (String::new(), "accepted".to_owned());
@@ -95,10 +90,10 @@ impl Ledger {
             for hold in found.iter().filter(|hold| !hold.is_over(now)) {
                 match known(db, &hold.id)? {
                     None => {
-                        put(db, hold)?;
+                        put(db, hold, true)?;
                         actions::record(db, &row("evenkeel", "find", hold, vec![cluster.clone()]), now)?;
                     }
-                    Some(known) if joined(&known, hold) != known => put(db, &joined(&known, hold))?,
+                    Some(known) if joined(&known, hold) != known => put(db, &joined(&known, hold), true)?,
                     Some(_) => {}
                 }
             }
@@ -111,6 +106,34 @@ impl Ledger {
         })
         .await
     }
+
+    /// Another agent holds a cluster, and says nothing there of these holds: it has let the cluster go. Those of them that were found, and
+    /// so are that agent's, end for the cluster; whether there were any.
+    pub async fn lose_holds(&self, cluster: &str, lost: Vec<String>) -> Result<bool, LedgerError> {
+        let (cluster, now) = (cluster.to_owned(), (self.clock)());
+        self.ask(move |db| {
+            let mut found = db.prepare_cached("SELECT hold FROM holds WHERE found AND ended IS NULL")?;
+            let mut found = read(&mut found, &[])?;
+            found.retain(|hold| lost.contains(&hold.id));
+            // A cluster's name is a label's value.
+            let Ok(selector) = LabelSelector::parse(&format!("cluster={cluster}")) else { return Ok(false) };
+            let released = release(&found, &clusters(db)?, &selector, None);
+            carry_out(db, &released, now)?;
+            let gone = released.clusters.contains(&cluster);
+            if gone {
+                let (who, target) = ("evenkeel".to_owned(), selector.to_string());
+                let (reason, outcome) = ("the agent that holds the cluster has let it go".to_owned(), "accepted".to_owned());
+                actions::record(db, &ActionRow { who, what: "release", target, reason, outcome, clusters: vec![cluster] }, now)?;
+            }
+            Ok(gone)
+        })
+        .await
+    }
+}
+
+fn carry_out(db: &Connection, released: &Released, now: Timestamp) -> Result<(), LedgerError> {
+    released.ended.iter().try_for_each(|id| end(db, id, now))?;
+    released.changed.iter().try_for_each(|hold| put(db, hold, false))
 }
 
 fn row(who: &str, what: &'static str, hold: &Hold, clusters: Vec<String>) -> ActionRow {
@@ -153,9 +176,12 @@ fn hold_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Hold> {
     Ok(serde_json::from_str(row.get_ref(0)?.as_str()?).map_err(rusqlite::types::FromSqlError::other)?)
 }
 
-fn put(db: &Connection, hold: &Hold) -> Result<(), LedgerError> {
-    db.prepare_cached("INSERT INTO holds (id, hold, until) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET hold = excluded.hold")?
-        .execute(params![hold.id, serde_json::json!(hold).to_string(), hold.until.map(At)])?;
+/// Keeps a hold; `found` says where one that is new comes from.
+fn put(db: &Connection, hold: &Hold, found: bool) -> Result<(), LedgerError> {
+    db.prepare_cached(
+        "INSERT INTO holds (id, hold, until, found) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET hold = excluded.hold",
+    )?
+    .execute(params![hold.id, serde_json::json!(hold).to_string(), hold.until.map(At), found])?;
     Ok(())
 }
 

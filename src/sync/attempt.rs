@@ -56,6 +56,8 @@ pub trait Memory: Journal {
     fn set_asked(&self, asked: Asked) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Takes up holds of people that were found on the cluster; those of them that hold it.
     fn find_holds(&self, found: Vec<Hold>) -> impl Future<Output = Result<Vec<Hold>, JournalError>> + Send;
+    /// These holds, by id, are none of the cluster's any more by the word of another agent, which holds it.
+    fn lose_holds(&self, lost: Vec<String>) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Objects that are recorded but no longer stand on the cluster, nor in the rendering.
     fn forget(&self, ids: Vec<crate::manifest::ObjectId>) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// What the cluster serves.

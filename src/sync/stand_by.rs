@@ -21,8 +21,13 @@ impl<M: Memory> Attempt<'_, M> {
     pub(super) async fn stand_by(&self, session: &mut Session, parent: &Parent) -> Result<Option<Outcome>, Early> {
         let held = self.desired.held.all();
         let others: Vec<Hold> = parent.holds.iter().filter(|hold| !held.iter().any(|known| known.id == hold.id)).cloned().collect();
-        // As long as another agent holds the cluster, what stands there is that agent's to end.
+        // As long as another agent holds the cluster, what stands there is that agent's to place and to end.
         let is_others = matches!(holder::step(parent, &self.settings.instance, self.waiting), Step::Claim | Step::Wait);
+        let lost = held.iter().filter(|hold| is_others && !parent.holds.iter().any(|there| there.id == hold.id));
+        let lost: Vec<String> = lost.map(|hold| hold.id.clone()).collect();
+        if !lost.is_empty() {
+            self.memory.lose_holds(lost).await?;
+        }
         let found = if others.is_empty() || is_others { Vec::new() } else { self.memory.find_holds(others).await? };
         if let Some(hold) = found.first() {
             // The agent says in a moment what that means here.

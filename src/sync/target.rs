@@ -459,6 +459,11 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 live.event(Event::Taken);
                 return true;
             }
+            if desired.held.whole().is_some() && parent.holds != desired.held.all() {
+                // Another agent let the cluster go, or somebody took the mark away.
+                live.event(Event::Taken);
+                return true;
+            }
             // It may be the echo of what this agent has changed since, so it is looked at again.
             if hold != holder::Step::Ours && self.look_after(live, desired).await {
                 return true;

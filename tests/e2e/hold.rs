@@ -242,5 +242,21 @@ async fn an_agent_that_waits_for_its_turn_does_not_bring_a_released_hold_back() 
     let last = scene.remote.commit(&[("base/web/rest.yaml", Some(&scene.config_map_yaml("rest", &json!({}))))], "Its turn")?;
     two.phase("a", "Synced", &last).await?;
     assert_eq!(actions(&two, "a")?, [""; 0]);
+
+    // The same where it had taken the hold up, since the other one was away for a while.
+    run(&two.state_dir, &["hold", "cluster=a", "--reason", "the disk is full again"])?;
+    paused(&two, "a", &last).await?;
+    let mut two = two;
+    two.stop()?;
+    one.start_again()?;
+    paused(&one, "a", &last).await?;
+    assert_eq!(actions(&one, "a")?, ["hold", "release", "find"]);
+    two.start_again()?;
+    let next = second(&scene)?;
+    paused(&two, "a", &next).await?;
+    run(&two.state_dir, &["release", "cluster=a"])?;
+    two.phase("a", "Synced", &next).await?;
+    one.phase("a", "Waiting", &next).await?;
+    assert_eq!(actions(&one, "a")?, ["hold", "release", "find", "release"]);
     Ok(())
 }

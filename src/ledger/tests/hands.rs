@@ -105,6 +105,24 @@ async fn what_stands_on_a_cluster_is_taken_up_by_a_ledger_that_does_not_know_it(
 }
 
 #[tokio::test]
+async fn a_hold_that_was_found_ends_where_its_own_agent_ends_it() {
+    let bed = Bed::new();
+    bed.clusters(CLUSTERS).await;
+    bed.ledger.find_holds("b", vec![hold("1", "environment=prod")], at(0)).await.unwrap();
+    bed.ledger.hold(hold("2", "environment=prod")).await.unwrap();
+    let both = || vec!["1".to_owned(), "2".to_owned()];
+    assert!(bed.ledger.lose_holds("b", both()).await.unwrap());
+    assert!(!bed.ledger.lose_holds("b", both()).await.unwrap(), "once");
+    let held = bed.ledger.holds(at(0)).await.unwrap();
+    let excepted: Vec<_> = held.iter().map(|hold| (hold.id.as_str(), hold.except.len())).collect();
+    assert_eq!(excepted, [("1", 1), ("2", 0)], "what was asked for here stands");
+    assert!(bed.ledger.lose_holds("c", both()).await.unwrap());
+    assert_eq!(bed.standing(0).await, ["2"]);
+    let words: Vec<String> = bed.actions("c").into_iter().map(|[who, what, ..]| format!("{who} {what}")).collect();
+    assert_eq!(words, ["ada (uid 7) hold", "evenkeel release"]);
+}
+
+#[tokio::test]
 async fn all_that_is_held_has_one_hash_of_exactly_that() {
     let bed = Bed::new();
     bed.clusters(CLUSTERS).await;

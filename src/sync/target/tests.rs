@@ -58,6 +58,9 @@ impl Memory for Told {
     async fn find_holds(&self, found: Vec<Hold>) -> Result<Vec<Hold>, JournalError> {
         Ok(found)
     }
+    async fn lose_holds(&self, _: Vec<String>) -> Result<(), JournalError> {
+        Ok(())
+    }
     async fn forget(&self, _: Vec<ObjectId>) -> Result<(), JournalError> {
         Ok(())
     }
