@@ -239,12 +239,16 @@ codes! {
     UNMARKED "EK4038" "The cluster takes away the marks by which the fleet knows its objects"
         because "A mutating webhook or policy that removes labels or annotations which it does not know."
         => "Let it leave applyset.kubernetes.io/part-of and evenkeel.dev/* alone; without them the object could never be deleted with Git.";
+    ON_HOLD "EK4050" "A person holds the cluster, a bundle on it, or the repair of its drift"
+        because "Somebody ran `evenkeel hold`; who, why and until when is in the message."
+        => "When the reason is gone: `evenkeel release SELECTOR`. What came meanwhile is carried out then.";
+
+    // 5xxx: the ledger and the state directory
     OBSERVED "EK4060" "The cluster is only observed, and a sync would write to it" => "`evenkeel diff CLUSTER` shows what; it is written once the agent runs with --mode sync.";
     NOT_COMPARED "EK4061" "A cluster did not answer a comparison in time"
         because "It is slow, or has very many objects, or the agent answers several such questions."
         => "Ask again; `evenkeel status` says whether the cluster can be reached.";
 
-    // 5xxx: the ledger and the state directory
     STATE_DIR "EK5001" "The state directory cannot be used"
         because "The folder belongs to another user, is read-only, or its parent does not exist."
         => "Check its path, owner and mode; Evenkeel needs to write there.";
@@ -275,6 +279,8 @@ codes! {
     NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001]; `evenkeel explain` lists them.";
     NO_OBJECT "EK6010" "No object of that name" => "`evenkeel render CLUSTER` prints the objects; an object is named kind[.group]/[namespace/]name.";
     IN_THE_WAY "EK6020" "Files are in the way" => "Give a new or empty folder, or move what is named; `evenkeel init` changes no file that is there.";
+    NOT_HELD "EK6025" "Nothing there is held" => "`evenkeel status` shows what is held, and by which selector.";
+    HOLD "EK6026" "There can be no such hold" => "Give a reason, a time that is still to come, such as 2h or 2030-01-31T06:00:00Z, and a bundle that there is.";
     NOT_PUSHED "EK6030" "The agent cannot get the commit that it is asked about"
         because "The commit is in the caller's clone alone, or in another repository than the agent follows."
         => "Push it to the remote that the agent follows (any branch, or a pull request's ref), and give its whole hash or the ref's name.";

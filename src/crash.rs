@@ -9,6 +9,7 @@ pub const POINTS: &[&str] = &[
     "fetch.recorded",
     "rendering.done",
     "rendering.recorded",
+    "losses.recorded",
     "state.told",
     "state.recorded",
     "cluster.reached",

@@ -10,7 +10,9 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::{
+    holds::Holds,
     live_plan::Ground,
+    losses::Losses,
     once::{ATTEMPTS, Once},
     targets::Targets,
 };
@@ -26,6 +28,7 @@ use crate::{
     server::{Accepted, Action},
     sync::{
         Health, Phase, Reporting, State,
+        hold::Held,
         prune::Budget,
         target::{Ask, Desired},
     },
@@ -74,13 +77,13 @@ pub(super) enum Ended {
 
 /// The fleet, and the work on its newest commit.
 pub(super) struct Fleet {
-    only: Option<LabelSelector>,
-    ledger: Ledger,
+    pub(super) only: Option<LabelSelector>,
+    pub(super) ledger: Ledger,
     mirror: Arc<Mirror>,
     layouts: Arc<layout::Reader>,
     renderer: Arc<Renderer>,
     /// Of the parent, on every cluster.
-    namespace: String,
+    pub(super) namespace: String,
     pub(super) targets: Targets,
     facts: BTreeMap<String, Facts>,
     tip: Option<CommitId>,
@@ -97,6 +100,8 @@ pub(super) struct Fleet {
     pub(super) report_only: Option<Reporting>,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
+    pub(super) holds: Holds,
+    pub(super) losses: Losses,
 }
 
 impl Fleet {
@@ -125,6 +130,8 @@ impl Fleet {
             known: BTreeMap::new(),
             report_only: None,
             desired: BTreeMap::new(),
+            holds: Holds::default(),
+            losses: Losses::default(),
         }
     }
 
@@ -270,9 +277,11 @@ impl Fleet {
         let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
         self.ledger.record_rendering(commit, results.collect()).await?;
         crash::point("rendering.recorded");
+        let mut cautions = self.weigh(commit, fleet, &renderings).await?;
+        crash::point("losses.recorded");
         for cluster in &fleet.clusters {
             let Some(rendering) = renderings.remove(&cluster.name) else {
-                self.let_go(&cluster.name, "is not selected any more");
+                self.let_go(&cluster.name, "is not selected any more; its objects stay");
                 continue;
             };
             if let Err(errors) = &rendering {
@@ -281,10 +290,11 @@ impl Fleet {
                 }
             }
             let rendering = rendering.map_err(|errors| summary(&errors));
-            let desired = Desired { report_only: self.report_only, ..desired(fleet, cluster, &self.namespace, commit, rendering) };
+            let mut desired = Desired { report_only: self.report_only, ..desired(fleet, cluster, &self.namespace, commit, rendering) };
+            desired.budget.caution = cautions.remove(&cluster.name);
             self.want(&cluster.name, desired).await?;
         }
-        self.detach(fleet).await?;
+        self.detach(commit, fleet).await?;
         self.known = fleet.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.clone())).collect();
         self.told = Some(commit);
         let renderer = self.renderer.clone();
@@ -292,9 +302,10 @@ impl Fleet {
         Ok(())
     }
 
-    async fn want(&mut self, cluster: &str, desired: Desired) -> Result<(), Diagnostic> {
+    pub(super) async fn want(&mut self, cluster: &str, desired: Desired) -> Result<(), Diagnostic> {
         let applied = if self.targets.has(cluster) { None } else { self.ledger.applied(cluster).await? };
         self.desired.insert(cluster.to_owned(), desired.clone());
+        let desired = self.holds.lay(cluster, desired);
         self.targets.want(cluster, desired, applied);
         Ok(())
     }
@@ -314,18 +325,22 @@ impl Fleet {
         }
     }
 
-    /// Ends a cluster's task; its objects stay.
-    fn let_go(&mut self, cluster: &str, why: &str) {
+    /// Ends a cluster's task.
+    pub(super) fn let_go(&mut self, cluster: &str, why: &str) {
         self.desired.remove(cluster);
         self.targets.drop_cluster(cluster, why);
     }
 
-    /// Clusters that left the repository keep their objects; their tasks end.
-    async fn detach(&mut self, fleet: &layout::Fleet) -> Result<(), Diagnostic> {
+    /// Clusters that left the repository keep their objects, and their tasks end, unless it said that they are to be emptied.
+    async fn detach(&mut self, commit: CommitId, fleet: &layout::Fleet) -> Result<(), Diagnostic> {
         let here: BTreeSet<&str> = fleet.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
         let gone = self.ledger.cluster_names().await?.into_iter().filter(|name| !here.contains(name.as_str()));
         for cluster in gone.collect::<Vec<_>>() {
-            self.let_go(&cluster, "left the repository");
+            if let Some(desired) = self.desired_to_leave(&cluster, commit, fleet).await? {
+                self.want(&cluster, desired).await?;
+                continue;
+            }
+            self.let_go(&cluster, "left the repository; its objects stay");
             if !self.targets.has(&cluster) {
                 self.detached(&cluster).await?;
             }
@@ -419,9 +434,17 @@ impl Fleet {
         self.desired.keys().cloned().collect()
     }
 
-    /// Does what a person asked.
+    /// Does what a person asked, and keeps it on record.
     pub(super) async fn act(&mut self, action: Action) -> Result<Accepted, Diagnostic> {
+        let result = self.carry_out(action.clone()).await;
+        self.audit(&action, &result).await;
+        result
+    }
+
+    async fn carry_out(&mut self, action: Action) -> Result<Accepted, Diagnostic> {
         match action {
+            Action::Hold { request, who } => self.hold(&request, &who).await,
+            Action::Release { request, who } => self.release(&request, &who).await,
             Action::Sync { selector, who } => {
                 let selector = LabelSelector::parse(&selector)
                     .map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{selector}: {error}")))?;
@@ -493,7 +516,6 @@ pub(super) fn desired(
     commit: CommitId,
     rendering: Result<Arc<Rendering>, Diagnostic>,
 ) -> Desired {
-    let allowance = fleet.spec.budget.cluster;
     Desired {
         commit,
         connection: connection(cluster),
@@ -503,18 +525,20 @@ pub(super) fn desired(
         set: ApplySet::new(&fleet.name, namespace),
         manager: format!("evenkeel-{}", fleet.name),
         adopt: fleet.spec.adopt == layout::Adopt::Allow,
-        budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
+        budget: Budget::from(fleet.spec.budget.cluster),
         health: Arc::clone(&fleet.spec.health),
         drift: cluster.drift,
         validate: cluster.validate,
         rendering,
         paused: cluster.paused.clone(),
         report_only: None,
+        held: Held::default(),
+        leaving: false,
     }
 }
 
 /// How to connect: as cluster.yaml says, else by the context named like the cluster.
-fn connection(cluster: &layout::Cluster) -> ConnectionSpec {
+pub(super) fn connection(cluster: &layout::Cluster) -> ConnectionSpec {
     match cluster.connection.clone() {
         None => ConnectionSpec::Context(cluster.name.clone()),
         Some(layout::Connection::Context(name)) => ConnectionSpec::Context(name),

@@ -9,7 +9,9 @@ use crate::{
     ledger::Ledger,
     manifest::ObjectId,
     render::Facts,
-    sync::{BundleOutcome, Journal, JournalError, ObjectResult, Recorded, State, SyncId, SyncStart, approval::Asked, target::Memory},
+    sync::{
+        BundleOutcome, Journal, JournalError, ObjectResult, Recorded, State, SyncId, SyncStart, approval::Asked, hold::Hold, target::Memory,
+    },
 };
 
 /// What a cluster's task tells the agent.
@@ -21,6 +23,8 @@ pub(super) enum News {
     Attempted(u32),
     /// What the cluster serves.
     Facts(Facts),
+    /// Holds of people were found on it, or are gone from it.
+    Holds,
 }
 
 /// The ledger as one cluster's task sees it.
@@ -90,6 +94,21 @@ impl Memory for ClusterMemory {
 
     async fn recorded(&self) -> Result<Vec<Recorded>, JournalError> {
         Ok(self.ledger.applied_objects(&self.cluster).await?)
+    }
+
+    async fn find_holds(&self, found: Vec<Hold>) -> Result<Vec<Hold>, JournalError> {
+        let standing = self.ledger.find_holds(&self.cluster, found, Timestamp::now()).await?;
+        if !standing.is_empty() {
+            self.tell(News::Holds).await;
+        }
+        Ok(standing)
+    }
+
+    async fn lose_holds(&self, lost: Vec<String>) -> Result<(), JournalError> {
+        if self.ledger.lose_holds(&self.cluster, lost).await? {
+            self.tell(News::Holds).await;
+        }
+        Ok(())
     }
 
     async fn forget(&self, ids: Vec<ObjectId>) -> Result<(), JournalError> {

@@ -6,7 +6,9 @@
 
 mod answers;
 mod fleet;
+mod holds;
 mod live_plan;
+mod losses;
 mod memory;
 mod once;
 mod previews;
@@ -20,8 +22,9 @@ mod tests;
 pub use answers::RecordedAnswers;
 pub use settings::{GitSettings, Mode, Outcome, RunSettings};
 
-use std::{io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::IsTerminal as _, path::Path, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -44,7 +47,7 @@ use crate::{
     log,
     manifest::Digest,
     render::Renderer,
-    server::{Accepted, Api, Server, SourceState},
+    server::{Accepted, Api, HoldRequest, ReleaseRequest, Server, SourceState},
     sync::Reporting,
 };
 use kube_overlay::LabelSelector;
@@ -81,6 +84,16 @@ pub fn approve(state_dir: &Path, plan: Digest, who: &str) -> Result<Accepted, Di
 /// Puts on record while no agent runs that clusters may be written again after the ledger was lost.
 pub fn resume(state_dir: &Path, who: &str) -> Result<Accepted, Diagnostic> {
     on_record(state_dir, async |ledger| fleet::resume(ledger, who).await)
+}
+
+/// Puts a hold on record while no agent runs; it is obeyed at the next start.
+pub fn hold(state_dir: &Path, request: &HoldRequest, who: &str) -> Result<Accepted, Diagnostic> {
+    on_record(state_dir, async |ledger| holds::hold(ledger, request, who, Timestamp::now(), &BTreeSet::new()).await)
+}
+
+/// Lets clusters go while no agent runs.
+pub fn release(state_dir: &Path, request: &ReleaseRequest, who: &str) -> Result<Accepted, Diagnostic> {
+    on_record(state_dir, async |ledger| holds::release(ledger, request, who).await)
 }
 
 /// Changes the ledger of a stopped agent; answers with the clusters concerned.
@@ -158,6 +171,8 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         Mode::Sync => lost.then_some(Reporting::LostLedger),
     };
     fleet.remember_facts().await?;
+    fleet.remember_clusters().await?;
+    fleet.take_up_holds().await?;
     let once = settings.once.then(Once::default);
     let mut supervisor =
         Supervisor { fleet, ledger, once, events, news, actions, questions, previews: Previews::new(), trigger, source: source_sender };

@@ -75,6 +75,7 @@ impl Supervisor {
                 _ = tick.tick() => {
                     notify(&[sd_notify::NotifyState::Watchdog]);
                     self.fleet.catch_up();
+                    self.fleet.end_holds(Timestamp::now()).await;
                 }
                 Some(event) = self.events.recv() => self.repository(event).await?,
                 Some((cluster, news)) = self.news.recv() => self.heard(&cluster, news).await,
@@ -165,6 +166,7 @@ impl Supervisor {
                 if let Some(applied) = state.applied.filter(|_| state.phase == Phase::Synced) {
                     self.fleet.keep(format!("applied/{cluster}"), applied);
                 }
+                self.fleet.settle(cluster, &state).await;
                 if let Some(once) = &mut self.once {
                     once.state(cluster, *state);
                 }
@@ -175,6 +177,12 @@ impl Supervisor {
                 }
             }
             News::Facts(facts) => self.fleet.learn(cluster, facts).await,
+            News::Holds => {
+                let taken_up = self.fleet.take_up_holds().await;
+                if let Err(error) = taken_up {
+                    error!(cluster, code = %error.code, "holds that were found could not be taken up: {error}");
+                }
+            }
         }
     }
 

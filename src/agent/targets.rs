@@ -130,7 +130,7 @@ impl Targets {
     /// The cluster's task is to end; its objects stay. [`Self::ended`] tells when it did.
     pub(super) fn drop_cluster(&mut self, cluster: &str, why: &str) {
         if let Some(running) = self.running.remove(cluster) {
-            info!(cluster, "{why}; its objects stay");
+            info!(cluster, "{why}");
             running.stop.cancel();
             self.ending.insert(cluster.to_owned());
         }

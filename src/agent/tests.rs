@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tempfile::TempDir;
 use testbed::GitRemote;
 use tokio::{
@@ -24,10 +25,10 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::{CommitId, Credentials, Event, Mirror, Remote},
     ledger::Ledger,
-    manifest::DigestKey,
+    manifest::{Digest, DigestKey},
     render::{Facts, Renderer},
-    server::SourceState,
-    sync::{Phase, State},
+    server::{self, HoldRequest, ReleaseRequest, SourceState},
+    sync::{Action, Journal as _, Live, ObjectResult, Phase, State, SyncStart, Trigger},
 };
 
 /// A fleet without objects on clusters of which the kubeconfig knows nothing, unless a test writes one.
@@ -55,6 +56,11 @@ impl Bed {
         let (a, b) = (entry("a"), entry("b"));
         let files = [("evenkeel.yaml", own("Fleet", "shop")), (&a, own("Cluster", "a")), (&b, own("Cluster", "b"))];
         remote.commit(&files.each_ref().map(|(path, text)| (*path, Some(text.as_str()))), "Begin").unwrap();
+        Self::on(folder, remote, only)
+    }
+
+    /// An agent with that state directory.
+    fn on(folder: TempDir, remote: GitRemote, only: Option<&str>) -> Self {
         let kubeconfig = folder.path().join("kubeconfig");
         std::fs::write(&kubeconfig, "apiVersion: v1\nkind: Config\n").unwrap();
         let url = Remote::new(remote.path().to_str().unwrap(), "main", Credentials::default()).unwrap();
@@ -268,4 +274,147 @@ async fn a_cluster_that_comes_back_waits_for_its_old_task() {
     drop((waiting, listener));
     assert_eq!(ended, ["a"]);
     assert_eq!(bed.supervisor.fleet.targets.count(), 2, "one for each cluster");
+}
+
+/// A file with that ConfigMap, in the bundle `shop` of a layer.
+fn map(layer: &str, name: &str) -> (String, String) {
+    let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: shop}}\n");
+    (format!("{layer}/shop/{name}.yaml"), text)
+}
+
+impl Bed {
+    /// Takes up a commit with these files, or without them.
+    async fn files(&mut self, files: &[(String, String)], there: bool) {
+        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), there.then_some(text.as_str()))).collect();
+        self.take_up(&files).await;
+    }
+
+    /// A cluster runs what it was told, by what is on record.
+    async fn runs(&mut self, cluster: &str) {
+        let rendering = self.supervisor.fleet.desired[cluster].rendering.clone().unwrap();
+        let start = SyncStart { cluster: cluster.to_owned(), commit: self.tip(), rendering: rendering.digest, trigger: Trigger::Commit };
+        let sync = self.ledger.begin_sync(start).await.unwrap();
+        let wanted: std::collections::BTreeSet<_> = rendering.objects.iter().map(|object| object.id.clone()).collect();
+        for record in self.ledger.on_record(cluster).await.unwrap().into_iter().filter(|record| !wanted.contains(&record.id)) {
+            self.ledger.object(sync, "shop", ObjectResult { id: record.id, action: Action::Pruned, live: None, error: None });
+        }
+        for id in wanted {
+            let live = Some(Live { uid: format!("uid of {id}"), digest: Digest::of(b"1"), fields: Digest::of(b"2") });
+            self.ledger.object(sync, "shop", ObjectResult { id, action: Action::Created, live, error: None });
+        }
+        self.ledger.end_sync(sync, None).await.unwrap();
+        let state = State {
+            desired: Some(self.tip()),
+            applied: Some(self.tip()),
+            rendering: Some(rendering.digest),
+            ..State::blank(Phase::Synced)
+        };
+        self.ledger.set_state(cluster, state.clone(), Timestamp::now()).await.unwrap();
+        self.supervisor.fleet.settle(cluster, &state).await;
+    }
+
+    /// Why all deletions of the clusters `a` and `b` wait.
+    fn cautions(&self) -> [Option<&str>; 2] {
+        ["a", "b"].map(|cluster| self.supervisor.fleet.desired[cluster].budget.caution.as_deref())
+    }
+
+    /// Another agent on what this one has put on record.
+    async fn restart(self) -> Self {
+        let Self { folder, remote, mirror, ledger, supervisor } = self;
+        drop((supervisor, mirror));
+        ledger.close().await.unwrap();
+        let mut bed = Self::on(folder, remote, None);
+        bed.supervisor.fleet.remember_clusters().await.unwrap();
+        bed.supervisor.fleet.take_up_holds().await.unwrap();
+        bed
+    }
+}
+
+const FEW: &str = "spec: {budget: {fleet: {objects: 3, percent: 25}}}\n";
+
+/// A fleet that may lose three objects at once, with `n0` to `n3` on both clusters and `dev`.
+async fn few() -> (Bed, Vec<(String, String)>) {
+    let mut bed = Bed::new();
+    let maps: Vec<_> = (0..4).map(|n| map("base", &format!("n{n}"))).collect();
+    let mut files = maps.clone();
+    files.extend([("evenkeel.yaml".to_owned(), own("Fleet", "shop") + FEW), map("environments/prod/base", "layered")]);
+    bed.files(&files, true).await;
+    for cluster in ["a", "b"] {
+        bed.runs(cluster).await;
+    }
+    (bed, maps)
+}
+
+const TOO_MUCH: &str = "4 of 10 objects of the fleet would go with one revision, more than 3 and 25 %";
+
+#[tokio::test]
+async fn a_caution_outlives_later_commits_and_the_agent_until_nothing_waits() {
+    let (mut bed, maps) = few().await;
+    bed.files(&maps[..2], false).await;
+    assert_eq!(bed.cautions(), [Some(TOO_MUCH); 2]);
+    bed.take_up(&[("README.md", Some("1"))]).await;
+    assert_eq!(bed.cautions(), [Some(TOO_MUCH); 2]);
+    // What it says of an older rendering ends nothing.
+    let state = State { rendering: Some(Digest::of(b"older")), ..State::blank(Phase::Synced) };
+    bed.supervisor.fleet.settle("a", &state).await;
+    bed.runs("b").await;
+    bed = bed.restart().await;
+    let event = bed.fetch().await;
+    bed.hear(event).await;
+    bed.ended().await;
+    assert_eq!(bed.cautions(), [Some(TOO_MUCH), None], "b was approved and carried out");
+    bed.files(&maps[..2], true).await;
+    assert_eq!(bed.cautions(), [None; 2], "put back");
+}
+
+#[tokio::test]
+async fn a_layer_that_goes_while_the_repository_is_broken_is_missed_when_it_is_mended() {
+    let (mut bed, _) = few().await;
+    let (path, _) = map("environments/prod/base", "layered");
+    let broken = entry("a").replace("cluster.yaml", "shop/broken.yaml");
+    bed.take_up(&[(&path, None), (&broken, Some("a: ["))]).await;
+    assert!(bed.supervisor.fleet.desired["a"].rendering.is_err());
+    bed.take_up(&[(&broken, None)]).await;
+    assert_eq!(bed.cautions(), [Some("the cluster lost the layer environments/prod/base"); 2]);
+}
+
+#[tokio::test]
+async fn a_hold_that_cannot_be_is_refused_and_on_record_and_one_that_can_holds_who_joins() {
+    let mut bed = Bed::new();
+    bed.take_up(&[]).await;
+    let request = |selector: &str, reason: &str| HoldRequest {
+        selector: selector.to_owned(),
+        bundle: None,
+        drift: false,
+        reason: reason.to_owned(),
+        until: None,
+    };
+    let over = Some(Timestamp::UNIX_EPOCH);
+    let wrong = [
+        ("EK6026", request("region=eu", " ")),
+        ("EK6026", request("region=eu", &"long".repeat(1000))),
+        ("EK6026", HoldRequest { until: over, ..request("region=eu", "full") }),
+        ("EK6026", HoldRequest { bundle: Some("shop".to_owned()), ..request("region=eu", "full") }),
+        ("EK6003", request("region in", "full")),
+        ("EK1018", request("region=us", "full")),
+    ];
+    let who = || "ada (uid 7)".to_owned();
+    for (code, request) in wrong {
+        let refused = bed.supervisor.fleet.act(server::Action::Hold { request, who: who() }).await.unwrap_err();
+        assert_eq!(refused.code.id, code, "{refused}");
+    }
+    let hold = server::Action::Hold { request: request("region=eu", "full"), who: who() };
+    assert_eq!(bed.supervisor.fleet.act(hold).await.unwrap().clusters, ["a", "b"]);
+    bed.take_up(&[(&entry("c"), Some(&own("Cluster", "c")))]).await;
+    assert!(bed.supervisor.fleet.holds.of("c", Timestamp::now()).whole().is_some());
+    let release =
+        |selector: &str| server::Action::Release { request: ReleaseRequest { selector: selector.to_owned(), bundle: None }, who: who() };
+    assert_eq!(bed.supervisor.fleet.act(release("cluster in (b,c)")).await.unwrap().clusters, ["b", "c"]);
+    assert_eq!(bed.supervisor.fleet.act(release("cluster=c")).await.unwrap_err().code.id, "EK6025");
+    let file = rusqlite::Connection::open(bed.folder.path().join("ledger.db")).unwrap();
+    let mut rows = file.prepare("SELECT what || ' ' || substr(outcome, 1, 6) FROM actions ORDER BY id").unwrap();
+    let rows: Vec<String> = rows.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    let refused = ["EK6026", "EK6026", "EK6026", "EK6026", "EK6003", "EK1018"].map(|code| format!("hold {code}"));
+    let done = ["hold accept", "release accept", "release EK6025"].map(str::to_owned);
+    assert_eq!(rows, [&refused[..], &done[..]].concat());
 }

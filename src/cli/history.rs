@@ -12,7 +12,7 @@ use super::{
     settings_file::SettingsFile,
     table::{self, Cell, Color, Table, age, clean, short, short_or_dash, span},
 };
-use crate::ledger::answers::{History, SyncEntry};
+use crate::ledger::answers::{ActionEntry, History, SyncEntry};
 
 /// Show what was done to a cluster, and when
 #[derive(Debug, Args)]
@@ -59,6 +59,10 @@ fn render(history: &History, now: Timestamp, color: bool) -> String {
         text.push('\n');
         text.push_str(&transitions(history, now).render(color));
     }
+    if !history.actions.is_empty() {
+        text.push('\n');
+        text.push_str(&actions(&history.actions, now).render(color));
+    }
     text
 }
 
@@ -103,6 +107,22 @@ fn transitions(history: &History, now: Timestamp) -> Table {
             table::phase(transition.phase),
             short_or_dash(transition.desired).into(),
             transition.error.as_ref().map(|error| error.code.as_str()).unwrap_or_default().into(),
+        ]);
+    }
+    table
+}
+
+fn actions(actions: &[ActionEntry], now: Timestamp) -> Table {
+    let mut table = Table::new(["WHEN", "WHO", "WHAT", "FOR", "REASON", "OUTCOME"]);
+    for action in actions {
+        let color = if action.outcome == "accepted" { Color::Plain } else { Color::Bad };
+        table.row(vec![
+            format!("{} ago", age(now, action.at)).into(),
+            Cell::from(&action.who),
+            Cell::from(&action.what),
+            Cell::from(&action.target),
+            Cell::from(&action.reason),
+            Cell::colored(color, &action.outcome),
         ]);
     }
     table

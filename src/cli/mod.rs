@@ -13,6 +13,7 @@ mod diff;
 mod error;
 mod explain;
 mod history;
+mod hold;
 mod init;
 mod later;
 mod log;
@@ -51,7 +52,7 @@ use crate::{
     diagnostic::Diagnostic,
     log::Settings as LogSettings,
     manifest::Digest,
-    server::{Accepted, Answers},
+    server::{Accepted, Answers, HoldRequest, ReleaseRequest},
 };
 
 /// Where questions look if nothing says otherwise: systemd's StateDirectory.
@@ -68,6 +69,12 @@ pub type Approve<'a> = dyn Fn(&Path, Digest, &str) -> Result<Accepted, Diagnosti
 /// Records in a state directory whose agent is stopped that its clusters may be written again, for that user.
 pub type Resume<'a> = dyn Fn(&Path, &str) -> Result<Accepted, Diagnostic> + 'a;
 
+/// Records a hold in a state directory whose agent is stopped, for that user.
+pub type Hold<'a> = dyn Fn(&Path, &HoldRequest, &str) -> Result<Accepted, Diagnostic> + 'a;
+
+/// Records in a state directory whose agent is stopped that clusters are let go, for that user.
+pub type Release<'a> = dyn Fn(&Path, &ReleaseRequest, &str) -> Result<Accepted, Diagnostic> + 'a;
+
 /// What a command needs of the world around it, its output apart.
 pub struct World<'a> {
     /// Standard output may be coloured.
@@ -82,6 +89,10 @@ pub struct World<'a> {
     pub approve: &'a Approve<'a>,
     /// Records that clusters may be written again.
     pub resume: &'a Resume<'a>,
+    /// Records a hold.
+    pub hold: &'a Hold<'a>,
+    /// Records the end of one.
+    pub release: &'a Release<'a>,
 }
 
 /// Evenkeel holds a fleet of Kubernetes clusters to one Git repository
@@ -113,6 +124,8 @@ enum Command {
     History(history::HistoryArgs),
     Sync(sync::SyncArgs),
     Approve(approve::ApproveArgs),
+    Hold(hold::HoldArgs),
+    Release(hold::ReleaseArgs),
     AcceptCluster(accept_cluster::AcceptClusterArgs),
     Resume(resume::ResumeArgs),
     Explain(explain::ExplainArgs),
@@ -169,9 +182,17 @@ pub fn command() -> clap::Command {
 }
 
 /// Runs the command line of this process. The arguments are what stands behind the commands.
-pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, approve: &Approve<'_>, resume: &Resume<'_>) -> ExitCode {
+pub fn main(
+    agent: &Agent<'_>,
+    ledger: &OpenLedger<'_>,
+    approve: &Approve<'_>,
+    resume: &Resume<'_>,
+    hold: &Hold<'_>,
+    release: &Release<'_>,
+) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let world = World { color: color_wanted(io::stdout().is_terminal()), now: Timestamp::now(), agent, ledger, approve, resume };
+    let color = color_wanted(io::stdout().is_terminal());
+    let world = World { color, now: Timestamp::now(), agent, ledger, approve, resume, hold, release };
     execute(&arguments, &world, &mut io::stdout(), &mut io::stderr()).into()
 }
 
@@ -219,6 +240,8 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::History(args) => history::run(args, &file, world, printer),
         Command::Sync(args) => sync::run(args, &file, printer),
         Command::Approve(args) => approve::run(args, &file, world, printer),
+        Command::Hold(args) => hold::hold(args, &file, world, printer),
+        Command::Release(args) => hold::release(args, &file, world, printer),
         Command::AcceptCluster(args) => accept_cluster::run(args, &file, printer),
         Command::Resume(args) => resume::run(args, &file, world, printer),
         Command::Explain(args) => explain::run(&args, printer),

@@ -4,6 +4,7 @@ use std::{fs::File, io::Read, path::Path, path::PathBuf};
 
 use serde::Deserialize;
 
+use super::hold::Until;
 use super::values::{Interval, Limit, Namespace, OfCluster, OfFleet, Output};
 use crate::{
     agent::Mode,
@@ -47,6 +48,10 @@ pub(super) struct SettingsFile {
     pub(super) live: Option<bool>,
     pub(super) name: Option<String>,
     pub(super) limit: Option<Limit>,
+    pub(super) reason: Option<String>,
+    pub(super) until: Option<Until>,
+    pub(super) bundle: Option<String>,
+    pub(super) drift: Option<bool>,
 }
 
 impl SettingsFile {

@@ -57,6 +57,10 @@ fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: 
     text.push('\n');
     text.push_str(&clusters(&status.clusters, now).render(color));
     text.push_str(&table::errors(status.clusters.iter().filter_map(|cluster| Some((cluster.name.clone(), cluster.error.as_ref()?)))));
+    if let Some(plan) = status.held_plan {
+        let _ =
+            writeln!(text, "\nDeletions are held on several clusters; to release exactly these of all of them: evenkeel approve {plan}");
+    }
     for cluster in &status.clusters {
         if let Some(Retry { at, failures }) = cluster.retry {
             let due = if at > now { format!("in {}", age(at, now)) } else { "now".to_owned() };

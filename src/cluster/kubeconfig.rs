@@ -11,6 +11,7 @@ use std::{
 };
 
 use kube::config::{Kubeconfig as Content, KubeconfigError};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use super::ClusterError;
@@ -21,7 +22,7 @@ const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 const PLUGINS_MAX: usize = 8;
 
 /// How `spec.connection` of a cluster.yaml says to connect.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConnectionSpec {
     /// A context of the agent's own kubeconfig. The default is the context named like the cluster.
     Context(String),

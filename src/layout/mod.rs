@@ -91,6 +91,19 @@ pub struct FleetSpec {
     pub drift: Option<Drift>,
     /// Whether writes are tried before they are made, where nothing more specific says so.
     pub validate: Option<Validate>,
+    /// What becomes of the objects of a cluster that leaves the repository, where nothing more specific says so.
+    pub on_removal: Option<OnRemoval>,
+}
+
+/// `spec.onRemoval`: what becomes of the objects of a cluster that leaves the repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OnRemoval {
+    /// They stay, and nobody looks after them.
+    #[default]
+    Keep,
+    /// They are deleted once a person has approved it.
+    Prune,
 }
 
 /// `spec.validate`: whether the API server is asked about a bundle before anything of it is written.
@@ -121,11 +134,13 @@ pub enum Adopt {
 pub struct Budget {
     /// In one sync of one cluster.
     pub cluster: Allowance,
+    /// In one revision, over all clusters.
+    pub fleet: Allowance,
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { cluster: Allowance { objects: 20, percent: 25 } }
+        Self { cluster: Allowance { objects: 20, percent: 25 }, fleet: Allowance { objects: 50, percent: 25 } }
     }
 }
 
@@ -156,6 +171,8 @@ pub struct Cluster {
     pub drift: Drift,
     /// Whether writes are tried before they are made, likewise.
     pub validate: Validate,
+    /// What becomes of its objects when it leaves the repository, likewise.
+    pub on_removal: OnRemoval,
     /// How cluster.yaml says to connect.
     pub connection: Option<Connection>,
     /// The folders that make up the cluster, base first. Folders that do not exist are left out.

@@ -49,6 +49,8 @@ use Shape::{All, Count, Fields, Flag, Later, List, Names, OneOf, Span, Text, Tru
 
 const DRIFT: Shape = Word(Drift::WORDS);
 const VALIDATE: Shape = Word(&["dryRun", "none"]);
+/// What becomes of the objects of a cluster that leaves the repository.
+const ON_REMOVAL: Shape = Word(&["keep", "prune"]);
 const ALLOWANCE: Shape = All(&[("objects", Count(1_000_000)), ("percent", Count(100))]);
 
 const HEALTH: Shape = List(
@@ -65,7 +67,8 @@ pub(super) const FLEET: Kind = Kind {
         ("drift", DRIFT),
         ("validate", VALIDATE),
         ("adopt", Word(&["refuse", "allow"])),
-        ("budget", Fields(&[("cluster", ALLOWANCE), ("fleet", Later)])),
+        ("budget", Fields(&[("cluster", ALLOWANCE), ("fleet", ALLOWANCE)])),
+        ("onRemoval", ON_REMOVAL),
         ("health", HEALTH),
         ("defaults", Later),
         ("rollout", Later),
@@ -74,7 +77,8 @@ pub(super) const FLEET: Kind = Kind {
 };
 
 /// What an environment and its regions may say of their clusters.
-const LEVEL: &[(&str, Shape)] = &[("paused", Flag), ("drift", DRIFT), ("validate", VALIDATE), ("vars", Later), ("settings", Later)];
+const LEVEL: &[(&str, Shape)] =
+    &[("paused", Flag), ("drift", DRIFT), ("validate", VALIDATE), ("onRemoval", ON_REMOVAL), ("vars", Later), ("settings", Later)];
 
 /// environment.yaml
 pub(super) const ENVIRONMENT: Kind = Kind { name: "Environment", code: codes::OWN_KIND, spec: LEVEL };
@@ -90,6 +94,7 @@ pub(super) const CLUSTER: Kind = Kind {
         ("paused", Flag),
         ("drift", DRIFT),
         ("validate", VALIDATE),
+        ("onRemoval", ON_REMOVAL),
         ("connection", OneOf(&[("context", Text), ("kubeconfig", Text), ("secret", Later), ("inCluster", True)])),
         ("vars", Later),
         ("settings", Later),

@@ -146,7 +146,7 @@ fn mistakes_refuse_what_lies_below_them() {
       environments/prod/eu/one/cluster.yaml:3:12: error[EK1007]: metadata.name is other, the folder is one
       environments/prod/eu/one/cluster.yaml:3:34: error[EK1005]: the label region is given by the folder and cannot be set
       environments/prod/eu/one/cluster.yaml:5:3: error[EK1006]: vars is not built yet
-      environments/prod/eu/one/cluster.yaml:6:3: error[EK1005]: unknown field colour; known here: paused, drift, validate, connection
+      environments/prod/eu/one/cluster.yaml:6:3: error[EK1005]: unknown field colour; known here: paused, drift, validate, onRemoval, connection
       environments/prod/eu/one/cluster.yaml:7:3: error[EK1005]: paused must be true or false
       environments/prod/eu/one/cluster.yaml:8:3: error[EK1005]: connection must be exactly one of context, kubeconfig, inCluster
       environments/prod/eu/region.yaml:3:7: error[EK1001]: unclosed bracket '['
@@ -271,15 +271,38 @@ fn the_fleets_settings() {
     let spec = |text: &str| read(&MemorySource::new([("evenkeel.yaml", format!("{}spec: {text}\n", FLEET.1))]).unwrap()).unwrap().spec;
     assert_eq!(spec("{}"), FleetSpec::default());
     assert_eq!(spec("{}").budget.cluster, Allowance { objects: 20, percent: 25 });
+    assert_eq!(spec("{}").budget.fleet, Allowance { objects: 50, percent: 25 });
+    assert_eq!(spec("{budget: {fleet: {objects: 3, percent: 4}}}").budget.cluster, Allowance { objects: 20, percent: 25 });
     let expected = FleetSpec {
         paused: true,
         adopt: Adopt::Allow,
-        budget: Budget { cluster: Allowance { objects: 1, percent: 2 } },
+        budget: Budget { cluster: Allowance { objects: 1, percent: 2 }, fleet: Allowance { objects: 3, percent: 4 } },
+        on_removal: Some(OnRemoval::Prune),
         drift: Some(Drift::Off),
         validate: Some(Validate::None),
         ..FleetSpec::default()
     };
-    assert_eq!(spec("{paused: true, adopt: allow, budget: {cluster: {objects: 1, percent: 2}}, drift: off, validate: none}"), expected);
+    let text = "{paused: true, adopt: allow, budget: {cluster: {objects: 1, percent: 2}, fleet: {objects: 3, percent: 4}}, drift: off, \
+                validate: none, onRemoval: prune}";
+    assert_eq!(spec(text), expected);
+}
+
+#[test]
+fn the_deepest_file_says_what_becomes_of_a_removed_clusters_objects() {
+    let removal = |spec: &str| format!("spec: {{onRemoval: {spec}}}\n");
+    let files = [
+        ("evenkeel.yaml".to_owned(), format!("{}{}", FLEET.1, removal("prune"))),
+        ("environments/dev/eu/one/cluster.yaml".to_owned(), own("Cluster", "")),
+        ("environments/prod/environment.yaml".to_owned(), own("Environment", &removal("keep"))),
+        ("environments/prod/eu/two/cluster.yaml".to_owned(), own("Cluster", "")),
+        ("environments/prod/us/region.yaml".to_owned(), own("Region", &removal("prune"))),
+        ("environments/prod/us/three/cluster.yaml".to_owned(), own("Cluster", "")),
+        ("environments/prod/us/four/cluster.yaml".to_owned(), own("Cluster", &removal("keep"))),
+    ];
+    let fleet = read(&MemorySource::new(files).unwrap()).unwrap();
+    let said = |name| fleet.cluster(name).unwrap().on_removal;
+    let expected = [OnRemoval::Prune, OnRemoval::Keep, OnRemoval::Prune, OnRemoval::Keep];
+    assert_eq!(["one", "two", "three", "four"].map(said), expected);
 }
 
 /// Counts the files that are read.

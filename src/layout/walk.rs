@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Cluster, Connection, Fleet, FleetSpec, HealthRules, Ignored, Layer, Level, Validate, is_label,
+    Cluster, Connection, Fleet, FleetSpec, HealthRules, Ignored, Layer, Level, OnRemoval, Validate, is_label,
     names::{is_dns_label, one_edit_apart},
     own::{CLUSTER, ENVIRONMENT, FLEET, Kind, Own, REGION},
     sort_problems,
@@ -82,6 +82,7 @@ fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec)
         health,
         drift: own.drift(),
         validate: own.field("validate"),
+        on_removal: own.field("onRemoval"),
     };
     Ok((own.name.unwrap_or_default(), spec))
 }
@@ -109,6 +110,7 @@ struct Above {
     paused: Option<String>,
     drift: Option<Drift>,
     validate: Option<Validate>,
+    on_removal: Option<OnRemoval>,
     layers: Vec<Layer>,
 }
 
@@ -120,6 +122,7 @@ impl Above {
         }
         self.drift = own.drift().or(self.drift);
         self.validate = own.field("validate").or(self.validate);
+        self.on_removal = own.field("onRemoval").or(self.on_removal);
         self.labels.extend(own.labels);
     }
 }
@@ -161,6 +164,7 @@ impl Walk<'_> {
             paused: spec.paused.then(|| FLEET_FILE.to_owned()),
             drift: spec.drift,
             validate: spec.validate,
+            on_removal: spec.on_removal,
             layers: self.base.iter().cloned().collect(),
             ..Above::default()
         };
@@ -332,6 +336,7 @@ impl Walk<'_> {
             paused: above.paused,
             drift: above.drift.unwrap_or_default(),
             validate: above.validate.unwrap_or_default(),
+            on_removal: above.on_removal.unwrap_or_default(),
             connection,
             layers: above.layers,
             problems,

@@ -20,6 +20,8 @@ pub struct Status {
     pub schema: u32,
     /// The branch's tip as last fetched.
     pub commit: Option<CommitId>,
+    /// The hash that approves all that is held, where several clusters hold deletions.
+    pub held_plan: Option<Digest>,
     /// By environment, region and name.
     pub clusters: Vec<ClusterStatus>,
 }
@@ -170,6 +172,25 @@ pub struct History {
     pub syncs: Vec<SyncEntry>,
     /// Changes of phase, newest first.
     pub transitions: Vec<Transition>,
+    /// What people did to it, newest first.
+    pub actions: Vec<ActionEntry>,
+}
+
+/// What a person did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionEntry {
+    /// When.
+    pub at: Timestamp,
+    /// Who: `name (uid N)`, or `evenkeel` for what ends or is found by itself.
+    pub who: String,
+    /// The command, such as `hold` or `approve`; `expire` and `find` are the agent's own.
+    pub what: String,
+    /// What it was for: a selector, a hash, a name.
+    pub target: String,
+    /// In the words of who did it.
+    pub reason: String,
+    /// `accepted`, or why not.
+    pub outcome: String,
 }
 
 /// One try to bring the cluster to a commit.

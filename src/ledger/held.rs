@@ -1,12 +1,19 @@
 //! Deletions that people are asked about, and what they approved.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{LedgerError, clusters::id_of, sql::At};
+use super::{
+    LedgerError,
+    actions::{self, ActionRow},
+    clusters::id_of,
+    sql::At,
+};
 use crate::{
     manifest::{Digest, ObjectId},
-    sync::approval::{Answer, Asked},
+    sync::approval::{Answer, Asked, fleet_plan},
 };
 
 pub(super) fn read(db: &Connection, cluster: &str) -> Result<Asked, LedgerError> {
@@ -37,8 +44,27 @@ pub(super) fn write(db: &Connection, cluster: &str, asked: &Asked) -> Result<(),
     Ok(())
 }
 
-/// The clusters of which `status` shows this plan; approves it there.
+/// Approves a plan on the clusters of which `status` shows it, or all plans of the fleet by the hash that stands for them. Which
+/// clusters those are.
 pub(super) fn approve(db: &Connection, plan: Digest, who: &str, at: Timestamp) -> Result<Vec<String>, LedgerError> {
+    let mut plans = db.prepare_cached("SELECT name, held_plan FROM clusters WHERE held_plan NOT NULL ORDER BY name")?;
+    let plans: Vec<(String, Digest)> = plans.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    let all = fleet_plan(plans.iter().map(|(name, plan)| (name.as_str(), *plan))) == Some(plan);
+    let each: BTreeSet<Digest> = if all { plans.into_iter().map(|(_, plan)| plan).collect() } else { [plan].into() };
+    let mut clusters = Vec::new();
+    for plan in each {
+        clusters.extend(approve_one(db, plan, who, at)?);
+    }
+    clusters.sort();
+    if !clusters.is_empty() {
+        let (who, target, outcome) = (who.to_owned(), plan.to_string(), "accepted".to_owned());
+        let action = ActionRow { who, what: "approve", target, reason: String::new(), outcome, clusters: clusters.clone() };
+        actions::record(db, &action, at)?;
+    }
+    Ok(clusters)
+}
+
+fn approve_one(db: &Connection, plan: Digest, who: &str, at: Timestamp) -> Result<Vec<String>, LedgerError> {
     let mut names = db.prepare_cached("SELECT name FROM clusters WHERE held_plan = ? ORDER BY name")?;
     let names: Vec<String> = names.query_map([plan], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let lines = db

@@ -9,13 +9,16 @@
 
 pub mod answers;
 
+mod actions;
 mod branch;
 mod clusters;
 mod error;
 mod fate;
 mod file;
 mod held;
+mod holds;
 mod journal;
+mod last_words;
 mod reader;
 mod report_only;
 mod retention;
@@ -38,8 +41,10 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _};
 
 pub use self::{
+    actions::ActionRow,
     branch::ClusterRow,
     error::LedgerError,
+    last_words::{Known, LastWord, OnRecord},
     reader::Reader,
     retention::{Removed, Retention},
 };
@@ -112,7 +117,15 @@ impl Ledger {
     /// Clusters may be written again; whether they might not before.
     pub async fn resume(&self, who: &str) -> Result<bool, LedgerError> {
         let (who, now) = (who.to_owned(), (self.clock)());
-        self.ask(move |db| report_only::end(db, &who, now)).await
+        self.ask(move |db| {
+            let ended = report_only::end(db, &who, now)?;
+            if ended {
+                let (target, reason, outcome) = (String::new(), String::new(), "accepted".to_owned());
+                actions::record(db, &ActionRow { who, what: "resume", target, reason, outcome, clusters: clusters::names(db)? }, now)?;
+            }
+            Ok(ended)
+        })
+        .await
     }
 
     /// The random name that this ledger would have its agent take.

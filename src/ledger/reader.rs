@@ -8,7 +8,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
-    LedgerError,
+    LedgerError, actions,
     answers::{ClusterStatus, ErrorAnswer, History, Log, ObjectEntry, SCHEMA, Status, SyncEntry, Transition, WarningEntry, Where},
     clusters, file,
     sql::{At, Problem, Word},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     git::CommitId,
-    sync::{Health, Phase},
+    sync::{Health, Phase, approval::fleet_plan},
 };
 
 /// Commits named where an abbreviation is not enough.
@@ -37,7 +37,10 @@ impl Reader {
     pub fn status(&self) -> Result<Status, LedgerError> {
         self.read(|db| {
             let tip = db.prepare_cached("SELECT tip FROM fetches ORDER BY id DESC LIMIT 1")?.query_row([], |row| row.get(0)).optional()?;
-            Ok(Status { schema: SCHEMA, commit: tip, clusters: statuses(db)? })
+            let clusters = statuses(db)?;
+            let mut plans: Vec<_> = clusters.iter().filter_map(|cluster| Some((cluster.name.as_str(), cluster.held_plan?))).collect();
+            plans.sort_unstable();
+            Ok(Status { schema: SCHEMA, commit: tip, held_plan: fleet_plan(plans), clusters })
         })
     }
 
@@ -77,6 +80,7 @@ impl Reader {
                 cluster: cluster.to_owned(),
                 syncs: syncs(db, id, limit)?,
                 transitions: transitions(db, id, limit)?,
+                actions: actions::of_cluster(db, id, limit)?,
             })
         })
     }

@@ -166,8 +166,12 @@ impl Cluster {
 
     /// The cluster's task has taken the commit up, or a later one that asks for the same.
     fn has_begun(&self, state: &State, since: Place, removed: bool) -> bool {
-        if removed || state.phase == Phase::Detached {
-            return removed == (state.phase == Phase::Detached);
+        if state.phase == Phase::Detached {
+            return removed;
+        }
+        if removed {
+            // Where its objects are to go too, its task goes on.
+            return self.desired.is_some_and(|desired| desired >= since);
         }
         state.desired.is_none() || self.desired.is_some_and(|desired| desired >= since)
     }

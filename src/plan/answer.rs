@@ -58,7 +58,7 @@ impl FleetName {
 pub enum Outcome {
     /// Mistakes refuse it after the change: it stays as it is.
     Refused,
-    /// It leaves the fleet: its objects stay as they are, and nobody looks after them.
+    /// It leaves the fleet: its objects stay as they are, and nobody looks after them, unless it is to be pruned.
     Removed,
     /// Mistakes refused it before, so that what it runs is not known.
     Recovered,
@@ -87,7 +87,8 @@ pub struct ClusterPlan {
     pub paused: Option<String>,
     /// What is paused or resumed.
     pub pauses: Vec<Pause>,
-    /// What changes of how Evenkeel deals with it: where it is, what may be taken over, how much may be deleted.
+    /// What changes of how Evenkeel deals with it: where it is, what may be taken over, how much may be deleted, what becomes of its
+    /// objects once it leaves the repository.
     pub settings: Vec<String>,
     /// Objects that are new.
     pub create: Vec<Create>,

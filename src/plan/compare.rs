@@ -33,7 +33,7 @@ impl Difference {
 }
 
 /// Compares. The budget is the one after the change: that is the one that counts then.
-pub(super) fn compare(base: &Arc<Rendering>, head: &Arc<Rendering>, budget: Budget, fields: &mut Fields) -> Difference {
+pub(super) fn compare(base: &Arc<Rendering>, head: &Arc<Rendering>, budget: &Budget, fields: &mut Fields) -> Difference {
     let mut difference = Difference::default();
     if Arc::ptr_eq(base, head) {
         return difference;
@@ -104,7 +104,7 @@ fn pauses(base: &Rendering, head: &Rendering) -> Vec<Pause> {
 
 /// What becomes of the objects that are gone, by the rules of a sync on a cluster that runs `base` to the letter. What only a cluster
 /// knows (that an object was adopted, that its annotation was changed there) can hold or keep more of them.
-fn deletions(gone: &[&Arc<RenderedObject>], base: &Rendering, head: &Rendering, budget: Budget) -> Vec<Delete> {
+fn deletions(gone: &[&Arc<RenderedObject>], base: &Rendering, head: &Rendering, budget: &Budget) -> Vec<Delete> {
     if gone.is_empty() {
         return Vec::new();
     }

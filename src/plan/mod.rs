@@ -7,6 +7,7 @@
 mod answer;
 mod compare;
 mod fields;
+mod fleet;
 pub mod judged;
 pub mod live;
 
@@ -15,7 +16,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use crate::{
     diagnostic::Diagnostic,
     git::{CommitId, Source},
-    layout::{self, Cluster, Fleet, FleetSpec},
+    layout::{self, Allowance, Cluster, Fleet, FleetSpec, OnRemoval},
     ledger::answers::ErrorAnswer,
     render::{Facts, Renderer, Rendering},
     sync::prune::Budget,
@@ -87,16 +88,18 @@ pub fn between(base: &State<'_>, head: &State<'_>, renderer: &Renderer) -> Plan 
     let specs = (spec(base), spec(head));
     let mut fields = fields::Fields::default();
     let mut clusters = Vec::new();
+    let all = fleet::objects(&before);
     for (name, old) in before {
         clusters.push(match (now.remove(name), &head.fleet) {
             (Some(new), _) => both(old, new, (&specs.0, &specs.1), &mut fields),
-            (None, Ok(_)) => blank(old.0, Outcome::Removed),
+            (None, Ok(_)) => ClusterPlan { delete: fleet::removed(old.0, old.1.as_deref().ok()), ..blank(old.0, Outcome::Removed) },
             // Told once, for the fleet.
             (None, Err(_)) => blank(old.0, Outcome::Refused),
         });
     }
     clusters.extend(now.into_values().map(|new| new_one(new, base.fleet.is_ok())));
     clusters.sort_by(|a, b| a.name.cmp(&b.name));
+    fleet::hold(&mut clusters, all, specs.1.budget.fleet);
     let errors = head.fleet.as_ref().err().into_iter().flatten().map(ErrorAnswer::from).collect();
     Plan { schema: 1, base: base.commit, head: head.commit, fleet: FleetName { base: base.name(), head: head.name() }, errors, clusters }
 }
@@ -113,9 +116,8 @@ fn both(
         Err(problems) => return refused(new, &problems),
     };
     let Ok(before) = before else { return ClusterPlan { objects: Some(now.objects.len()), ..blank(new, Outcome::Recovered) } };
-    let budget = specs.1.budget.cluster;
-    let budget = Budget { objects: budget.objects as usize, percent: usize::from(budget.percent) };
-    let mut difference = compare::compare(&before, &now, budget, fields);
+    let budget = Budget { caution: fleet::lost(old, new).map(Into::into), ..specs.1.budget.cluster.into() };
+    let mut difference = compare::compare(&before, &now, &budget, fields);
     if old.paused.is_some() != new.paused.is_some() {
         difference.pauses.insert(0, Pause { bundle: None, paused: new.paused.is_some() });
     }
@@ -133,11 +135,16 @@ fn settings(old: &Cluster, new: &Cluster, (before, now): (&FleetSpec, &FleetSpec
             |cluster: &Cluster| cluster.connection.as_ref().map_or_else(|| "the context of its name".to_owned(), |to| format!("{to:?}"));
         found.push(format!("connected by {} instead of {}: another cluster may be meant", shown(new), shown(old)));
     }
+    if old.on_removal != new.on_removal {
+        let shown = |cluster: &Cluster| if cluster.on_removal == OnRemoval::Prune { "deleted after an approval" } else { "kept" };
+        found.push(format!("when the cluster leaves the repository, its objects are {} instead of {}", shown(new), shown(old)));
+    }
     if before.adopt != now.adopt {
         found.push(format!("spec.adopt of the fleet: {:?} instead of {:?}", now.adopt, before.adopt));
     }
     if before.budget != now.budget {
-        let shown = |spec: &FleetSpec| format!("{} objects and {} %", spec.budget.cluster.objects, spec.budget.cluster.percent);
+        let of = |Allowance { objects, percent }| format!("{objects} objects and {percent} %");
+        let shown = |spec: &FleetSpec| format!("{} of a cluster or {} of the fleet", of(spec.budget.cluster), of(spec.budget.fleet));
         found.push(format!("deletions wait for approval beyond {} instead of {}", shown(now), shown(before)));
     }
     found

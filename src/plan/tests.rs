@@ -86,7 +86,7 @@ fn deletions_that_a_sync_would_hold_or_keep_are_told() {
     let only = |fate, reason: &str| BTreeSet::from([(fate, reason.to_owned())]);
     assert_eq!(fates(&objects(80), &objects(60)), only(Fate::Deleted, ""));
     assert_eq!(fates(&objects(80), &objects(59)), only(Fate::Held, "21 of 80 objects would go, more than 20 and 25 %"));
-    assert_eq!(fates(&objects(3), &[]), only(Fate::Held, "the commit leaves nothing on the cluster"));
+    assert_eq!(fates(&objects(3), &[]), only(Fate::Held, "the cluster lost the layer base"));
     let with = |path: &str, text: String| [objects(3), vec![(path.to_owned(), text)]].concat();
     assert_eq!(
         fates(&with("base/b/x.yaml", config("x", &json!({}))), &objects(3)),
@@ -259,4 +259,41 @@ proptest! {
         prop_assert_eq!(names(cluster.change.iter().map(|it| &it.id).collect()), differ(|it| it.0));
         prop_assert_eq!(names(cluster.moves.iter().map(|it| &it.id).collect()), differ(|it| it.1));
     }
+}
+
+/// Why each deletion of each cluster waits, empty where it does not.
+fn waits(base: &MemorySource, head: &MemorySource) -> Vec<(String, Vec<String>)> {
+    let plan = plan_of(base, head);
+    let reason = |delete: &Delete| if delete.fate == Fate::Deleted { String::new() } else { delete.reason.clone() };
+    plan.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.delete.iter().map(reason).collect())).collect()
+}
+
+#[test]
+fn what_the_fleet_would_lose_together_waits_on_every_cluster() {
+    let names: Vec<(String, String)> = (0..60).map(|n| (format!("base/a/n{n}.yaml"), config(&format!("n{n}"), &json!({})))).collect();
+    let files: Vec<(&str, &str)> = names.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let clusters: Vec<String> = (0..4).map(|n| format!("c{n}")).collect();
+    let clusters: Vec<(&str, &str)> = clusters.iter().map(|name| ("dev", name.as_str())).collect();
+    let fleet = |left: usize| tree(&clusters, &files[..left]);
+    // 4 * 12 = 48, and 4 * 16 = 64 of 240, which is more than a quarter: no cluster exceeds its own budget.
+    assert!(waits(&fleet(60), &fleet(48)).iter().all(|(_, reasons)| reasons.len() == 12 && reasons.iter().all(String::is_empty)));
+    let held = waits(&fleet(60), &fleet(44));
+    let reason = "64 of 240 objects of the fleet would go with one revision, more than 50 and 25 %";
+    assert!(held.iter().all(|(_, reasons)| reasons.len() == 16 && reasons.iter().all(|found| found == reason)), "{held:?}");
+}
+
+#[test]
+fn a_layer_that_is_gone_and_a_cluster_that_is_pruned_wait() {
+    let [stays, goes] = ["stays", "goes"].map(|name| config(name, &json!({})));
+    let layered = tree(CLUSTERS, &[("base/a/stays.yaml", &stays), ("environments/dev/base/a/goes.yaml", &goes)]);
+    let bare = tree(CLUSTERS, &[("base/a/stays.yaml", &stays)]);
+    let moved = tree(CLUSTERS, &[("base/a/stays.yaml", &stays), ("environments/dev/eu/base/a/goes.yaml", &goes)]);
+    let dev = |reasons: &[&str]| vec![("dev".to_owned(), reasons.iter().map(ToString::to_string).collect()), ("prod".to_owned(), vec![])];
+    assert_eq!(waits(&layered, &bare), dev(&["the cluster lost the layer environments/dev/base"]));
+    assert_eq!(waits(&layered, &moved), dev(&[]), "moved to another layer");
+
+    let prune = own("Environment", "spec: {onRemoval: prune}\n");
+    let pruned = tree(CLUSTERS, &[("base/a/stays.yaml", &stays), ("environments/dev/environment.yaml", &prune)]);
+    assert_eq!(waits(&pruned, &tree(&CLUSTERS[1..], &[("base/a/stays.yaml", &stays)])), dev(&[crate::sync::caution::LEFT]));
+    assert_eq!(waits(&bare, &tree(&CLUSTERS[1..], &[("base/a/stays.yaml", &stays)])), dev(&[]), "its objects stay");
 }

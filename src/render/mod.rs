@@ -130,6 +130,18 @@ pub struct Rendering {
 }
 
 impl Rendering {
+    /// No objects: what a cluster runs that is none of the fleet's any more.
+    pub fn nothing() -> Self {
+        Self {
+            digest: Digest::of(b"nothing"),
+            objects: Vec::new(),
+            bundles: BTreeMap::new(),
+            warnings: Vec::new(),
+            idle: Vec::new(),
+            empty: BTreeMap::new(),
+        }
+    }
+
     /// The object of that identity.
     pub fn object(&self, id: &ObjectId) -> Option<&Arc<RenderedObject>> {
         self.objects.binary_search_by(|object| object.id.cmp(id)).ok().map(|at| &self.objects[at])

@@ -1,5 +1,6 @@
 //! What people ask the agent to do.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -22,6 +23,20 @@ pub enum Action {
         /// `name (uid N)`
         who: String,
     },
+    /// Write nothing to the selected clusters.
+    Hold {
+        /// What, and why.
+        request: HoldRequest,
+        /// `name (uid N)`
+        who: String,
+    },
+    /// Let held clusters go.
+    Release {
+        /// Which.
+        request: ReleaseRequest,
+        /// `name (uid N)`
+        who: String,
+    },
     /// Clusters may be written again after the ledger was lost.
     Resume {
         /// `name (uid N)`
@@ -34,6 +49,51 @@ pub enum Action {
         /// `name (uid N)`
         who: String,
     },
+}
+
+impl Action {
+    /// For the record: the command, what it is for, why, and who asks.
+    pub(crate) fn told(&self) -> (&'static str, String, String, &str) {
+        let bundled = |selector: &str, bundle: Option<&String>| match bundle {
+            Some(bundle) => format!("{selector} --bundle {bundle}"),
+            None => selector.to_owned(),
+        };
+        let none = String::new();
+        match self {
+            Self::Sync { selector, who } => ("sync", selector.clone(), none, who),
+            Self::Approve { plan, who } => ("approve", plan.to_string(), none, who),
+            Self::Hold { request, who } => ("hold", bundled(&request.selector, request.bundle.as_ref()), request.reason.clone(), who),
+            Self::Release { request, who } => ("release", bundled(&request.selector, request.bundle.as_ref()), none, who),
+            Self::Resume { who } => ("resume", none.clone(), none, who),
+            Self::AcceptCluster { name, who } => ("accept-cluster", name.clone(), none, who),
+        }
+    }
+}
+
+/// What is to be held. Body of `POST /api/v1/hold`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoldRequest {
+    /// Label selector over the clusters, those to come included.
+    pub selector: String,
+    /// The only bundle; none for all of a cluster.
+    pub bundle: Option<String>,
+    /// Commits are carried out, and only what others changed is left as it is.
+    pub drift: bool,
+    /// Why, for whoever finds it.
+    pub reason: String,
+    /// When it ends by itself.
+    pub until: Option<Timestamp>,
+}
+
+/// What is to be let go. Body of `POST /api/v1/release`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    /// Label selector over the clusters.
+    pub selector: String,
+    /// Only from holds of this bundle.
+    pub bundle: Option<String>,
 }
 
 /// What an action was accepted for. It says nothing of how it will end: `status` does.

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{
-    actions::{AcceptClusterBody, Accepted, ApproveBody, ResumeBody, SyncBody},
+    actions::{AcceptClusterBody, Accepted, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, SyncBody},
     answers::SourceState,
     questions::PlanBody,
 };
@@ -104,6 +104,16 @@ impl Client {
     /// Releases held deletions.
     pub async fn approve(&self, plan: Digest) -> Result<Accepted, ClientError> {
         self.post("/api/v1/approve", &ApproveBody { plan }).await
+    }
+
+    /// Holds clusters.
+    pub async fn hold(&self, request: &HoldRequest) -> Result<Accepted, ClientError> {
+        self.post("/api/v1/hold", request).await
+    }
+
+    /// Lets held clusters go.
+    pub async fn release(&self, request: &ReleaseRequest) -> Result<Accepted, ClientError> {
+        self.post("/api/v1/release", request).await
     }
 
     /// Has clusters written again after the ledger was lost.

@@ -15,7 +15,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 
-pub use actions::{Accepted, Action, ActionRequest};
+pub use actions::{Accepted, Action, ActionRequest, HoldRequest, ReleaseRequest};
 pub use answers::{Answers, SourceState};
 pub use client::{Client, ClientError};
 pub use peer::who;

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    actions::{AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, ResumeBody, SyncBody},
+    actions::{AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, SyncBody},
     answers::{Answers, SourceState},
     peer::Peer,
     questions::{DIFF_TIME_MAX, PLAN_TIME_MAX, PlanBody, Question},
@@ -50,6 +50,8 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/source", get(source))
         .route("/api/v1/sync", post(sync))
         .route("/api/v1/approve", post(approve))
+        .route("/api/v1/hold", post(hold))
+        .route("/api/v1/release", post(release))
         .route("/api/v1/resume", post(resume))
         .route("/api/v1/accept-cluster", post(accept_cluster))
         .fallback(async || Problem::usage(StatusCode::NOT_FOUND, "no such path"))
@@ -145,6 +147,14 @@ async fn approve(State(api): State<Api>, Extension(peer): Extension<Peer>, body:
     act(&api, Action::Approve { plan, who: peer.who() }).await
 }
 
+async fn hold(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<HoldRequest>) -> Result<Json<Accepted>, Problem> {
+    act(&api, Action::Hold { request: content(body)?, who: peer.who() }).await
+}
+
+async fn release(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<ReleaseRequest>) -> Result<Json<Accepted>, Problem> {
+    act(&api, Action::Release { request: content(body)?, who: peer.who() }).await
+}
+
 async fn resume(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<ResumeBody>) -> Result<Json<Accepted>, Problem> {
     let ResumeBody {} = content(body)?;
     act(&api, Action::Resume { who: peer.who() }).await
@@ -232,7 +242,7 @@ impl From<Diagnostic> for Problem {
 fn status_of(code: Code) -> StatusCode {
     match code {
         codes::GIT_REV | codes::UNKNOWN_CLUSTER | codes::NOT_PUSHED => StatusCode::NOT_FOUND,
-        codes::USAGE | codes::SETTINGS | codes::SELECTOR => StatusCode::BAD_REQUEST,
+        codes::USAGE | codes::SETTINGS | codes::SELECTOR | codes::HOLD => StatusCode::BAD_REQUEST,
         codes::NOT_ALLOWED => StatusCode::FORBIDDEN,
         codes::AGENT_GONE | codes::BUSY => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,

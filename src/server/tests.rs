@@ -24,7 +24,7 @@ struct Record;
 
 impl Answers for Record {
     fn status(&self) -> Result<Status, Diagnostic> {
-        Ok(Status { schema: SCHEMA, commit: None, clusters: Vec::new() })
+        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new() })
     }
 
     fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
@@ -37,7 +37,7 @@ impl Answers for Record {
 
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
         assert_eq!((cluster, limit), ("prod/eu 1", 5));
-        Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: Vec::new(), transitions: Vec::new() })
+        Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() })
     }
 }
 

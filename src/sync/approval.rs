@@ -38,6 +38,13 @@ impl Asked {
     }
 }
 
+/// The hash that stands for the plans of all clusters that hold deletions (by name), where there are several: approving it approves
+/// each of them, and one that changes changes it.
+pub fn fleet_plan<'a>(plans: impl IntoIterator<Item = (&'a str, Digest)>) -> Option<Digest> {
+    let lines: Vec<String> = plans.into_iter().map(|(cluster, plan)| format!("{cluster} {plan}")).collect();
+    (lines.len() > 1).then(|| Digest::of(format!("fleet\n{}", lines.join("\n")).as_bytes()))
+}
+
 fn line(deletion: &Deletion) -> (ObjectId, String) {
     (deletion.id.clone(), deletion.uid.clone())
 }
@@ -64,7 +71,7 @@ mod tests {
         let after = rendering(after, "1");
         let place = Where { fleet: "shop", cluster_uid: "u" };
         let plan = plan(&after, inventory, &BTreeSet::new(), Drift::Repair);
-        let verdict = judge(&plan, &after, inventory, Budget::default(), place, |deletion| asked.approves(deletion));
+        let verdict = judge(&plan, &after, inventory, &Budget::default(), place, |deletion| asked.approves(deletion));
         let asked = asked.after(&verdict);
         (verdict, asked)
     }

@@ -17,6 +17,7 @@ use super::{
     approval::Asked,
     carry::{Carrier, Report, Stop},
     course::Courses,
+    hold::Hold,
     holder::{self, LOOK, Step, Waiting},
     keep::keep_hold,
     observe::{Observed, Onward, Unseen, observe},
@@ -54,6 +55,10 @@ pub trait Memory: Journal {
     fn asked(&self) -> impl Future<Output = Result<Asked, JournalError>> + Send;
     /// The deletions that people are asked about from now on, and those whose approval stands.
     fn set_asked(&self, asked: Asked) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// Takes up holds of people that were found on the cluster; those of them that hold it.
+    fn find_holds(&self, found: Vec<Hold>) -> impl Future<Output = Result<Vec<Hold>, JournalError>> + Send;
+    /// These holds, by id, are none of the cluster's any more by the word of another agent, which holds it.
+    fn lose_holds(&self, lost: Vec<String>) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Objects that are recorded but no longer stand on the cluster, nor in the rendering.
     fn forget(&self, ids: Vec<crate::manifest::ObjectId>) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// What the cluster serves.
@@ -236,9 +241,13 @@ impl<M: Memory> Attempt<'_, M> {
         if let Some(why) = self.desired.report_only {
             return self.survey(session, &parent, why).await;
         }
+        if let Some(held) = self.stand_by(session, &parent).await? {
+            return Ok(held);
+        }
         let connection = session.connection.clone();
         let store = ParentStore::new(&connection, &self.desired.set);
         let mut parent = self.take_hold(session, &store, parent).await?;
+        parent = self.mark(&store, parent).await?;
         if must_compare(session.inventory.is_some(), self.trigger) {
             let observed = tokio::select! {
                 () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
@@ -259,7 +268,7 @@ impl<M: Memory> Attempt<'_, M> {
         let plan = plan(self.rendering, inventory, &self.resting, self.desired.drift);
         let asked = self.memory.asked().await?;
         let place = Where { fleet: &self.desired.fleet, cluster_uid: &session.uid };
-        let verdict = judge(&plan, self.rendering, inventory, self.desired.budget, place, |deletion| asked.approves(deletion));
+        let verdict = judge(&plan, self.rendering, inventory, &self.desired.budget, place, |deletion| asked.approves(deletion));
         let now_asked = asked.after(&verdict);
         if now_asked != asked {
             self.memory.set_asked(now_asked).await?;
@@ -319,7 +328,7 @@ impl<M: Memory> Attempt<'_, M> {
     }
 
     /// Makes the hold ours, or says whose it is.
-    async fn take_hold(&self, session: &mut Session, store: &ParentStore<'_>, parent: Parent) -> Result<Parent, Early> {
+    pub(super) async fn take_hold(&self, session: &mut Session, store: &ParentStore<'_>, parent: Parent) -> Result<Parent, Early> {
         let held = self.hold(store, parent).await;
         if !matches!(held, Ok((_, false))) {
             // Whoever held it before, or holds it now, may have written.

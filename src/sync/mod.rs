@@ -6,8 +6,10 @@
 pub mod agenda;
 pub mod approval;
 pub mod breaker;
+pub mod caution;
 pub mod course;
 pub mod health;
+pub mod hold;
 pub mod holder;
 pub mod order;
 pub mod parent;
@@ -41,6 +43,7 @@ mod rewrite;
 mod simulation;
 mod staged;
 mod stages;
+mod stand_by;
 mod survey;
 mod takeover;
 mod unrecorded;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::course::Courses;
+use super::{course::Courses, hold::Hold};
 use crate::{
     cluster::{Api, ApiError, Connection, ErrorKind},
     git::CommitId,
@@ -49,6 +49,8 @@ pub struct Parent {
     pub adopted: BTreeSet<String>,
     /// How far bundles with an order came.
     pub courses: Courses,
+    /// What people hold of the cluster, for an agent that knows of nothing.
+    pub holds: Vec<Hold>,
     /// As read; none where the parent is not there yet.
     pub resource_version: Option<String>,
     /// As read. The same uid is the same cluster.
@@ -70,6 +72,7 @@ impl Parent {
             rendering: text("/data/rendering").and_then(|text| text.parse().ok()),
             commit: text("/data/commit").and_then(|text| text.parse().ok()),
             adopted: text("/data/adopted").unwrap_or_default().lines().map(str::to_owned).collect(),
+            holds: text("/data/hold").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
             courses: text("/data/courses").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
             resource_version: text("/metadata/resourceVersion").map(str::to_owned),
             uid: text("/metadata/uid").map(str::to_owned),
@@ -91,6 +94,7 @@ impl Parent {
         put("rendering", self.rendering.map(|digest| digest.to_string()));
         put("commit", self.commit.map(|commit| commit.to_string()));
         put("adopted", Some(self.adopted.iter().cloned().collect::<Vec<_>>().join("\n")));
+        put("hold", Some(&self.holds).filter(|holds| !holds.is_empty()).and_then(|holds| serde_json::to_string(holds).ok()));
         put("courses", Some(&self.courses).filter(|courses| !courses.is_empty()).and_then(|courses| serde_json::to_string(courses).ok()));
         let mut kinds: Vec<String> = self.kinds.iter().map(ToString::to_string).collect();
         kinds.sort();
@@ -254,6 +258,7 @@ mod tests {
             rendering: Some(Digest::of(b"x")),
             commit: Some(CommitId([7; 20])),
             adopted: ["ConfigMap/shop/a".to_owned()].into(),
+            holds: vec![crate::sync::hold::tests::hold("1", "environment=prod")],
             resource_version: Some("41".into()),
             ..Parent::default()
         };

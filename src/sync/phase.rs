@@ -87,7 +87,6 @@ pub struct Retry {
     pub failures: u32,
 }
 
-#[cfg(test)]
 impl State {
     /// That phase, and nothing known besides.
     pub(crate) fn blank(phase: Phase) -> Self {

@@ -1,27 +1,43 @@
 //! Which deletions may go through. Deletion is never a surprise: what the guards stop is held for the approval of exactly
 //! that plan, and the rest of the change goes on.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::plan::{Deletion, Inventory, Plan};
 use crate::{
+    layout::Allowance,
     manifest::{Digest, ObjectId},
     render::Rendering,
 };
 
-/// A sync that deletes more than both of these is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How much may be deleted without approval: what exceeds both numbers is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Budget {
-    /// Objects of one cluster.
+    /// Objects.
     pub objects: usize,
-    /// Percent of the cluster's objects.
+    /// Percent of the objects that are there.
     pub percent: usize,
+    /// Why nothing at all may be, where something says so ([`super::caution`]).
+    pub caution: Option<Arc<str>>,
+}
+
+impl From<Allowance> for Budget {
+    fn from(allowance: Allowance) -> Self {
+        Self { objects: allowance.objects as usize, percent: usize::from(allowance.percent), caution: None }
+    }
+}
+
+impl Budget {
+    /// Whether so many of all objects are more than may go.
+    pub fn is_exceeded(&self, count: usize, all: usize) -> bool {
+        count > self.objects && count * 100 > all * self.percent
+    }
 }
 
 impl Default for Budget {
     /// 20 objects and 25 %, fixed by the design: a team's service may leave in one commit, a quarter of a cluster may not.
     fn default() -> Self {
-        Self { objects: 20, percent: 25 }
+        Self { objects: 20, percent: 25, caution: None }
     }
 }
 
@@ -55,7 +71,7 @@ pub fn judge(
     plan: &Plan,
     rendering: &Rendering,
     inventory: &Inventory,
-    budget: Budget,
+    budget: &Budget,
     place: Where<'_>,
     approved: impl Fn(&Deletion) -> bool,
 ) -> Verdict {
@@ -101,9 +117,12 @@ fn hold(id: &ObjectId, annotation: Option<&str>, adopted: bool) -> Option<String
 }
 
 /// Why all deletions of the cluster wait, if they do.
-fn hold_all(deletions: &[Deletion], rendering: &Rendering, inventory: &Inventory, budget: Budget) -> Option<String> {
+fn hold_all(deletions: &[Deletion], rendering: &Rendering, inventory: &Inventory, budget: &Budget) -> Option<String> {
     if deletions.is_empty() {
         return None;
+    }
+    if let Some(caution) = &budget.caution {
+        return Some(caution.to_string());
     }
     if rendering.objects.is_empty() {
         return Some("the commit leaves nothing on the cluster".to_owned());
@@ -116,7 +135,8 @@ fn hold_all(deletions: &[Deletion], rendering: &Rendering, inventory: &Inventory
         return Some(format!("the whole bundle {gone} left the repository"));
     }
     let (count, all) = (deletions.len(), inventory.len());
-    (count > budget.objects && count * 100 > all * budget.percent)
+    budget
+        .is_exceeded(count, all)
         .then(|| format!("{count} of {all} objects would go, more than {} and {} %", budget.objects, budget.percent))
 }
 
@@ -146,7 +166,7 @@ mod tests {
         let mut inventory = applied(&rendering(before, "1"));
         change(&mut inventory);
         let after = rendering(after, "1");
-        judge(&plan(&after, &inventory, &BTreeSet::new(), Drift::Repair), &after, &inventory, Budget::default(), PLACE, |_| false)
+        judge(&plan(&after, &inventory, &BTreeSet::new(), Drift::Repair), &after, &inventory, &Budget::default(), PLACE, |_| false)
     }
 
     fn many(count: usize) -> Vec<(&'static str, String)> {
@@ -210,7 +230,7 @@ mod tests {
         let inventory = applied(&rendering(&[("a", "one"), ("b", "two")], "1"));
         let hash = |inventory: &Inventory, cluster_uid: &str| {
             let place = Where { fleet: "shop", cluster_uid };
-            judge(&plan(&after, inventory, &BTreeSet::new(), Drift::Repair), &after, inventory, Budget::default(), place, |_| false)
+            judge(&plan(&after, inventory, &BTreeSet::new(), Drift::Repair), &after, inventory, &Budget::default(), place, |_| false)
                 .plan
                 .unwrap()
         };
@@ -232,7 +252,7 @@ mod tests {
             }
             let after = rendering(&refs(&before[..left]), "1");
             let plan = plan(&after, &inventory, &BTreeSet::new(), Drift::Repair);
-            let verdict = judge(&plan, &after, &inventory, Budget::default(), PLACE, |_| approve);
+            let verdict = judge(&plan, &after, &inventory, &Budget::default(), PLACE, |_| approve);
             let mut all: Vec<Deletion> = verdict.delete.clone();
             all.extend(verdict.held.iter().chain(&verdict.kept).map(|(deletion, _)| deletion.clone()));
             all.sort();

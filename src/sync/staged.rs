@@ -231,7 +231,7 @@ mod tests {
         change(&mut inventory);
         let plan = plan(after, &inventory, &BTreeSet::new(), drift);
         let place = Where { fleet: "shop", cluster_uid: "u" };
-        let verdict = judge(&plan, after, &inventory, Budget::default(), place, |_| true);
+        let verdict = judge(&plan, after, &inventory, &Budget::default(), place, |_| true);
         let pulse = |id: &ObjectId| if id.name == "db" { db.clone() } else { Pulse::Well };
         let courses = Courses { needs: Stages::of(before).needs(), ..Courses::default() };
         Turn::new(after, plan, verdict, &inventory, &courses, &Moment { pulse: &pulse, now: 0, asked: false })

@@ -94,7 +94,7 @@ impl<M: Memory> Attempt<'_, M> {
         let nothing = Inventory::new();
         let inventory = session.inventory.as_ref().unwrap_or(&nothing);
         let place = Where { fleet: &self.desired.fleet, cluster_uid: &session.uid };
-        let verdict = judge(plan, self.rendering, inventory, self.desired.budget, place, |deletion| approved.approves(deletion));
+        let verdict = judge(plan, self.rendering, inventory, &self.desired.budget, place, |deletion| approved.approves(deletion));
         let none = Strangers::default();
         let strangers = session.asked.as_ref().map_or(&none, |asked| &asked.strangers);
         let would = would(plan, &verdict, strangers);
@@ -115,7 +115,7 @@ fn observation(would: &Would, refusal: Option<&Diagnostic>) -> Option<Diagnostic
 
 /// Objects that are not as the rendering wants them. One that says of itself that this rendering was applied is taken at its word:
 /// whether somebody changed it since shows only when the server is asked.
-fn differ(plan: &Plan) -> u64 {
+pub(super) fn differ(plan: &Plan) -> u64 {
     let differs = |write: &&Write| write.why.is_change() || write.why == Why::Drifted;
     plan.writes.values().flatten().filter(differs).count() as u64 + plan.left
 }

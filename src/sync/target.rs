@@ -17,6 +17,7 @@ use super::{
     attempt::{Attempt, Outcome, Session, Settings, must_compare},
     drift,
     fights::Fights,
+    hold::Held,
     holder::{self, LOOK, Patience, Waiting},
     keep::{Hold, look_after, release},
     lingering::Lingering,
@@ -31,7 +32,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::CommitId,
     layout::{HealthRules, Validate},
-    manifest::{ApplySet, Drift, ObjectId},
+    manifest::{ApplySet, Digest, Drift, ObjectId},
     render::Rendering,
 };
 use probe::Probed;
@@ -69,6 +70,10 @@ pub struct Desired {
     pub paused: Option<String>,
     /// Why the cluster is compared and nothing is written to it, not even the hold; none where it is written.
     pub report_only: Option<Reporting>,
+    /// What people hold of it.
+    pub held: Held,
+    /// The cluster left the repository, and what it has there goes with it: the rendering is empty.
+    pub leaving: bool,
 }
 
 impl Desired {
@@ -80,8 +85,13 @@ impl Desired {
     }
 
     /// What decides beside the goal about an attempt.
-    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, Budget, Option<Reporting>, Drift, Validate) {
-        (&self.connection, self.adopt, self.budget, self.report_only, self.drift, self.validate)
+    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, &Budget, Option<Reporting>, Drift, Validate, &Held) {
+        (&self.connection, self.adopt, &self.budget, self.report_only, self.drift, self.validate, &self.held)
+    }
+
+    /// Whether the cluster is only looked at.
+    pub(super) fn is_looked_at(&self) -> bool {
+        self.report_only.is_some() || self.held.whole().is_some()
     }
 
     /// Whether an attempt for the one would do something else for the other.
@@ -157,7 +167,7 @@ struct Live {
     /// What was desired last; the session and the agenda are of it.
     desired: Option<Desired>,
     /// The digest and commit that the cluster is known to run.
-    applied: Option<(crate::manifest::Digest, CommitId)>,
+    applied: Option<(Digest, CommitId)>,
     state: Option<State>,
     /// Why the state is not on record.
     unrecorded: Option<Diagnostic>,
@@ -180,7 +190,7 @@ struct Live {
 
 impl<M: Memory, C: Connect> Target<M, C> {
     /// Runs until it is stopped. `applied` is what the ledger says that the cluster runs.
-    pub async fn run(mut self, applied: Option<(crate::manifest::Digest, CommitId)>) {
+    pub async fn run(mut self, applied: Option<(Digest, CommitId)>) {
         let settings = Settings { cluster: self.cluster.clone(), instance: self.instance.clone() };
         let mut live = Live {
             began: Instant::now(),
@@ -254,7 +264,9 @@ impl<M: Memory, C: Connect> Target<M, C> {
             }
             (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_) | Next::Probe) => return false,
             (Ok(rendering), None) => {
-                let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held));
+                let is_settled =
+                    |phase| matches!(phase, Phase::Synced | Phase::Held) || (phase == Phase::Paused && desired.held.whole().is_some());
+                let settled = live.state.as_ref().is_some_and(|state| is_settled(state.phase));
                 if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
                     live.applied = Some((rendering.digest, desired.commit));
                     let now = |state| live.with_health(State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
@@ -275,7 +287,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     async fn attempt(&mut self, settings: &Settings, live: &mut Live, desired: &Desired, trigger: Trigger) {
         let Ok(rendering) = &desired.rendering else { return };
-        if desired.report_only.is_none()
+        if !desired.is_looked_at()
             && !matches!(trigger, Trigger::Drift | Trigger::Watch | Trigger::Health)
             && live.state.as_ref().is_none_or(|state| !kept_while_trying(state.phase))
         {
@@ -296,7 +308,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             cancel: &cancel,
             accept_uid: live.accept_uid,
             waiting: live.patience.waiting(live.now()),
-            resting: live.fights.resting(live.now()),
+            resting: live.fights.resting(live.now()).into_iter().chain(desired.held.left(rendering)).collect(),
             vitals: &live.vitals,
         };
         let connect = Probed::new(&self.connect, live.probed.take());
@@ -329,19 +341,20 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
         live.patience = live.patience.after(outcome.claim, live.now());
         live.resting = Resting::after(&mut outcome, &|id| live.vitals.pulse(id));
+        let gone = self.take_leave(live, desired, &mut outcome).await;
         live.event(Event::Ended(rendering.digest, outcome.end));
         self.report(desired, &outcome, trigger, live);
         if outcome.end == End::Interrupted {
             return;
         }
-        if outcome.end == End::Synced {
+        if outcome.end == End::Synced && desired.held.bundles().is_empty() {
             live.applied = Some((rendering.digest, desired.commit));
         } else if outcome.end == End::Reported {
-            live.applied = outcome.runs;
+            live.applied = runs(live.applied, outcome.runs, desired.commit);
         }
         let asked = live.session.as_ref().and_then(|session| session.asked.as_ref());
         live.vitals.see_strangers(asked.map(|asked| asked.health.clone()).unwrap_or_default());
-        let state = live.after(desired, outcome);
+        let state = if gone { leave::left() } else { live.after(desired, outcome) };
         self.publish(live, Some(state)).await;
         self.memory.attempted(live.agenda.failures()).await;
     }
@@ -418,8 +431,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
         match self.look(live, desired).await {
             Ok(Hold::Ours) => false,
-            // A cluster that waits for another holder has its next try planned.
-            Ok(Hold::Lost) if live.shows(Phase::Waiting) => false,
+            // A cluster that waits for another holder has its next try planned; one that a person holds needs no holder.
+            Ok(Hold::Lost) if live.shows(Phase::Waiting) || desired.held.whole().is_some() => false,
             Ok(Hold::Lost) => {
                 live.event(Event::Taken);
                 true
@@ -448,6 +461,11 @@ impl<M: Memory, C: Connect> Target<M, C> {
             let hold = holder::step(parent, &self.instance, Waiting::default());
             if live.shows(Phase::Waiting) {
                 // The other agent answered, or let go.
+                live.event(Event::Taken);
+                return true;
+            }
+            if desired.held.whole().is_some() && parent.holds != desired.held.all() {
+                // Another agent let the cluster go, or somebody took the mark away.
                 live.event(Event::Taken);
                 return true;
             }
@@ -483,6 +501,9 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 true
             }
         };
+        if drifted && self.tell_of_drift(live, desired).await {
+            return false;
+        }
         if drifted {
             live.event(Event::Drifted);
         }
@@ -533,6 +554,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             End::Synced if matches!(trigger, Trigger::Drift | Trigger::Watch) => debug!(cluster, %commit, "compared"),
             End::Synced => info!(cluster, %commit, "synced"),
             End::Reported if error.is_none() || live.shows_error(error) => debug!(cluster, %commit, code, "compared"),
+            End::Reported if desired.held.whole().is_some() && live.shows(Phase::Paused) => debug!(cluster, %commit, code, "{message}"),
             End::Reported => warn!(cluster, %commit, code, "{message}"),
             End::Interrupted => info!(cluster, %commit, "interrupted; a newer commit or a stop comes first"),
             End::Waiting if live.shows(Phase::Waiting) => debug!(cluster, %commit, code, "{message}"),
@@ -542,6 +564,13 @@ impl<M: Memory, C: Connect> Target<M, C> {
             End::Failing | End::Unreachable => error.into_iter().for_each(|error| self.tell_cut_off(live, error)),
         }
     }
+}
+
+/// What a cluster is known to run after a look at it. The parent names the first commit that gave what runs; a newer one that gave
+/// the same is kept.
+fn runs(known: Option<(Digest, CommitId)>, found: Option<(Digest, CommitId)>, desired: CommitId) -> Option<(Digest, CommitId)> {
+    let same = |(digest, commit)| known.filter(|known| known.0 == digest && commit != desired).unwrap_or((digest, commit));
+    found.map(same)
 }
 
 /// States that stay on show while the next try runs: on-call must not see `Syncing` flicker over a cluster that is down.
@@ -572,6 +601,8 @@ impl Live {
     }
 }
 
+mod held;
+mod leave;
 mod linger;
 mod probe;
 mod show;

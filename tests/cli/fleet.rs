@@ -5,8 +5,8 @@ use evenkeel::{
     diagnostic::{Diagnostic, Place},
     git::CommitId,
     ledger::answers::{
-        ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, ErrorAnswer, History, Log, LogEntry, ObjectEntry, SCHEMA, Status,
-        SyncEntry, Transition, WarningEntry, Where,
+        ActionEntry, ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, ErrorAnswer, History, Log, LogEntry, ObjectEntry, SCHEMA,
+        Status, SyncEntry, Transition, WarningEntry, Where,
     },
     manifest::Digest,
     server::Answers,
@@ -58,6 +58,7 @@ pub(crate) fn status() -> Status {
     Status {
         schema: SCHEMA,
         commit: Some(commit(0xc3)),
+        held_plan: Some(Digest([0xef; 32])),
         clusters: vec![
             ClusterStatus {
                 applied: Some(commit(0xc3)),
@@ -174,6 +175,14 @@ pub(crate) fn history() -> History {
         ..sync.clone()
     };
     let transition = |seconds, phase| Transition { at: ago(seconds), phase, desired: Some(commit(0xc3)), error: None };
+    let action = |seconds, what: &str, target: &str, reason: &str, outcome: &str| ActionEntry {
+        at: ago(seconds),
+        who: "ada (uid 1000)".to_owned(),
+        what: what.to_owned(),
+        target: target.to_owned(),
+        reason: reason.to_owned(),
+        outcome: outcome.to_owned(),
+    };
     History {
         schema: SCHEMA,
         cluster: "prod-eu-1".to_owned(),
@@ -182,6 +191,10 @@ pub(crate) fn history() -> History {
             Transition { error: Some(error(codes::REFUSED, "no limits")), ..transition(295, Phase::Refused) },
             transition(300, Phase::Syncing),
             Transition { desired: None, ..transition(9000, Phase::Waiting) },
+        ],
+        actions: vec![
+            action(60, "release", "cluster=prod-eu-1", "", "accepted"),
+            action(7200, "hold", "environment=production --bundle shop", "the disk is full", "accepted"),
         ],
     }
 }
@@ -220,7 +233,7 @@ pub(crate) struct Empty;
 
 impl Answers for Empty {
     fn status(&self) -> Result<Status, Diagnostic> {
-        Ok(Status { schema: SCHEMA, commit: None, clusters: Vec::new() })
+        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new() })
     }
 
     fn log(&self, _: u32) -> Result<Log, Diagnostic> {
@@ -232,6 +245,6 @@ impl Answers for Empty {
     }
 
     fn history(&self, cluster: &str, _: u32) -> Result<History, Diagnostic> {
-        Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: Vec::new(), transitions: Vec::new() })
+        Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() })
     }
 }

@@ -26,24 +26,24 @@ const KINDS: [Kind; 6] = [
         name: "fleet",
         path: "evenkeel.yaml",
         examples: &[
-            "metadata: {name: shop, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: report, validate: none, adopt: allow, budget: {cluster: {objects: 1, percent: 2}},\n  health: [{apiVersion: a.example.org/v1, kind: B, current: status.a, inProgress: status.b, failed: status.c, suspended: spec.d}]}",
+            "metadata: {name: shop, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: report, validate: none, adopt: allow, onRemoval: prune, budget: {cluster: {objects: 1, percent: 2}, fleet: {objects: 3, percent: 4}},\n  health: [{apiVersion: a.example.org/v1, kind: B, current: status.a, inProgress: status.b, failed: status.c, suspended: spec.d}]}",
         ],
     },
     Kind {
         name: "environment",
         path: "environments/dev/environment.yaml",
-        examples: &["metadata: {name: dev, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: off, validate: dryRun}"],
+        examples: &["metadata: {name: dev, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: off, validate: dryRun, onRemoval: keep}"],
     },
     Kind {
         name: "region",
         path: "environments/dev/eu/region.yaml",
-        examples: &["metadata: {name: eu, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: off, validate: dryRun}"],
+        examples: &["metadata: {name: eu, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: off, validate: dryRun, onRemoval: prune}"],
     },
     Kind {
         name: "cluster",
         path: CLUSTER,
         examples: &[
-            "metadata: {name: dev-eu-1, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: repair, validate: none, connection: {context: a}}",
+            "metadata: {name: dev-eu-1, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: repair, validate: none, onRemoval: keep, connection: {context: a}}",
             "spec: {connection: {kubeconfig: a}}",
             "spec: {connection: {inCluster: true}}",
         ],

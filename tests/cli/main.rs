@@ -19,7 +19,11 @@ mod tables;
 
 use std::{ffi::OsString, fmt::Write as _};
 
-use evenkeel::{cli, server::Accepted};
+use evenkeel::{
+    cli, codes,
+    diagnostic::{Diagnostic, Place},
+    server::Accepted,
+};
 
 /// What a command line wrote and how it ended.
 struct Output {
@@ -47,6 +51,8 @@ struct Setup {
     ledger: Box<cli::OpenLedger<'static>>,
     approve: Box<cli::Approve<'static>>,
     resume: Box<cli::Resume<'static>>,
+    hold: Box<cli::Hold<'static>>,
+    release: Box<cli::Release<'static>>,
     color: bool,
 }
 
@@ -65,6 +71,17 @@ impl Default for Setup {
                 assert!(who.contains("uid "), "{who}");
                 Ok(Accepted { clusters: fleet::status().clusters.into_iter().map(|cluster| cluster.name).collect() })
             }),
+            hold: Box::new(|_, request, who| {
+                assert!(who.contains("uid ") && request.until.is_none_or(|until| until > fleet::now()), "{who} {request:?}");
+                Ok(Accepted { clusters: vec!["prod-eu-1".to_owned()] })
+            }),
+            release: Box::new(|_, request, who| {
+                assert!(who.contains("uid "), "{who}");
+                match request.selector.as_str() {
+                    "cluster=prod-eu-1" => Ok(Accepted { clusters: vec!["prod-eu-1".to_owned()] }),
+                    other => Err(Diagnostic::new(codes::NOT_HELD, Place::Nowhere, format!("nothing is held that {other:?} selects"))),
+                }
+            }),
             color: false,
         }
     }
@@ -81,6 +98,8 @@ impl Setup {
             ledger: &*self.ledger,
             approve: &*self.approve,
             resume: &*self.resume,
+            hold: &*self.hold,
+            release: &*self.release,
         };
         let code = cli::execute(&arguments, &world, &mut out, &mut err);
         let text = |bytes| String::from_utf8(bytes).unwrap();

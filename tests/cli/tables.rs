@@ -47,6 +47,11 @@ whole!(sync_without_an_agent format!("evenkeel sync environment=production {NOWH
 whole!(approve_without_an_agent format!("evenkeel approve {} {NOWHERE}", "ab".repeat(32)));
 whole!(approve_of_no_hash format!("evenkeel approve abab {NOWHERE}"));
 whole!(resume_without_an_agent format!("evenkeel resume {NOWHERE}"));
+whole!(hold_without_an_agent format!("evenkeel hold environment=production --reason full --until 2h {NOWHERE}"));
+whole!(hold_without_a_reason format!("evenkeel hold environment=production {NOWHERE}"));
+whole!(hold_until_nobody_knows_when format!("evenkeel hold a --reason full --until soon {NOWHERE}"));
+whole!(release_without_an_agent format!("evenkeel release cluster=prod-eu-1 {NOWHERE}"));
+whole!(release_of_nothing format!("evenkeel release environment=dev {NOWHERE} -o json"));
 whole!(accept_cluster_without_an_agent format!("evenkeel accept-cluster prod-eu-1 {NOWHERE}"));
 whole!(explain "evenkeel explain ek4001");
 whole!(explain_list "evenkeel explain");
@@ -116,6 +121,9 @@ fn socket_agent() -> SocketAgent {
                     Err(Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("`{selector}` selects wrongly")))
                 }
                 Action::Approve { .. } => accepted(&[]),
+                Action::Hold { request, .. } if request.drift => accepted(&["dev-eu-1"]),
+                Action::Hold { request, .. } => Err(Diagnostic::new(codes::HOLD, Place::Nowhere, format!("no: {request:?}"))),
+                Action::Release { request, .. } => accepted(&[&request.selector, request.bundle.as_deref().unwrap_or("all")]),
                 Action::Resume { .. } => accepted(&["dev-eu-1", "prod-eu-1"]),
                 Action::AcceptCluster { name, .. } => accepted(&[&name]),
             });
@@ -154,6 +162,9 @@ fn actions_reach_a_running_agent() {
         &approve,
         "accept-cluster dev-eu-1",
         "resume",
+        "hold region=eu --reason full --drift",
+        "hold region=eu --reason full --bundle shop --until 2030-01-31T06:00:00Z",
+        "release region=eu --bundle shop",
     ];
     insta::assert_snapshot!(lines.map(|line| agent.run(line)).join("\n"));
 }

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Api, Credentials};
 
-use crate::scene::{Scene, plane};
+use crate::scene::{Scene, evenkeel, plane, yaml};
 
 /// The documents of a file under `deploy/`.
 fn documents(file: &str) -> Result<Vec<Value>> {
@@ -62,6 +62,16 @@ async fn the_rights_in_cluster_access_are_enough_for_a_sync() -> Result<()> {
     let next = scene.remote.commit(&[("base/shop/one.yaml", None)], "One leaves")?;
     agent.phase("a", "Synced", &next).await?;
     ensure!(scene.api("a").await?.find(&scene.config_map_path("one")).await?.is_none(), "pruned with these rights");
+
+    let entry = Scene::own("a", "cluster.yaml");
+    let prune = yaml(&json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Cluster", "spec": {"onRemoval": "prune"}}));
+    let pruned = scene.remote.commit(&[(&entry, Some(&prune))], "To be emptied when it leaves")?;
+    agent.phase("a", "Synced", &pruned).await?;
+    let gone = scene.remote.commit(&[(&entry, None)], "It leaves")?;
+    let held = agent.phase("a", "Held", &gone).await?;
+    let approved = evenkeel(&agent.state_dir, &["approve", held["held_plan"].as_str().unwrap()])?;
+    ensure!(approved.status.success(), "{}", String::from_utf8_lossy(&approved.stderr));
+    agent.cluster_is("a", "emptied with these rights", |status| status["phase"] == "Detached").await?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 
 mod adoption;
 mod approval;
+mod budget;
 mod commits;
 mod connection;
 mod controllers;
@@ -13,6 +14,7 @@ mod faults;
 mod handover;
 mod hazards;
 mod health;
+mod hold;
 mod holder;
 mod hooks;
 mod life;

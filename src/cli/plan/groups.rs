@@ -77,6 +77,9 @@ pub(super) fn remarks(plan: &Plan) -> Vec<(String, Vec<usize>)> {
     for (at, cluster) in plan.clusters.iter().enumerate() {
         let objects = counted(cluster.objects.unwrap_or_default(), "object");
         let text = match cluster.outcome {
+            Outcome::Removed if !cluster.delete.is_empty() => {
+                "gone from the fleet: what runs there is deleted once that is approved (spec.onRemoval)".to_owned()
+            }
             Outcome::Removed => "gone from the fleet: what runs there stays, and Evenkeel looks after it no more".to_owned(),
             Outcome::Recovered => format!("refused before this change, so that what runs there is not known; now {objects}"),
             Outcome::Added => format!("new in the fleet, with {objects}"),

@@ -4,6 +4,7 @@
 mod clock;
 mod crash;
 mod file;
+mod hands;
 mod held;
 mod property;
 mod syncs;

@@ -92,7 +92,7 @@ impl Preview<'_> {
         let observed = observe(self.connection, self.apis, set, manager, &parent, rendering, recorded).boxed().await?;
         let plan = plan(rendering, &observed.inventory, &std::collections::BTreeSet::new(), *drift);
         let place = Where { fleet, cluster_uid };
-        let verdict = judge(&plan, rendering, &observed.inventory, *budget, place, |deletion| asked.approves(deletion));
+        let verdict = judge(&plan, rendering, &observed.inventory, budget, place, |deletion| asked.approves(deletion));
         Ok(Leaving { inventory: observed.inventory, verdict })
     }
 

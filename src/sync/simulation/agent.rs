@@ -380,7 +380,8 @@ impl Agent {
                 }
             }
             Step::Take(_) | Step::Claim | Step::Wait => {
-                if self.ledger.borrow().phase == Some(Phase::Waiting) || desired.goal() == Goal::Rest {
+                let needs_none = desired.goal() == Goal::Rest || desired.held.whole().is_some();
+                if self.ledger.borrow().phase == Some(Phase::Waiting) || needs_none {
                     return false;
                 }
                 self.event(live, Event::Taken);
@@ -436,6 +437,9 @@ impl Agent {
             };
             let Some(inventory) = session.inventory.as_mut() else { break };
             drifted |= drift::absorb(inventory, rendering, MANAGER, Drift::Repair, &id, seen);
+        }
+        if drifted && session.inventory.is_some() && desired.held.whole().is_some() {
+            return false;
         }
         if drifted {
             self.event(live, Event::Drifted);

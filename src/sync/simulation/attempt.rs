@@ -92,7 +92,11 @@ impl Agent {
         if self.is_outdated(desired) {
             return Err(interrupted());
         }
+        if desired.held.whole().is_some() {
+            return self.stand_by(live, desired, parent, trigger).await;
+        }
         let mut parent = self.take_hold(live, parent).await?;
+        self.mark(desired, &parent).await?;
         let known = live.session.as_ref().is_some_and(|session| session.inventory.is_some());
         if must_compare(known, trigger) {
             self.look(live, &parent).await?;
@@ -122,11 +126,30 @@ impl Agent {
         self.carry_out(live, desired, rendering, inventory, &parent, plan, verdict).await
     }
 
+    /// Looks on while a person holds the cluster.
+    async fn stand_by(&self, live: &mut Live, desired: &Desired, parent: Parent, trigger: Trigger) -> Result<Outcome, Early> {
+        if parent.holds != desired.held.all() {
+            let parent = self.take_hold(live, parent.clone()).await?;
+            self.mark(desired, &parent).await?;
+        }
+        if must_compare(live.session.as_ref().is_some_and(|session| session.inventory.is_some()), trigger) {
+            self.look(live, &parent).await?;
+        }
+        Ok(Outcome::new(End::Reported, None))
+    }
+
+    async fn mark(&self, desired: &Desired, parent: &Parent) -> Result<(), ApiError> {
+        if parent.holds == desired.held.all() {
+            return Ok(());
+        }
+        self.change_parent(|parent| parent.holds = desired.held.all().to_vec()).await
+    }
+
     fn judge(&self, desired: &Desired, rendering: &Rendering, plan: &Plan, inventory: &Inventory, uid: &str) -> Verdict {
         let mut ledger = self.ledger.borrow_mut();
         let place = Where { fleet: &desired.fleet, cluster_uid: uid };
         let asked = &ledger.asked;
-        let verdict = judge(plan, rendering, inventory, desired.budget, place, |deletion| asked.approves(deletion));
+        let verdict = judge(plan, rendering, inventory, &desired.budget, place, |deletion| asked.approves(deletion));
         ledger.asked = asked.after(&verdict);
         // What is wanted again is no longer approved, whatever the ledger says.
         self.world.borrow_mut().rules.approved[self.index].retain(|(id, _)| rendering.object(id).is_none());
@@ -311,7 +334,7 @@ impl Agent {
         {
             outcome = failure(&error);
         }
-        self.world.borrow_mut().rules.sync_ends(self.index, members, desired.budget);
+        self.world.borrow_mut().rules.sync_ends(self.index, members, &desired.budget);
         if let Some(session) = live.session.as_mut().filter(|_| !lost) {
             session.inventory = Some(inventory);
         }
@@ -518,7 +541,8 @@ impl Agent {
         why: Option<Why>,
         bundle: Option<&'a str>,
     ) -> Writer<'a> {
-        Writer { agent: self.index, name: &self.name, rendering: sync.rendering, outdated, why, recorded, bundle }
+        let held = sync.desired.held.whole().is_some();
+        Writer { agent: self.index, name: &self.name, rendering: sync.rendering, outdated, held, why, recorded, bundle }
     }
 
     fn stop_for(&self, desired: &Desired, error: &ApiError) -> Stop {

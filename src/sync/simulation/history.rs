@@ -12,6 +12,7 @@ use std::{
 };
 
 use futures_util::{FutureExt as _, future::LocalBoxFuture, task::noop_waker_ref};
+use jiff::Timestamp;
 
 use super::{
     agent::{Agent, COMPARE, short},
@@ -23,7 +24,14 @@ use crate::{
     layout::Validate,
     manifest::{Digest, Drift, ObjectId, Prune},
     render::{BundleSettings, RenderedObject, Rendering},
-    sync::{Phase, parent::Parent, plan::tests::rendering, prune::Budget, target::Desired},
+    sync::{
+        Phase,
+        hold::{Held, tests::hold},
+        parent::Parent,
+        plan::tests::rendering,
+        prune::Budget,
+        target::Desired,
+    },
 };
 
 /// A rule that a history broke.
@@ -48,7 +56,7 @@ const WEATHERS: [Weather; 7] =
     [Weather::Fine, Weather::Fine, Weather::Dark, Weather::Sick, Weather::Partly, Weather::Flaky, Weather::Flaky];
 
 /// Few enough that a history often goes beyond it.
-const BUDGET: Budget = Budget { objects: 2, percent: 25 };
+const BUDGET: Budget = Budget { objects: 2, percent: 25, caution: None };
 
 /// The longest pause, after which everything has been tried again: that after refusals, and a rest in a fight.
 const LONGEST: Duration = Duration::from_mins(15);
@@ -115,6 +123,8 @@ pub(super) struct History {
     commits: u8,
     rendering: Arc<Rendering>,
     paused: bool,
+    /// A person holds the cluster.
+    held: bool,
     adopt: bool,
     elsewhere: Elsewhere,
     /// An object that someone changes whenever it is as it should be.
@@ -135,6 +145,7 @@ impl History {
             commits: 1,
             rendering: first,
             paused: false,
+            held: false,
             adopt: false,
             elsewhere,
             rival: None,
@@ -264,6 +275,8 @@ impl History {
             rendering: Ok(self.rendering.clone()),
             paused: self.paused.then(|| "environment.yaml".to_owned()),
             report_only: None,
+            held: if self.held { Held::of(&[hold("1", "")], &BTreeMap::new(), Timestamp::UNIX_EPOCH) } else { Held::default() },
+            leaving: false,
         }
     }
 
@@ -294,7 +307,12 @@ impl History {
             64..72 => self.crash(agent),
             72..80 => self.start(agent),
             80..86 => self.approve(agent),
-            86..89 => self.agents[agent].asks.set(true),
+            86..88 => self.agents[agent].asks.set(true),
+            88 => {
+                self.held = !self.held;
+                self.say(|| format!("held: {}", self.held));
+                self.tell();
+            }
             89..93 => self.change_policy(),
             93 => {
                 self.paused = !self.paused;
@@ -440,8 +458,8 @@ impl History {
         world.refused.clear();
         world.finalize();
         drop(world);
-        if self.paused || !self.adopt {
-            (self.paused, self.adopt) = (false, true);
+        if self.paused || self.held || !self.adopt {
+            (self.paused, self.held, self.adopt) = (false, false, true);
             self.tell();
         }
         if self.percent(50) {
@@ -493,6 +511,8 @@ impl History {
         let Some(agent) = self.agents.iter().find(|agent| Some(&agent.name) == holder.as_ref()) else {
             return world.rules.demand(false, || format!("in the end {holder:?} holds the cluster"));
         };
+        let holds = world.parent.holds.len();
+        world.rules.demand(holds == 0, || "in the end the parent says that it is held".to_owned());
         let ledger = agent.ledger.borrow();
         let phase = ledger.phase;
         let is_done = phase == Some(Phase::Synced) || (phase == Some(Phase::Held) && !approved);

@@ -19,6 +19,8 @@ pub(super) struct Writer<'a> {
     pub(super) rendering: &'a Rendering,
     /// A newer goal than the one that is carried out was taken up.
     pub(super) outdated: bool,
+    /// A person holds the cluster, as far as it knows.
+    pub(super) held: bool,
     /// The bundle whose writes came before a deletion.
     pub(super) bundle: Option<&'a str>,
     /// Why it sends an object.
@@ -90,6 +92,7 @@ impl Rules {
         rules.demand(holder.as_deref() == Some(writer.name) || excused, || {
             format!("{} writes {what}, and {holder:?} holds the cluster", writer.name)
         });
+        rules.demand(!writer.held, || format!("{} writes {what} to a cluster that is held", writer.name));
         rules.demand(!writer.outdated, || format!("{} writes {what} of a rendering after it took up a newer one", writer.name));
     }
 
@@ -161,7 +164,7 @@ impl Rules {
     }
 
     /// A sync is over.
-    pub(super) fn sync_ends(&mut self, agent: usize, members: usize, budget: Budget) {
+    pub(super) fn sync_ends(&mut self, agent: usize, members: usize, budget: &Budget) {
         let count = self.unasked[agent];
         self.demand(count <= budget.objects || count * 100 <= members * budget.percent, || {
             format!("{count} of {members} objects were deleted in one sync and nobody approved it")

@@ -6,7 +6,7 @@ use super::{Desired, Live, Outcome};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    sync::{Phase, Retry, State},
+    sync::{Phase, Retry, State, agenda::End, hold::Held},
 };
 
 impl Live {
@@ -24,10 +24,14 @@ impl Live {
                     .with_hint(format!("Put the files back, or `evenkeel approve {plan}`.")),
             )
         });
+        let (phase, error) = with_holds(&desired.held, phase, error);
         let mut state = self.state_with(desired, phase, error);
         state.drifted = outcome.drifted;
-        state.held_deletions = held.map_or(0, |verdict| verdict.held.len() as u64);
-        state.held_plan = held.and_then(|verdict| verdict.plan);
+        if outcome.end != End::Reported {
+            // Who only looks on judges no deletions.
+            state.held_deletions = held.map_or(0, |verdict| verdict.held.len() as u64);
+            state.held_plan = held.and_then(|verdict| verdict.plan);
+        }
         state.would = would;
         self.with_health(state)
     }
@@ -68,5 +72,14 @@ impl Live {
         let pause = self.agenda.retry()?.saturating_sub(self.now());
         let at = Timestamp::now().checked_add(pause).ok()?;
         Some(Retry { at, failures: self.agenda.failures() })
+    }
+}
+
+/// A cluster that is in sync but for what people hold of it says so: `Paused` where that is something of Git's.
+fn with_holds(held: &Held, phase: Phase, error: Option<Diagnostic>) -> (Phase, Option<Diagnostic>) {
+    match (phase, held.bundles().into_values().next(), held.drift()) {
+        (Phase::Synced, Some(hold), _) => (Phase::Paused, Some(hold.diagnostic())),
+        (Phase::Synced, None, Some(hold)) => (phase, Some(hold.diagnostic())),
+        _ => (phase, error),
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     cluster::{ClusterError, Connection},
     render::Facts,
-    sync::{BundleOutcome, Journal, JournalError, ObjectResult, Recorded, SyncId, SyncStart, approval::Asked},
+    sync::{BundleOutcome, Journal, JournalError, ObjectResult, Recorded, SyncId, SyncStart, approval::Asked, hold::Hold},
 };
 
 /// Tells what it is told, and fails that many times.
@@ -55,6 +55,12 @@ impl Memory for Told {
     async fn set_asked(&self, _: Asked) -> Result<(), JournalError> {
         Ok(())
     }
+    async fn find_holds(&self, found: Vec<Hold>) -> Result<Vec<Hold>, JournalError> {
+        Ok(found)
+    }
+    async fn lose_holds(&self, _: Vec<String>) -> Result<(), JournalError> {
+        Ok(())
+    }
     async fn forget(&self, _: Vec<ObjectId>) -> Result<(), JournalError> {
         Ok(())
     }
@@ -87,6 +93,8 @@ fn refused(commit: u8) -> Desired {
         rendering: Err(Diagnostic::new(codes::YAML, Place::Nowhere, "bad file")),
         paused: None,
         report_only: None,
+        held: Held::default(),
+        leaving: false,
     }
 }
 

@@ -1,0 +1,171 @@
+//! What people hold, laid over what each cluster's task is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use kube_overlay::LabelSelector;
+use tracing::{error, info, warn};
+
+use super::fleet::Fleet;
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    ledger::{ActionRow, Ledger},
+    server::{Accepted, Action, HoldRequest, ReleaseRequest},
+    sync::{
+        hold::{Held, Hold, Labels, Scope},
+        target::Desired,
+    },
+};
+
+/// The holds that stand, and whom they hold.
+#[derive(Default)]
+pub(super) struct Holds {
+    standing: Vec<Hold>,
+    /// Of every cluster that is looked after.
+    pub(super) labels: BTreeMap<String, Labels>,
+    /// What each cluster's task was last told.
+    told: BTreeMap<String, Held>,
+}
+
+impl Holds {
+    /// What is held of a cluster at that time: what a rollout must not wait for, nor write.
+    pub(super) fn of(&self, cluster: &str, now: Timestamp) -> Held {
+        self.labels.get(cluster).map(|labels| Held::of(&self.standing, labels, now)).unwrap_or_default()
+    }
+
+    /// What the cluster's task is told.
+    pub(super) fn lay(&mut self, cluster: &str, desired: Desired) -> Desired {
+        let held = self.of(cluster, Timestamp::now());
+        self.told.insert(cluster.to_owned(), held.clone());
+        Desired { rendering: desired.rendering.map(|rendering| held.lay(&rendering)), held, ..desired }
+    }
+}
+
+impl Fleet {
+    /// Takes up what is held by the record, at the start and whenever that changed, and tells the clusters for which it is another.
+    pub(super) async fn take_up_holds(&mut self) -> Result<(), Diagnostic> {
+        let now = Timestamp::now();
+        self.ledger.expire_holds(now).await?;
+        self.holds.standing = self.ledger.holds(now).await?;
+        for (cluster, desired) in self.desired.clone() {
+            if self.holds.told.get(&cluster) != Some(&self.holds.of(&cluster, now)) {
+                self.want(&cluster, desired).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the holds whose time is over.
+    pub(super) async fn end_holds(&mut self, now: Timestamp) {
+        if !self.holds.standing.iter().any(|hold| hold.is_over(now)) {
+            return;
+        }
+        for hold in self.holds.standing.iter().filter(|hold| hold.is_over(now)) {
+            info!(selector = hold.selector, bundle = hold.bundle, who = hold.who, "the time of a hold is over");
+        }
+        if let Err(error) = self.take_up_holds().await {
+            error!(code = %error.code, "a hold whose time is over could not be ended, which is tried again: {error}");
+        }
+    }
+
+    pub(super) async fn hold(&mut self, request: &HoldRequest, who: &str) -> Result<Accepted, Diagnostic> {
+        let clusters = hold(&self.ledger, request, who, Timestamp::now(), &self.bundles(&request.selector)).await?;
+        warn!(who, selector = request.selector, bundle = request.bundle, reason = request.reason, clusters = clusters.join(","), "held");
+        self.take_up_holds().await?;
+        Ok(Accepted { clusters })
+    }
+
+    /// The bundles that the selected clusters are to have.
+    fn bundles(&self, selector: &str) -> BTreeSet<String> {
+        let Ok(selector) = selector.parse::<LabelSelector>() else { return BTreeSet::new() };
+        let selected = self.desired.iter().filter(|(name, _)| self.holds.labels.get(*name).is_some_and(|labels| selector.matches(labels)));
+        selected
+            .filter_map(|(_, desired)| desired.rendering.as_ref().ok())
+            .flat_map(|rendering| rendering.bundles.keys().cloned())
+            .collect()
+    }
+
+    pub(super) async fn release(&mut self, request: &ReleaseRequest, who: &str) -> Result<Accepted, Diagnostic> {
+        let clusters = release(&self.ledger, request, who).await?;
+        warn!(who, selector = request.selector, bundle = request.bundle, clusters = clusters.join(","), "released");
+        self.take_up_holds().await?;
+        Ok(Accepted { clusters })
+    }
+
+    /// Puts on record what a person did. What changes the record itself is put there with the change.
+    pub(super) async fn audit(&self, action: &Action, result: &Result<Accepted, Diagnostic>) {
+        let recorded = matches!(action, Action::Hold { .. } | Action::Release { .. } | Action::Approve { .. } | Action::Resume { .. });
+        let outcome = match result {
+            Ok(_) if recorded => return,
+            Ok(_) => "accepted".to_owned(),
+            Err(error) => format!("{} {}", error.code, error.message),
+        };
+        let clusters = result.as_ref().map(|accepted| accepted.clusters.clone()).unwrap_or_default();
+        let (what, target, reason, who) = action.told();
+        let row = ActionRow { who: who.to_owned(), what, target, reason, outcome, clusters };
+        if let Err(error) = self.ledger.record_action(row).await {
+            error!(what, who, code = %error.code(), "what was asked for is not on record: {error}");
+        }
+    }
+}
+
+/// Longer reasons are not read by anybody who was woken up.
+const REASON_LEN_MAX: usize = 1000;
+
+/// Puts a hold on record; the clusters that are held by it now. `bundles` are those that there may be beside the ones on record.
+pub(super) async fn hold(
+    ledger: &Ledger,
+    request: &HoldRequest,
+    who: &str,
+    now: Timestamp,
+    bundles: &BTreeSet<String>,
+) -> Result<Vec<String>, Diagnostic> {
+    let refuse = |message: String| Err(Diagnostic::new(codes::HOLD, Place::Nowhere, message));
+    if request.reason.trim().is_empty() {
+        return refuse("a hold needs a reason: whoever finds it wants to know".to_owned());
+    }
+    if request.reason.len() > REASON_LEN_MAX {
+        return refuse(format!("a reason has at most {REASON_LEN_MAX} bytes"));
+    }
+    if let Some(until) = request.until.filter(|until| *until <= now) {
+        return refuse(format!("{until} is over"));
+    }
+    let selector = selector(&request.selector)?;
+    if let Some(bundle) = request.bundle.as_ref().filter(|bundle| !bundles.contains(*bundle)) {
+        let there: BTreeSet<String> = ledger.bundles_on_record(selector.clone()).await?.union(bundles).cloned().collect();
+        if !there.contains(bundle) {
+            let there = there.into_iter().collect::<Vec<_>>().join(", ");
+            return refuse(format!("no cluster that {:?} selects has a bundle {bundle}; there are: {there}", request.selector));
+        }
+    }
+    let hold = Hold {
+        id: format!("{:032x}", rand::random::<u128>()),
+        selector: selector.to_string(),
+        except: BTreeSet::new(),
+        bundle: request.bundle.clone(),
+        scope: if request.drift { Scope::Drift } else { Scope::Writes },
+        reason: request.reason.trim().to_owned(),
+        who: who.to_owned(),
+        since: now,
+        until: request.until,
+    };
+    let clusters = ledger.hold(hold).await?;
+    if clusters.is_empty() {
+        return Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("{:?} selects no cluster", request.selector)));
+    }
+    Ok(clusters)
+}
+
+/// Lets clusters go on the record; which those are.
+pub(super) async fn release(ledger: &Ledger, request: &ReleaseRequest, who: &str) -> Result<Vec<String>, Diagnostic> {
+    let released = ledger.release(selector(&request.selector)?, request.bundle.clone(), who).await?;
+    released.ok_or_else(|| {
+        let bundle = request.bundle.as_ref().map(|bundle| format!(" of bundle {bundle}")).unwrap_or_default();
+        Diagnostic::new(codes::NOT_HELD, Place::Nowhere, format!("nothing{bundle} is held that {:?} selects", request.selector))
+    })
+}
+
+fn selector(text: &str) -> Result<LabelSelector, Diagnostic> {
+    LabelSelector::parse(text).map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{text:?}: {error}")))
+}
