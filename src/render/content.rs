@@ -22,7 +22,7 @@ impl RenderedObject {
     }
 }
 
-fn unmarked(body: &Body) -> Value {
+pub(super) fn unmarked(body: &Body) -> Value {
     let read = serde_json::from_slice(body.as_slice());
     debug_assert!(read.is_ok(), "a body is JSON");
     without_marks(read.unwrap_or_default())

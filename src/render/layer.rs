@@ -35,7 +35,7 @@ pub(super) const DEFAULT_BUNDLE: &str = "default";
 pub(super) struct Piece {
     pub(super) id: ObjectId,
     /// The identity that it had before an overlay moved it to a namespace: deeper layers may go on using that one.
-    pub(super) written: Option<ObjectId>,
+    pub(super) written: Option<Box<ObjectId>>,
     pub(super) value: Content,
     pub(super) origin: Origin,
     pub(super) bundle: Arc<str>,

@@ -207,7 +207,7 @@ impl LayerOverlay {
         }
         if let (Some(id), Some(own)) = (id, Arc::get_mut(piece)) {
             let before = std::mem::replace(&mut own.id, id);
-            own.written.get_or_insert(before);
+            own.written.get_or_insert(Box::new(before));
         }
         Ok(())
     }

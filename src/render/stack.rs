@@ -361,9 +361,10 @@ impl Piece {
 
     /// Lets go of the trees of what is kept; see [`Content`].
     pub(super) fn pack(&self) {
-        self.value.pack();
+        let sealed = self.sealed.get().map(|(_, object)| object).filter(|object| object.given_up.is_none());
+        self.value.pack(sealed.map(|object| &object.body));
         if let Some((_, finished)) = self.finished.get() {
-            finished.value.pack();
+            finished.pack();
         }
     }
 
@@ -415,7 +416,7 @@ impl<'a> Lookup<'a> {
     pub(super) fn new(pieces: &'a [Arc<Piece>]) -> Self {
         let mut written: HashMap<_, Vec<usize>> = HashMap::new();
         for (at, piece) in pieces.iter().enumerate() {
-            if let Some(id) = &piece.written {
+            if let Some(id) = piece.written.as_deref() {
                 written.entry(id).or_default().push(at);
             }
         }

@@ -8,12 +8,32 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
+use super::content::unmarked;
+use crate::manifest::Body;
+
 /// JSON, as a tree or packed.
 pub(super) struct Content(RwLock<Form>);
 
 enum Form {
     Tree(Arc<Value>),
     Packed(Box<str>),
+    /// What is sent for it, marks and all: that is kept anyway.
+    Sealed(Body),
+}
+
+impl Form {
+    /// Read anew.
+    fn read(&self) -> Value {
+        match self {
+            Self::Tree(tree) => Value::clone(tree),
+            Self::Packed(text) => {
+                let read = serde_json::from_str(text);
+                debug_assert!(read.is_ok(), "what was written is read again");
+                read.unwrap_or_default()
+            }
+            Self::Sealed(body) => unmarked(body),
+        }
+    }
 }
 
 impl Content {
@@ -21,23 +41,20 @@ impl Content {
     pub(super) fn tree(&self) -> Arc<Value> {
         match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
             Form::Tree(tree) => Arc::clone(tree),
-            Form::Packed(text) => Arc::new(read(text)),
+            packed => Arc::new(packed.read()),
         }
     }
 
     /// As a tree that is the caller's own.
     pub(super) fn copy(&self) -> Value {
-        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            Form::Tree(tree) => Value::clone(tree),
-            Form::Packed(text) => read(text),
-        }
+        self.0.read().unwrap_or_else(PoisonError::into_inner).read()
     }
 
     /// The tree, to be changed in place, where nobody else holds it.
     pub(super) fn own(&mut self) -> Option<&mut Value> {
         match self.0.get_mut().unwrap_or_else(PoisonError::into_inner) {
             Form::Tree(tree) => Arc::get_mut(tree),
-            Form::Packed(_) => None,
+            Form::Packed(_) | Form::Sealed(_) => None,
         }
     }
 
@@ -45,17 +62,20 @@ impl Content {
     pub(super) fn take(&mut self) -> Arc<Value> {
         match std::mem::replace(self.0.get_mut().unwrap_or_else(PoisonError::into_inner), Form::Packed("null".into())) {
             Form::Tree(tree) => tree,
-            Form::Packed(text) => Arc::new(read(&text)),
+            packed => Arc::new(packed.read()),
         }
     }
 
-    /// Keeps the text and lets go of the tree.
-    pub(super) fn pack(&self) {
-        let text = match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
-            Form::Tree(tree) => tree.to_string(),
-            Form::Packed(_) => return,
+    /// Lets go of the tree and keeps a text: that of what is sent for it, where the tree can be had from there.
+    pub(super) fn pack(&self, sealed: Option<&Body>) {
+        let packed = match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            Form::Tree(tree) => match sealed.filter(|sealed| unmarked(sealed) == **tree) {
+                Some(sealed) => Form::Sealed(sealed.clone()),
+                None => Form::Packed(tree.to_string().into()),
+            },
+            Form::Packed(_) | Form::Sealed(_) => return,
         };
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Form::Packed(text.into());
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = packed;
     }
 
     /// Whether one of these names may be in it; certainly not where it says so. Names of objects need no escapes in JSON.
@@ -63,6 +83,10 @@ impl Content {
         match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
             Form::Tree(_) => true,
             Form::Packed(text) => names.iter().any(|name| text.contains(name)),
+            Form::Sealed(body) => {
+                let text = std::str::from_utf8(body.as_slice());
+                text.is_ok_and(|text| names.iter().any(|name| text.contains(name)))
+            }
         }
     }
 }
@@ -73,18 +97,14 @@ impl<T: Into<Arc<Value>>> From<T> for Content {
     }
 }
 
-fn read(text: &str) -> Value {
-    let read = serde_json::from_str(text);
-    debug_assert!(read.is_ok(), "what was written is read again");
-    read.unwrap_or_default()
-}
-
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
+    use crate::manifest::{DigestKey, ObjectId, seal};
 
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
@@ -107,9 +127,23 @@ mod tests {
         #[test]
         fn packing_changes_nothing(value in value()) {
             let content = Content::from(value.clone());
-            content.pack();
+            content.pack(None);
             prop_assert_eq!(&content.copy(), &value);
             prop_assert_eq!(content.tree().to_string(), value.to_string());
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_kept_once_where_it_says_the_same() {
+        let id: ObjectId = "ConfigMap/shop/a".parse().unwrap();
+        for (metadata, shared) in [(json!({"labels": {"x": "y"}}), true), (json!({}), true), (json!({"labels": {}}), false)] {
+            let object = json!({"kind": "ConfigMap", "metadata": metadata, "data": {"n": 1.5}});
+            let (_, body) = seal(&object, &id, "set", &DigestKey::new([0; 32]));
+            let content = Content::from(object.clone());
+            content.pack(Some(&body));
+            assert_eq!(matches!(&*content.0.read().unwrap(), Form::Sealed(_)), shared, "{object}");
+            assert_eq!((content.copy(), &*content.tree()), (object.clone(), &object));
+            assert!(content.may_mention(&["ConfigMap".to_owned()]) && !content.may_mention(&["Secret".to_owned()]));
         }
     }
 
@@ -120,7 +154,7 @@ mod tests {
         assert!(content.own().is_none());
         drop(tree);
         content.own().map(|tree| tree["a"] = 2.into());
-        content.pack();
+        content.pack(None);
         assert!(content.own().is_none());
         assert_eq!((content.may_mention(&["b".to_owned()]), &*content.take()), (false, &json!({"a": 2})));
         assert_eq!(*content.tree(), Value::Null);

@@ -389,7 +389,7 @@ impl<J: Journal> Carrier<'_, J> {
         let was_adopted = inventory.get(&object.id).is_some_and(|member| member.adopted && member.uid == meta.uid);
         inventory.insert(
             object.id.clone(),
-            Member {
+            Box::new(Member {
                 uid: meta.uid.clone(),
                 resource_version: meta.resource_version.clone(),
                 digest: Some(object.digest),
@@ -402,7 +402,7 @@ impl<J: Journal> Carrier<'_, J> {
                 deleting: meta.deleting,
                 labelled: true,
                 superseded: meta.is_superseded(),
-            },
+            }),
         );
         live
     }

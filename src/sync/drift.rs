@@ -50,14 +50,14 @@ pub(super) fn absorb(
             }
             let (bundle, recorded, adopted) =
                 known.map(|member| (member.bundle.clone(), member.recorded.clone(), member.adopted)).unwrap_or_default();
-            inventory.insert(id.clone(), member_as(meta, manager, bundle, recorded, adopted));
+            inventory.insert(id.clone(), Box::new(member_as(meta, manager, bundle, recorded, adopted)));
         }
     }
     let member = inventory.get(id);
     match rendering.object(id) {
         Some(object) => {
             let is_let_be = |why: Why| drift_mode(object, rendering, drift) == Drift::Off && why.stays(Drift::Off);
-            why(object, member).is_some_and(|why| !is_let_be(why))
+            why(object, member.map(|member| &**member)).is_some_and(|why| !is_let_be(why))
         }
         None => member.is_some_and(|member| member.labelled && !member.deleting),
     }

@@ -99,7 +99,7 @@ pub(super) async fn observe<'a>(
             if meta.annotations.get(ID_ANNOTATION) == Some(&id.to_string()) {
                 let record = recorded.remove(&id);
                 let adopted = parent.adopted.contains(&id.to_string());
-                inventory.insert(id, member(meta, manager, record, adopted));
+                inventory.insert(id, Box::new(member(meta, manager, record, adopted)));
             }
         }
     }
@@ -117,7 +117,7 @@ fn not_served(apis: &Apis, parent: &Parent) -> Unseen {
 }
 
 /// A member that cannot be looked at, as it was left.
-fn as_recorded(record: Recorded) -> (ObjectId, Member) {
+fn as_recorded(record: Recorded) -> (ObjectId, Box<Member>) {
     let member = Member {
         uid: record.live.uid.clone(),
         resource_version: String::new(),
@@ -132,7 +132,7 @@ fn as_recorded(record: Recorded) -> (ObjectId, Member) {
         labelled: true,
         superseded: false,
     };
-    (record.id, member)
+    (record.id, Box::new(member))
 }
 
 pub(super) fn member(meta: Meta, manager: &str, record: Option<Recorded>, adopted: bool) -> Member {

@@ -43,8 +43,8 @@ pub struct Member {
     pub superseded: bool,
 }
 
-/// All objects of the fleet on one cluster.
-pub type Inventory = BTreeMap<ObjectId, Member>;
+/// All objects of the fleet on one cluster. Nearly half of the tree's places are empty, so what they have room for is small.
+pub type Inventory = BTreeMap<ObjectId, Box<Member>>;
 
 /// Why an object is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,7 +178,7 @@ fn pairs<'a>(rendering: &'a Rendering, inventory: &'a Inventory) -> impl Iterato
         };
         let member = if order == Ordering::Less { None } else { Some(there.next()?) };
         match (wanted.next_if(|_| order != Ordering::Greater), member) {
-            (Some(object), member) => Some(Pair::Wanted(object, member.map(|(_, member)| member))),
+            (Some(object), member) => Some(Pair::Wanted(object, member.map(|(_, member)| &**member))),
             (None, member) => member.map(|(id, member)| Pair::Left(id, member)),
         }
     })
@@ -253,7 +253,7 @@ pub(super) mod tests {
             labelled: true,
             superseded: false,
         };
-        rendering.objects.iter().map(|object| (object.id.clone(), member(object))).collect()
+        rendering.objects.iter().map(|object| (object.id.clone(), Box::new(member(object)))).collect()
     }
 
     pub(crate) fn id(name: &str) -> ObjectId {

@@ -256,7 +256,7 @@ impl Agent {
                 if meta.annotations.get(ID_ANNOTATION) == Some(&id.to_string()) {
                     let adopted = parent.adopted.contains(&id.to_string());
                     let member = observe::member(meta, MANAGER, recorded.remove(&id), adopted);
-                    inventory.insert(id, member);
+                    inventory.insert(id, Box::new(member));
                 }
             }
         }
@@ -424,7 +424,7 @@ impl Agent {
         let was_adopted = sync.inventory.get(&object.id).is_some_and(|member| member.adopted && member.uid == meta.uid);
         let member = observe::member_as(meta, MANAGER, Some(bundle.to_string()), Some(live.clone()), adopted || was_adopted);
         let record = Recorded { id: object.id.clone(), bundle: bundle.to_string(), live, adopted: member.adopted };
-        sync.inventory.insert(object.id.clone(), member);
+        sync.inventory.insert(object.id.clone(), Box::new(member));
         self.ledger.borrow_mut().unflushed.push((object.id.clone(), Some(record)));
         Ok(())
     }
