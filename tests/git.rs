@@ -169,7 +169,12 @@ async fn a_force_push_is_followed_and_what_is_kept_outlives_it() {
     };
     prune();
     assert_eq!(text(&local.mirror.tree(kept).unwrap(), "x"), "kept");
-    local.mirror.unkeep("desired/prod-eu").unwrap();
+    local.mirror.keep_only("desired/", &["desired/prod-eu".to_owned()].into()).unwrap();
+    local.mirror.keep_only("other/", &[].into()).unwrap();
+    prune();
+    assert_eq!(text(&local.mirror.tree(kept).unwrap(), "x"), "kept");
+    local.mirror.keep("desired/prod-us", kept).unwrap();
+    local.mirror.keep_only("desired/", &[].into()).unwrap();
     local.mirror.unkeep("desired/prod-eu").unwrap();
     prune();
     let fresh = Store::open_mirror(&local.git(), "main").unwrap();

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 
 use super::{
     holds::Holds,
+    kept::{self, Kept},
     live_plan::Ground,
     losses::Losses,
     once::{ATTEMPTS, Once},
@@ -100,6 +101,7 @@ pub(super) struct Fleet {
     pub(super) report_only: Option<Reporting>,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
+    kept: Kept,
     pub(super) holds: Holds,
     pub(super) losses: Losses,
 }
@@ -130,6 +132,7 @@ impl Fleet {
             known: BTreeMap::new(),
             report_only: None,
             desired: BTreeMap::new(),
+            kept: Kept::default(),
             holds: Holds::default(),
             losses: Losses::default(),
         }
@@ -192,6 +195,42 @@ impl Fleet {
                 warn!(%commit, code = %error.code(), "{error}");
             }
         });
+    }
+
+    /// A cluster runs that commit.
+    pub(super) fn runs(&mut self, cluster: &str, commit: CommitId) {
+        let (new, gone) = self.kept.runs(cluster, commit);
+        if let Some(new) = new {
+            self.keep(Kept::name(new), new);
+        }
+        if let Some(gone) = gone {
+            let mirror = self.mirror.clone();
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = mirror.unkeep(&Kept::name(gone)) {
+                    warn!(commit = %gone, code = %error.code(), "{error}");
+                }
+            });
+        }
+    }
+
+    /// What clusters run, as the ledger has it; commits that none runs any more need not be kept.
+    pub(super) async fn remember_applied(&mut self) -> Result<(), Diagnostic> {
+        let mut commits = BTreeMap::new();
+        for cluster in self.ledger.cluster_names().await? {
+            if let Some((_, commit)) = self.ledger.applied(&cluster).await? {
+                self.kept.runs(&cluster, commit);
+                commits.insert(Kept::name(commit), commit);
+            }
+        }
+        let mirror = self.mirror.clone();
+        let keep = move || {
+            let kept = commits.iter().try_for_each(|(name, commit)| mirror.keep(name, *commit));
+            kept.and(mirror.keep_only(kept::PREFIX, &commits.into_keys().collect()))
+        };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(keep).await {
+            warn!(code = %error.code(), "{error}");
+        }
+        Ok(())
     }
 
     /// Whether the tasks have been told of the newest commit; where not, its rendering is begun again.

@@ -7,6 +7,7 @@
 mod answers;
 mod fleet;
 mod holds;
+mod kept;
 mod live_plan;
 mod losses;
 mod memory;
@@ -171,6 +172,7 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         Mode::Sync => lost.then_some(Reporting::LostLedger),
     };
     fleet.remember_facts().await?;
+    fleet.remember_applied().await?;
     fleet.remember_clusters().await?;
     fleet.take_up_holds().await?;
     let once = settings.once.then(Once::default);

@@ -164,7 +164,7 @@ impl Supervisor {
         match news {
             News::State(state) => {
                 if let Some(applied) = state.applied.filter(|_| state.phase == Phase::Synced) {
-                    self.fleet.keep(format!("applied/{cluster}"), applied);
+                    self.fleet.runs(cluster, applied);
                 }
                 self.fleet.settle(cluster, &state).await;
                 if let Some(once) = &mut self.once {

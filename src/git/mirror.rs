@@ -1,6 +1,7 @@
 //! The bare repository in the state directory that mirrors one branch of a remote.
 
 use std::{
+    collections::BTreeSet,
     fs,
     ops::Deref,
     path::{Path, PathBuf},
@@ -174,6 +175,22 @@ impl Mirror {
             Ok(mut found) => found.delete().map_err(|why| self.broken(why.message())),
             Err(why) if why.code() == git2::ErrorCode::NotFound => Ok(()),
             Err(why) => Err(self.broken(why.message())),
+        })
+    }
+
+    /// Ends what [`Self::keep`] began under names that begin so, but for these.
+    pub fn keep_only(&self, prefix: &str, names: &BTreeSet<String>) -> Result<(), GitError> {
+        let kept: BTreeSet<String> = names.iter().map(|name| keep_ref(name)).collect();
+        self.with(|repository| {
+            let broken = |why: git2::Error| self.broken(why.message());
+            let found = repository.references_glob(&format!("{}*", keep_ref(prefix))).map_err(broken)?;
+            for found in found {
+                let mut found = found.map_err(broken)?;
+                if !found.name().is_ok_and(|name| kept.contains(name)) {
+                    found.delete().map_err(broken)?;
+                }
+            }
+            Ok(())
         })
     }
 
