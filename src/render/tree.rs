@@ -153,7 +153,7 @@ mod tests {
         let mut content = Content::from(Arc::clone(&tree));
         assert!(content.own().is_none());
         drop(tree);
-        content.own().map(|tree| tree["a"] = 2.into());
+        content.own().unwrap()["a"] = 2.into();
         content.pack(None);
         assert!(content.own().is_none());
         assert_eq!((content.may_mention(&["b".to_owned()]), &*content.take()), (false, &json!({"a": 2})));
