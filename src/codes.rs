@@ -273,7 +273,7 @@ codes! {
         => "Check the disk (full, read-only); no cluster is written until it works.";
     LEDGER_NEWER "EK5004" "The ledger was written by a newer Evenkeel" => "Run that version or a newer one; an older one would lose what it recorded.";
     NO_LEDGER "EK5005" "There is no ledger in the state directory" => "Give the agent's --state-dir; it exists once `evenkeel run` has started there.";
-    NO_PLAN "EK5006" "No held deletions with that hash" => "`evenkeel status -o json` shows the hash as held_plan; it changes when the deletions do.";
+    NO_PLAN "EK5006" "Nothing with that hash waits for approval" => "`evenkeel status` shows the hashes of held deletions and of waves; they change when what would be done does.";
     DEFECT "EK5007" "A defect in Evenkeel" => "The rest goes on. Please report it with the log around this line.";
 
     REPORT_ONLY "EK5008" "The ledger was lost, and the agent only reports"

@@ -10,5 +10,6 @@ use evenkeel::{agent, cli};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::main(&agent::run, &|state_dir| Ok(Box::new(agent::RecordedAnswers::open(state_dir)?)), &agent::approve, &agent::resume)
+    let ledger: &cli::OpenLedger<'_> = &|state_dir| Ok(Box::new(agent::RecordedAnswers::open(state_dir)?));
+    cli::main(&agent::run, ledger, &agent::approve, &agent::resume, &agent::roll_back, &agent::retry)
 }

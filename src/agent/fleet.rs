@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::{
     once::{ATTEMPTS, Once},
     targets::Targets,
+    waves::{Head, Older, Waves, Word},
 };
 use crate::{
     cluster::ConnectionSpec,
@@ -69,20 +70,24 @@ pub(super) enum Ended {
     Rendering(Rendered),
     /// The task of this cluster, because it was told to or because it broke.
     Task(String),
+    /// What an older commit gives; none where that broke off.
+    Older(Option<Older>),
+    /// A time for which the rollout waited.
+    Wait,
 }
 
 /// The fleet, and the work on its newest commit.
 pub(super) struct Fleet {
     only: Option<LabelSelector>,
-    ledger: Ledger,
-    mirror: Arc<Mirror>,
+    pub(super) ledger: Ledger,
+    pub(super) mirror: Arc<Mirror>,
     layouts: Arc<layout::Reader>,
     renderer: Arc<Renderer>,
     /// Of the parent, on every cluster.
     namespace: String,
     pub(super) targets: Targets,
     facts: BTreeMap<String, Facts>,
-    tip: Option<CommitId>,
+    pub(super) tip: Option<CommitId>,
     /// At most one rendering at a time; a newer tip waits for it, since what it parsed is of use to the next.
     rendering: JoinSet<Rendered>,
     /// The tip moved, or facts changed, while a rendering ran.
@@ -91,9 +96,12 @@ pub(super) struct Fleet {
     told: Option<CommitId>,
     /// What keeps the newest commit from being read or rendered.
     unread: Option<Unread>,
-    known: BTreeMap<String, layout::Cluster>,
+    pub(super) known: BTreeMap<String, layout::Cluster>,
     /// Nothing is written to any cluster until a person resumes.
     pub(super) report_only: bool,
+    /// The newest commit as it was rendered last.
+    head: Option<Head>,
+    pub(super) waves: Waves,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
 }
@@ -104,6 +112,7 @@ impl Fleet {
         ledger: Ledger,
         mirror: Arc<Mirror>,
         renderer: Arc<Renderer>,
+        waves: Waves,
         namespace: String,
         targets: Targets,
     ) -> Self {
@@ -123,6 +132,8 @@ impl Fleet {
             unread: None,
             known: BTreeMap::new(),
             report_only: false,
+            head: None,
+            waves,
             desired: BTreeMap::new(),
         }
     }
@@ -166,6 +177,29 @@ impl Fleet {
         Ok(())
     }
 
+    /// Ends what [`Self::keep`] began for the rollout.
+    fn unkeep(&self, commits: Vec<CommitId>) {
+        if commits.is_empty() {
+            return;
+        }
+        let mirror = self.mirror.clone();
+        tokio::task::spawn_blocking(move || {
+            for commit in commits {
+                if let Err(error) = mirror.unkeep(&format!("rollout/{commit}")) {
+                    warn!(%commit, code = %error.code(), "{error}");
+                }
+            }
+        });
+    }
+
+    /// Takes up what ended by itself, and whatever the rollout makes of it.
+    pub(super) fn took_older(&mut self, older: Option<Older>) {
+        let settings = self.head.as_ref().and_then(|head| head.fleet.spec.rollout.as_deref());
+        if let Some(error) = older.and_then(|older| self.waves.take(older, settings)) {
+            warn!(code = %error.code, "{error}; read again soon");
+        }
+    }
+
     /// Keeps a commit from being cleared away after the branch was forced elsewhere. Best effort: nothing that runs needs it.
     pub(super) fn keep(&self, name: String, commit: CommitId) {
         let mirror = self.mirror.clone();
@@ -186,6 +220,12 @@ impl Fleet {
         if self.tip != self.told && self.rendering.is_empty() {
             self.render();
         }
+    }
+
+    /// What a rollout remembers from before the start.
+    pub(super) async fn remember_rollout(&mut self, hasty: bool) -> Result<(), Diagnostic> {
+        self.waves.remember(self.ledger.rollout().await?, hasty);
+        Ok(())
     }
 
     /// Begins to render the newest commit, or notes that it must be done once the running one is through.
@@ -210,6 +250,7 @@ impl Fleet {
                 clusters: BTreeMap::new(),
             })),
             cluster = self.targets.ended() => Ended::Task(cluster),
+            next = self.waves.next() => next,
         }
     }
 
@@ -229,7 +270,7 @@ impl Fleet {
         }
         self.unread = None;
         match rendered.fleet {
-            Ok(fleet) => self.tell(rendered.commit, &fleet, rendered.clusters).await,
+            Ok(fleet) => self.tell(rendered.commit, fleet, rendered.clusters).await,
             Err(errors) => self.refuse_all(rendered.commit, errors).await,
         }
     }
@@ -248,8 +289,8 @@ impl Fleet {
     async fn tell(
         &mut self,
         commit: CommitId,
-        fleet: &layout::Fleet,
-        mut renderings: BTreeMap<String, Result<Arc<Rendering>, Vec<Diagnostic>>>,
+        fleet: layout::Fleet,
+        renderings: BTreeMap<String, Result<Arc<Rendering>, Vec<Diagnostic>>>,
     ) -> Result<(), Diagnostic> {
         for warning in fleet.warnings.iter().chain(&fleet.problems) {
             warn!(%commit, code = %warning.code, "{warning}");
@@ -260,41 +301,114 @@ impl Fleet {
         let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
         self.ledger.record_rendering(commit, results.collect()).await?;
         crash::point("rendering.recorded");
-        let allowance = fleet.spec.budget.cluster;
-        let set = ApplySet::new(&fleet.name, self.namespace.as_str());
-        for cluster in &fleet.clusters {
-            let Some(rendering) = renderings.remove(&cluster.name) else {
-                self.let_go(&cluster.name, "is not selected any more");
-                continue;
-            };
-            if let Err(errors) = &rendering {
-                for error in errors {
-                    error!(%commit, cluster = cluster.name, environment = cluster.environment, region = cluster.region, code = %error.code, "{error}");
-                }
-            }
-            let desired = Desired {
-                commit,
-                connection: connection(cluster),
-                fleet: fleet.name.clone(),
-                environment: cluster.environment.clone(),
-                region: cluster.region.clone(),
-                set: set.clone(),
-                manager: format!("evenkeel-{}", fleet.name),
-                adopt: fleet.spec.adopt == layout::Adopt::Allow,
-                budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
-                health: Arc::clone(&fleet.spec.health),
-                drift: cluster.drift,
-                validate: cluster.validate,
-                rendering: rendering.map_err(|errors| summary(&errors)),
-                paused: cluster.paused.clone(),
-                report_only: self.report_only,
-            };
-            self.want(&cluster.name, desired).await?;
+        for cluster in fleet.clusters.iter().filter(|cluster| !renderings.contains_key(&cluster.name)) {
+            self.let_go(&cluster.name, "is not selected any more");
         }
-        self.detach(fleet).await?;
+        for (cluster, errors) in renderings.iter().filter_map(|(name, rendering)| Some((name, rendering.as_ref().err()?))) {
+            for error in errors {
+                let cluster = fleet.cluster(cluster);
+                let (environment, region) = cluster.map_or(("", ""), |cluster| (&cluster.environment, &cluster.region));
+                error!(%commit, cluster = cluster.map(|cluster| &cluster.name), environment, region, code = %error.code, "{error}");
+            }
+        }
+        let renderings = renderings.into_iter().map(|(name, rendering)| (name, rendering.map_err(|errors| summary(&errors)))).collect();
+        self.detach(&fleet).await?;
         self.known = fleet.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.clone())).collect();
+        let before = self.head.take();
+        self.head = Some(self.waves.head(before, commit, fleet, renderings));
+        self.roll().await?;
         self.told = Some(commit);
         Ok(())
+    }
+
+    /// Takes the rollout on, and tells the clusters' tasks what follows.
+    pub(super) async fn roll(&mut self) -> Result<(), Diagnostic> {
+        let Some(head) = self.head.take() else { return Ok(()) };
+        let rolled = self.roll_to(&head).await;
+        self.head = Some(head);
+        self.waves.render(&self.mirror, &self.facts);
+        if rolled.is_err() {
+            self.waves.is_due = true;
+        }
+        rolled
+    }
+
+    async fn roll_to(&mut self, head: &Head) -> Result<(), Diagnostic> {
+        let is_everywhere = self.report_only || self.waves.is_idle(head);
+        if is_everywhere && self.waves.is_everywhere(head, self.report_only) {
+            return self.record_rollout().await;
+        }
+        for cluster in self.waves.unknown() {
+            let runs = self.ledger.applied(&cluster).await?;
+            self.waves.runs(&cluster, runs);
+        }
+        if is_everywhere {
+            for name in head.renderings.keys() {
+                if let Some(word) = self.waves.newest(head, name) {
+                    self.pass_on(head, name, word).await?;
+                }
+            }
+            self.waves.went_everywhere(head, self.report_only);
+            return self.record_rollout().await;
+        }
+        if !self.waves.step(head, Timestamp::now()) {
+            return Ok(());
+        }
+        self.record_rollout().await?;
+        for name in head.renderings.keys() {
+            if let Some(word) = self.waves.word(head, name) {
+                self.pass_on(head, name, word).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts on record what the rollout came to, before anybody is told.
+    async fn record_rollout(&mut self) -> Result<(), Diagnostic> {
+        self.waves.is_due = false;
+        let rows = self.waves.changes();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.ledger.record_rollout(rows).await?;
+        let (new, old) = self.waves.noted();
+        new.into_iter().for_each(|commit| self.keep(format!("rollout/{commit}"), commit));
+        self.unkeep(old);
+        Ok(())
+    }
+
+    /// A pin stands on a cluster of which nothing is on record here.
+    pub(super) async fn adopt(&mut self, cluster: &str, mark: &str) {
+        if self.waves.adopt(cluster, mark) {
+            warn!(cluster, code = codes::ROLLED_BACK.id, "the cluster's own record says that it is kept at a commit; that is taken up");
+        }
+    }
+
+    /// Tells a cluster's task what it is to run. All but that is as the newest commit says.
+    async fn pass_on(&mut self, head: &Head, name: &str, word: Word) -> Result<(), Diagnostic> {
+        let (Some(cluster), fleet) = (self.known.get(name), &head.fleet) else { return Ok(()) };
+        let allowance = fleet.spec.budget.cluster;
+        let desired = Desired {
+            commit: word.commit,
+            connection: connection(cluster),
+            fleet: fleet.name.clone(),
+            environment: cluster.environment.clone(),
+            region: cluster.region.clone(),
+            set: ApplySet::new(&fleet.name, self.namespace.as_str()),
+            manager: format!("evenkeel-{}", fleet.name),
+            adopt: fleet.spec.adopt == layout::Adopt::Allow,
+            budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
+            health: Arc::clone(&fleet.spec.health),
+            drift: cluster.drift,
+            validate: cluster.validate,
+            rendering: word.rendering,
+            paused: cluster.paused.clone(),
+            report_only: self.report_only,
+            rest: word.rest,
+            pin: word.pin,
+            is_new: word.is_new,
+        };
+        self.want(name, desired).await
     }
 
     async fn want(&mut self, cluster: &str, desired: Desired) -> Result<(), Diagnostic> {
@@ -321,6 +435,7 @@ impl Fleet {
 
     /// Ends a cluster's task; its objects stay.
     fn let_go(&mut self, cluster: &str, why: &str) {
+        self.waves.forget(cluster);
         self.desired.remove(cluster);
         self.targets.drop_cluster(cluster, why);
     }
@@ -352,6 +467,8 @@ impl Fleet {
             error!(%commit, code = %error.code, "{error}");
         }
         let why = summary(&errors);
+        // Nothing goes on until the root files say again how.
+        self.head.take().into_iter().for_each(|before| self.waves.lay_by(before));
         let names = self.ledger.cluster_names().await?;
         let attached: Vec<String> = names.into_iter().filter(|name| self.is_selected_name(name)).collect();
         let results = attached.iter().map(|name| (name.clone(), Err(errors.clone()))).collect();
@@ -412,11 +529,18 @@ impl Fleet {
             return None;
         }
         let commit = self.tip.filter(|tip| self.told == Some(*tip))?;
-        if self.desired.is_empty() {
+        if self.desired.is_empty() && self.waves.is_settled() {
             // Nothing was ever told: the root files are wrong, or no cluster is selected.
             return Some(false);
         }
-        once.verdict(commit, self.desired.keys().map(String::as_str))
+        let told = self.desired.iter().map(|(name, desired)| (name.as_str(), desired.commit, desired.rest.is_some()));
+        let verdict = once.verdict(told.clone())?;
+        // What a wave waits for may come yet.
+        let is_behind = told.clone().any(|(_, told, rests)| told != commit || rests);
+        if !self.waves.is_settled() || (is_behind && self.waves.is_moving()) {
+            return None;
+        }
+        Some(verdict && !is_behind)
     }
 
     /// The clusters that are brought to the head, by name.
@@ -428,17 +552,16 @@ impl Fleet {
     pub(super) async fn act(&mut self, action: Action) -> Result<Accepted, Diagnostic> {
         match action {
             Action::Sync { selector, who } => {
-                let selector = LabelSelector::parse(&selector)
-                    .map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{selector}: {error}")))?;
-                let clusters = self.known.values().filter(|cluster| selector.matches(&cluster.labels));
-                let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
-                if clusters.is_empty() {
-                    return Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, "the selector selects no cluster"));
-                }
+                let clusters = self.selected_by(&selector)?;
                 info!(who, clusters = clusters.join(","), "sync asked for");
                 Ok(Accepted { clusters: clusters.into_iter().filter(|cluster| self.targets.ask(cluster, Ask::Sync)).collect() })
             }
+            Action::Rollback { selector, rev, who } => self.roll_back(&selector, rev, &who).await,
+            Action::Retry { selector, who } => self.retry(&selector, &who).await,
             Action::Approve { plan, who } => {
+                if let Some(accepted) = self.approve_wave(plan, &who).await? {
+                    return Ok(accepted);
+                }
                 let clusters = approve(&self.ledger, plan, &who).await?;
                 info!(who, %plan, clusters = clusters.join(","), "deletions approved");
                 for cluster in &clusters {
@@ -478,11 +601,19 @@ pub(super) async fn resume(ledger: &Ledger, who: &str) -> Result<Vec<String>, Di
 
 /// Puts on record that the deletions of this plan may go through, and says on which clusters they are held.
 pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<Vec<String>, Diagnostic> {
-    let clusters = ledger.approve(plan, who, Timestamp::now()).await?;
-    if clusters.is_empty() {
-        return Err(Diagnostic::new(codes::NO_PLAN, Place::Nowhere, format!("no cluster holds deletions of the plan {plan}")));
+    let now = Timestamp::now();
+    let clusters = ledger.approve(plan, who, now).await?;
+    if !clusters.is_empty() {
+        return Ok(clusters);
     }
-    Ok(clusters)
+    let none = || {
+        Diagnostic::new(
+            codes::NO_PLAN,
+            Place::Nowhere,
+            format!("no wave waits for approval of {plan}, and no cluster holds deletions of it"),
+        )
+    };
+    ledger.approve_wave(plan, who, now).await?.ok_or_else(none)
 }
 
 /// How to connect: as cluster.yaml says, else by the context named like the cluster.
@@ -539,6 +670,6 @@ fn summary(errors: &[Diagnostic]) -> Diagnostic {
     }
 }
 
-fn broken(why: &str) -> Diagnostic {
+pub(super) fn broken(why: &str) -> Diagnostic {
     Diagnostic::new(codes::DEFECT, Place::Nowhere, why)
 }

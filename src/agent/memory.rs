@@ -21,6 +21,8 @@ pub(super) enum News {
     Attempted(u32),
     /// What the cluster serves.
     Facts(Facts),
+    /// A pin stands on the cluster, of which nothing is on record.
+    Pin(String),
 }
 
 /// The ledger as one cluster's task sees it.
@@ -113,6 +115,10 @@ impl Memory for ClusterMemory {
         self.ledger.set_asked(&self.cluster, asked).await?;
         crash::point("asked.recorded");
         Ok(())
+    }
+
+    async fn pin_found(&self, pin: String) {
+        self.tell(News::Pin(pin)).await;
     }
 
     async fn facts(&self, facts: Facts) {

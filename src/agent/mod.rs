@@ -8,12 +8,14 @@ mod answers;
 mod fleet;
 mod memory;
 mod once;
+mod pins;
 mod settings;
 mod state_dir;
 mod supervisor;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod waves;
 
 pub use answers::RecordedAnswers;
 pub use settings::{GitSettings, Outcome, RunSettings};
@@ -30,6 +32,7 @@ use self::{
     state_dir::StateDir,
     supervisor::Supervisor,
     targets::{Shared, Targets},
+    waves::Waves,
 };
 use crate::{
     cli::color_wanted,
@@ -75,6 +78,17 @@ pub fn approve(state_dir: &Path, plan: Digest, who: &str) -> Result<Accepted, Di
 /// Puts on record while no agent runs that clusters may be written again after the ledger was lost.
 pub fn resume(state_dir: &Path, who: &str) -> Result<Accepted, Diagnostic> {
     on_record(state_dir, async |ledger| fleet::resume(ledger, who).await)
+}
+
+/// Puts on record while no agent runs that clusters are to be put to a commit, given by at least 7 characters of its hash.
+pub fn roll_back(state_dir: &Path, selector: &str, rev: &str, who: &str) -> Result<Accepted, Diagnostic> {
+    let commit = RecordedAnswers::open(state_dir)?.commit(rev)?;
+    on_record(state_dir, async |ledger| pins::roll_back(ledger, selector, commit, who).await)
+}
+
+/// Puts on record while no agent runs that clusters are to be tried again.
+pub fn retry(state_dir: &Path, selector: &str) -> Result<Accepted, Diagnostic> {
+    on_record(state_dir, async |ledger| pins::retry(ledger, selector).await)
 }
 
 /// Changes the ledger of a stopped agent; answers with the clusters concerned.
@@ -143,10 +157,12 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         },
         news: news_sender,
     });
-    let renderer = Arc::new(Renderer::new(settings.namespace.clone(), key));
-    let mut fleet = Fleet::new(only, ledger.clone(), mirror, renderer, settings.namespace, targets);
+    let renderer = |key| Renderer::new(settings.namespace.clone(), key);
+    let (renderer, waves) = (Arc::new(renderer(key.clone())), Waves::new(renderer(key)));
+    let mut fleet = Fleet::new(only, ledger.clone(), mirror, renderer, waves, settings.namespace, targets);
     fleet.report_only = report_only;
     fleet.remember_facts().await?;
+    fleet.remember_rollout(settings.once).await?;
     let once = settings.once.then(Once::default);
     let mut supervisor = Supervisor { fleet, ledger, once, events, news, actions, trigger, source: source_sender };
     let result = supervisor.run().await;

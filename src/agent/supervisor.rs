@@ -72,6 +72,7 @@ impl Supervisor {
                 _ = tick.tick() => {
                     notify(&[sd_notify::NotifyState::Watchdog]);
                     self.fleet.catch_up();
+                    self.fleet.waves.is_due = true;
                 }
                 Some(event) = self.events.recv() => self.repository(event).await?,
                 Some((cluster, news)) = self.news.recv() => self.heard(&cluster, news).await,
@@ -79,7 +80,13 @@ impl Supervisor {
                 ended = self.fleet.next() => match ended {
                     Ended::Rendering(rendered) => self.rendered(rendered).await,
                     Ended::Task(cluster) => self.fleet.ended(&cluster).await,
+                    Ended::Older(older) => self.fleet.took_older(older),
+                    Ended::Wait => self.fleet.waves.is_due = true,
                 },
+            }
+            // One step for all that was heard.
+            if self.fleet.waves.is_due && self.news.is_empty() {
+                self.roll().await;
             }
             if let Some(verdict) = self.once.as_ref().and_then(|once| self.fleet.verdict(once)) {
                 return Ok(Outcome { in_sync: verdict, clusters: self.fleet.selected() });
@@ -155,12 +162,21 @@ impl Supervisor {
         }
     }
 
+    async fn roll(&mut self) {
+        if let Err(error) = self.fleet.roll().await {
+            // Nothing is passed on that is not on record; it is tried again at once when something is heard, and by the tick.
+            self.fleet.waves.is_due = false;
+            error!(code = %error.code, "{error}");
+        }
+    }
+
     pub(super) async fn heard(&mut self, cluster: &str, news: News) {
         match news {
             News::State(state) => {
                 if let Some(applied) = state.applied.filter(|_| state.phase == Phase::Synced) {
                     self.fleet.keep(format!("applied/{cluster}"), applied);
                 }
+                self.fleet.waves.heard(cluster, &state, Timestamp::now());
                 if let Some(once) = &mut self.once {
                     once.state(cluster, *state);
                 }
@@ -171,6 +187,7 @@ impl Supervisor {
                 }
             }
             News::Facts(facts) => self.fleet.learn(cluster, facts).await,
+            News::Pin(mark) => self.fleet.adopt(cluster, &mark).await,
         }
     }
 

@@ -16,6 +16,7 @@ use super::{
     once::Once,
     supervisor::Supervisor,
     targets::{Shared, Targets},
+    waves::Waves,
 };
 use crate::{
     cluster::{Kubeconfig, Limits},
@@ -68,9 +69,17 @@ impl Bed {
             limits: Limits::default(),
             news: news_sender,
         });
-        let renderer = Arc::new(Renderer::new("evenkeel-system", DigestKey::new([0; 32])));
+        let renderer = || Renderer::new("evenkeel-system", DigestKey::new([0; 32]));
         let only = only.map(|only| only.parse().unwrap());
-        let fleet = Fleet::new(only, ledger.clone(), mirror.clone(), renderer, "evenkeel-system".to_owned(), targets);
+        let fleet = Fleet::new(
+            only,
+            ledger.clone(),
+            mirror.clone(),
+            Arc::new(renderer()),
+            Waves::new(renderer()),
+            "evenkeel-system".to_owned(),
+            targets,
+        );
         let supervisor = Supervisor {
             fleet,
             ledger: ledger.clone(),
@@ -118,6 +127,7 @@ impl Bed {
                 self.supervisor.fleet.ended(&cluster).await;
                 Some(cluster)
             }
+            Ended::Older(_) | Ended::Wait => panic!("no rollout"),
         }
     }
 

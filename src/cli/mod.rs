@@ -20,6 +20,8 @@ mod printer;
 mod render;
 mod repo;
 mod resume;
+mod retry;
+mod rollback;
 mod run;
 mod settings_file;
 mod status;
@@ -27,6 +29,7 @@ mod sync;
 mod table;
 mod usage;
 mod values;
+mod waves;
 mod where_is;
 
 use std::{
@@ -67,6 +70,12 @@ pub type Approve<'a> = dyn Fn(&Path, Digest, &str) -> Result<Accepted, Diagnosti
 /// Records in a state directory whose agent is stopped that its clusters may be written again, for that user.
 pub type Resume<'a> = dyn Fn(&Path, &str) -> Result<Accepted, Diagnostic> + 'a;
 
+/// Records in a state directory whose agent is stopped that the selected clusters are to be put to a commit, for that user.
+pub type RollBack<'a> = dyn Fn(&Path, &str, &str, &str) -> Result<Accepted, Diagnostic> + 'a;
+
+/// Records in a state directory whose agent is stopped that the selected clusters are to be tried again.
+pub type Retry<'a> = dyn Fn(&Path, &str) -> Result<Accepted, Diagnostic> + 'a;
+
 /// What a command needs of the world around it, its output apart.
 pub struct World<'a> {
     /// Standard output may be coloured.
@@ -81,6 +90,10 @@ pub struct World<'a> {
     pub approve: &'a Approve<'a>,
     /// Records that clusters may be written again.
     pub resume: &'a Resume<'a>,
+    /// Records that clusters are to be put to a commit.
+    pub roll_back: &'a RollBack<'a>,
+    /// Records that clusters are to be tried again.
+    pub retry: &'a Retry<'a>,
 }
 
 /// Evenkeel holds a fleet of Kubernetes clusters to one Git repository
@@ -111,6 +124,8 @@ enum Command {
     History(history::HistoryArgs),
     Sync(sync::SyncArgs),
     Approve(approve::ApproveArgs),
+    Rollback(rollback::RollbackArgs),
+    Retry(retry::RetryArgs),
     AcceptCluster(accept_cluster::AcceptClusterArgs),
     Resume(resume::ResumeArgs),
     Explain(explain::ExplainArgs),
@@ -167,9 +182,17 @@ pub fn command() -> clap::Command {
 }
 
 /// Runs the command line of this process. The arguments are what stands behind the commands.
-pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, approve: &Approve<'_>, resume: &Resume<'_>) -> ExitCode {
+pub fn main(
+    agent: &Agent<'_>,
+    ledger: &OpenLedger<'_>,
+    approve: &Approve<'_>,
+    resume: &Resume<'_>,
+    roll_back: &RollBack<'_>,
+    retry: &Retry<'_>,
+) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let world = World { color: color_wanted(io::stdout().is_terminal()), now: Timestamp::now(), agent, ledger, approve, resume };
+    let (color, now) = (color_wanted(io::stdout().is_terminal()), Timestamp::now());
+    let world = World { color, now, agent, ledger, approve, resume, roll_back, retry };
     execute(&arguments, &world, &mut io::stdout(), &mut io::stderr()).into()
 }
 
@@ -216,6 +239,8 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::History(args) => history::run(args, &file, world, printer),
         Command::Sync(args) => sync::run(args, &file, printer),
         Command::Approve(args) => approve::run(args, &file, world, printer),
+        Command::Rollback(args) => rollback::run(args, &file, world, printer),
+        Command::Retry(args) => retry::run(args, &file, world, printer),
         Command::AcceptCluster(args) => accept_cluster::run(args, &file, printer),
         Command::Resume(args) => resume::run(args, &file, world, printer),
         Command::Explain(args) => explain::run(&args, printer),

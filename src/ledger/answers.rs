@@ -7,6 +7,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::CommitId,
     manifest::Digest,
+    rollout::Shown,
     sync::{Health, Phase, Retry},
 };
 
@@ -22,6 +23,8 @@ pub struct Status {
     pub commit: Option<CommitId>,
     /// By environment, region and name.
     pub clusters: Vec<ClusterStatus>,
+    /// Where the waves stand; none where a commit goes everywhere at once.
+    pub rollout: Option<Shown>,
 }
 
 /// One cluster of [`Status`].
@@ -55,6 +58,8 @@ pub struct ClusterStatus {
     pub retry: Option<Retry>,
     /// What is wrong.
     pub error: Option<ErrorAnswer>,
+    /// Why it does not run the newest commit, in one sentence; empty where it does, and where something is wrong.
+    pub reason: String,
 }
 
 /// An error as answers carry it.

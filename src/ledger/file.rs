@@ -14,7 +14,7 @@ use super::{LedgerError, report_only};
 /// "EVKL": tells a ledger from the databases of other programs.
 const APPLICATION_ID: i64 = 0x4556_4b4c;
 /// Each step takes the file from the version of its place in this list to the next. A released step never changes.
-const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("held.sql"), include_str!("retry.sql")];
+const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("held.sql"), include_str!("retry.sql"), include_str!("rollout.sql")];
 /// How long a lock of another process is waited for. Only a reader that checkpoints, or a second agent, holds one.
 const BUSY: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this after a burst, in bytes.

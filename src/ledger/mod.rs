@@ -19,6 +19,7 @@ mod journal;
 mod reader;
 mod report_only;
 mod retention;
+mod rollout;
 mod sql;
 mod syncs;
 mod walk;

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{
     LedgerError,
     answers::{ClusterStatus, ErrorAnswer, History, Log, ObjectEntry, SCHEMA, Status, SyncEntry, Transition, WarningEntry, Where},
-    clusters, file,
+    clusters, file, rollout,
     sql::{At, Problem, Word},
     walk,
 };
@@ -37,7 +37,12 @@ impl Reader {
     pub fn status(&self) -> Result<Status, LedgerError> {
         self.read(|db| {
             let tip = db.prepare_cached("SELECT tip FROM fetches ORDER BY id DESC LIMIT 1")?.query_row([], |row| row.get(0)).optional()?;
-            Ok(Status { schema: SCHEMA, commit: tip, clusters: statuses(db)? })
+            let mut waits = rollout::waits(db)?;
+            let mut clusters = statuses(db)?;
+            for cluster in &mut clusters {
+                cluster.reason = waits.remove(&cluster.name).map(|wait| wait.reason).unwrap_or_default();
+            }
+            Ok(Status { schema: SCHEMA, commit: tip, clusters, rollout: rollout::shown(db)? })
         })
     }
 
@@ -131,6 +136,7 @@ fn status(row: &Row<'_>) -> rusqlite::Result<ClusterStatus> {
             since,
             retry: None,
             error: None,
+            reason: String::new(),
         });
     };
     Ok(ClusterStatus {
@@ -148,6 +154,7 @@ fn status(row: &Row<'_>) -> rusqlite::Result<ClusterStatus> {
         since,
         retry: state.retry,
         error: state.error.as_ref().map(ErrorAnswer::from),
+        reason: String::new(),
     })
 }
 

@@ -56,9 +56,10 @@ pub(super) enum State {
 }
 
 impl State {
-    /// It goes on by itself, and soon.
-    pub(super) fn is_moving(&self) -> bool {
-        matches!(self, Self::Rolling(_) | Self::Admits(_))
+    /// It goes on by itself, once clusters that answer do well.
+    pub(super) fn is_moving(&self, input: Input<'_>) -> bool {
+        let answers = |name: &String| input.members.get(name).is_some_and(|member| member.condition != Condition::Unreachable);
+        matches!(self, Self::Rolling(names) | Self::Unready(names) if names.iter().any(answers))
     }
 }
 

@@ -1,9 +1,12 @@
 //! What people change of a rollout.
 
-use jiff::Timestamp;
+use std::{collections::BTreeMap, sync::Arc};
 
-use super::{ClusterProgress, Pin, Progress, Stand};
-use crate::{git::CommitId, manifest::Digest};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ClusterProgress, Digests, Member, Pin, Progress, Stand};
+use crate::{git::CommitId, layout::Rollout, manifest::Digest};
 
 impl Progress {
     /// A person puts a cluster back to a commit, or forward to one, and keeps it there. What that commit gives for it is told by
@@ -57,6 +60,57 @@ impl ClusterProgress {
         match &mut self.admitted {
             Some(admitted) if admitted.digest == digest => *admitted = stand,
             _ => self.move_to(stand),
+        }
+    }
+}
+
+/// A pin as it stands on the cluster, with what the cluster runs because of it.
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    pin: Pin,
+    commit: CommitId,
+    digest: Digest,
+}
+
+impl ClusterProgress {
+    /// The pin as text, for the cluster's own record; none where there is none, or it is not known yet where it leads.
+    pub fn mark(&self) -> Option<String> {
+        let (pin, stand) = (self.pin.clone()?, self.admitted?);
+        if matches!(pin, Pin::ByHand { digest: None, .. }) {
+            return None;
+        }
+        serde_json::to_string(&Mark { pin, commit: stand.commit, digest: stand.digest }).ok()
+    }
+}
+
+impl Progress {
+    /// Takes up a pin from a cluster of which nothing is remembered. Text that is none counts as no pin; true where it is one.
+    pub fn adopt(&mut self, name: &str, mark: &str) -> bool {
+        let Ok(Mark { pin, commit, digest }) = serde_json::from_str(mark) else { return false };
+        let cluster = self.clusters.entry(name.to_owned()).or_default();
+        cluster.pin = Some(pin);
+        cluster.admitted = Some(Stand { commit, digest, serial: 0 });
+        cluster.arrived = true;
+        true
+    }
+
+    /// After a start: what a commit gives now for the clusters of this agent. A target that would give something else for its own wave
+    /// is dropped, since what it was cannot be rendered any more; the wave waits for the next one.
+    pub fn check(&mut self, settings: &Rollout, members: &BTreeMap<String, Member>, commit: CommitId, digests: &Arc<Digests>) {
+        for (place, wave) in settings.waves.iter().enumerate() {
+            let Some(progress) = self.waves.get_mut(&wave.name) else { continue };
+            let own = |name: &String| members.get(name).is_some_and(|member| settings.wave_of(&member.labels) == Some(place));
+            for target in [&mut progress.target, &mut progress.proved] {
+                let Some(checked) = target.as_mut().filter(|target| target.commit == commit) else { continue };
+                if checked.digests.iter().filter(|(name, _)| own(name)).any(|(name, digest)| digests.get(name) != Some(digest)) {
+                    *target = None;
+                } else {
+                    checked.digests = Arc::clone(digests);
+                }
+            }
+            if progress.target.is_none() {
+                (progress.begun, progress.asks) = (false, None);
+            }
         }
     }
 }

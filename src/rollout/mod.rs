@@ -17,6 +17,7 @@ mod calendar;
 mod gate;
 mod hands;
 mod observe;
+pub mod rows;
 mod shown;
 mod step;
 

@@ -128,7 +128,7 @@ impl State {
     fn words(&self) -> String {
         match self {
             Self::Waiting => "waits for the wave before it".to_owned(),
-            Self::Halted(cluster, cause) => format!("halted by {cluster}: {}: {}", cause.code, cause.message),
+            Self::Halted(cluster, cause) => format!("has halted: {cluster}: {}: {}", cause.code, cause.message),
             Self::Approval(asks) => format!("waits for approval of {}", asks.plan),
             Self::Closed(closed) => match closed.opens {
                 Some(opens) => format!("is {} until {}", closed.why, moment(opens)),

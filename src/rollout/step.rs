@@ -159,7 +159,7 @@ impl Progress {
     fn decide(&self, settings: &Rollout, waves: &Membership<'_>, states: &[State], input: Input<'_>) -> Decision {
         let mut decision = Decision {
             shown: Some(self.show(settings, waves, states, input)),
-            moving: states.iter().any(State::is_moving),
+            moving: states.iter().any(|state| state.is_moving(input)),
             look_again: self.look_again(settings, waves, states, input),
             ..Decision::default()
         };

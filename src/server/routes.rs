@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    actions::{AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, ResumeBody, SyncBody},
+    actions::{AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, ResumeBody, RetryBody, RollbackBody, SyncBody},
     answers::{Answers, SourceState},
     peer::Peer,
     serve::Api,
@@ -45,6 +45,8 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/history/{cluster}", get(history))
         .route("/api/v1/source", get(source))
         .route("/api/v1/sync", post(sync))
+        .route("/api/v1/rollback", post(rollback))
+        .route("/api/v1/retry", post(retry))
         .route("/api/v1/approve", post(approve))
         .route("/api/v1/resume", post(resume))
         .route("/api/v1/accept-cluster", post(accept_cluster))
@@ -105,6 +107,16 @@ type Body<T> = Result<Json<T>, JsonRejection>;
 async fn sync(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<SyncBody>) -> Result<Json<Accepted>, Problem> {
     let SyncBody { selector } = content(body)?;
     act(&api, Action::Sync { selector, who: peer.who() }).await
+}
+
+async fn rollback(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<RollbackBody>) -> Result<Json<Accepted>, Problem> {
+    let RollbackBody { selector, rev } = content(body)?;
+    act(&api, Action::Rollback { selector, rev, who: peer.who() }).await
+}
+
+async fn retry(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<RetryBody>) -> Result<Json<Accepted>, Problem> {
+    let RetryBody { selector } = content(body)?;
+    act(&api, Action::Retry { selector, who: peer.who() }).await
 }
 
 async fn approve(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<ApproveBody>) -> Result<Json<Accepted>, Problem> {

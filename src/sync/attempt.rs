@@ -55,6 +55,8 @@ pub trait Memory: Journal {
     fn set_asked(&self, asked: Asked) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Objects that are recorded but no longer stand on the cluster, nor in the rendering.
     fn forget(&self, ids: Vec<crate::manifest::ObjectId>) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// A pin stands on the parent of a cluster of which nothing is on record.
+    fn pin_found(&self, pin: String) -> impl Future<Output = ()> + Send;
     /// What the cluster serves.
     fn facts(&self, facts: Facts) -> impl Future<Output = ()> + Send;
     /// An attempt ended; that many failed in a row.
@@ -203,6 +205,12 @@ impl<M: Memory> Attempt<'_, M> {
             () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
             reached = self.reach(slot, connect) => reached?,
         };
+        if let Some(pin) = parent.pin.clone().filter(|_| self.desired.is_new && self.desired.pin.is_none()) {
+            self.memory.pin_found(pin).await;
+            if !self.desired.report_only {
+                return Ok(pinned());
+            }
+        }
         if self.desired.report_only {
             return self.survey(session, &parent).await;
         }
@@ -486,7 +494,8 @@ impl<M: Memory> Attempt<'_, M> {
         end: End,
     ) -> Result<(), ApiError> {
         // What drifted and is as it was changes nothing about the set.
-        let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty();
+        let pin = self.desired.pin.as_ref().map(|pin| &pin.text);
+        let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty() && parent.pin.as_ref() == pin;
         let courses = if end == End::Synced { turn.situation.finished() } else { turn.situation.courses.clone() };
         if end == End::Synced && (!same || courses != parent.courses) {
             self.finish_parent(store, members, &courses).await?;
@@ -513,11 +522,18 @@ impl<M: Memory> Attempt<'_, M> {
                 // Of these there may be more than is on record.
                 parent.kinds.extend(unseen.keys().cloned());
                 parent.courses.clone_from(courses);
+                parent.pin = self.desired.pin.as_ref().map(|pin| pin.text.clone());
             })
             .await?;
         crash::point("parent.finished");
         Ok(())
     }
+}
+
+/// The cluster is kept where it is, and the agent is about to say so.
+fn pinned() -> Outcome {
+    let message = "the cluster's own record says that it is kept at a commit; that is taken up";
+    Outcome::new(End::Waiting, Some(Diagnostic::new(codes::ROLLED_BACK, Place::Nowhere, message)))
 }
 
 /// Whether the whole cluster is compared. What a watch showed, and what a commit changes, is told by what is known.

@@ -49,6 +49,8 @@ pub struct Parent {
     pub adopted: BTreeSet<String>,
     /// How far bundles with an order came.
     pub courses: Courses,
+    /// What keeps the cluster at a commit, whatever the branch says; for an agent that has lost its own record.
+    pub pin: Option<String>,
     /// As read; none where the parent is not there yet.
     pub resource_version: Option<String>,
     /// As read. The same uid is the same cluster.
@@ -70,6 +72,7 @@ impl Parent {
             rendering: text("/data/rendering").and_then(|text| text.parse().ok()),
             commit: text("/data/commit").and_then(|text| text.parse().ok()),
             adopted: text("/data/adopted").unwrap_or_default().lines().map(str::to_owned).collect(),
+            pin: text("/data/pin").map(str::to_owned),
             courses: text("/data/courses").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
             resource_version: text("/metadata/resourceVersion").map(str::to_owned),
             uid: text("/metadata/uid").map(str::to_owned),
@@ -92,6 +95,7 @@ impl Parent {
         put("commit", self.commit.map(|commit| commit.to_string()));
         put("adopted", Some(self.adopted.iter().cloned().collect::<Vec<_>>().join("\n")));
         put("courses", Some(&self.courses).filter(|courses| !courses.is_empty()).and_then(|courses| serde_json::to_string(courses).ok()));
+        put("pin", self.pin.clone());
         let mut kinds: Vec<String> = self.kinds.iter().map(ToString::to_string).collect();
         kinds.sort();
         let mut metadata = json!({
@@ -250,6 +254,7 @@ mod tests {
         let mut parent = Parent {
             holder: Some(Holder { instance: "a".into(), epoch: 3 }),
             claim: Some("b".into()),
+            pin: Some("{}".into()),
             manager: "evenkeel-shop".into(),
             rendering: Some(Digest::of(b"x")),
             commit: Some(CommitId([7; 20])),

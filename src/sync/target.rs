@@ -69,19 +69,34 @@ pub struct Desired {
     pub paused: Option<String>,
     /// The cluster is compared and nothing is written to it, not even the hold.
     pub report_only: bool,
+    /// Why it is left as it is until its wave comes, where it is.
+    pub rest: Option<Diagnostic>,
+    /// What keeps it at this commit, whatever the branch says.
+    pub pin: Option<Pinned>,
+    /// Nothing is on record of the cluster: a pin that stands on its parent is the one that counts.
+    pub is_new: bool,
+}
+
+/// A pin, as it stands on the parent and is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// As it stands on the parent.
+    pub text: String,
+    /// For people.
+    pub why: Diagnostic,
 }
 
 impl Desired {
     pub(super) fn goal(&self) -> Goal {
         match &self.rendering {
-            Ok(rendering) if self.paused.is_none() => Goal::Run(rendering.digest),
+            Ok(rendering) if self.paused.is_none() && self.rest.is_none() => Goal::Run(rendering.digest),
             _ => Goal::Rest,
         }
     }
 
     /// What decides beside the goal about an attempt.
-    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, Budget, bool, Drift, Validate) {
-        (&self.connection, self.adopt, self.budget, self.report_only, self.drift, self.validate)
+    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, Budget, bool, Drift, Validate, Option<&Pinned>) {
+        (&self.connection, self.adopt, self.budget, self.report_only, self.drift, self.validate, self.pin.as_ref())
     }
 
     /// Whether an attempt for the one would do something else for the other.
@@ -252,9 +267,10 @@ impl<M: Memory, C: Connect> Target<M, C> {
             (_, Some(by)) => {
                 (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), format!("spec.paused in {by}"))))
             }
+            (Ok(_), None) if desired.rest.is_some() => (Phase::Waiting, desired.rest.clone()),
             (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_) | Next::Probe) => return false,
             (Ok(rendering), None) => {
-                let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held));
+                let settled = live.state.as_ref().is_some_and(|state| matches!(state.phase, Phase::Synced | Phase::Held | Phase::Returned));
                 if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
                     live.applied = Some((rendering.digest, desired.commit));
                     let now = |state| live.with_health(State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });

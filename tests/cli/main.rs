@@ -45,6 +45,8 @@ struct Setup {
     ledger: Box<cli::OpenLedger<'static>>,
     approve: Box<cli::Approve<'static>>,
     resume: Box<cli::Resume<'static>>,
+    roll_back: Box<cli::RollBack<'static>>,
+    retry: Box<cli::Retry<'static>>,
     color: bool,
 }
 
@@ -63,6 +65,11 @@ impl Default for Setup {
                 assert!(who.contains("uid "), "{who}");
                 Ok(Accepted { clusters: fleet::status().clusters.into_iter().map(|cluster| cluster.name).collect() })
             }),
+            roll_back: Box::new(|_, selector, rev, who| {
+                assert!(who.contains("uid "), "{who}");
+                Ok(Accepted { clusters: vec![format!("those of {selector} to {rev}")] })
+            }),
+            retry: Box::new(|_, selector| Ok(Accepted { clusters: vec![format!("those of {selector}")] })),
             color: false,
         }
     }
@@ -79,6 +86,8 @@ impl Setup {
             ledger: &*self.ledger,
             approve: &*self.approve,
             resume: &*self.resume,
+            roll_back: &*self.roll_back,
+            retry: &*self.retry,
         };
         let code = cli::execute(&arguments, &world, &mut out, &mut err);
         let text = |bytes| String::from_utf8(bytes).unwrap();

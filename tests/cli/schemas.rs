@@ -105,7 +105,7 @@ fn the_promised_keys_are_there() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let status = printed("status");
-    assert_eq!(keys(&status), set(&["schema", "commit", "clusters"]));
+    assert_eq!(keys(&status), set(&["schema", "commit", "clusters", "rollout"]));
     assert_eq!(
         keys(&status["clusters"][1]),
         set(&[
@@ -122,7 +122,8 @@ fn the_promised_keys_are_there() {
             "held_plan",
             "since",
             "retry",
-            "error"
+            "error",
+            "reason"
         ])
     );
     assert_eq!(keys(&status["clusters"][4]["retry"]), set(&["at", "failures"]));

@@ -47,6 +47,8 @@ whole!(sync_without_an_agent format!("evenkeel sync environment=production {NOWH
 whole!(approve_without_an_agent format!("evenkeel approve {} {NOWHERE}", "ab".repeat(32)));
 whole!(approve_of_no_hash format!("evenkeel approve abab {NOWHERE}"));
 whole!(resume_without_an_agent format!("evenkeel resume {NOWHERE}"));
+whole!(rollback_without_an_agent format!("evenkeel rollback environment=production c2c2c2c {NOWHERE}"));
+whole!(retry_without_an_agent format!("evenkeel retry environment=production {NOWHERE}"));
 whole!(accept_cluster_without_an_agent format!("evenkeel accept-cluster prod-eu-1 {NOWHERE}"));
 whole!(explain "evenkeel explain ek4001");
 whole!(explain_list "evenkeel explain");
@@ -116,6 +118,8 @@ fn socket_agent() -> SocketAgent {
                     Err(Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("`{selector}` selects wrongly")))
                 }
                 Action::Approve { .. } => accepted(&[]),
+                Action::Rollback { selector, rev, .. } => accepted(&[&selector, &rev]),
+                Action::Retry { selector, .. } => accepted(&[&selector]),
                 Action::Resume { .. } => accepted(&["dev-eu-1", "prod-eu-1"]),
                 Action::AcceptCluster { name, .. } => accepted(&[&name]),
             });
@@ -154,6 +158,8 @@ fn actions_reach_a_running_agent() {
         &approve,
         "accept-cluster dev-eu-1",
         "resume",
+        "rollback cluster=prod-eu-1 c2c2c2c",
+        "retry cluster=prod-eu-1",
     ];
     insta::assert_snapshot!(lines.map(|line| agent.run(line)).join("\n"));
 }

@@ -18,6 +18,7 @@ mod modes;
 mod order;
 mod recreate;
 mod refusals;
+mod rollout;
 mod scene;
 mod secrets;
 mod untried;

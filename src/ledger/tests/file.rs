@@ -34,7 +34,7 @@ async fn a_reader_does_not_migrate() {
     let connection = Connection::open(dir.path().join("ledger.db")).unwrap();
     connection.pragma_update(None, "application_id", 0x4556_4b4c).unwrap();
     drop(connection);
-    assert!(matches!(Ledger::reader(dir.path()), Err(LedgerError::Older { found: 0, known: 3, .. })));
+    assert!(matches!(Ledger::reader(dir.path()), Err(LedgerError::Older { found: 0, known: 4, .. })));
 }
 
 #[test]

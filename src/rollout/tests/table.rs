@@ -87,7 +87,7 @@ fn a_failure_halts_and_ends_by_itself_or_with_a_newer_commit() {
     assert_eq!([world.runs("a"), world.runs("b")], [commit(1), commit(0)]);
     let halt = world.decision.shown.as_ref().unwrap().waves[0].halt.clone().unwrap();
     assert_eq!((halt.cluster.as_str(), halt.failed.len(), halt.reached.len(), halt.spared), ("a", 1, 0, 2));
-    assert!(world.reason("b").starts_with("waits for the wave canary, which halted by a: EK4014"), "{}", world.reason("b"));
+    assert!(world.reason("b").starts_with("waits for the wave canary, which has halted: a: EK4014"), "{}", world.reason("b"));
 
     world.bad.clear();
     world.minutes(12);

@@ -263,6 +263,9 @@ impl History {
             validate: Validate::DryRun,
             rendering: Ok(self.rendering.clone()),
             paused: self.paused.then(|| "environment.yaml".to_owned()),
+            rest: None,
+            pin: None,
+            is_new: false,
             report_only: false,
         }
     }

@@ -58,6 +58,7 @@ impl Memory for Told {
     async fn forget(&self, _: Vec<ObjectId>) -> Result<(), JournalError> {
         Ok(())
     }
+    async fn pin_found(&self, _: String) {}
     async fn facts(&self, _: Facts) {}
     async fn attempted(&self, _: u32) {}
 }
@@ -86,6 +87,9 @@ fn refused(commit: u8) -> Desired {
         validate: Validate::default(),
         rendering: Err(Diagnostic::new(codes::YAML, Place::Nowhere, "bad file")),
         paused: None,
+        rest: None,
+        pin: None,
+        is_new: false,
         report_only: false,
     }
 }
