@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::{
     once::{ATTEMPTS, Once},
     targets::Targets,
-    waves::{Head, Older, Waves, Word},
+    waves::{Head, Older, Waves},
 };
 use crate::{
     cluster::ConnectionSpec,
@@ -21,12 +21,11 @@ use crate::{
     git::{CommitId, CommitInfo, GitError, Mirror},
     layout,
     ledger::{ClusterRow, Ledger},
-    manifest::{ApplySet, Digest},
+    manifest::Digest,
     render::{Facts, Renderer, Rendering},
     server::{Accepted, Action},
     sync::{
         Health, Phase, State,
-        prune::Budget,
         target::{Ask, Desired},
     },
 };
@@ -84,9 +83,9 @@ pub(super) struct Fleet {
     layouts: Arc<layout::Reader>,
     renderer: Arc<Renderer>,
     /// Of the parent, on every cluster.
-    namespace: String,
+    pub(super) namespace: String,
     pub(super) targets: Targets,
-    facts: BTreeMap<String, Facts>,
+    pub(super) facts: BTreeMap<String, Facts>,
     pub(super) tip: Option<CommitId>,
     /// At most one rendering at a time; a newer tip waits for it, since what it parsed is of use to the next.
     rendering: JoinSet<Rendered>,
@@ -100,7 +99,7 @@ pub(super) struct Fleet {
     /// Nothing is written to any cluster until a person resumes.
     pub(super) report_only: bool,
     /// The newest commit as it was rendered last.
-    head: Option<Head>,
+    pub(super) head: Option<Head>,
     pub(super) waves: Waves,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
@@ -177,29 +176,6 @@ impl Fleet {
         Ok(())
     }
 
-    /// Ends what [`Self::keep`] began for the rollout.
-    fn unkeep(&self, commits: Vec<CommitId>) {
-        if commits.is_empty() {
-            return;
-        }
-        let mirror = self.mirror.clone();
-        tokio::task::spawn_blocking(move || {
-            for commit in commits {
-                if let Err(error) = mirror.unkeep(&format!("rollout/{commit}")) {
-                    warn!(%commit, code = %error.code(), "{error}");
-                }
-            }
-        });
-    }
-
-    /// Takes up what ended by itself, and whatever the rollout makes of it.
-    pub(super) fn took_older(&mut self, older: Option<Older>) {
-        let settings = self.head.as_ref().and_then(|head| head.fleet.spec.rollout.as_deref());
-        if let Some(error) = older.and_then(|older| self.waves.take(older, settings)) {
-            warn!(code = %error.code, "{error}; read again soon");
-        }
-    }
-
     /// Keeps a commit from being cleared away after the branch was forced elsewhere. Best effort: nothing that runs needs it.
     pub(super) fn keep(&self, name: String, commit: CommitId) {
         let mirror = self.mirror.clone();
@@ -220,12 +196,6 @@ impl Fleet {
         if self.tip != self.told && self.rendering.is_empty() {
             self.render();
         }
-    }
-
-    /// What a rollout remembers from before the start.
-    pub(super) async fn remember_rollout(&mut self, hasty: bool) -> Result<(), Diagnostic> {
-        self.waves.remember(self.ledger.rollout().await?, hasty);
-        Ok(())
     }
 
     /// Begins to render the newest commit, or notes that it must be done once the running one is through.
@@ -321,97 +291,7 @@ impl Fleet {
         Ok(())
     }
 
-    /// Takes the rollout on, and tells the clusters' tasks what follows.
-    pub(super) async fn roll(&mut self) -> Result<(), Diagnostic> {
-        let Some(head) = self.head.take() else { return Ok(()) };
-        let rolled = self.roll_to(&head).await;
-        self.head = Some(head);
-        self.waves.render(&self.mirror, &self.facts);
-        if rolled.is_err() {
-            self.waves.is_due = true;
-        }
-        rolled
-    }
-
-    async fn roll_to(&mut self, head: &Head) -> Result<(), Diagnostic> {
-        let is_everywhere = self.report_only || self.waves.is_idle(head);
-        if is_everywhere && self.waves.is_everywhere(head, self.report_only) {
-            return self.record_rollout().await;
-        }
-        for cluster in self.waves.unknown() {
-            let runs = self.ledger.applied(&cluster).await?;
-            self.waves.runs(&cluster, runs);
-        }
-        if is_everywhere {
-            for name in head.renderings.keys() {
-                if let Some(word) = self.waves.newest(head, name) {
-                    self.pass_on(head, name, word).await?;
-                }
-            }
-            self.waves.went_everywhere(head, self.report_only);
-            return self.record_rollout().await;
-        }
-        if !self.waves.step(head, Timestamp::now()) {
-            return Ok(());
-        }
-        self.record_rollout().await?;
-        for name in head.renderings.keys() {
-            if let Some(word) = self.waves.word(head, name) {
-                self.pass_on(head, name, word).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts on record what the rollout came to, before anybody is told.
-    async fn record_rollout(&mut self) -> Result<(), Diagnostic> {
-        self.waves.is_due = false;
-        let rows = self.waves.changes();
-        if rows.is_empty() {
-            return Ok(());
-        }
-        self.ledger.record_rollout(rows).await?;
-        let (new, old) = self.waves.noted();
-        new.into_iter().for_each(|commit| self.keep(format!("rollout/{commit}"), commit));
-        self.unkeep(old);
-        Ok(())
-    }
-
-    /// A pin stands on a cluster of which nothing is on record here.
-    pub(super) async fn adopt(&mut self, cluster: &str, mark: &str) {
-        if self.waves.adopt(cluster, mark) {
-            warn!(cluster, code = codes::ROLLED_BACK.id, "the cluster's own record says that it is kept at a commit; that is taken up");
-        }
-    }
-
-    /// Tells a cluster's task what it is to run. All but that is as the newest commit says.
-    async fn pass_on(&mut self, head: &Head, name: &str, word: Word) -> Result<(), Diagnostic> {
-        let (Some(cluster), fleet) = (self.known.get(name), &head.fleet) else { return Ok(()) };
-        let allowance = fleet.spec.budget.cluster;
-        let desired = Desired {
-            commit: word.commit,
-            connection: connection(cluster),
-            fleet: fleet.name.clone(),
-            environment: cluster.environment.clone(),
-            region: cluster.region.clone(),
-            set: ApplySet::new(&fleet.name, self.namespace.as_str()),
-            manager: format!("evenkeel-{}", fleet.name),
-            adopt: fleet.spec.adopt == layout::Adopt::Allow,
-            budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
-            health: Arc::clone(&fleet.spec.health),
-            drift: cluster.drift,
-            validate: cluster.validate,
-            rendering: word.rendering,
-            paused: cluster.paused.clone(),
-            report_only: self.report_only,
-            rest: word.rest,
-            pin: word.pin,
-            is_new: word.is_new,
-        };
-        self.want(name, desired).await
-    }
-
-    async fn want(&mut self, cluster: &str, desired: Desired) -> Result<(), Diagnostic> {
+    pub(super) async fn want(&mut self, cluster: &str, desired: Desired) -> Result<(), Diagnostic> {
         let applied = if self.targets.has(cluster) { None } else { self.ledger.applied(cluster).await? };
         self.desired.insert(cluster.to_owned(), desired.clone());
         self.targets.want(cluster, desired, applied);
@@ -468,7 +348,9 @@ impl Fleet {
         }
         let why = summary(&errors);
         // Nothing goes on until the root files say again how.
-        self.head.take().into_iter().for_each(|before| self.waves.lay_by(before));
+        if let Some(before) = self.head.take() {
+            self.waves.lay_by(before);
+        }
         let names = self.ledger.cluster_names().await?;
         let attached: Vec<String> = names.into_iter().filter(|name| self.is_selected_name(name)).collect();
         let results = attached.iter().map(|name| (name.clone(), Err(errors.clone()))).collect();
@@ -585,10 +467,8 @@ impl Fleet {
         let clusters = resume(&self.ledger, who).await?;
         if std::mem::take(&mut self.report_only) {
             info!(who, "resumed: clusters are written again");
-            for (cluster, mut desired) in self.desired.clone() {
-                desired.report_only = false;
-                self.want(&cluster, desired).await?;
-            }
+            // Each is told what its wave has for it.
+            self.roll().await?;
         }
         Ok(Accepted { clusters })
     }
@@ -617,7 +497,7 @@ pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<
 }
 
 /// How to connect: as cluster.yaml says, else by the context named like the cluster.
-fn connection(cluster: &layout::Cluster) -> ConnectionSpec {
+pub(super) fn connection(cluster: &layout::Cluster) -> ConnectionSpec {
     match cluster.connection.clone() {
         None => ConnectionSpec::Context(cluster.name.clone()),
         Some(layout::Connection::Context(name)) => ConnectionSpec::Context(name),

@@ -9,6 +9,7 @@ mod fleet;
 mod memory;
 mod once;
 mod pins;
+mod rolling;
 mod settings;
 mod state_dir;
 mod supervisor;

@@ -53,7 +53,9 @@ impl Fleet {
         let changed = self.waves.progress().retry(clusters.iter().map(String::as_str));
         info!(who, clusters = clusters.join(","), changed = changed.join(","), "another try asked for");
         self.roll().await?;
-        clusters.iter().for_each(|cluster| _ = self.targets.ask(cluster, Ask::Sync));
+        for cluster in &clusters {
+            self.targets.ask(cluster, Ask::Sync);
+        }
         Ok(Accepted { clusters })
     }
 

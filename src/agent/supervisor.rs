@@ -187,7 +187,7 @@ impl Supervisor {
                 }
             }
             News::Facts(facts) => self.fleet.learn(cluster, facts).await,
-            News::Pin(mark) => self.fleet.adopt(cluster, &mark).await,
+            News::Pin(mark) => self.fleet.adopt(cluster, &mark),
         }
     }
 

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     fleet::{Ended, Fleet, Rendered},
+    memory::News,
     once::Once,
     supervisor::Supervisor,
     targets::{Shared, Targets},
@@ -24,8 +25,9 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::{CommitId, Credentials, Event, Mirror, Remote},
     ledger::Ledger,
-    manifest::DigestKey,
+    manifest::{Digest, DigestKey},
     render::{Facts, Renderer},
+    rollout::Progress,
     server::SourceState,
     sync::{Phase, State},
 };
@@ -127,7 +129,12 @@ impl Bed {
                 self.supervisor.fleet.ended(&cluster).await;
                 Some(cluster)
             }
-            Ended::Older(_) | Ended::Wait => panic!("no rollout"),
+            Ended::Older(older) => {
+                self.supervisor.fleet.took_older(older);
+                self.supervisor.fleet.roll().await.unwrap();
+                None
+            }
+            Ended::Wait => panic!("nothing waits for a time"),
         }
     }
 
@@ -275,4 +282,68 @@ async fn a_cluster_that_comes_back_waits_for_its_old_task() {
     drop((waiting, listener));
     assert_eq!(ended, ["a"]);
     assert_eq!(bed.supervisor.fleet.targets.count(), 2, "one for each cluster");
+}
+
+const WAVES: &str = "spec: {rollout: {waves: [{name: first, selector: cluster=a}, {name: second, selector: cluster=b}]}}\n";
+
+/// What a cluster's task was told: the commit, and the code of what it waits for.
+fn told(bed: &Bed, cluster: &str) -> (CommitId, Option<&'static str>) {
+    let desired = &bed.supervisor.fleet.desired[cluster];
+    (desired.commit, desired.rest.as_ref().map(|rest| rest.code.id))
+}
+
+/// A cluster's task says that it runs what it was told, and does well.
+async fn does_well(bed: &mut Bed, cluster: &str) {
+    let desired = &bed.supervisor.fleet.desired[cluster];
+    let digest = desired.rendering.as_ref().map(|rendering| rendering.digest).ok();
+    let (commit, health) = (Some(desired.commit), crate::sync::Health::Healthy);
+    let state = State { desired: commit, applied: commit, rendering: digest, wanted: digest, health, ..State::blank(Phase::Synced) };
+    bed.supervisor.heard(cluster, News::State(Box::new(state))).await;
+    bed.supervisor.fleet.roll().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cluster_is_left_as_it_is_until_its_wave_comes() {
+    let mut bed = Bed::new();
+    bed.take_up(&[("evenkeel.yaml", Some(&format!("{}{WAVES}", own("Fleet", "shop"))))]).await;
+    let first = bed.tip();
+    assert_eq!(told(&bed, "a"), (first, None));
+    assert_eq!(told(&bed, "b"), (first, Some("EK4040")));
+    does_well(&mut bed, "a").await;
+    assert_eq!(told(&bed, "b"), (first, None));
+    let recorded = bed.ledger.rollout().await.unwrap();
+    assert_eq!(recorded.clusters["b"].admitted.unwrap().commit, first, "before it was told");
+}
+
+/// As after an upgrade that renders something else: what the second wave runs cannot be had any more.
+#[tokio::test]
+async fn what_renders_to_something_else_now_is_not_written_until_its_wave_comes() {
+    let mut bed = Bed::new();
+    let old = Digest::of(b"as it was");
+    let mut before = Progress::default();
+    bed.fetch().await;
+    let mark = format!("{{\"pin\":{{\"Failed\":\"{old}\"}},\"commit\":\"{}\",\"digest\":\"{old}\",\"failure\":null}}", bed.tip());
+    assert!(before.adopt("b", &mark));
+    before.retry(["b"]);
+    bed.ledger.record_rollout(before.changes(&Progress::default())).await.unwrap();
+    bed.supervisor.fleet.remember_rollout(false).await.unwrap();
+    bed.take_up(&[("evenkeel.yaml", Some(&format!("{}{WAVES}", own("Fleet", "shop"))))]).await;
+    assert_eq!(bed.supervisor.fleet.desired.keys().collect::<Vec<_>>(), ["a"], "b is rendered again first");
+    assert_eq!(bed.ended().await, None);
+    assert_eq!(told(&bed, "b").1, Some("EK4042"));
+    does_well(&mut bed, "a").await;
+    assert_eq!(told(&bed, "b"), (bed.tip(), None), "its wave has come");
+}
+
+#[tokio::test]
+async fn nothing_is_told_that_is_not_on_record() {
+    let mut bed = Bed::new();
+    bed.take_up(&[("evenkeel.yaml", Some(&format!("{}{WAVES}", own("Fleet", "shop"))))]).await;
+    bed.ledger.close().await.unwrap();
+    let digest = bed.supervisor.fleet.desired["a"].rendering.as_ref().unwrap().digest;
+    let (wanted, health) = (Some(digest), crate::sync::Health::Healthy);
+    let state = State { desired: Some(bed.tip()), rendering: wanted, wanted, health, ..State::blank(Phase::Synced) };
+    bed.supervisor.heard("a", News::State(Box::new(state))).await;
+    assert!(bed.supervisor.fleet.roll().await.is_err());
+    assert_eq!(told(&bed, "b").1, Some("EK4040"), "its wave has come, and it does not know it yet");
 }

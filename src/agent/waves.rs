@@ -19,7 +19,7 @@ use crate::{
     manifest::Digest,
     render::{Facts, Renderer, Rendering},
     rollout::{
-        Cause, Condition, Decision, Digests, Input, Member, Pin, Progress, Verdict,
+        Cause, ClusterProgress, Condition, Decision, Digests, Input, Member, Pin, Progress, Verdict,
         rows::{Board, Row},
     },
     sync::{Health, Phase, STUCK, State, target::Pinned},
@@ -27,6 +27,10 @@ use crate::{
 
 /// How long a cluster may take to do well where none of its bundles says it: what a Deployment's own deadline is.
 const DEADLINE: Duration = Duration::from_mins(10);
+
+/// Attempts in a row after which a cluster has failed: over some two minutes, which a webhook may be away for. With `--once`, that is
+/// what ends the run.
+const FAILURES: u32 = 8;
 
 /// The newest commit, as all of the fleet was rendered.
 pub(super) struct Head {
@@ -74,6 +78,8 @@ pub(super) struct Waves {
     members: BTreeMap<String, Member>,
     /// Set where something was seen since the last step.
     pub(super) is_due: bool,
+    /// The last step could not be carried out; the next is due with the tick, and not before.
+    pub(super) is_stuck: bool,
     /// What older commits gave.
     stock: BTreeMap<(String, Digest), Arc<Rendering>>,
     /// What was rendered once and gives something else now.
@@ -84,8 +90,12 @@ pub(super) struct Waves {
     unchecked: BTreeSet<CommitId>,
     wanted: BTreeMap<CommitId, BTreeSet<String>>,
     older: JoinSet<Older>,
+    /// The commit of which that is.
+    rendering: Option<CommitId>,
     /// Of its own, so that what the newest commits share stays cached.
     renderer: Arc<Renderer>,
+    /// Clusters of which it was looked up what they run.
+    looked_up: BTreeSet<String>,
     told: BTreeMap<String, Told>,
     /// The rendering of the fleet that all of it was told, where there are no waves, or nothing is written.
     everywhere: Option<(u64, bool)>,
@@ -102,13 +112,16 @@ impl Waves {
             decision: Decision::default(),
             members: BTreeMap::new(),
             is_due: false,
+            is_stuck: false,
             stock: BTreeMap::new(),
             lost: BTreeSet::new(),
             no_way_back: BTreeMap::new(),
             unchecked: BTreeSet::new(),
             wanted: BTreeMap::new(),
             older: JoinSet::new(),
+            rendering: None,
             renderer: Arc::new(renderer),
+            looked_up: BTreeSet::new(),
             told: BTreeMap::new(),
             everywhere: None,
             kept: BTreeSet::new(),
@@ -134,13 +147,16 @@ impl Waves {
         fleet: layout::Fleet,
         renderings: BTreeMap<String, Result<Arc<Rendering>, Diagnostic>>,
     ) -> Head {
-        before.into_iter().for_each(|before| self.lay_by(before));
+        if let Some(before) = before {
+            self.lay_by(before);
+        }
         let mut members = std::mem::take(&mut self.members);
         for cluster in fleet.clusters.iter().filter(|cluster| renderings.contains_key(&cluster.name)) {
             let member = members.remove(&cluster.name).unwrap_or_default();
             let off = cluster.paused.as_ref().map(|file| format!("paused by {file}"));
             self.members.insert(cluster.name.clone(), Member { labels: cluster.labels.clone(), off, ..member });
         }
+        self.looked_up.retain(|name| self.members.contains_key(name));
         let digest = |rendering: &Result<Arc<Rendering>, Diagnostic>| rendering.as_ref().ok().map(|rendering| rendering.digest);
         let digests = renderings.iter().map(|(name, rendering)| (name.clone(), digest(rendering))).collect();
         self.epoch += 1;
@@ -163,9 +179,11 @@ impl Waves {
         }
     }
 
-    /// The clusters of which it is not known what they run.
-    pub(super) fn unknown(&self) -> Vec<String> {
-        self.members.iter().filter(|(_, member)| member.runs.is_none()).map(|(name, _)| name.clone()).collect()
+    /// The clusters of which it is to be looked up what they run: once, since their tasks say it from then on.
+    pub(super) fn unknown(&mut self) -> Vec<String> {
+        let new: Vec<String> = self.members.keys().filter(|name| !self.looked_up.contains(*name)).cloned().collect();
+        self.looked_up.extend(new.iter().cloned());
+        new
     }
 
     /// A cluster's task said how it does.
@@ -174,7 +192,7 @@ impl Waves {
         if let (Some(commit), Some(digest)) = (state.applied, state.rendering) {
             member.runs = Some((commit, digest));
         }
-        (member.digest, member.condition) = (state.wanted, condition(state));
+        (member.digest, member.condition) = (state.wanted, condition(state, if self.hasty { ATTEMPTS } else { FAILURES }));
         if let Some(progress) = self.progress.clusters.get_mut(cluster) {
             // A soak ends in a step, and is broken at once.
             progress.observe(member, Duration::MAX, now);
@@ -184,7 +202,6 @@ impl Waves {
 
     /// A step; false where something must be rendered before.
     pub(super) fn step(&mut self, head: &Head, now: Timestamp) -> bool {
-        self.is_due = false;
         self.everywhere = None;
         let settings = head.fleet.spec.rollout.as_deref();
         if !self.check(settings, head) {
@@ -216,7 +233,8 @@ impl Waves {
             self.progress.check(settings, &self.members, head.commit, &Arc::new(head.digests.clone()));
         }
         let all: BTreeSet<String> = self.members.keys().cloned().collect();
-        self.wanted.extend(self.unchecked.iter().map(|commit| (*commit, all.clone())));
+        let begun = self.rendering;
+        self.wanted.extend(self.unchecked.iter().filter(|commit| begun != Some(**commit)).map(|commit| (*commit, all.clone())));
         self.unchecked.is_empty()
     }
 
@@ -277,7 +295,7 @@ impl Waves {
             member.deadline = deadlines.max().unwrap_or(DEADLINE);
         }
         let progress = self.progress.clusters.get(cluster);
-        let pin = progress.and_then(|progress| progress.mark()).map(|text| Pinned { text, why: why(&verdict) });
+        let pin = progress.and_then(ClusterProgress::mark).map(|text| Pinned { text, why: why(&verdict) });
         Some(Word { commit, rendering, rest, pin, is_new: member.runs.is_none() })
     }
 
@@ -288,7 +306,7 @@ impl Waves {
 
     /// All is decided that can be by what is known, and everybody was told.
     pub(super) fn is_settled(&self) -> bool {
-        self.unchecked.is_empty() && self.wanted.is_empty() && self.older.is_empty() && !self.is_due
+        self.unchecked.is_empty() && self.wanted.is_empty() && self.older.is_empty() && !self.is_due && !self.is_stuck
     }
 
     /// A wave goes on by itself once clusters in progress do well.
@@ -334,6 +352,7 @@ impl Waves {
         }
         if let Some((commit, asked)) = self.wanted.pop_first() {
             let (mirror, renderer, facts) = (mirror.clone(), self.renderer.clone(), facts.clone());
+            self.rendering = Some(commit);
             self.older.spawn_blocking(move || older(commit, asked, &mirror, &renderer, &facts));
         }
     }
@@ -343,7 +362,10 @@ impl Waves {
         let wait =
             self.decision.look_again.map(|at| Duration::try_from(Timestamp::now().until(at).unwrap_or_default()).unwrap_or_default());
         tokio::select! {
-            Some(older) = self.older.join_next() => Ended::Older(older.ok()),
+            Some(older) = self.older.join_next() => {
+                self.rendering = None;
+                Ended::Older(older.ok())
+            }
             // A clock that is put back makes it a little early, and then it is waited for again.
             () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => Ended::Wait,
             else => std::future::pending().await,
@@ -354,7 +376,8 @@ impl Waves {
     pub(super) fn take(&mut self, older: Older, settings: Option<&Rollout>) -> Option<Diagnostic> {
         let Older { commit, renderings, unread, asked } = older;
         if unread.is_some() {
-            // Asked for again by the next step.
+            // Asked for again by the next step, which is the tick's.
+            self.is_stuck = true;
             return unread;
         }
         if self.unchecked.remove(&commit)
@@ -413,7 +436,7 @@ impl Waves {
 }
 
 /// How a cluster does, in the words of a rollout.
-fn condition(state: &State) -> Condition {
+fn condition(state: &State, attempts: u32) -> Condition {
     let failed = |fallback: &str| {
         let error = || Diagnostic::new(codes::HALTED, Place::Nowhere, fallback);
         Condition::Failed(Cause::from(&state.error.clone().unwrap_or_else(error)))
@@ -423,7 +446,7 @@ fn condition(state: &State) -> Condition {
         (Phase::Unreachable | Phase::WrongCluster, _) => Condition::Unreachable,
         (Phase::Waiting, _) if state.error.as_ref().is_some_and(|error| error.code == codes::OTHER_HOLDER) => Condition::Unreachable,
         (Phase::Refused, _) => failed("refused"),
-        (Phase::Failed, _) if is_stuck || state.retry.is_some_and(|retry| retry.failures >= ATTEMPTS) => failed("failed"),
+        (Phase::Failed, _) if is_stuck || state.retry.is_some_and(|retry| retry.failures >= attempts) => failed("failed"),
         (Phase::Failed, _) => Condition::Unready,
         (Phase::Synced | Phase::Held | Phase::Returned, health) => match health {
             Health::Healthy | Health::Suspended => Condition::Healthy,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::table::{Cell, Color, Table, clean, short_or_dash};
 use crate::{
-    ledger::answers::Status,
+    ledger::answers::{ClusterStatus, Status},
     rollout::{Shown, ShownHalt, ShownWave, WaveWord},
 };
 
@@ -20,7 +20,9 @@ pub(super) fn render(status: &Status, color: bool) -> String {
     }
     // Once for all that wait for the same.
     let mut waiting: Vec<(&str, Vec<&str>)> = Vec::new();
-    for cluster in status.clusters.iter().filter(|cluster| !cluster.reason.is_empty()) {
+    // An error that says the same has been told.
+    let is_told = |cluster: &ClusterStatus| cluster.error.as_ref().is_some_and(|error| error.message == cluster.reason);
+    for cluster in status.clusters.iter().filter(|cluster| !cluster.reason.is_empty() && !is_told(cluster)) {
         match waiting.iter_mut().find(|(reason, _)| *reason == cluster.reason) {
             Some((_, names)) => names.push(&cluster.name),
             None => waiting.push((&cluster.reason, vec![&cluster.name])),

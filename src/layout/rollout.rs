@@ -232,7 +232,7 @@ impl Reader<'_> {
             }
         }
         let mut windows = Vec::new();
-        for (nth, window) in written.windows.into_iter().enumerate() {
+        for (nth, window) in written.windows.iter().enumerate() {
             windows.extend(self.window(&format!("{at}/windows/{nth}"), window));
         }
         let freezes = self.freezes(at, written.freezes);
@@ -248,7 +248,7 @@ impl Reader<'_> {
         })
     }
 
-    fn window(&mut self, at: &str, written: WrittenWindow) -> Option<Window> {
+    fn window(&mut self, at: &str, written: &WrittenWindow) -> Option<Window> {
         let days: Vec<Weekday> = match &written.days {
             None => DAYS.iter().map(|(_, day)| *day).collect(),
             Some(words) => DAYS.iter().filter(|(word, _)| words.iter().any(|written| written == word)).map(|(_, day)| *day).collect(),

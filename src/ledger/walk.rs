@@ -128,7 +128,9 @@ fn clusters(db: &Connection) -> Result<Vec<Cluster>, LedgerError> {
     })?;
     let mut clusters: Vec<Cluster> = clusters.collect::<Result<_, _>>()?;
     let mut waits = rollout::waits(db)?;
-    clusters.iter_mut().for_each(|cluster| cluster.wait = waits.remove(&cluster.name));
+    for cluster in &mut clusters {
+        cluster.wait = waits.remove(&cluster.name);
+    }
     // Nearly always all clusters are at one or two commits.
     let mut places: BTreeMap<CommitId, Option<Place>> = BTreeMap::new();
     for cluster in &mut clusters {

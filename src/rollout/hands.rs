@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{ClusterProgress, Digests, Member, Pin, Progress, Stand};
+use super::{ClusterProgress, Digests, Failure, Member, Pin, Progress, Stand};
 use crate::{git::CommitId, layout::Rollout, manifest::Digest};
 
 impl Progress {
@@ -70,6 +70,8 @@ struct Mark {
     pin: Pin,
     commit: CommitId,
     digest: Digest,
+    /// What made it go back.
+    failure: Option<Failure>,
 }
 
 impl ClusterProgress {
@@ -79,15 +81,19 @@ impl ClusterProgress {
         if matches!(pin, Pin::ByHand { digest: None, .. }) {
             return None;
         }
-        serde_json::to_string(&Mark { pin, commit: stand.commit, digest: stand.digest }).ok()
+        let failure = if let Pin::Failed(digest) = &pin { self.failures.get(digest).cloned() } else { None };
+        serde_json::to_string(&Mark { pin, commit: stand.commit, digest: stand.digest, failure }).ok()
     }
 }
 
 impl Progress {
     /// Takes up a pin from a cluster of which nothing is remembered. Text that is none counts as no pin; true where it is one.
     pub fn adopt(&mut self, name: &str, mark: &str) -> bool {
-        let Ok(Mark { pin, commit, digest }) = serde_json::from_str(mark) else { return false };
+        let Ok(Mark { pin, commit, digest, failure }) = serde_json::from_str(mark) else { return false };
         let cluster = self.clusters.entry(name.to_owned()).or_default();
+        if let (Pin::Failed(digest), Some(failure)) = (&pin, failure) {
+            cluster.failures.insert(*digest, failure);
+        }
         cluster.pin = Some(pin);
         cluster.admitted = Some(Stand { commit, digest, serial: 0 });
         cluster.arrived = true;

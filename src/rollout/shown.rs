@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cause, ClusterProgress, Input, Pin, Progress, Target,
+    Cause, ClusterProgress, Failure, Input, Pin, Progress, Target,
     gate::{Ground, State},
     step::Membership,
 };
@@ -94,9 +94,14 @@ pub struct ShownHalt {
 }
 
 /// What a pin says.
-pub(super) fn pinned(pin: &Pin) -> String {
+pub(super) fn pinned(pin: &Pin, cluster: &ClusterProgress) -> String {
     match pin {
-        Pin::Failed(_) => "put back after what a commit gives failed here".to_owned(),
+        Pin::Failed(digest) => match cluster.failures.get(digest) {
+            Some(Failure { commit, cause, .. }) => {
+                format!("put back after {} failed here: {}: {}", short(*commit), cause.code, cause.message)
+            }
+            None => "put back after what a commit gives failed here".to_owned(),
+        },
         Pin::ByHand { commit, who, at, .. } => format!("put to {} by {who} at {}", short(*commit), moment(*at)),
     }
 }
@@ -177,7 +182,7 @@ impl Progress {
         head: Option<Digest>,
     ) -> String {
         if let Some(pin) = &cluster.pin {
-            return pinned(pin);
+            return pinned(pin, cluster);
         }
         let (Some(head), Some(place)) = (head, waves.place(name)) else { return String::new() };
         if cluster.admitted.is_some_and(|admitted| admitted.digest == head) {

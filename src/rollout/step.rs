@@ -1,6 +1,6 @@
 //! One step: what is seen and the time take the waves on.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -56,7 +56,7 @@ impl Progress {
             let verdict = match self.clusters.get(name) {
                 Some(cluster) => Verdict {
                     runs: cluster.admitted,
-                    reason: cluster.pin.as_ref().map(shown::pinned).unwrap_or_default(),
+                    reason: cluster.pin.as_ref().map(|pin| shown::pinned(pin, cluster)).unwrap_or_default(),
                     pin: cluster.pin.clone(),
                     ..Verdict::default()
                 },
@@ -256,7 +256,7 @@ pub(super) fn plan(ground: &Ground<'_>, digests: &Digests) -> Digest {
     let mut text = format!("{}:{fleet}{}:{wave}", fleet.len(), wave.len());
     for name in ground.waves.of(ground.place) {
         if let Some(Some(digest)) = digests.get(*name) {
-            text.push_str(&format!("\n{name} {digest}"));
+            let _ = write!(text, "\n{name} {digest}");
         }
     }
     Digest::of(text.as_bytes())

@@ -180,11 +180,11 @@ async fn an_approval_and_a_restart_in_the_middle() -> Result<()> {
     let second = change(&scene, "good", "2")?;
     agent.phase("a", "Synced", &second).await?;
     let asked = wave_is(&agent, "second", "Approval").await?;
-    let readme = scene.remote.commit(&[("README.md", Some("Hello"))], "Say hello")?;
-    agent.phase("a", "Synced", &readme).await?;
-    // Killed with the second wave at its first commit, and approved while nobody runs.
+    // Killed with the second wave at its first commit, and later approved while nobody runs.
     agent.process.kill()?;
     agent.start_again()?;
+    let readme = scene.remote.commit(&[("README.md", Some("Hello again"))], "Say hello again")?;
+    agent.phase("a", "Synced", &readme).await?;
     let again = wave_is(&agent, "second", "Approval").await?;
     assert_eq!(again["plan"], asked["plan"], "a README is no other plan, and a restart asks for the same");
     let there =
@@ -268,5 +268,39 @@ async fn a_person_puts_a_cluster_back_and_it_stays_whatever_gets_lost() -> Resul
     agent.phase("a", "Synced", &third).await?;
     let unknown = evenkeel(&agent.state_dir, &["rollback", "cluster=a", "0123456"])?;
     assert_eq!(unknown.status.code(), Some(1));
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_the_ledger_was_lost_the_waves_go_on_where_the_clusters_are() -> Result<()> {
+    let (scene, first) = scene("waves-lost", json!({"onFailure": "return"}), json!({}), json!({})).await?;
+    let mut agent = scene.agent()?;
+    agent.phase("b", "Synced", &first).await?;
+    let bad = change(&scene, "bad", "2")?;
+    agent.phase("a", "Returned", &first).await?;
+    let parent = format!("/api/v1/namespaces/evenkeel-system/configmaps/evenkeel-{}", scene.fleet);
+    let api = scene.api("a").await?;
+    wait_until(PATIENCE, "the pin is on the cluster", || async {
+        let parent = api.get(&parent).await.map_err(|error| format!("{error:#}"))?;
+        if parent["data"]["pin"].is_string() { Ok(()) } else { Err(parent.to_string()) }
+    })
+    .await?;
+    agent.process.kill()?;
+    fs::write(agent.state_dir.join("ledger.db"), vec![0xee; 8192])?;
+    for log in ["ledger.db-wal", "ledger.db-shm"] {
+        let _ = fs::remove_file(agent.state_dir.join(log));
+    }
+    agent.start_again()?;
+    agent.phase("a", "Paused", &bad).await?;
+    agent.cluster_is("b", "looked at", |status| status["phase"] == "Paused" && status["applied"] == *first).await?;
+    run(&agent, &["resume"])?;
+    // The pin and what failed are known from the cluster itself, and where `b` is from its own record.
+    agent.phase("a", "Returned", &first).await?;
+    agent.phase("b", "Synced", &first).await?;
+    let wave = wave_is(&agent, "first", "Halted").await?;
+    assert_eq!((&wave["halt"]["failed"], &wave["halt"]["spared"]), (&json!(["a"]), &json!(1)), "{wave}");
+    assert_eq!((v_on(&scene, "a").await?, v_on(&scene, "b").await?), (json!("1"), json!("1")));
+    let fixed = change(&scene, "good", "3")?;
+    agent.phase("b", "Synced", &fixed).await?;
     Ok(())
 }

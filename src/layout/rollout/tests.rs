@@ -1,3 +1,5 @@
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 use super::*;
 use crate::{git::MemorySource, layout::read};
 

@@ -7,7 +7,6 @@ use std::{
 
 use super::world::{Dice, Place, World, commit, content, rollout, wave};
 use crate::{
-    git::CommitId,
     layout::{OnFailure, Preempt, Rollout},
     manifest::Digest,
     rollout::{Digests, Pin, Progress},
@@ -149,7 +148,8 @@ impl History {
             }
             None => assert!(now.serial > was.serial, "{name} never goes back by itself: {was:?} {now:?}"),
         }
-        assert_eq!(world.commits[number(now.commit)][name], Some(now.digest));
+        let told = (0..world.commits.len()).find(|number| commit(*number) == now.commit).unwrap();
+        assert_eq!(world.commits[told][name], Some(now.digest));
         // A newer commit that gives the same for this cluster is told in the place of the one that the wave is brought to.
         let given = world.commits.iter().filter(|digests| digests[name] == Some(now.digest));
         let mut proved = given.filter(|digests| self.is_proved(digests, name));
@@ -220,10 +220,6 @@ impl History {
             assert_eq!(place.runs.unwrap().commit, newest, "{name}: {}\n{:#?}", self.world.reason(name), self.world.decision.shown);
         }
     }
-}
-
-fn number(id: CommitId) -> usize {
-    (0..).find(|number| commit(*number) == id).unwrap()
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! The fleet and its rollout: a step, its record, and what the clusters' tasks are told.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::{
+    fleet::{Fleet, connection},
+    waves::{Head, Older, Word},
+};
+use crate::{
+    codes,
+    diagnostic::Diagnostic,
+    git::CommitId,
+    layout,
+    manifest::ApplySet,
+    sync::{prune::Budget, target::Desired},
+};
+
+impl Fleet {
+    /// What a rollout remembers from before the start.
+    pub(super) async fn remember_rollout(&mut self, hasty: bool) -> Result<(), Diagnostic> {
+        self.waves.remember(self.ledger.rollout().await?, hasty);
+        Ok(())
+    }
+
+    /// Takes the rollout on, and tells the clusters' tasks what follows.
+    pub(super) async fn roll(&mut self) -> Result<(), Diagnostic> {
+        self.waves.is_due = false;
+        let Some(head) = self.head.take() else { return Ok(()) };
+        let rolled = self.roll_to(&head).await;
+        self.head = Some(head);
+        self.waves.render(&self.mirror, &self.facts);
+        // What is not on record was told to nobody; the tick tries again.
+        self.waves.is_stuck = rolled.is_err();
+        rolled
+    }
+
+    async fn roll_to(&mut self, head: &Head) -> Result<(), Diagnostic> {
+        let is_everywhere = self.report_only || self.waves.is_idle(head);
+        if is_everywhere && self.waves.is_everywhere(head, self.report_only) {
+            return self.record_rollout().await;
+        }
+        for cluster in self.waves.unknown() {
+            let runs = self.ledger.applied(&cluster).await?;
+            self.waves.runs(&cluster, runs);
+        }
+        if is_everywhere {
+            for name in head.renderings.keys() {
+                if let Some(word) = self.waves.newest(head, name) {
+                    self.pass_on(head, name, word).await?;
+                }
+            }
+            self.waves.went_everywhere(head, self.report_only);
+            return self.record_rollout().await;
+        }
+        if !self.waves.step(head, Timestamp::now()) {
+            return Ok(());
+        }
+        self.record_rollout().await?;
+        for name in head.renderings.keys() {
+            if let Some(word) = self.waves.word(head, name) {
+                self.pass_on(head, name, word).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts on record what the rollout came to, before anybody is told.
+    async fn record_rollout(&mut self) -> Result<(), Diagnostic> {
+        let rows = self.waves.changes();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.ledger.record_rollout(rows).await?;
+        let (new, old) = self.waves.noted();
+        for commit in new {
+            self.keep(format!("rollout/{commit}"), commit);
+        }
+        self.unkeep(old);
+        Ok(())
+    }
+
+    /// A pin stands on a cluster of which nothing is on record here.
+    pub(super) fn adopt(&mut self, cluster: &str, mark: &str) {
+        if self.waves.adopt(cluster, mark) {
+            warn!(cluster, code = codes::ROLLED_BACK.id, "the cluster's own record says that it is kept at a commit; that is taken up");
+        }
+    }
+
+    /// Tells a cluster's task what it is to run. All but that is as the newest commit says.
+    async fn pass_on(&mut self, head: &Head, name: &str, word: Word) -> Result<(), Diagnostic> {
+        let (Some(cluster), fleet) = (self.known.get(name), &head.fleet) else { return Ok(()) };
+        let allowance = fleet.spec.budget.cluster;
+        let desired = Desired {
+            commit: word.commit,
+            connection: connection(cluster),
+            fleet: fleet.name.clone(),
+            environment: cluster.environment.clone(),
+            region: cluster.region.clone(),
+            set: ApplySet::new(&fleet.name, self.namespace.as_str()),
+            manager: format!("evenkeel-{}", fleet.name),
+            adopt: fleet.spec.adopt == layout::Adopt::Allow,
+            budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
+            health: Arc::clone(&fleet.spec.health),
+            drift: cluster.drift,
+            validate: cluster.validate,
+            rendering: word.rendering,
+            paused: cluster.paused.clone(),
+            report_only: self.report_only,
+            rest: word.rest,
+            pin: word.pin,
+            is_new: word.is_new,
+        };
+        self.want(name, desired).await
+    }
+
+    /// Ends what [`Self::keep`] began for the rollout.
+    fn unkeep(&self, commits: Vec<CommitId>) {
+        if commits.is_empty() {
+            return;
+        }
+        let mirror = self.mirror.clone();
+        tokio::task::spawn_blocking(move || {
+            for commit in commits {
+                if let Err(error) = mirror.unkeep(&format!("rollout/{commit}")) {
+                    warn!(%commit, code = %error.code(), "{error}");
+                }
+            }
+        });
+    }
+
+    /// Takes up what an older commit gives.
+    pub(super) fn took_older(&mut self, older: Option<Older>) {
+        let settings = self.head.as_ref().and_then(|head| head.fleet.spec.rollout.as_deref());
+        if let Some(error) = older.and_then(|older| self.waves.take(older, settings)) {
+            warn!(code = %error.code, "{error}; read again soon");
+        }
+    }
+}
