@@ -72,7 +72,7 @@ impl Supervisor {
                 _ = tick.tick() => {
                     notify(&[sd_notify::NotifyState::Watchdog]);
                     self.fleet.catch_up();
-                    self.fleet.waves.is_due = true;
+                    self.fleet.waves.tick(Timestamp::now());
                 }
                 Some(event) = self.events.recv() => self.repository(event).await?,
                 Some((cluster, news)) = self.news.recv() => self.heard(&cluster, news).await,

@@ -309,6 +309,11 @@ impl Waves {
         self.unchecked.is_empty() && self.wanted.is_empty() && self.older.is_empty() && !self.is_due && !self.is_stuck
     }
 
+    /// The tick: a step is due where the last one failed, or a time has come that was slept through.
+    pub(super) fn tick(&mut self, now: Timestamp) {
+        self.is_due |= self.is_stuck || self.decision.look_again.is_some_and(|at| at <= now);
+    }
+
     /// A wave goes on by itself once clusters in progress do well.
     pub(super) fn is_moving(&self) -> bool {
         self.decision.moving
@@ -336,7 +341,9 @@ impl Waves {
     /// Takes up a pin that stands on a cluster, unless it is on record what that runs. True where it is one.
     pub(super) fn adopt(&mut self, cluster: &str, mark: &str) -> bool {
         let is_new = self.members.get(cluster).is_some_and(|member| member.runs.is_none());
-        self.is_due = true;
+        // Whatever comes of it, its task is told anew: either the pin, or that there is a record.
+        self.told.remove(cluster);
+        (self.everywhere, self.is_due) = (None, true);
         is_new && self.progress.adopt(cluster, mark)
     }
 

@@ -74,6 +74,11 @@ struct Mark {
     failure: Option<Failure>,
 }
 
+/// Whether a text is a pin, as [`ClusterProgress::mark`] writes it.
+pub fn is_mark(text: &str) -> bool {
+    serde_json::from_str::<Mark>(text).is_ok()
+}
+
 impl ClusterProgress {
     /// The pin as text, for the cluster's own record; none where there is none, or it is not known yet where it leads.
     pub fn mark(&self) -> Option<String> {

@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     calendar::Closed,
+    hands::is_mark,
     shown::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
 };
 use crate::{

@@ -37,6 +37,7 @@ use crate::{
     git::CommitId,
     manifest::{ApplySet, Digest, GroupKind, ObjectId},
     render::{Facts, Rendering},
+    rollout,
 };
 
 /// What a cluster's task remembers across restarts, beside what it journals.
@@ -205,7 +206,8 @@ impl<M: Memory> Attempt<'_, M> {
             () = self.cancel.cancelled() => return Ok(Outcome::new(End::Interrupted, None)),
             reached = self.reach(slot, connect) => reached?,
         };
-        if let Some(pin) = parent.pin.clone().filter(|_| self.desired.is_new && self.desired.pin.is_none()) {
+        let is_pinned = |pin: &String| self.desired.is_new && self.desired.pin.is_none() && rollout::is_mark(pin);
+        if let Some(pin) = parent.pin.clone().filter(is_pinned) {
             self.memory.pin_found(pin).await;
             if !self.desired.report_only {
                 return Ok(pinned());

@@ -6,6 +6,7 @@ mod crash;
 mod file;
 mod held;
 mod property;
+mod rollout;
 mod syncs;
 mod verdicts;
 
