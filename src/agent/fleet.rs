@@ -285,7 +285,7 @@ impl Fleet {
         self.detach(&fleet).await?;
         self.known = fleet.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.clone())).collect();
         let before = self.head.take();
-        self.head = Some(self.waves.head(before, commit, fleet, renderings));
+        self.head = Some(self.waves.head(before, commit, &fleet, renderings));
         self.roll().await?;
         self.told = Some(commit);
         Ok(())

@@ -21,7 +21,7 @@ use crate::{
 impl Fleet {
     /// What a rollout remembers from before the start.
     pub(super) async fn remember_rollout(&mut self, hasty: bool) -> Result<(), Diagnostic> {
-        self.waves.remember(self.ledger.rollout().await?, hasty);
+        self.waves.remember(self.ledger.rollout().await?, self.ledger.applied_everywhere().await?, hasty);
         Ok(())
     }
 
@@ -41,10 +41,6 @@ impl Fleet {
         let is_everywhere = self.report_only || self.waves.is_idle(head);
         if is_everywhere && self.waves.is_everywhere(head, self.report_only) {
             return self.record_rollout().await;
-        }
-        for cluster in self.waves.unknown() {
-            let runs = self.ledger.applied(&cluster).await?;
-            self.waves.runs(&cluster, runs);
         }
         if is_everywhere {
             for name in head.renderings.keys() {
@@ -69,6 +65,7 @@ impl Fleet {
 
     /// Puts on record what the rollout came to, before anybody is told.
     async fn record_rollout(&mut self) -> Result<(), Diagnostic> {
+        self.waves.clear_up();
         let rows = self.waves.changes();
         if rows.is_empty() {
             return Ok(());
@@ -91,19 +88,19 @@ impl Fleet {
 
     /// Tells a cluster's task what it is to run. All but that is as the newest commit says.
     async fn pass_on(&mut self, head: &Head, name: &str, word: Word) -> Result<(), Diagnostic> {
-        let (Some(cluster), fleet) = (self.known.get(name), &head.fleet) else { return Ok(()) };
-        let allowance = fleet.spec.budget.cluster;
+        let (Some(cluster), Head { fleet, spec, .. }) = (self.known.get(name), head) else { return Ok(()) };
+        let allowance = spec.budget.cluster;
         let desired = Desired {
             commit: word.commit,
             connection: connection(cluster),
-            fleet: fleet.name.clone(),
+            fleet: fleet.clone(),
             environment: cluster.environment.clone(),
             region: cluster.region.clone(),
-            set: ApplySet::new(&fleet.name, self.namespace.as_str()),
-            manager: format!("evenkeel-{}", fleet.name),
-            adopt: fleet.spec.adopt == layout::Adopt::Allow,
+            set: ApplySet::new(fleet, self.namespace.as_str()),
+            manager: format!("evenkeel-{fleet}"),
+            adopt: spec.adopt == layout::Adopt::Allow,
             budget: Budget { objects: allowance.objects as usize, percent: usize::from(allowance.percent) },
-            health: Arc::clone(&fleet.spec.health),
+            health: Arc::clone(&spec.health),
             drift: cluster.drift,
             validate: cluster.validate,
             rendering: word.rendering,
@@ -133,7 +130,7 @@ impl Fleet {
 
     /// Takes up what an older commit gives.
     pub(super) fn took_older(&mut self, older: Option<Older>) {
-        let settings = self.head.as_ref().and_then(|head| head.fleet.spec.rollout.as_deref());
+        let settings = self.head.as_ref().and_then(|head| head.spec.rollout.as_deref());
         if let Some(error) = older.and_then(|older| self.waves.take(older, settings)) {
             warn!(code = %error.code, "{error}; read again soon");
         }

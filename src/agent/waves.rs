@@ -15,7 +15,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{CommitId, Mirror},
-    layout::{self, Rollout},
+    layout::{self, FleetSpec, Rollout},
     manifest::Digest,
     render::{Facts, Renderer, Rendering},
     rollout::{
@@ -35,7 +35,8 @@ const FAILURES: u32 = 8;
 /// The newest commit, as all of the fleet was rendered.
 pub(super) struct Head {
     pub(super) commit: CommitId,
-    pub(super) fleet: layout::Fleet,
+    pub(super) fleet: String,
+    pub(super) spec: FleetSpec,
     pub(super) renderings: BTreeMap<String, Result<Arc<Rendering>, Diagnostic>>,
     digests: Digests,
     /// Another for each time that the fleet was rendered.
@@ -76,6 +77,8 @@ pub(super) struct Waves {
     recorded: (Progress, Board),
     decision: Decision,
     members: BTreeMap<String, Member>,
+    /// What clusters run, as far as is known.
+    runs: BTreeMap<String, (CommitId, Digest)>,
     /// Set where something was seen since the last step.
     pub(super) is_due: bool,
     /// The last step could not be carried out; the next is due with the tick, and not before.
@@ -94,8 +97,6 @@ pub(super) struct Waves {
     rendering: Option<CommitId>,
     /// Of its own, so that what the newest commits share stays cached.
     renderer: Arc<Renderer>,
-    /// Clusters of which it was looked up what they run.
-    looked_up: BTreeSet<String>,
     told: BTreeMap<String, Told>,
     /// The rendering of the fleet that all of it was told, where there are no waves, or nothing is written.
     everywhere: Option<(u64, bool)>,
@@ -111,6 +112,7 @@ impl Waves {
             recorded: Default::default(),
             decision: Decision::default(),
             members: BTreeMap::new(),
+            runs: BTreeMap::new(),
             is_due: false,
             is_stuck: false,
             stock: BTreeMap::new(),
@@ -121,7 +123,6 @@ impl Waves {
             older: JoinSet::new(),
             rendering: None,
             renderer: Arc::new(renderer),
-            looked_up: BTreeSet::new(),
             told: BTreeMap::new(),
             everywhere: None,
             kept: BTreeSet::new(),
@@ -131,7 +132,8 @@ impl Waves {
     }
 
     /// Takes up what is on record. With `hasty`, no soak is waited for.
-    pub(super) fn remember(&mut self, progress: Progress, hasty: bool) {
+    pub(super) fn remember(&mut self, progress: Progress, runs: BTreeMap<String, (CommitId, Digest)>, hasty: bool) {
+        self.runs = runs;
         self.unchecked =
             progress.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten().map(|target| target.commit).collect();
         self.kept = progress.commits();
@@ -144,7 +146,7 @@ impl Waves {
         &mut self,
         before: Option<Head>,
         commit: CommitId,
-        fleet: layout::Fleet,
+        fleet: &layout::Fleet,
         renderings: BTreeMap<String, Result<Arc<Rendering>, Diagnostic>>,
     ) -> Head {
         if let Some(before) = before {
@@ -153,14 +155,14 @@ impl Waves {
         let mut members = std::mem::take(&mut self.members);
         for cluster in fleet.clusters.iter().filter(|cluster| renderings.contains_key(&cluster.name)) {
             let member = members.remove(&cluster.name).unwrap_or_default();
+            let runs = self.runs.get(&cluster.name).copied();
             let off = cluster.paused.as_ref().map(|file| format!("paused by {file}"));
-            self.members.insert(cluster.name.clone(), Member { labels: cluster.labels.clone(), off, ..member });
+            self.members.insert(cluster.name.clone(), Member { labels: cluster.labels.clone(), off, runs, ..member });
         }
-        self.looked_up.retain(|name| self.members.contains_key(name));
         let digest = |rendering: &Result<Arc<Rendering>, Diagnostic>| rendering.as_ref().ok().map(|rendering| rendering.digest);
         let digests = renderings.iter().map(|(name, rendering)| (name.clone(), digest(rendering))).collect();
         self.epoch += 1;
-        Head { commit, fleet, renderings, digests, epoch: self.epoch }
+        Head { commit, fleet: fleet.name.clone(), spec: fleet.spec.clone(), renderings, digests, epoch: self.epoch }
     }
 
     /// Keeps what a commit gave at hand.
@@ -172,25 +174,12 @@ impl Waves {
         }
     }
 
-    /// What the ledger says that a cluster runs.
-    pub(super) fn runs(&mut self, cluster: &str, runs: Option<(Digest, CommitId)>) {
-        if let Some(member) = self.members.get_mut(cluster).filter(|member| member.runs.is_none()) {
-            member.runs = runs.map(|(digest, commit)| (commit, digest));
-        }
-    }
-
-    /// The clusters of which it is to be looked up what they run: once, since their tasks say it from then on.
-    pub(super) fn unknown(&mut self) -> Vec<String> {
-        let new: Vec<String> = self.members.keys().filter(|name| !self.looked_up.contains(*name)).cloned().collect();
-        self.looked_up.extend(new.iter().cloned());
-        new
-    }
-
     /// A cluster's task said how it does.
     pub(super) fn heard(&mut self, cluster: &str, state: &State, now: Timestamp) {
         let Some(member) = self.members.get_mut(cluster) else { return };
         if let (Some(commit), Some(digest)) = (state.applied, state.rendering) {
             member.runs = Some((commit, digest));
+            self.runs.insert(cluster.to_owned(), (commit, digest));
         }
         (member.digest, member.condition) = (state.wanted, condition(state, if self.hasty { ATTEMPTS } else { FAILURES }));
         if let Some(progress) = self.progress.clusters.get_mut(cluster) {
@@ -203,7 +192,7 @@ impl Waves {
     /// A step; false where something must be rendered before.
     pub(super) fn step(&mut self, head: &Head, now: Timestamp) -> bool {
         self.everywhere = None;
-        let settings = head.fleet.spec.rollout.as_deref();
+        let settings = head.spec.rollout.as_deref();
         if !self.check(settings, head) {
             return false;
         }
@@ -212,7 +201,7 @@ impl Waves {
             member.lost = admitted.is_some_and(|admitted| self.lost.contains(&(name.clone(), admitted.digest)));
         }
         let input =
-            Input { fleet: &head.fleet.name, commit: head.commit, digests: &head.digests, members: &self.members, now, hasty: self.hasty };
+            Input { fleet: &head.fleet, commit: head.commit, digests: &head.digests, members: &self.members, now, hasty: self.hasty };
         self.decision = self.progress.step(settings, input);
         for (name, (commit, problem)) in &self.no_way_back {
             let verdict = self.decision.clusters.get_mut(name);
@@ -251,10 +240,14 @@ impl Waves {
         let commits = self.progress.commits();
         let (new, old) = (commits.difference(&self.kept).copied().collect(), self.kept.difference(&commits).copied().collect());
         self.kept = commits;
+        (new, old)
+    }
+
+    /// Lets go of what older commits gave and nothing needs any more.
+    pub(super) fn clear_up(&mut self) {
         let progress = &self.progress;
         self.stock.retain(|(name, digest), _| progress.needs(name, *digest));
         self.lost.retain(|(name, digest)| progress.needs(name, *digest));
-        (new, old)
     }
 
     /// What a cluster is to be told; none where it was told that already, or it has to be rendered first.
@@ -426,7 +419,7 @@ impl Waves {
 
     /// Whether nothing has to be decided: commits go everywhere at once, and nothing is remembered.
     pub(super) fn is_idle(&self, head: &Head) -> bool {
-        head.fleet.spec.rollout.is_none() && self.progress == Progress::default() && self.recorded == <(Progress, Board)>::default()
+        head.spec.rollout.is_none() && self.progress == Progress::default() && self.recorded == <(Progress, Board)>::default()
     }
 
     /// A person puts a cluster to a commit. One that cannot be had is looked for again.

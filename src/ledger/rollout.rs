@@ -22,6 +22,17 @@ impl Ledger {
         self.ask(progress).await
     }
 
+    /// What each cluster runs, as far as is known: the newest commit that gives it, and the rendering's digest.
+    pub async fn applied_everywhere(&self) -> Result<BTreeMap<String, (CommitId, Digest)>, LedgerError> {
+        self.ask(|db| {
+            let mut rows =
+                db.prepare_cached("SELECT name, applied, rendering FROM clusters WHERE applied NOT NULL AND rendering NOT NULL")?;
+            let rows = rows.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// Puts these rows on record, all or none.
     pub async fn record_rollout(&self, rows: Vec<Row>) -> Result<(), LedgerError> {
         self.ask(move |db| write(db, &rows)).await

@@ -7,13 +7,14 @@ use std::{
 
 use super::world::{Dice, Place, World, commit, content, rollout, wave};
 use crate::{
+    git::CommitId,
     layout::{OnFailure, Preempt, Rollout},
     manifest::Digest,
     rollout::{Digests, Pin, Progress},
 };
 
 /// Histories in a run of the tests.
-const HISTORIES: u64 = 120;
+const HISTORIES: u64 = 60;
 
 /// Runs that many instead.
 const MORE: &str = "EVENKEEL_ROLLOUT_HISTORIES";
@@ -43,13 +44,17 @@ struct History {
     dice: Dice,
     world: World,
     texts: usize,
+    /// What each commit ever gave: facts and upgrades change what the same one gives.
+    given: Vec<(CommitId, Digests)>,
 }
 
 impl History {
     fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let settings = settings(&mut dice);
-        Self { dice, world: World::new(settings, &CLUSTERS), texts: 0 }
+        let mut history = Self { dice, world: World::new(settings, &CLUSTERS), texts: 0, given: Vec::new() };
+        history.note();
+        history
     }
 
     fn run(&mut self) {
@@ -75,6 +80,8 @@ impl History {
             25..28 => drop(world.progress.retry([name])),
             28..32 => self.approve(),
             32..34 => world.bad.clear(),
+            34..36 => self.upgrade(),
+            36..38 => self.world.settings = Some(settings(&mut self.dice)),
             _ => world.pass(Duration::from_mins(1)),
         }
     }
@@ -86,7 +93,7 @@ impl History {
             let old = self.dice.below(self.world.commits.len());
             let digests = self.world.commits[old].clone();
             self.world.commits.push(digests);
-            return;
+            return self.note();
         }
         self.texts += 1;
         let text = self.texts.to_string();
@@ -94,6 +101,23 @@ impl History {
         if self.dice.percent(25) {
             self.world.bad.insert(content(&text));
         }
+        self.note();
+    }
+
+    /// The newest commit gives something else for some clusters.
+    fn upgrade(&mut self) {
+        self.texts += 1;
+        let digest = Some(content(&self.texts.to_string()));
+        for (name, _) in CLUSTERS {
+            if self.dice.percent(50) {
+                self.world.commits.last_mut().unwrap().insert(name.to_owned(), digest);
+            }
+        }
+        self.note();
+    }
+
+    fn note(&mut self) {
+        self.given.push((commit(self.world.commits.len() - 1), self.world.commits.last().unwrap().clone()));
     }
 
     fn approve(&mut self) {
@@ -148,12 +172,11 @@ impl History {
             }
             None => assert!(now.serial > was.serial, "{name} never goes back by itself: {was:?} {now:?}"),
         }
-        let told = (0..world.commits.len()).find(|number| commit(*number) == now.commit).unwrap();
-        assert_eq!(world.commits[told][name], Some(now.digest));
+        let mut given = self.given.iter().filter(|(_, digests)| digests[name] == Some(now.digest));
+        assert!(given.clone().any(|(commit, _)| *commit == now.commit));
         // A newer commit that gives the same for this cluster is told in the place of the one that the wave is brought to.
-        let given = world.commits.iter().filter(|digests| digests[name] == Some(now.digest));
-        let mut proved = given.filter(|digests| self.is_proved(digests, name));
-        assert!(proved.next().is_some(), "{name} gets what the waves before it did not do well with");
+        let proved = given.find(|(_, digests)| self.is_proved(digests, name));
+        assert!(proved.is_some(), "{name} gets what the waves before it did not do well with");
     }
 
     /// Nothing of a commit failed in the waves before this cluster's, and a cluster of each did well with it, or with what it has
@@ -210,6 +233,7 @@ impl History {
             self.world.progress.clusters.iter().filter(|(_, cluster)| cluster.is_pinned_by_hand()).map(|(name, _)| name.clone()).collect();
         self.world.progress.retry(by_hand.iter().map(String::as_str));
         let newest = self.world.commit_all("well");
+        self.note();
         for _ in 0..60 {
             self.step();
             self.approve();

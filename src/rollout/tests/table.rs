@@ -1,11 +1,11 @@
 //! What the settings promise, one by one.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::world::{World, cause, commit, content, minutes, rollout, wave};
 use crate::{
     layout::{Freeze, OnFailure, Preempt},
-    rollout::{Condition, Member, Progress, WaveWord},
+    rollout::{Condition, Digests, Member, Progress, WaveWord},
 };
 
 /// A canary `a`, then `b` and `c`.
@@ -347,4 +347,37 @@ fn once_waits_for_no_soak() {
     world.pass(Duration::from_mins(1));
     world.step();
     assert!(!world.decision.moving);
+}
+
+/// As after a start in the middle of a rollout: what waves were brought to is rendered again.
+#[test]
+fn a_target_that_cannot_be_had_any_more_is_dropped_and_the_next_one_taken() {
+    let begun = || {
+        let mut world = settled();
+        world.settings.as_mut().unwrap().waves[1].max_parallel = Some(1);
+        world.commit_all("1");
+        world.minutes(11);
+        assert_eq!((world.runs("b"), world.runs("c")), (commit(1), commit(0)));
+        world.commit("2", &["a"]);
+        world.restart();
+        world
+    };
+    let check = |world: &mut World, given: Digests| {
+        let (settings, members) = (world.settings.clone().unwrap(), world.members());
+        world.progress.check(&settings, &members, commit(1), &Arc::new(given));
+    };
+    let mut world = begun();
+    let same = world.commits[1].clone();
+    check(&mut world, same);
+    world.minutes(2);
+    assert_eq!(world.runs("c"), commit(2), "it goes on; the newest commit gives the same for c");
+
+    let mut world = begun();
+    let other = world.commits[1].keys().map(|name| (name.clone(), Some(content("upgraded")))).collect();
+    check(&mut world, other);
+    assert_eq!(world.progress.waves["rest"].target, None);
+    world.minutes(2);
+    assert_eq!(world.runs("c"), commit(0), "it waits for what the canary proves next");
+    world.minutes(12);
+    assert_eq!(world.runs("c"), commit(2));
 }

@@ -157,7 +157,7 @@ impl World {
         }
     }
 
-    fn members(&self) -> BTreeMap<String, Member> {
+    pub(super) fn members(&self) -> BTreeMap<String, Member> {
         let member = |place: &Place| Member {
             labels: place.labels.clone(),
             off: place.off.clone(),
