@@ -347,3 +347,14 @@ async fn nothing_is_told_that_is_not_on_record() {
     assert!(bed.supervisor.fleet.roll().await.is_err());
     assert_eq!(told(&bed, "b").1, Some("EK4040"), "its wave has come, and it does not know it yet");
 }
+
+#[tokio::test]
+async fn waves_send_no_cluster_back_from_what_it_was_told_before_there_were_any() {
+    let mut bed = Bed::new();
+    let map = |v: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: shop}}\ndata: {{v: '{v}'}}\n");
+    bed.take_up(&[("base/shop/a.yaml", Some(&map("1")))]).await;
+    let before = bed.tip();
+    let waves = format!("{}{WAVES}", own("Fleet", "shop"));
+    bed.take_up(&[("evenkeel.yaml", Some(&waves)), ("base/shop/a.yaml", Some(&map("2")))]).await;
+    assert_eq!((told(&bed, "a"), told(&bed, "b")), ((bed.tip(), None), (before, None)), "it never said that it is there");
+}

@@ -79,6 +79,8 @@ pub(super) struct Waves {
     members: BTreeMap<String, Member>,
     /// What clusters run, as far as is known.
     runs: BTreeMap<String, (CommitId, Digest)>,
+    /// What they were told to run last.
+    sent: BTreeMap<String, (CommitId, Digest)>,
     /// Set where something was seen since the last step.
     pub(super) is_due: bool,
     /// The last step could not be carried out; the next is due with the tick, and not before.
@@ -113,6 +115,7 @@ impl Waves {
             decision: Decision::default(),
             members: BTreeMap::new(),
             runs: BTreeMap::new(),
+            sent: BTreeMap::new(),
             is_due: false,
             is_stuck: false,
             stock: BTreeMap::new(),
@@ -155,9 +158,8 @@ impl Waves {
         let mut members = std::mem::take(&mut self.members);
         for cluster in fleet.clusters.iter().filter(|cluster| renderings.contains_key(&cluster.name)) {
             let member = members.remove(&cluster.name).unwrap_or_default();
-            let runs = self.runs.get(&cluster.name).copied();
             let off = cluster.paused.as_ref().map(|file| format!("paused by {file}"));
-            self.members.insert(cluster.name.clone(), Member { labels: cluster.labels.clone(), off, runs, ..member });
+            self.members.insert(cluster.name.clone(), Member { labels: cluster.labels.clone(), off, ..member });
         }
         let digest = |rendering: &Result<Arc<Rendering>, Diagnostic>| rendering.as_ref().ok().map(|rendering| rendering.digest);
         let digests = renderings.iter().map(|(name, rendering)| (name.clone(), digest(rendering))).collect();
@@ -178,7 +180,6 @@ impl Waves {
     pub(super) fn heard(&mut self, cluster: &str, state: &State, now: Timestamp) {
         let Some(member) = self.members.get_mut(cluster) else { return };
         if let (Some(commit), Some(digest)) = (state.applied, state.rendering) {
-            member.runs = Some((commit, digest));
             self.runs.insert(cluster.to_owned(), (commit, digest));
         }
         (member.digest, member.condition) = (state.wanted, condition(state, if self.hasty { ATTEMPTS } else { FAILURES }));
@@ -199,16 +200,17 @@ impl Waves {
         for (name, member) in &mut self.members {
             let admitted = self.progress.clusters.get(name).and_then(|cluster| cluster.admitted);
             member.lost = admitted.is_some_and(|admitted| self.lost.contains(&(name.clone(), admitted.digest)));
+            // What it is on its way to goes before what it has reached: it is not to be sent back.
+            member.runs = self.sent.get(name).or(self.runs.get(name)).copied();
         }
+
         let input =
             Input { fleet: &head.fleet, commit: head.commit, digests: &head.digests, members: &self.members, now, hasty: self.hasty };
         self.decision = self.progress.step(settings, input);
-        for (name, (commit, problem)) in &self.no_way_back {
-            let verdict = self.decision.clusters.get_mut(name);
-            if let Some(verdict) = verdict.filter(|verdict| matches!(verdict.pin, Some(Pin::ByHand { commit: to, .. }) if to == *commit)) {
-                verdict.reason = format!("{}, which cannot be: {}", verdict.reason, problem.message);
-            }
-        }
+        self.no_way_back.retain(|name, (commit, _)| {
+            let pin = self.decision.clusters.get(name).and_then(|verdict| verdict.pin.as_ref());
+            matches!(pin, Some(Pin::ByHand { commit: to, .. }) if to == commit)
+        });
         true
     }
 
@@ -283,13 +285,18 @@ impl Waves {
         }
         self.told.insert(cluster.to_owned(), told);
         let member = self.members.get_mut(cluster)?;
-        if let Ok(rendering) = &rendering {
+        if let (Ok(rendering), None) = (&rendering, &rest) {
+            self.sent.insert(cluster.to_owned(), (commit, rendering.digest));
             let deadlines = rendering.bundles.values().map(|bundle| bundle.deadline.unwrap_or(DEADLINE));
             member.deadline = deadlines.max().unwrap_or(DEADLINE);
         }
-        let progress = self.progress.clusters.get(cluster);
-        let pin = progress.and_then(ClusterProgress::mark).map(|text| Pinned { text, why: why(&verdict) });
-        Some(Word { commit, rendering, rest, pin, is_new: member.runs.is_none() })
+        let text = self.progress.clusters.get(cluster).and_then(ClusterProgress::mark);
+        let why = match self.no_way_back.get(cluster) {
+            Some((_, problem)) => Some(problem.clone()),
+            None => text.is_some().then(|| why(&verdict)),
+        };
+        let pin = why.map(|why| Pinned { text, why });
+        Some(Word { commit, rendering, rest, pin, is_new: !self.runs.contains_key(cluster) })
     }
 
     /// What a cluster is to be told was told to another task, or is not on record.
@@ -321,19 +328,22 @@ impl Waves {
     pub(super) fn went_everywhere(&mut self, head: &Head, report_only: bool) {
         self.everywhere = Some((head.epoch, report_only));
         self.told.clear();
+        let given = head.renderings.iter().filter_map(|(name, rendering)| Some((name, rendering.as_ref().ok()?)));
+        if !report_only {
+            self.sent.extend(given.map(|(name, rendering)| (name.clone(), (head.commit, rendering.digest))));
+        }
         self.decision = Decision::default();
     }
 
     /// What the newest commit gives.
     pub(super) fn newest(&self, head: &Head, cluster: &str) -> Option<Word> {
         let rendering = head.renderings.get(cluster)?.clone();
-        let is_new = self.members.get(cluster)?.runs.is_none();
-        Some(Word { commit: head.commit, rendering, rest: None, pin: None, is_new })
+        Some(Word { commit: head.commit, rendering, rest: None, pin: None, is_new: !self.runs.contains_key(cluster) })
     }
 
     /// Takes up a pin that stands on a cluster, unless it is on record what that runs. True where it is one.
     pub(super) fn adopt(&mut self, cluster: &str, mark: &str) -> bool {
-        let is_new = self.members.get(cluster).is_some_and(|member| member.runs.is_none());
+        let is_new = !self.runs.contains_key(cluster);
         // Whatever comes of it, its task is told anew: either the pin, or that there is a record.
         self.told.remove(cluster);
         (self.everywhere, self.is_due) = (None, true);
@@ -413,8 +423,11 @@ impl Waves {
         if let Some(admitted) = cluster.and_then(|cluster| cluster.admitted).filter(|admitted| admitted.commit == commit) {
             self.lost.insert((name.to_owned(), admitted.digest));
         }
-        let none = || Diagnostic::new(codes::NO_WAY_BACK, Place::Nowhere, format!("{commit} does not have the cluster"));
-        self.no_way_back.insert(name.to_owned(), (commit, problem.cloned().unwrap_or_else(none)));
+        let why = problem.map_or_else(|| "it does not have the cluster".to_owned(), ToString::to_string);
+        let message = format!("it was to be put to {commit}, and stays as it is: {why}");
+        self.no_way_back.insert(name.to_owned(), (commit, Diagnostic::new(codes::NO_WAY_BACK, Place::Nowhere, message)));
+        // Whoever was told before hears of it.
+        self.told.remove(name);
     }
 
     /// Whether nothing has to be decided: commits go everywhere at once, and nothing is remembered.
@@ -469,15 +482,28 @@ fn older(commit: CommitId, asked: BTreeSet<String>, mirror: &Mirror, renderer: &
     let tree = match mirror.tree(commit) {
         Ok(tree) => tree,
         Err(error) => {
-            older.unread = Some(error.diagnostic()).filter(|error| error.code == codes::GIT_BROKEN);
-            return older;
+            let error = error.diagnostic();
+            if error.code == codes::GIT_BROKEN {
+                older.unread = Some(error);
+                return older;
+            }
+            return refused(older, &[error]);
         }
     };
-    let Ok(fleet) = layout::read(&tree) else { return older };
+    let fleet = match layout::read(&tree) {
+        Ok(fleet) => fleet,
+        Err(errors) => return refused(older, &errors),
+    };
     let default = Facts::default();
     let clusters = fleet.clusters.iter().filter(|cluster| older.asked.contains(&cluster.name));
     let clusters: Vec<_> = clusters.map(|cluster| (cluster, facts.get(&cluster.name).unwrap_or(&default))).collect();
     let renderings = renderer.render_all(&tree, &fleet, &clusters);
     older.renderings = clusters.iter().zip(renderings).map(|((cluster, _), rendering)| (cluster.name.clone(), rendering)).collect();
+    older
+}
+
+/// The commit gives nothing for any cluster.
+fn refused(mut older: Older, errors: &[Diagnostic]) -> Older {
+    older.renderings = older.asked.iter().map(|name| (name.clone(), Err(errors.to_vec()))).collect();
     older
 }

@@ -496,7 +496,7 @@ impl<M: Memory> Attempt<'_, M> {
         end: End,
     ) -> Result<(), ApiError> {
         // What drifted and is as it was changes nothing about the set.
-        let pin = self.desired.pin.as_ref().map(|pin| &pin.text);
+        let pin = self.desired.pin.as_ref().and_then(|pin| pin.text.as_ref());
         let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty() && parent.pin.as_ref() == pin;
         let courses = if end == End::Synced { turn.situation.finished() } else { turn.situation.courses.clone() };
         if end == End::Synced && (!same || courses != parent.courses) {
@@ -524,7 +524,7 @@ impl<M: Memory> Attempt<'_, M> {
                 // Of these there may be more than is on record.
                 parent.kinds.extend(unseen.keys().cloned());
                 parent.courses.clone_from(courses);
-                parent.pin = self.desired.pin.as_ref().map(|pin| pin.text.clone());
+                parent.pin = self.desired.pin.as_ref().and_then(|pin| pin.text.clone());
             })
             .await?;
         crash::point("parent.finished");

@@ -80,8 +80,8 @@ pub struct Desired {
 /// A pin, as it stands on the parent and is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pinned {
-    /// As it stands on the parent.
-    pub text: String,
+    /// As it stands on the parent; none where it cannot be carried out, so that the cluster stays as it is.
+    pub text: Option<String>,
     /// For people.
     pub why: Diagnostic,
 }

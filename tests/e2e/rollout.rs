@@ -224,6 +224,25 @@ async fn once_goes_by_the_waves_and_waits_for_no_soak() -> Result<()> {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_restart_does_not_begin_the_soak_anew() -> Result<()> {
+    let (scene, first) = scene("soaks", json!({}), json!({"soak": "24h"}), json!({})).await?;
+    let mut agent = scene.agent()?;
+    agent.phase("a", "Synced", &first).await?;
+    let soaking = wave_is(&agent, "first", "Soaking").await?;
+    agent.process.kill()?;
+    agent.start_again()?;
+    let readme = scene.remote.commit(&[("README.md", Some("Hello"))], "Say hello")?;
+    agent
+        .cluster_is("a", "healthy at the README", |status| {
+            status["phase"] == "Synced" && status["desired"] == *readme && status["health"] == "Healthy"
+        })
+        .await?;
+    assert_eq!(wave_is(&agent, "first", "Soaking").await?["until"], soaking["until"]);
+    assert_eq!(agent.cluster("b")?["applied"], Value::Null, "it waits for the soak of what is there first");
+    Ok(())
+}
+
 /// Without waves, so that nothing but the pin keeps the cluster.
 #[tokio::test]
 async fn a_person_puts_a_cluster_back_and_it_stays_whatever_gets_lost() -> Result<()> {
@@ -266,6 +285,16 @@ async fn a_person_puts_a_cluster_back_and_it_stays_whatever_gets_lost() -> Resul
     agent.phase("a", "Returned", &second).await?;
     run(&agent, &["retry", "cluster=a"])?;
     agent.phase("a", "Synced", &third).await?;
+    // A commit that gives nothing for the cluster changes nothing there, and that is told.
+    let broken = scene.remote.commit(&[("base/shop/state.yaml", Some("kind: ["))], "A slip")?;
+    agent.phase("a", "Refused", &broken).await?;
+    let mended = change(&scene, "good", "4")?;
+    agent.phase("a", "Synced", &mended).await?;
+    run(&agent, &["rollback", "cluster=a", &broken])?;
+    let stays = agent.phase("a", "Returned", &mended).await?;
+    assert_eq!((&stays["error"]["code"], v_on(&scene, "a").await?), (&json!("EK4045"), json!("4")), "{stays}");
+    run(&agent, &["retry", "cluster=a"])?;
+    agent.phase("a", "Synced", &mended).await?;
     let unknown = evenkeel(&agent.state_dir, &["rollback", "cluster=a", "0123456"])?;
     assert_eq!(unknown.status.code(), Some(1));
     Ok(())
