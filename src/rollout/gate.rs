@@ -190,9 +190,10 @@ impl Progress {
             Order::Moving => true,
             Order::Broken => moving < parallel.min(unavailable),
             Order::Fine => moving < parallel && out_of_order < unavailable,
-            Order::Unheard => false,
+            // Where it matters whether it does well, its word is waited for.
+            Order::Unheard => moving < parallel && ground.wave().max_unavailable.is_none(),
         };
-        let in_turn = [Order::Moving, Order::Broken, Order::Fine].into_iter();
+        let in_turn = [Order::Moving, Order::Broken, Order::Fine, Order::Unheard].into_iter();
         let next = in_turn.flat_map(|turn| orders.iter().filter(move |(_, order)| *order == turn));
         let due: BTreeSet<&str> = due.iter().map(String::as_str).collect();
         let next = next.filter(|(name, order)| may(order) && due.contains(name)).map(|(name, _)| (*name).to_owned()).next();
