@@ -153,7 +153,13 @@ impl History {
             admitted.is_none_or(|admitted| place.runs.is_some_and(|runs| runs.digest == admitted.digest))
         });
         let all = self.world.places.clone();
+        let admitted = |world: &World, name: &str| Some(world.progress.clusters.get(name)?.admitted?.digest);
+        let off: Vec<_> =
+            all.iter().filter(|(_, place)| place.off.is_some()).map(|(name, _)| (name, admitted(&self.world, name))).collect();
         let moved = self.world.step();
+        for (name, was) in off {
+            assert!(was.is_none() || admitted(&self.world, name) == was, "{name} is paused");
+        }
         for name in &moved {
             self.rules_of_a_move(name, &all[name]);
         }

@@ -381,3 +381,40 @@ fn a_target_that_cannot_be_had_any_more_is_dropped_and_the_next_one_taken() {
     world.minutes(12);
     assert_eq!(world.runs("c"), commit(2));
 }
+
+#[test]
+fn what_runs_the_newest_commit_is_not_sent_to_an_older_one() {
+    let mut world = settled();
+    let settings = world.settings.as_mut().unwrap();
+    settings.preempt = Preempt::FinishWave;
+    settings.waves[1].max_parallel = Some(1);
+    world.commit_all("1");
+    world.minutes(11);
+    assert_eq!((world.runs("b"), world.runs("c")), (commit(1), commit(0)));
+    // The newest commit gives c what it runs anyway, while its wave is still busy with the one before.
+    world.place("b").is_ill = true;
+    world.step();
+    let reverted = world.commit("0", &["c"]);
+    world.step();
+    world.place("b").is_ill = false;
+    for _ in 0..15 {
+        world.minutes(1);
+        assert_eq!(world.runs("c"), reverted);
+    }
+    assert_eq!(world.runs("b"), reverted);
+}
+
+#[test]
+fn a_paused_cluster_is_not_put_back() {
+    let mut world = settled();
+    world.commit_all("1");
+    world.bad.insert(content("1"));
+    world.minutes(3);
+    world.place("a").off = Some("paused".to_owned());
+    world.settings.as_mut().unwrap().on_failure = OnFailure::Return;
+    world.step();
+    assert_eq!(world.decision.clusters["a"].runs.unwrap().commit, commit(1));
+    world.place("a").off = None;
+    world.step();
+    assert!(world.is_put_back("a"));
+}
