@@ -358,3 +358,18 @@ async fn waves_send_no_cluster_back_from_what_it_was_told_before_there_were_any(
     bed.take_up(&[("evenkeel.yaml", Some(&waves)), ("base/shop/a.yaml", Some(&map("2")))]).await;
     assert_eq!((told(&bed, "a"), told(&bed, "b")), ((bed.tip(), None), (before, None)), "it never said that it is there");
 }
+
+#[tokio::test]
+async fn an_agent_that_looks_after_some_forgets_nothing_of_the_others() {
+    let mut bed = Bed::with(Some("cluster=a"));
+    let mut before = Progress::default();
+    before.roll_back("elsewhere", CommitId([7; 20]), "ada", jiff::Timestamp::UNIX_EPOCH);
+    before.clusters.entry("b".to_owned()).or_default().arrived = true;
+    before.clusters.entry("gone".to_owned()).or_default().arrived = true;
+    bed.ledger.record_rollout(before.changes(&Progress::default())).await.unwrap();
+    bed.supervisor.fleet.remember_rollout(false).await.unwrap();
+    bed.take_up(&[("evenkeel.yaml", Some(&format!("{}{WAVES}", own("Fleet", "shop"))))]).await;
+    let after = bed.ledger.rollout().await.unwrap();
+    assert_eq!(after.clusters.keys().collect::<Vec<_>>(), ["a", "b", "elsewhere"]);
+    assert!(bed.supervisor.fleet.waves.is_settled(), "and renders nothing for them");
+}

@@ -77,6 +77,8 @@ pub(super) struct Waves {
     recorded: (Progress, Board),
     decision: Decision,
     members: BTreeMap<String, Member>,
+    /// Clusters of the fleet that are not selected.
+    others: BTreeSet<String>,
     /// What clusters run, as far as is known.
     runs: BTreeMap<String, (CommitId, Digest)>,
     /// What they were told to run last.
@@ -114,6 +116,7 @@ impl Waves {
             recorded: Default::default(),
             decision: Decision::default(),
             members: BTreeMap::new(),
+            others: BTreeSet::new(),
             runs: BTreeMap::new(),
             sent: BTreeMap::new(),
             is_due: false,
@@ -156,6 +159,7 @@ impl Waves {
             self.lay_by(before);
         }
         let mut members = std::mem::take(&mut self.members);
+        self.others = fleet.clusters.iter().map(|cluster| cluster.name.clone()).filter(|name| !renderings.contains_key(name)).collect();
         for cluster in fleet.clusters.iter().filter(|cluster| renderings.contains_key(&cluster.name)) {
             let member = members.remove(&cluster.name).unwrap_or_default();
             let off = cluster.paused.as_ref().map(|file| format!("paused by {file}"));
@@ -204,8 +208,15 @@ impl Waves {
             member.runs = self.sent.get(name).or(self.runs.get(name)).copied();
         }
 
-        let input =
-            Input { fleet: &head.fleet, commit: head.commit, digests: &head.digests, members: &self.members, now, hasty: self.hasty };
+        let input = Input {
+            fleet: &head.fleet,
+            commit: head.commit,
+            digests: &head.digests,
+            members: &self.members,
+            others: &self.others,
+            now,
+            hasty: self.hasty,
+        };
         self.decision = self.progress.step(settings, input);
         self.no_way_back.retain(|name, (commit, _)| {
             let pin = self.decision.clusters.get(name).and_then(|verdict| verdict.pin.as_ref());
@@ -352,7 +363,7 @@ impl Waves {
 
     /// Begins to render what is wanted of an older commit, one at a time.
     pub(super) fn render(&mut self, mirror: &Arc<Mirror>, facts: &BTreeMap<String, Facts>) {
-        for (name, commit) in self.progress.unresolved() {
+        for (name, commit) in self.progress.unresolved().filter(|(name, _)| self.members.contains_key(*name)) {
             if self.no_way_back.get(name).is_none_or(|(failed, _)| *failed != commit) {
                 self.wanted.entry(commit).or_default().insert(name.to_owned());
             }

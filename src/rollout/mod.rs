@@ -24,7 +24,11 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -231,6 +235,8 @@ pub struct Input<'a> {
     pub digests: &'a Digests,
     /// The clusters that are this agent's, by name.
     pub members: &'a BTreeMap<String, Member>,
+    /// Clusters of the fleet that are not this agent's for now; what is remembered of them is kept.
+    pub others: &'a BTreeSet<String>,
     /// The time.
     pub now: Timestamp,
     /// No soak is waited for.

@@ -20,7 +20,8 @@ impl Progress {
     /// person has put back. The same step again changes nothing.
     pub fn step(&mut self, settings: Option<&Rollout>, input: Input<'_>) -> Decision {
         self.take_head(input);
-        self.clusters.retain(|name, cluster| input.members.contains_key(name) || cluster.is_pinned_by_hand());
+        let is_there = |name: &String| input.members.contains_key(name) || input.others.contains(name);
+        self.clusters.retain(|name, cluster| is_there(name) || cluster.is_pinned_by_hand());
         let waves = settings.map(|settings| Membership::new(settings, input.members));
         for (name, member) in input.members {
             let soak = waves.as_ref().and_then(|waves| waves.soak(name, input.hasty)).unwrap_or_default();

@@ -179,6 +179,7 @@ impl World {
             commit: commit(number),
             digests: &self.commits[number],
             members: &members,
+            others: &BTreeSet::new(),
             now: self.now,
             hasty: self.hasty,
         };
