@@ -158,12 +158,11 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         },
         news: news_sender,
     });
-    let renderer = |key| Renderer::new(settings.namespace.clone(), key);
-    let (renderer, waves) = (Arc::new(renderer(key.clone())), Waves::new(renderer(key)));
-    let mut fleet = Fleet::new(only, ledger.clone(), mirror, renderer, waves, settings.namespace, targets);
+    let renderer = || Renderer::new(settings.namespace.clone(), key.clone());
+    let (newest, waves) = (Arc::new(renderer()), Waves::new(renderer()));
+    let mut fleet = Fleet::new(only, ledger.clone(), mirror, newest, waves, settings.namespace, targets);
     fleet.report_only = report_only;
-    fleet.remember_facts().await?;
-    fleet.remember_rollout(settings.once).await?;
+    fleet.remember(settings.once).await?;
     let once = settings.once.then(Once::default);
     let mut supervisor = Supervisor { fleet, ledger, once, events, news, actions, trigger, source: source_sender };
     let result = supervisor.run().await;

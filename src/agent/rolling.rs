@@ -19,8 +19,9 @@ use crate::{
 };
 
 impl Fleet {
-    /// What a rollout remembers from before the start.
-    pub(super) async fn remember_rollout(&mut self, hasty: bool) -> Result<(), Diagnostic> {
+    /// Takes up what is on record of the rollout and the clusters. With `hasty`, no soak is waited for.
+    pub(super) async fn remember(&mut self, hasty: bool) -> Result<(), Diagnostic> {
+        self.remember_facts().await?;
         self.waves.remember(self.ledger.rollout().await?, self.ledger.applied_everywhere().await?, hasty);
         Ok(())
     }
@@ -56,8 +57,11 @@ impl Fleet {
         }
         self.record_rollout().await?;
         for name in head.renderings.keys() {
-            if let Some(word) = self.waves.word(head, name) {
-                self.pass_on(head, name, word).await?;
+            let Some(word) = self.waves.word(head, name) else { continue };
+            if let Err(error) = self.pass_on(head, name, word).await {
+                // It has not heard it.
+                self.waves.forget(name);
+                return Err(error);
             }
         }
         Ok(())

@@ -326,7 +326,7 @@ async fn what_renders_to_something_else_now_is_not_written_until_its_wave_comes(
     assert!(before.adopt("b", &mark));
     before.retry(["b"]);
     bed.ledger.record_rollout(before.changes(&Progress::default())).await.unwrap();
-    bed.supervisor.fleet.remember_rollout(false).await.unwrap();
+    bed.supervisor.fleet.remember(false).await.unwrap();
     bed.take_up(&[("evenkeel.yaml", Some(&format!("{}{WAVES}", own("Fleet", "shop"))))]).await;
     assert_eq!(bed.supervisor.fleet.desired.keys().collect::<Vec<_>>(), ["a"], "b is rendered again first");
     assert_eq!(bed.ended().await, None);
@@ -367,9 +367,39 @@ async fn an_agent_that_looks_after_some_forgets_nothing_of_the_others() {
     before.clusters.entry("b".to_owned()).or_default().arrived = true;
     before.clusters.entry("gone".to_owned()).or_default().arrived = true;
     bed.ledger.record_rollout(before.changes(&Progress::default())).await.unwrap();
-    bed.supervisor.fleet.remember_rollout(false).await.unwrap();
+    bed.supervisor.fleet.remember(false).await.unwrap();
     bed.take_up(&[("evenkeel.yaml", Some(&format!("{}{WAVES}", own("Fleet", "shop"))))]).await;
     let after = bed.ledger.rollout().await.unwrap();
     assert_eq!(after.clusters.keys().collect::<Vec<_>>(), ["a", "b", "elsewhere"]);
     assert!(bed.supervisor.fleet.waves.is_settled(), "and renders nothing for them");
+}
+
+/// The commits that are kept for the rollout whatever becomes of the branch.
+fn kept(bed: &Bed) -> std::collections::BTreeSet<String> {
+    let mut git = std::process::Command::new("git");
+    let refs = git.args(["for-each-ref", "--format=%(refname)"]).current_dir(bed.folder.path().join("git")).output().unwrap();
+    let refs = String::from_utf8(refs.stdout).unwrap();
+    refs.lines().filter_map(|name| Some(name.split_once("/rollout%2F")?.1.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn commits_that_clusters_run_or_wait_for_are_kept() {
+    let mut bed = Bed::new();
+    let map = |v: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: shop}}\ndata: {{v: '{v}'}}\n");
+    let waves = format!("{}{WAVES}", own("Fleet", "shop"));
+    bed.take_up(&[("evenkeel.yaml", Some(&waves)), ("base/shop/a.yaml", Some(&map("1")))]).await;
+    does_well(&mut bed, "a").await;
+    does_well(&mut bed, "b").await;
+    let first = bed.tip().to_string();
+    bed.take_up(&[("base/shop/a.yaml", Some(&map("2")))]).await;
+    let second = bed.tip().to_string();
+    let wait = async |bed: &Bed, commits: &[&String]| {
+        let wanted = commits.iter().map(ToString::to_string).collect();
+        let probe = || async { if kept(bed) == wanted { Ok(()) } else { Err(format!("{:?}", kept(bed))) } };
+        testbed::wait_until(Duration::from_secs(30), "the commits are kept", probe).await.unwrap();
+    };
+    wait(&bed, &[&first, &second]).await;
+    does_well(&mut bed, "a").await;
+    does_well(&mut bed, "b").await;
+    wait(&bed, &[&second]).await;
 }
