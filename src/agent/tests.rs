@@ -377,7 +377,7 @@ async fn an_agent_that_looks_after_some_forgets_nothing_of_the_others() {
 /// The commits that are kept for the rollout whatever becomes of the branch.
 fn kept(bed: &Bed) -> std::collections::BTreeSet<String> {
     let mut git = std::process::Command::new("git");
-    let refs = git.args(["for-each-ref", "--format=%(refname)"]).current_dir(bed.folder.path().join("git")).output().unwrap();
+    let refs = git.args(["for-each-ref", "--format=%(refname)"]).current_dir(bed.folder.path().join("git/mirror.git")).output().unwrap();
     let refs = String::from_utf8(refs.stdout).unwrap();
     refs.lines().filter_map(|name| Some(name.split_once("/rollout%2F")?.1.to_owned())).collect()
 }
