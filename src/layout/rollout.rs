@@ -2,7 +2,10 @@
 //!
 //! Time zones come from the database in the program, so that a file means the same wherever it is read.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::{
     Timestamp,
@@ -60,6 +63,8 @@ pub enum Preempt {
 pub struct Wave {
     /// Tells it from the others, also over commits that change its settings.
     pub name: String,
+    /// Where it stands.
+    pub place: Place,
     /// Its clusters, apart from those that an earlier wave has.
     pub selector: LabelSelector,
     /// How long each of its clusters must have done well before the next wave may begin.
@@ -204,6 +209,16 @@ impl Rollout {
             cluster.problems.push(Diagnostic::new(codes::NO_WAVE, Place::file(file), message));
         }
     }
+
+    /// Waves without a cluster: nothing waits for them, so a slip in a selector leaves a canary out.
+    pub(super) fn idle(&self, clusters: &[Cluster]) -> impl Iterator<Item = Diagnostic> {
+        let used: BTreeSet<usize> = clusters.iter().filter_map(|cluster| self.wave_of(&cluster.labels)).collect();
+        let idle = self.waves.iter().enumerate().filter(move |(place, _)| !used.contains(place));
+        idle.map(|(_, wave)| {
+            let message = format!("the wave {} has no clusters, and no other waits for it", wave.name);
+            Diagnostic::new(codes::IDLE, wave.place.clone(), message)
+        })
+    }
 }
 
 struct Reader<'a> {
@@ -238,6 +253,7 @@ impl Reader<'_> {
         let freezes = self.freezes(at, written.freezes);
         Some(Wave {
             name: written.name,
+            place: self.own.place(&format!("{at}/selector")),
             selector: selector.ok()?,
             soak: written.soak.and_then(|text| span(&text)).unwrap_or_default(),
             max_parallel: written.max_parallel,

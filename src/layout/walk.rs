@@ -44,6 +44,7 @@ pub fn read(source: &dyn Source) -> Result<Fleet, Vec<Diagnostic>> {
     refuse_doubles(&mut walk.clusters);
     if let Some(rollout) = &spec.rollout {
         rollout.refuse_outsiders(&mut walk.clusters);
+        walk.warnings.extend(rollout.idle(&walk.clusters));
     }
     let Walk { ignored, mut clusters, mut components, mut warnings, mut problems, .. } = walk;
     components.sort_by(|a, b| a.path.cmp(&b.path));

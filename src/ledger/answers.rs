@@ -58,7 +58,7 @@ pub struct ClusterStatus {
     pub retry: Option<Retry>,
     /// What is wrong.
     pub error: Option<ErrorAnswer>,
-    /// Why it does not run the newest commit, in one sentence; empty where it does, and where something is wrong.
+    /// Why it does not run the newest commit, in one sentence; empty where it does.
     pub reason: String,
 }
 

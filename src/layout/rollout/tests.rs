@@ -69,6 +69,13 @@ fn a_cluster_that_no_wave_selects_is_refused_and_no_other() {
 }
 
 #[test]
+fn a_wave_without_clusters_is_warned_of() {
+    let fleet = fleet("    waves:\n      - {name: canary, selector: canray=true}\n      - {name: all, selector: environment}\n").unwrap();
+    let warnings: Vec<String> = fleet.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings, ["evenkeel.yaml:7:24: error[EK1040]: the wave canary has no clusters, and no other waits for it"]);
+}
+
+#[test]
 fn every_mistake_is_told_with_its_place() {
     let found = mistakes(
         "    freezes:

@@ -8,6 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
+    diagnostic::Place as At,
     git::CommitId,
     layout::{Freeze, OnFailure, Preempt, Rollout, Wave},
     manifest::Digest,
@@ -38,6 +39,7 @@ impl Dice {
 pub(super) fn wave(name: &str, selector: &str) -> Wave {
     Wave {
         name: name.to_owned(),
+        place: At::Nowhere,
         selector: selector.parse().unwrap(),
         soak: Duration::ZERO,
         max_parallel: None,
