@@ -224,6 +224,25 @@ async fn once_goes_by_the_waves_and_waits_for_no_soak() -> Result<()> {
     Ok(())
 }
 
+/// A newer commit comes while the first wave soaks: the older one goes through all the same, and the newer one after it.
+#[tokio::test]
+async fn a_wave_that_is_to_finish_does() -> Result<()> {
+    let (scene, first) = scene("finishes", json!({"preempt": "finishWave"}), json!({"soak": "3s"}), json!({})).await?;
+    let agent = scene.agent()?;
+    agent.phase("b", "Synced", &first).await?;
+    let second = change(&scene, "good", "2")?;
+    agent.phase("a", "Synced", &second).await?;
+    let third = change(&scene, "good", "3")?;
+    agent.phase("b", "Synced", &third).await?;
+    for cluster in ["a", "b"] {
+        assert_eq!(agent.whereabouts(&second, cluster)?["phase"], "Applied", "{cluster}");
+    }
+    let began = |cluster, commit| sync_time(&agent, cluster, commit, "started");
+    assert!(began("a", &third)?.duration_since(sync_time(&agent, "a", &second, "ended")?).as_secs() >= 3, "it soaked");
+    assert!(began("b", &second)? < began("b", &third)?);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_restart_does_not_begin_the_soak_anew() -> Result<()> {
     let (scene, first) = scene("soaks", json!({}), json!({"soak": "24h"}), json!({})).await?;
