@@ -139,6 +139,12 @@ codes! {
     IDLE "EK1040" "Something in the repository does nothing"
         because "What a patch or an overlay sets is so already, perhaps since a layer above was changed; a selector that matches nothing any more; a component that no layer names."
         => "Remove it, or correct what it should reach; every reader believes that it does something.";
+    ROLLOUT "EK1041" "The settings of the rollout are wrong"
+        because "A selector, a time of day, a date or a time zone that is none, a wave that could never begin, two waves of one name."
+        => "Mend the setting named; docs/REPOSITORY.md, section Rollout, has all of them.";
+    NO_WAVE "EK1042" "No wave selects the cluster"
+        because "The selectors of spec.rollout leave it out, so that no commit would ever reach it."
+        => "Give the cluster the labels of a wave, or add a last wave for all others with the selector `environment`.";
 
     // 2xxx: Git
     GIT_UNREACHABLE "EK2001" "The remote cannot be reached"
@@ -239,6 +245,23 @@ codes! {
     UNMARKED "EK4038" "The cluster takes away the marks by which the fleet knows its objects"
         because "A mutating webhook or policy that removes labels or annotations which it does not know."
         => "Let it leave applyset.kubernetes.io/part-of and evenkeel.dev/* alone; without them the object could never be deleted with Git.";
+    WAVE "EK4040" "The cluster waits for its wave" => "`evenkeel status` shows what the waves wait for; nothing needs to be done where it is a matter of time.";
+    RETURNED "EK4041" "The cluster was put back after a commit failed on it"
+        because "spec.rollout.onFailure is return, and what the commit gives did not do well there."
+        => "Push a commit that mends it, or, once the cause is gone, `evenkeel retry SELECTOR`.";
+    OTHER_RENDERING "EK4042" "What the cluster was to run cannot be rendered as it was"
+        because "The agent was upgraded, or the cluster serves other kinds than before, and the commit gives something else now."
+        => "Nothing is written to the cluster until its wave brings what the newest commit gives; it needs no help.";
+    ROLLED_BACK "EK4043" "A person put the cluster to another commit" => "`evenkeel retry SELECTOR` has it follow the branch again.";
+    HALTED "EK4044" "The rollout halted"
+        because "What a commit gives failed on a cluster: refused, degraded, or not healthy in time."
+        => "Push a commit that mends it; `evenkeel status` shows the cause and how far it got.";
+    NO_WAY_BACK "EK4045" "The commit that the cluster is put to cannot be rendered for it"
+        because "The commit has a mistake in what the cluster reads, or does not have the cluster."
+        => "Name another commit with `evenkeel rollback`, or `evenkeel retry SELECTOR`.";
+    LATE "EK4046" "The cluster did not become healthy in time"
+        because "A rollout that does not get on, or that takes longer than spec.deadline of its bundle (10m where it is not said)."
+        => "Look at the objects that are in progress; give the bundle a longer spec.deadline where it needs one.";
     ON_HOLD "EK4050" "A person holds the cluster, a bundle on it, or the repair of its drift"
         because "Somebody ran `evenkeel hold`; who, why and until when is in the message."
         => "When the reason is gone: `evenkeel release SELECTOR`. What came meanwhile is carried out then.";
@@ -258,7 +281,7 @@ codes! {
         => "Check the disk (full, read-only); no cluster is written until it works.";
     LEDGER_NEWER "EK5004" "The ledger was written by a newer Evenkeel" => "Run that version or a newer one; an older one would lose what it recorded.";
     NO_LEDGER "EK5005" "There is no ledger in the state directory" => "Give the agent's --state-dir; it exists once `evenkeel run` has started there.";
-    NO_PLAN "EK5006" "No held deletions with that hash" => "`evenkeel status -o json` shows the hash as held_plan; it changes when the deletions do.";
+    NO_PLAN "EK5006" "Nothing with that hash waits for approval" => "`evenkeel status` shows the hashes of held deletions and of waves; they change when what would be done does.";
     DEFECT "EK5007" "A defect in Evenkeel" => "The rest goes on. Please report it with the log around this line.";
 
     REPORT_ONLY "EK5008" "The ledger was lost, and the agent only reports"

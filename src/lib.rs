@@ -22,5 +22,6 @@ pub mod log;
 pub mod manifest;
 pub mod plan;
 pub mod render;
+pub mod rollout;
 pub mod server;
 pub mod sync;

@@ -11,5 +11,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let ledger: &cli::OpenLedger<'_> = &|state_dir| Ok(Box::new(agent::RecordedAnswers::open(state_dir)?));
-    cli::main(&agent::run, ledger, &agent::approve, &agent::resume, &agent::hold, &agent::release)
+    let records = cli::Records {
+        approve: &agent::approve,
+        resume: &agent::resume,
+        hold: &agent::hold,
+        release: &agent::release,
+        roll_back: &agent::roll_back,
+        retry: &agent::retry,
+    };
+    cli::main(&agent::run, ledger, records)
 }

@@ -36,7 +36,7 @@ impl RecordedAnswers {
     }
 
     /// A commit that is on record, or the merge that brought one that is not.
-    fn commit(&self, rev: &str) -> Result<CommitId, Diagnostic> {
+    pub(super) fn commit(&self, rev: &str) -> Result<CommitId, Diagnostic> {
         if rev == "HEAD" {
             let none = || Diagnostic::new(codes::GIT_REV, Place::Nowhere, "no commit was fetched yet");
             return self.reader().status()?.commit.ok_or_else(none);

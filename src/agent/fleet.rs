@@ -16,6 +16,7 @@ use super::{
     losses::Losses,
     once::{ATTEMPTS, Once},
     targets::Targets,
+    waves::{Head, Older, Waves},
 };
 use crate::{
     cluster::ConnectionSpec,
@@ -74,20 +75,24 @@ pub(super) enum Ended {
     Rendering(Rendered),
     /// The task of this cluster, because it was told to or because it broke.
     Task(String),
+    /// What an older commit gives; none where that broke off.
+    Older(Option<Older>),
+    /// A time for which the rollout waited.
+    Wait,
 }
 
 /// The fleet, and the work on its newest commit.
 pub(super) struct Fleet {
     pub(super) only: Option<LabelSelector>,
     pub(super) ledger: Ledger,
-    mirror: Arc<Mirror>,
+    pub(super) mirror: Arc<Mirror>,
     layouts: Arc<layout::Reader>,
     renderer: Arc<Renderer>,
     /// Of the parent, on every cluster.
     pub(super) namespace: String,
     pub(super) targets: Targets,
-    facts: BTreeMap<String, Facts>,
-    tip: Option<CommitId>,
+    pub(super) facts: BTreeMap<String, Facts>,
+    pub(super) tip: Option<CommitId>,
     /// At most one rendering at a time; a newer tip waits for it, since what it parsed is of use to the next.
     rendering: JoinSet<Rendered>,
     /// The tip moved, or facts changed, while a rendering ran.
@@ -96,9 +101,12 @@ pub(super) struct Fleet {
     told: Option<CommitId>,
     /// What keeps the newest commit from being read or rendered.
     unread: Option<Unread>,
-    known: BTreeMap<String, layout::Cluster>,
+    pub(super) known: BTreeMap<String, layout::Cluster>,
     /// Why nothing is written to any cluster; none where clusters are written.
     pub(super) report_only: Option<Reporting>,
+    /// The newest commit as it was rendered last.
+    pub(super) head: Option<Head>,
+    pub(super) waves: Waves,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
     kept: Kept,
@@ -112,6 +120,7 @@ impl Fleet {
         ledger: Ledger,
         mirror: Arc<Mirror>,
         renderer: Arc<Renderer>,
+        waves: Waves,
         namespace: String,
         targets: Targets,
     ) -> Self {
@@ -131,6 +140,8 @@ impl Fleet {
             unread: None,
             known: BTreeMap::new(),
             report_only: None,
+            head: None,
+            waves,
             desired: BTreeMap::new(),
             kept: Kept::default(),
             holds: Holds::default(),
@@ -266,6 +277,7 @@ impl Fleet {
                 clusters: BTreeMap::new(),
             })),
             cluster = self.targets.ended() => Ended::Task(cluster),
+            next = self.waves.next() => next,
         }
     }
 
@@ -285,7 +297,7 @@ impl Fleet {
         }
         self.unread = None;
         match rendered.fleet {
-            Ok(fleet) => self.tell(rendered.commit, &fleet, rendered.clusters).await,
+            Ok(fleet) => self.tell(rendered.commit, fleet, rendered.clusters).await,
             Err(errors) => self.refuse_all(rendered.commit, errors).await,
         }
     }
@@ -304,8 +316,8 @@ impl Fleet {
     async fn tell(
         &mut self,
         commit: CommitId,
-        fleet: &layout::Fleet,
-        mut renderings: BTreeMap<String, Result<Arc<Rendering>, Vec<Diagnostic>>>,
+        fleet: layout::Fleet,
+        renderings: BTreeMap<String, Result<Arc<Rendering>, Vec<Diagnostic>>>,
     ) -> Result<(), Diagnostic> {
         for warning in fleet.warnings.iter().chain(&fleet.problems) {
             warn!(%commit, code = %warning.code, "{warning}");
@@ -316,25 +328,24 @@ impl Fleet {
         let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
         self.ledger.record_rendering(commit, results.collect()).await?;
         crash::point("rendering.recorded");
-        let mut cautions = self.weigh(commit, fleet, &renderings).await?;
+        self.weigh(commit, &fleet, &renderings).await?;
         crash::point("losses.recorded");
-        for cluster in &fleet.clusters {
-            let Some(rendering) = renderings.remove(&cluster.name) else {
-                self.let_go(&cluster.name, "is not selected any more; its objects stay");
-                continue;
-            };
-            if let Err(errors) = &rendering {
-                for error in errors {
-                    error!(%commit, cluster = cluster.name, environment = cluster.environment, region = cluster.region, code = %error.code, "{error}");
-                }
-            }
-            let rendering = rendering.map_err(|errors| summary(&errors));
-            let mut desired = Desired { report_only: self.report_only, ..desired(fleet, cluster, &self.namespace, commit, rendering) };
-            desired.budget.caution = cautions.remove(&cluster.name);
-            self.want(&cluster.name, desired).await?;
+        for cluster in fleet.clusters.iter().filter(|cluster| !renderings.contains_key(&cluster.name)) {
+            self.let_go(&cluster.name, "is not selected any more; its objects stay");
         }
-        self.detach(commit, fleet).await?;
+        for (cluster, errors) in renderings.iter().filter_map(|(name, rendering)| Some((name, rendering.as_ref().err()?))) {
+            for error in errors {
+                let cluster = fleet.cluster(cluster);
+                let (environment, region) = cluster.map_or(("", ""), |cluster| (&cluster.environment, &cluster.region));
+                error!(%commit, cluster = cluster.map(|cluster| &cluster.name), environment, region, code = %error.code, "{error}");
+            }
+        }
+        let renderings = renderings.into_iter().map(|(name, rendering)| (name, rendering.map_err(|errors| summary(&errors)))).collect();
+        self.detach(commit, &fleet).await?;
         self.known = fleet.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.clone())).collect();
+        let before = self.head.take();
+        self.head = Some(self.waves.head(before, commit, &fleet, renderings));
+        self.roll().await?;
         self.told = Some(commit);
         let renderer = self.renderer.clone();
         tokio::task::spawn_blocking(move || renderer.pack());
@@ -366,6 +377,7 @@ impl Fleet {
 
     /// Ends a cluster's task.
     pub(super) fn let_go(&mut self, cluster: &str, why: &str) {
+        self.waves.forget(cluster);
         self.desired.remove(cluster);
         self.targets.drop_cluster(cluster, why);
     }
@@ -401,6 +413,10 @@ impl Fleet {
             error!(%commit, code = %error.code, "{error}");
         }
         let why = summary(&errors);
+        // Nothing goes on until the root files say again how.
+        if let Some(before) = self.head.take() {
+            self.waves.lay_by(before);
+        }
         let names = self.ledger.cluster_names().await?;
         let attached: Vec<String> = names.into_iter().filter(|name| self.is_selected_name(name)).collect();
         let results = attached.iter().map(|name| (name.clone(), Err(errors.clone()))).collect();
@@ -461,11 +477,18 @@ impl Fleet {
             return None;
         }
         let commit = self.tip.filter(|tip| self.told == Some(*tip))?;
-        if self.desired.is_empty() {
+        if self.desired.is_empty() && self.waves.is_settled() {
             // Nothing was ever told: the root files are wrong, or no cluster is selected.
             return Some(false);
         }
-        once.verdict(commit, self.desired.keys().map(String::as_str))
+        let told = self.desired.iter().map(|(name, desired)| (name.as_str(), desired.commit, desired.rest.is_some()));
+        let verdict = once.verdict(told.clone())?;
+        // What a wave waits for may come yet.
+        let is_behind = told.clone().any(|(_, told, rests)| told != commit || rests);
+        if !self.waves.is_settled() || (is_behind && self.waves.is_moving()) {
+            return None;
+        }
+        Some(verdict && !is_behind)
     }
 
     /// The clusters that are brought to the head, by name.
@@ -485,17 +508,16 @@ impl Fleet {
             Action::Hold { request, who } => self.hold(&request, &who).await,
             Action::Release { request, who } => self.release(&request, &who).await,
             Action::Sync { selector, who } => {
-                let selector = LabelSelector::parse(&selector)
-                    .map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{selector}: {error}")))?;
-                let clusters = self.known.values().filter(|cluster| selector.matches(&cluster.labels));
-                let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
-                if clusters.is_empty() {
-                    return Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, "the selector selects no cluster"));
-                }
+                let clusters = self.selected_by(&selector)?;
                 info!(who, clusters = clusters.join(","), "sync asked for");
                 Ok(Accepted { clusters: clusters.into_iter().filter(|cluster| self.targets.ask(cluster, Ask::Sync)).collect() })
             }
+            Action::Rollback { selector, rev, who } => self.roll_back(&selector, rev, &who).await,
+            Action::Retry { selector, who } => self.retry(&selector, &who).await,
             Action::Approve { plan, who } => {
+                if let Some(accepted) = self.approve_wave(plan, &who).await? {
+                    return Ok(accepted);
+                }
                 let clusters = approve(&self.ledger, plan, &who).await?;
                 info!(who, %plan, clusters = clusters.join(","), "deletions approved");
                 for cluster in &clusters {
@@ -524,10 +546,8 @@ impl Fleet {
         if self.report_only == Some(Reporting::LostLedger) {
             self.report_only = None;
             info!(who, "resumed: clusters are written again");
-            for (cluster, mut desired) in self.desired.clone() {
-                desired.report_only = None;
-                self.want(&cluster, desired).await?;
-            }
+            // Each is told what its wave has for it.
+            self.roll().await?;
         }
         Ok(Accepted { clusters })
     }
@@ -540,16 +560,24 @@ pub(super) async fn resume(ledger: &Ledger, who: &str) -> Result<Vec<String>, Di
 
 /// Puts on record that the deletions of this plan may go through, and says on which clusters they are held.
 pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<Vec<String>, Diagnostic> {
-    let clusters = ledger.approve(plan, who, Timestamp::now()).await?;
-    if clusters.is_empty() {
-        return Err(Diagnostic::new(codes::NO_PLAN, Place::Nowhere, format!("no cluster holds deletions of the plan {plan}")));
+    let now = Timestamp::now();
+    let clusters = ledger.approve(plan, who, now).await?;
+    if !clusters.is_empty() {
+        return Ok(clusters);
     }
-    Ok(clusters)
+    let none = || {
+        Diagnostic::new(
+            codes::NO_PLAN,
+            Place::Nowhere,
+            format!("no wave waits for approval of {plan}, and no cluster holds deletions of it"),
+        )
+    };
+    ledger.approve_wave(plan, who, now).await?.ok_or_else(none)
 }
 
 /// What a commit wants of one of its clusters, where nothing keeps it from being written.
 pub(super) fn desired(
-    fleet: &layout::Fleet,
+    (fleet, spec): (&str, &layout::FleetSpec),
     cluster: &layout::Cluster,
     namespace: &str,
     commit: CommitId,
@@ -558,14 +586,14 @@ pub(super) fn desired(
     Desired {
         commit,
         connection: connection(cluster),
-        fleet: fleet.name.clone(),
+        fleet: fleet.to_owned(),
         environment: cluster.environment.clone(),
         region: cluster.region.clone(),
-        set: ApplySet::new(&fleet.name, namespace),
-        manager: format!("evenkeel-{}", fleet.name),
-        adopt: fleet.spec.adopt == layout::Adopt::Allow,
-        budget: Budget::from(fleet.spec.budget.cluster),
-        health: Arc::clone(&fleet.spec.health),
+        set: ApplySet::new(fleet, namespace),
+        manager: format!("evenkeel-{fleet}"),
+        adopt: spec.adopt == layout::Adopt::Allow,
+        budget: Budget::from(spec.budget.cluster),
+        health: Arc::clone(&spec.health),
         drift: cluster.drift,
         validate: cluster.validate,
         rendering,
@@ -573,6 +601,9 @@ pub(super) fn desired(
         report_only: None,
         held: Held::default(),
         leaving: false,
+        rest: None,
+        pin: None,
+        is_new: false,
     }
 }
 
@@ -630,6 +661,6 @@ fn summary(errors: &[Diagnostic]) -> Diagnostic {
     }
 }
 
-fn broken(why: &str) -> Diagnostic {
+pub(super) fn broken(why: &str) -> Diagnostic {
     Diagnostic::new(codes::DEFECT, Place::Nowhere, why)
 }

@@ -48,6 +48,7 @@ impl Fleet {
         let now = Timestamp::now();
         self.ledger.expire_holds(now).await?;
         self.holds.standing = self.ledger.holds(now).await?;
+        self.waves.is_due = true;
         for (cluster, desired) in self.desired.clone() {
             if self.holds.told.get(&cluster) != Some(&self.holds.of(&cluster, now)) {
                 self.want(&cluster, desired).await?;

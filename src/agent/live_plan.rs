@@ -133,6 +133,6 @@ fn question(
     let cluster = fleet.cluster(&plan.name)?;
     let rendering = renderer.render(after, fleet, cluster, facts.get(&plan.name).unwrap_or(&Facts::default())).ok()?;
     let touched = Touched::of(plan, &rendering);
-    let desired = fleet::desired(fleet, cluster, namespace, head, Ok(rendering));
+    let desired = fleet::desired((&fleet.name, &fleet.spec), cluster, namespace, head, Ok(rendering));
     (!touched.is_nothing()).then_some((desired, touched))
 }

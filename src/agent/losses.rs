@@ -37,6 +37,11 @@ impl Losses {
         self.known.get(cluster)?.word.as_ref()
     }
 
+    /// Why all deletions of a cluster wait, where they do.
+    pub(super) fn caution(&self, cluster: &str) -> Option<Arc<str>> {
+        self.word(cluster)?.caution.as_deref().map(Into::into)
+    }
+
     /// Whether the cluster may have objects that it is to lose. Without the last rendering, what is on record has to tell.
     fn may_lose(&self, cluster: &str, before: Option<&Rendering>, after: &Rendering) -> bool {
         let Some(known) = self.known.get(cluster) else { return before.is_some_and(|before| loses(before, after)) };
@@ -55,13 +60,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Why all deletions of a cluster wait, for those where they do. On record when it returns.
-    pub(super) async fn weigh(
-        &mut self,
-        commit: CommitId,
-        fleet: &layout::Fleet,
-        renderings: &Renderings,
-    ) -> Result<BTreeMap<String, Arc<str>>, Diagnostic> {
+    /// Finds out for which clusters all deletions wait, and puts on record why ([`Losses::caution`]).
+    pub(super) async fn weigh(&mut self, commit: CommitId, fleet: &layout::Fleet, renderings: &Renderings) -> Result<(), Diagnostic> {
         let mut losses = Vec::new();
         let rendered = || fleet.clusters.iter().filter_map(|cluster| Some((cluster, renderings.get(&cluster.name)?.as_ref().ok()?)));
         for (cluster, after) in rendered() {
@@ -92,8 +92,7 @@ impl Fleet {
         for (cluster, reason) in changed.iter().filter_map(|(cluster, word)| Some((cluster, word.caution.as_ref()?))) {
             warn!(%commit, cluster, code = crate::codes::HELD.id, "all deletions wait for approval: {reason}");
         }
-        self.keep_words(fleet, changed).await?;
-        Ok(reasons.into_iter().map(|(cluster, reason)| (cluster, reason.into())).collect())
+        self.keep_words(fleet, changed).await
     }
 
     async fn loss(&self, cluster: &str, after: &Rendering, layers: &[String]) -> Result<Loss, Diagnostic> {
@@ -167,6 +166,9 @@ impl Fleet {
             report_only: self.report_only,
             held: Held::default(),
             leaving: true,
+            rest: None,
+            pin: None,
+            is_new: false,
         }))
     }
 

@@ -25,6 +25,8 @@ pub(super) enum News {
     Facts(Facts),
     /// Holds of people were found on it, or are gone from it.
     Holds,
+    /// A pin stands on the cluster, of which nothing is on record.
+    Pin(String),
 }
 
 /// The ledger as one cluster's task sees it.
@@ -132,6 +134,10 @@ impl Memory for ClusterMemory {
         self.ledger.set_asked(&self.cluster, asked).await?;
         crash::point("asked.recorded");
         Ok(())
+    }
+
+    async fn pin_found(&self, pin: String) {
+        self.tell(News::Pin(pin)).await;
     }
 
     async fn facts(&self, facts: Facts) {

@@ -12,13 +12,16 @@ mod live_plan;
 mod losses;
 mod memory;
 mod once;
+mod pins;
 mod previews;
+mod rolling;
 mod settings;
 mod state_dir;
 mod supervisor;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod waves;
 
 pub use answers::RecordedAnswers;
 pub use settings::{GitSettings, Mode, Outcome, RunSettings};
@@ -37,6 +40,7 @@ use self::{
     state_dir::StateDir,
     supervisor::Supervisor,
     targets::{Shared, Targets},
+    waves::Waves,
 };
 use crate::{
     cli::color_wanted,
@@ -95,6 +99,17 @@ pub fn hold(state_dir: &Path, request: &HoldRequest, who: &str) -> Result<Accept
 /// Lets clusters go while no agent runs.
 pub fn release(state_dir: &Path, request: &ReleaseRequest, who: &str) -> Result<Accepted, Diagnostic> {
     on_record(state_dir, async |ledger| holds::release(ledger, request, who).await)
+}
+
+/// Puts on record while no agent runs that clusters are to be put to a commit, given by at least 7 characters of its hash.
+pub fn roll_back(state_dir: &Path, selector: &str, rev: &str, who: &str) -> Result<Accepted, Diagnostic> {
+    let commit = RecordedAnswers::open(state_dir)?.commit(rev)?;
+    on_record(state_dir, async |ledger| pins::roll_back(ledger, selector, commit, who).await)
+}
+
+/// Puts on record while no agent runs that clusters are to be tried again.
+pub fn retry(state_dir: &Path, selector: &str) -> Result<Accepted, Diagnostic> {
+    on_record(state_dir, async |ledger| pins::retry(ledger, selector).await)
 }
 
 /// Changes the ledger of a stopped agent; answers with the clusters concerned.
@@ -165,13 +180,14 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         },
         news: news_sender,
     });
-    let renderer = Arc::new(Renderer::new(settings.namespace.clone(), key));
-    let mut fleet = Fleet::new(only, ledger.clone(), mirror, renderer, settings.namespace, targets);
+    let renderer = || Renderer::new(settings.namespace.clone(), key.clone());
+    let (newest, waves) = (Arc::new(renderer()), Waves::new(renderer()));
+    let mut fleet = Fleet::new(only, ledger.clone(), mirror, newest, waves, settings.namespace, targets);
     fleet.report_only = match settings.mode {
         Mode::Observe => Some(Reporting::Observing),
         Mode::Sync => lost.then_some(Reporting::LostLedger),
     };
-    fleet.remember_facts().await?;
+    fleet.remember(settings.once).await?;
     fleet.remember_applied().await?;
     fleet.remember_clusters().await?;
     fleet.take_up_holds().await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    codes,
     git::CommitId,
     sync::{Phase, STUCK, State},
 };
@@ -26,13 +27,17 @@ impl Once {
         self.clusters.entry(cluster.to_owned()).or_default().1 = failures;
     }
 
-    /// Whether all of these clusters are in sync with the commit; none while one is still on its way.
-    pub(super) fn verdict<'a>(&self, commit: CommitId, mut clusters: impl Iterator<Item = &'a str>) -> Option<bool> {
-        clusters.try_fold(true, |all, cluster| {
+    /// Whether all of these clusters are in sync with the commit that they were told; none while one is still on its way. With each, whether
+    /// it was told to wait for its wave.
+    pub(super) fn verdict<'a>(&self, mut clusters: impl Iterator<Item = (&'a str, CommitId, bool)>) -> Option<bool> {
+        let waits = |state: &State| state.error.as_ref().is_some_and(|error| [codes::WAVE, codes::OTHER_RENDERING].contains(&error.code));
+        clusters.try_fold(true, |all, (cluster, commit, rests)| {
             let (state, failures) = self.clusters.get(cluster)?;
             let state = state.as_ref().filter(|state| state.desired == Some(commit))?;
             match state.phase {
                 Phase::Synced => Some(all),
+                // It has not taken up yet that its wave has come.
+                Phase::Waiting if waits(state) && !rests => None,
                 Phase::Held | Phase::Refused | Phase::Paused | Phase::WrongCluster | Phase::Waiting | Phase::Returned | Phase::Detached => {
                     Some(false)
                 }
@@ -58,7 +63,7 @@ mod tests {
     fn it_waits_for_every_cluster_and_reports_the_worst() {
         let head = CommitId([1; 20]);
         let mut once = Once::default();
-        let verdict = |once: &Once| once.verdict(head, ["a", "b"].into_iter());
+        let verdict = |once: &Once| once.verdict([("a", head, false), ("b", head, false)].into_iter());
         assert_eq!(verdict(&once), None, "nothing known");
         once.state("a", state(Phase::Synced, 1));
         assert_eq!(verdict(&once), None, "b is not known");
@@ -75,6 +80,10 @@ mod tests {
         assert_eq!(verdict(&once), Some(false), "nothing is tried any more");
         once.state("b", state(Phase::Syncing, 1));
         assert_eq!(verdict(&once), None, "b waits for a rollout");
+        let wave = Diagnostic::new(codes::WAVE, Place::Nowhere, "waits for the wave first");
+        once.state("b", State { error: Some(wave), ..state(Phase::Waiting, 1) });
+        assert_eq!(verdict(&once), None, "b was told that its wave has come");
+        assert_eq!(once.verdict([("b", head, true)].into_iter()), Some(false), "it was told to wait");
         once.state("b", state(Phase::Synced, 1));
         assert_eq!(verdict(&once), Some(true));
         once.state("a", state(Phase::Paused, 1));

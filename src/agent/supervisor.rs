@@ -76,6 +76,7 @@ impl Supervisor {
                     notify(&[sd_notify::NotifyState::Watchdog]);
                     self.fleet.catch_up();
                     self.fleet.end_holds(Timestamp::now()).await;
+                    self.fleet.waves.tick(Timestamp::now());
                 }
                 Some(event) = self.events.recv() => self.repository(event).await?,
                 Some((cluster, news)) = self.news.recv() => self.heard(&cluster, news).await,
@@ -84,7 +85,13 @@ impl Supervisor {
                 ended = self.fleet.next() => match ended {
                     Ended::Rendering(rendered) => self.rendered(rendered).await,
                     Ended::Task(cluster) => self.fleet.ended(&cluster).await,
+                    Ended::Older(older) => self.fleet.took_older(older),
+                    Ended::Wait => self.fleet.waves.is_due = true,
                 },
+            }
+            // One step for all that was heard.
+            if self.fleet.waves.is_due && self.news.is_empty() {
+                self.roll().await;
             }
             if let Some(verdict) = self.once.as_ref().and_then(|once| self.fleet.verdict(once)) {
                 return Ok(Outcome { in_sync: verdict, clusters: self.fleet.selected() });
@@ -160,6 +167,14 @@ impl Supervisor {
         }
     }
 
+    async fn roll(&mut self) {
+        if let Err(error) = self.fleet.roll().await {
+            // Nothing is passed on that is not on record; it is tried again at once when something is heard, and by the tick.
+            self.fleet.waves.is_due = false;
+            error!(code = %error.code, "{error}");
+        }
+    }
+
     pub(super) async fn heard(&mut self, cluster: &str, news: News) {
         match news {
             News::State(state) => {
@@ -167,6 +182,7 @@ impl Supervisor {
                     self.fleet.runs(cluster, applied);
                 }
                 self.fleet.settle(cluster, &state).await;
+                self.fleet.waves.heard(cluster, &state, Timestamp::now());
                 if let Some(once) = &mut self.once {
                     once.state(cluster, *state);
                 }
@@ -183,6 +199,7 @@ impl Supervisor {
                     error!(cluster, code = %error.code, "holds that were found could not be taken up: {error}");
                 }
             }
+            News::Pin(mark) => self.fleet.adopt(cluster, &mark),
         }
     }
 

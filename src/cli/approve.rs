@@ -1,4 +1,4 @@
-//! `evenkeel approve`: release held deletions.
+//! `evenkeel approve`: release held deletions, or a wave.
 
 use clap::Args;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{manifest::Digest, server::who};
 
-/// Release exactly these held deletions
+/// Release exactly these held deletions, or exactly what a wave would do
 #[derive(Debug, Args)]
 pub(super) struct ApproveArgs {
     /// Hash of the plan, as `evenkeel status` shows it
@@ -33,6 +33,6 @@ pub(super) fn run(args: ApproveArgs, file: &SettingsFile, world: &World<'_>, pri
         printer.note(&format!("no agent runs on {}; recorded, and done when it starts", state_dir.display()));
         accepted
     };
-    printer.answer(output, &accepted, |accepted| ask::accepted("Deletions released", accepted))?;
+    printer.answer(output, &accepted, |accepted| ask::accepted("Released", accepted))?;
     Ok(Exit::Done)
 }

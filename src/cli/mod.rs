@@ -22,6 +22,8 @@ mod printer;
 mod render;
 mod repo;
 mod resume;
+mod retry;
+mod rollback;
 mod run;
 mod settings_file;
 mod status;
@@ -29,6 +31,7 @@ mod sync;
 mod table;
 mod usage;
 mod values;
+mod waves;
 mod where_is;
 
 use std::{
@@ -75,6 +78,12 @@ pub type Hold<'a> = dyn Fn(&Path, &HoldRequest, &str) -> Result<Accepted, Diagno
 /// Records in a state directory whose agent is stopped that clusters are let go, for that user.
 pub type Release<'a> = dyn Fn(&Path, &ReleaseRequest, &str) -> Result<Accepted, Diagnostic> + 'a;
 
+/// Records in a state directory whose agent is stopped that the selected clusters are to be put to a commit, for that user.
+pub type RollBack<'a> = dyn Fn(&Path, &str, &str, &str) -> Result<Accepted, Diagnostic> + 'a;
+
+/// Records in a state directory whose agent is stopped that the selected clusters are to be tried again.
+pub type Retry<'a> = dyn Fn(&Path, &str) -> Result<Accepted, Diagnostic> + 'a;
+
 /// What a command needs of the world around it, its output apart.
 pub struct World<'a> {
     /// Standard output may be coloured.
@@ -93,6 +102,10 @@ pub struct World<'a> {
     pub hold: &'a Hold<'a>,
     /// Records the end of one.
     pub release: &'a Release<'a>,
+    /// Records that clusters are to be put to a commit.
+    pub roll_back: &'a RollBack<'a>,
+    /// Records that clusters are to be tried again.
+    pub retry: &'a Retry<'a>,
 }
 
 /// Evenkeel holds a fleet of Kubernetes clusters to one Git repository
@@ -126,6 +139,8 @@ enum Command {
     Approve(approve::ApproveArgs),
     Hold(hold::HoldArgs),
     Release(hold::ReleaseArgs),
+    Rollback(rollback::RollbackArgs),
+    Retry(retry::RetryArgs),
     AcceptCluster(accept_cluster::AcceptClusterArgs),
     Resume(resume::ResumeArgs),
     Explain(explain::ExplainArgs),
@@ -181,18 +196,28 @@ pub fn command() -> clap::Command {
     discreet(Cli::command())
 }
 
+/// What commands put on record where the agent is stopped.
+pub struct Records<'a> {
+    /// Approves deletions or a wave.
+    pub approve: &'a Approve<'a>,
+    /// Ends what the loss of a ledger began.
+    pub resume: &'a Resume<'a>,
+    /// Holds clusters.
+    pub hold: &'a Hold<'a>,
+    /// Lets them go.
+    pub release: &'a Release<'a>,
+    /// Puts clusters to a commit.
+    pub roll_back: &'a RollBack<'a>,
+    /// Has clusters tried again.
+    pub retry: &'a Retry<'a>,
+}
+
 /// Runs the command line of this process. The arguments are what stands behind the commands.
-pub fn main(
-    agent: &Agent<'_>,
-    ledger: &OpenLedger<'_>,
-    approve: &Approve<'_>,
-    resume: &Resume<'_>,
-    hold: &Hold<'_>,
-    release: &Release<'_>,
-) -> ExitCode {
+pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, records: Records<'_>) -> ExitCode {
+    let Records { approve, resume, hold, release, roll_back, retry } = records;
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let color = color_wanted(io::stdout().is_terminal());
-    let world = World { color, now: Timestamp::now(), agent, ledger, approve, resume, hold, release };
+    let (color, now) = (color_wanted(io::stdout().is_terminal()), Timestamp::now());
+    let world = World { color, now, agent, ledger, approve, resume, hold, release, roll_back, retry };
     execute(&arguments, &world, &mut io::stdout(), &mut io::stderr()).into()
 }
 
@@ -242,6 +267,8 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Approve(args) => approve::run(args, &file, world, printer),
         Command::Hold(args) => hold::hold(args, &file, world, printer),
         Command::Release(args) => hold::release(args, &file, world, printer),
+        Command::Rollback(args) => rollback::run(args, &file, world, printer),
+        Command::Retry(args) => retry::run(args, &file, world, printer),
         Command::AcceptCluster(args) => accept_cluster::run(args, &file, printer),
         Command::Resume(args) => resume::run(args, &file, world, printer),
         Command::Explain(args) => explain::run(&args, printer),

@@ -11,6 +11,7 @@ use super::{
     printer::Printer,
     settings_file::SettingsFile,
     table::{self, Cell, Color, Table, age, clean, short_or_dash},
+    waves,
 };
 use crate::{
     codes,
@@ -78,7 +79,7 @@ fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: 
                 writeln!(text, "\n{}: {count} deletions are held; to release exactly these: evenkeel approve {plan}", clean(&cluster.name));
         }
     }
-    text
+    text + &waves::render(status, color)
 }
 
 /// `Head 3f2a91c, 4 clusters: 1 Refused, 3 Synced`, the worst first.

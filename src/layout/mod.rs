@@ -18,6 +18,7 @@ mod ignored;
 mod names;
 mod own;
 mod reader;
+mod rollout;
 mod span;
 mod walk;
 
@@ -34,6 +35,7 @@ pub use ignored::Ignored;
 pub(crate) use names::{is_dns_label, is_label, one_edit_apart};
 pub(crate) use own::{BUNDLE, Own};
 pub use reader::Reader;
+pub use rollout::{Freeze, OnFailure, Preempt, Rollout, Wave, Window};
 pub(crate) use span::{span, written};
 pub(crate) use walk::FLEET_FILE;
 pub use walk::read;
@@ -93,6 +95,9 @@ pub struct FleetSpec {
     pub validate: Option<Validate>,
     /// What becomes of the objects of a cluster that leaves the repository, where nothing more specific says so.
     pub on_removal: Option<OnRemoval>,
+    /// In which order a commit reaches the clusters; without it, all at once.
+    #[serde(skip)]
+    pub rollout: Option<Arc<Rollout>>,
 }
 
 /// `spec.onRemoval`: what becomes of the objects of a cluster that leaves the repository.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{API_VERSION, is_label, span};
+use super::{API_VERSION, is_label, rollout::DAY_WORDS, span};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
@@ -22,6 +22,8 @@ pub(crate) enum Shape {
     Word(&'static [&'static str]),
     /// A list of names that bundles can have.
     Names,
+    /// A list of these words.
+    Words(&'static [&'static str]),
     /// A span of time such as `10m`.
     Span,
     /// A whole number from 0 to this.
@@ -45,7 +47,7 @@ pub(crate) struct Kind {
     spec: &'static [(&'static str, Shape)],
 }
 
-use Shape::{All, Count, Fields, Flag, Later, List, Names, OneOf, Span, Text, True, Word};
+use Shape::{All, Count, Fields, Flag, Later, List, Names, OneOf, Span, Text, True, Word, Words};
 
 const DRIFT: Shape = Word(Drift::WORDS);
 const VALIDATE: Shape = Word(&["dryRun", "none"]);
@@ -57,6 +59,32 @@ const HEALTH: Shape = List(
     &["apiVersion", "kind", "current"],
     &[("apiVersion", Text), ("kind", Text), ("current", Text), ("inProgress", Text), ("failed", Text), ("suspended", Text)],
 );
+
+const FREEZES: Shape = List(&["from", "to"], &[("from", Text), ("to", Text), ("timezone", Text), ("reason", Text)]);
+
+const WINDOWS: Shape = List(&["from", "to"], &[("days", Words(DAY_WORDS)), ("from", Text), ("to", Text), ("timezone", Text)]);
+
+const WAVES: Shape = List(
+    &["name", "selector"],
+    &[
+        ("name", Text),
+        ("selector", Text),
+        ("soak", Span),
+        ("maxParallel", Count(1_000_000)),
+        ("maxUnavailable", Count(1_000_000)),
+        ("requireApproval", Flag),
+        ("windows", WINDOWS),
+        ("freezes", FREEZES),
+    ],
+);
+
+const ROLLOUT: Shape = Fields(&[
+    ("onFailure", Word(&["hold", "return"])),
+    ("preempt", Word(&["now", "finishWave"])),
+    ("skipUnreachableAfter", Span),
+    ("waves", WAVES),
+    ("freezes", FREEZES),
+]);
 
 /// evenkeel.yaml
 pub(super) const FLEET: Kind = Kind {
@@ -71,7 +99,7 @@ pub(super) const FLEET: Kind = Kind {
         ("onRemoval", ON_REMOVAL),
         ("health", HEALTH),
         ("defaults", Later),
-        ("rollout", Later),
+        ("rollout", ROLLOUT),
         ("notifications", Later),
     ],
 };
@@ -283,6 +311,9 @@ impl Reader<'_> {
             (Flag, Value::Bool(_)) | (True, Value::Bool(true)) => return,
             (Text, Value::String(text)) if !text.is_empty() => return,
             (Names, Value::Array(items)) if items.iter().all(|item| item.as_str().is_some_and(is_label)) => return,
+            (Words(words), Value::Array(items)) if items.iter().all(|item| item.as_str().is_some_and(|item| words.contains(&item))) => {
+                return;
+            }
             (Span, Value::String(text)) if span::span(text).is_some() => return,
             (Word(words), Value::String(word)) if words.contains(&word.as_str()) => return,
             // YAML 1.1 reads the word so, unless it stands in quotes.
@@ -297,6 +328,7 @@ impl Reader<'_> {
             (Flag, _) => "true or false".to_owned(),
             (True, _) => "true, or left out".to_owned(),
             (Text, _) => "a string that is not empty".to_owned(),
+            (Words(words), _) => format!("a list of {}", words.join(", ")),
             (Names, _) => "a list of bundles' names".to_owned(),
             (Span, _) => span::EXPECTED.to_owned(),
             (Word(words), _) => words.join(" or "),

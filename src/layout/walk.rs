@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    Cluster, Connection, Fleet, FleetSpec, HealthRules, Ignored, Layer, Level, OnRemoval, Validate, is_label,
+    Cluster, Connection, Fleet, FleetSpec, HealthRules, Ignored, Layer, Level, OnRemoval, Rollout, Validate, is_label,
     names::{is_dns_label, one_edit_apart},
     own::{CLUSTER, ENVIRONMENT, FLEET, Kind, Own, REGION},
     sort_problems,
@@ -42,6 +42,10 @@ pub fn read(source: &dyn Source) -> Result<Fleet, Vec<Diagnostic>> {
     walk.root(&root, &spec)?;
     walk.clusters.sort_by(|a, b| (&a.name, &a.environment, &a.region).cmp(&(&b.name, &b.environment, &b.region)));
     refuse_doubles(&mut walk.clusters);
+    if let Some(rollout) = &spec.rollout {
+        rollout.refuse_outsiders(&mut walk.clusters);
+        walk.warnings.extend(rollout.idle(&walk.clusters));
+    }
     let Walk { ignored, mut clusters, mut components, mut warnings, mut problems, .. } = walk;
     components.sort_by(|a, b| a.path.cmp(&b.path));
     clusters.iter_mut().map(|cluster| &mut cluster.problems).chain([&mut warnings, &mut problems]).for_each(sort_problems);
@@ -59,6 +63,8 @@ fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec)
     let text = text(source, FLEET_FILE, blob).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
     let own = Own::read(FLEET_FILE, &text, &FLEET, None, &mut problems);
+    // What their words mean is asked where their form is right.
+    let rollout = if problems.is_empty() { Rollout::read(&own, &mut problems).map(Arc::new) } else { None };
     match &own.name {
         // Its field manager would be the one that has fields between the fleet and those to whom it gives them up.
         Some(name) if format!("evenkeel-{name}") == manifest::HANDOVER => {
@@ -83,6 +89,7 @@ fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec)
         drift: own.drift(),
         validate: own.field("validate"),
         on_removal: own.field("onRemoval"),
+        rollout,
     };
     Ok((own.name.unwrap_or_default(), spec))
 }

@@ -7,6 +7,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::CommitId,
     manifest::Digest,
+    rollout::Shown,
     sync::{Health, Phase, Retry, Would},
 };
 
@@ -24,6 +25,8 @@ pub struct Status {
     pub held_plan: Option<Digest>,
     /// By environment, region and name.
     pub clusters: Vec<ClusterStatus>,
+    /// Where the waves stand; none where a commit goes everywhere at once.
+    pub rollout: Option<Shown>,
 }
 
 /// One cluster of [`Status`].
@@ -59,6 +62,8 @@ pub struct ClusterStatus {
     pub would: Option<Would>,
     /// What is wrong.
     pub error: Option<ErrorAnswer>,
+    /// Why it does not run the newest commit, in one sentence; empty where it does.
+    pub reason: String,
 }
 
 /// An error as answers carry it.

@@ -31,6 +31,7 @@ pub(super) fn state_of(row: &Row<'_>) -> rusqlite::Result<Option<(State, Timesta
         desired: row.get("desired")?,
         applied: row.get("applied")?,
         rendering: row.get("rendering")?,
+        wanted: None,
         objects: row.get::<_, Count>("objects")?.0,
         drifted: row.get::<_, Count>("drifted")?.0,
         held_deletions: row.get::<_, Count>("held_deletions")?.0,
@@ -72,11 +73,12 @@ pub(super) fn set_state(db: &Connection, name: &str, state: &State, at: Timestam
     let cluster = id_of(db, name)?;
     let sql = format!("SELECT {STATE} FROM clusters WHERE id = ?");
     let before = db.prepare_cached(&sql)?.query_row([cluster], state_of)?;
-    let is_settled = matches!(state.phase, Phase::Synced | Phase::Held);
+    let is_settled = matches!(state.phase, Phase::Synced | Phase::Held | Phase::Returned);
     if let (true, Some(applied), Some(rendering)) = (is_settled, state.applied, state.rendering) {
         branch::reached(db, cluster, applied, rendering, at)?;
     }
-    if before.as_ref().is_some_and(|(before, _)| before == state) {
+    let kept = State { wanted: None, ..state.clone() };
+    if before.as_ref().is_some_and(|(before, _)| *before == kept) {
         return Ok(());
     }
     let same_phase = before.as_ref().filter(|(before, _)| before.phase == state.phase);

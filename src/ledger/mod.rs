@@ -22,6 +22,7 @@ mod last_words;
 mod reader;
 mod report_only;
 mod retention;
+mod rollout;
 mod sql;
 mod syncs;
 mod walk;

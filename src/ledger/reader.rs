@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::{
     LedgerError, actions,
     answers::{ClusterStatus, ErrorAnswer, History, Log, ObjectEntry, SCHEMA, Status, SyncEntry, Transition, WarningEntry, Where},
-    clusters, file,
+    clusters, file, rollout,
     sql::{At, Problem, Word},
     walk,
 };
@@ -37,10 +37,14 @@ impl Reader {
     pub fn status(&self) -> Result<Status, LedgerError> {
         self.read(|db| {
             let tip = db.prepare_cached("SELECT tip FROM fetches ORDER BY id DESC LIMIT 1")?.query_row([], |row| row.get(0)).optional()?;
-            let clusters = statuses(db)?;
+            let mut waits = rollout::waits(db)?;
+            let mut clusters = statuses(db)?;
+            for cluster in &mut clusters {
+                cluster.reason = waits.remove(&cluster.name).map(|wait| wait.reason).unwrap_or_default();
+            }
             let mut plans: Vec<_> = clusters.iter().filter_map(|cluster| Some((cluster.name.as_str(), cluster.held_plan?))).collect();
             plans.sort_unstable();
-            Ok(Status { schema: SCHEMA, commit: tip, held_plan: fleet_plan(plans), clusters })
+            Ok(Status { schema: SCHEMA, commit: tip, held_plan: fleet_plan(plans), clusters, rollout: rollout::shown(db)? })
         })
     }
 
@@ -136,6 +140,7 @@ fn status(row: &Row<'_>) -> rusqlite::Result<ClusterStatus> {
             retry: None,
             would: None,
             error: None,
+            reason: String::new(),
         });
     };
     Ok(ClusterStatus {
@@ -154,6 +159,7 @@ fn status(row: &Row<'_>) -> rusqlite::Result<ClusterStatus> {
         retry: state.retry,
         would: state.would,
         error: state.error.as_ref().map(ErrorAnswer::from),
+        reason: String::new(),
     })
 }
 

@@ -10,10 +10,12 @@ use super::{
     answers::{CommitOnCluster, CommitOnly, CommitPhase, ErrorAnswer, Log, LogEntry, SCHEMA, Where},
     branch, clusters,
     fate::{Fate, Kind, Place, Row, Standing, Tip, Tips, fate},
+    rollout,
     sql::{At, Problem},
 };
 use crate::{
     git::CommitId,
+    rollout::rows::Wait,
     sync::{Phase, State},
 };
 
@@ -25,6 +27,8 @@ struct Cluster {
     state: Option<(State, Timestamp)>,
     /// Where on the time line its desired commit stands.
     desired: Option<Place>,
+    /// Why it does not run the newest commit.
+    wait: Option<Wait>,
 }
 
 pub(super) fn where_is(db: &Connection, commit: CommitId) -> Result<Where, LedgerError> {
@@ -33,7 +37,7 @@ pub(super) fn where_is(db: &Connection, commit: CommitId) -> Result<Where, Ledge
     let mut answer = Where { schema: SCHEMA, commit, clusters: Vec::new() };
     for cluster in clusters(db)? {
         let rows = rows(db, cluster.id, standing.place, standing.place)?;
-        answer.clusters.push(cluster.describe(fate(&rows, &tips, &standing)));
+        answer.clusters.push(cluster.describe(commit, fate(&rows, &tips, &standing)));
     }
     Ok(answer)
 }
@@ -50,7 +54,7 @@ pub(super) fn log(db: &Connection, limit: u32) -> Result<Log, LedgerError> {
     for cluster in clusters(db)? {
         let rows = rows(db, cluster.id, first, last)?;
         for (entry, standing) in commits.iter_mut().zip(&standings) {
-            entry.clusters.push(cluster.describe(fate(&rows, &tips, standing)));
+            entry.clusters.push(cluster.describe(entry.commit, fate(&rows, &tips, standing)));
         }
     }
     Ok(Log { schema: SCHEMA, commits })
@@ -120,9 +124,13 @@ fn clusters(db: &Connection) -> Result<Vec<Cluster>, LedgerError> {
     let mut clusters = db.prepare_cached(&sql)?;
     let clusters = clusters.query_map([], |row| {
         let state = clusters::state_of(row)?;
-        Ok(Cluster { id: row.get("id")?, name: row.get("name")?, in_repo: row.get("in_repo")?, state, desired: None })
+        Ok(Cluster { id: row.get("id")?, name: row.get("name")?, in_repo: row.get("in_repo")?, state, desired: None, wait: None })
     })?;
     let mut clusters: Vec<Cluster> = clusters.collect::<Result<_, _>>()?;
+    let mut waits = rollout::waits(db)?;
+    for cluster in &mut clusters {
+        cluster.wait = waits.remove(&cluster.name);
+    }
     // Nearly always all clusters are at one or two commits.
     let mut places: BTreeMap<CommitId, Option<Place>> = BTreeMap::new();
     for cluster in &mut clusters {
@@ -137,7 +145,7 @@ fn clusters(db: &Connection) -> Result<Vec<Cluster>, LedgerError> {
 
 impl Cluster {
     /// The fate in the words of the answer, with the cluster's own phase where the commit is its present.
-    fn describe(&self, fate: Fate) -> CommitOnCluster {
+    fn describe(&self, commit: CommitId, fate: Fate) -> CommitOnCluster {
         let only = |phase| CommitOnCluster {
             name: self.name.clone(),
             phase: CommitPhase::Commit(phase),
@@ -149,19 +157,61 @@ impl Cluster {
             Fate::Pending if self.in_repo => only(CommitOnly::Pending),
             Fate::Pending | Fate::NotAffected => only(CommitOnly::NotAffected),
             Fate::Applied(since) => CommitOnCluster { since, ..only(CommitOnly::Applied) },
+            // Overtaken on the branch, and still what this cluster's wave is brought to.
+            Fate::Superseded { .. } if self.is_told(commit) => self.present(),
+            Fate::Superseded { .. } if self.waits_for(commit) => self.waiting(),
             Fate::Superseded { by, at, refused } => {
                 CommitOnCluster { since: at, reason: refused, superseded_by: by, ..only(CommitOnly::Superseded) }
             }
+            Fate::Current { removed: false, .. } if self.is_kept() => {
+                let present = self.present();
+                CommitOnCluster { reason: self.waiting().reason, ..present }
+            }
             Fate::Current { since, removed } => match &self.state {
-                Some((state, at)) if self.has_begun(state, since, removed) => CommitOnCluster {
-                    phase: CommitPhase::Cluster(state.phase),
-                    since: Some(*at),
-                    reason: state.error.as_ref().map(|error| ErrorAnswer::from(error).message).unwrap_or_default(),
-                    ..only(CommitOnly::Pending)
-                },
+                Some((state, _)) if state.phase == Phase::Waiting && self.wait.is_some() => self.waiting(),
+                Some((state, _)) if self.has_begun(state, since, removed) => self.present(),
+                _ if self.wait.as_ref().is_some_and(|wait| !wait.reason.is_empty()) => self.waiting(),
                 _ => only(CommitOnly::Pending),
             },
         }
+    }
+
+    /// The cluster's own phase: the commit is what it is told.
+    fn present(&self) -> CommitOnCluster {
+        let state = self.state.as_ref();
+        let error = state.and_then(|(state, _)| state.error.as_ref()).map(|error| ErrorAnswer::from(error).message);
+        CommitOnCluster {
+            name: self.name.clone(),
+            phase: state.map_or(CommitPhase::Commit(CommitOnly::Pending), |(state, _)| CommitPhase::Cluster(state.phase)),
+            since: state.map(|(_, since)| *since),
+            reason: error.unwrap_or_default(),
+            superseded_by: None,
+        }
+    }
+
+    /// It was put back, and stays there.
+    fn is_kept(&self) -> bool {
+        self.wait.is_some() && self.state.as_ref().is_some_and(|(state, _)| state.phase == Phase::Returned)
+    }
+
+    fn waiting(&self) -> CommitOnCluster {
+        CommitOnCluster {
+            name: self.name.clone(),
+            phase: CommitPhase::Commit(CommitOnly::WaitingForWave),
+            since: None,
+            reason: self.wait.as_ref().map(|wait| wait.reason.clone()).unwrap_or_default(),
+            superseded_by: None,
+        }
+    }
+
+    fn is_told(&self, commit: CommitId) -> bool {
+        let told = self.state.as_ref().filter(|(state, _)| state.desired == Some(commit));
+        // What it runs since then is something that was reached.
+        told.is_some_and(|(state, _)| state.applied != Some(commit)) && self.wait.is_some()
+    }
+
+    fn waits_for(&self, commit: CommitId) -> bool {
+        self.wait.as_ref().is_some_and(|wait| wait.next == Some(commit))
     }
 
     /// The cluster's task has taken the commit up, or a later one that asks for the same.

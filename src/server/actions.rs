@@ -16,7 +16,23 @@ pub enum Action {
         /// `name (uid N)`
         who: String,
     },
-    /// Release exactly these held deletions.
+    /// Put the selected clusters to a commit, and keep them there.
+    Rollback {
+        /// Label selector over the clusters.
+        selector: String,
+        /// At least 7 characters of the commit's hash.
+        rev: String,
+        /// `name (uid N)`
+        who: String,
+    },
+    /// Forget what failed on the selected clusters and what keeps them at a commit.
+    Retry {
+        /// Label selector over the clusters.
+        selector: String,
+        /// `name (uid N)`
+        who: String,
+    },
+    /// Release exactly these held deletions, or exactly what a wave would do.
     Approve {
         /// The hash of the plan.
         plan: Digest,
@@ -61,6 +77,8 @@ impl Action {
         let none = String::new();
         match self {
             Self::Sync { selector, who } => ("sync", selector.clone(), none, who),
+            Self::Rollback { selector, rev, who } => ("rollback", format!("{selector} {rev}"), none, who),
+            Self::Retry { selector, who } => ("retry", selector.clone(), none, who),
             Self::Approve { plan, who } => ("approve", plan.to_string(), none, who),
             Self::Hold { request, who } => ("hold", bundled(&request.selector, request.bundle.as_ref()), request.reason.clone(), who),
             Self::Release { request, who } => ("release", bundled(&request.selector, request.bundle.as_ref()), none, who),
@@ -117,6 +135,21 @@ pub struct ActionRequest {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SyncBody {
+    pub(super) selector: String,
+}
+
+/// Body of `POST /api/v1/rollback`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RollbackBody {
+    pub(super) selector: String,
+    pub(super) rev: String,
+}
+
+/// Body of `POST /api/v1/retry`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RetryBody {
     pub(super) selector: String,
 }
 

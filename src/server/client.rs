@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{
-    actions::{AcceptClusterBody, Accepted, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, SyncBody},
+    actions::{AcceptClusterBody, Accepted, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, RetryBody, RollbackBody, SyncBody},
     answers::SourceState,
     questions::PlanBody,
 };
@@ -101,7 +101,17 @@ impl Client {
         self.post("/api/v1/sync", &SyncBody { selector: selector.to_owned() }).await
     }
 
-    /// Releases held deletions.
+    /// Puts the selected clusters to a commit.
+    pub async fn roll_back(&self, selector: &str, rev: &str) -> Result<Accepted, ClientError> {
+        self.post("/api/v1/rollback", &RollbackBody { selector: selector.to_owned(), rev: rev.to_owned() }).await
+    }
+
+    /// Has the selected clusters tried again.
+    pub async fn retry(&self, selector: &str) -> Result<Accepted, ClientError> {
+        self.post("/api/v1/retry", &RetryBody { selector: selector.to_owned() }).await
+    }
+
+    /// Releases held deletions, or a wave.
     pub async fn approve(&self, plan: Digest) -> Result<Accepted, ClientError> {
         self.post("/api/v1/approve", &ApproveBody { plan }).await
     }

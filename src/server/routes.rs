@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::{
-    actions::{AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, SyncBody},
+    actions::{
+        AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, RetryBody, RollbackBody,
+        SyncBody,
+    },
     answers::{Answers, SourceState},
     peer::Peer,
     questions::{DIFF_TIME_MAX, PLAN_TIME_MAX, PlanBody, Question},
@@ -49,6 +52,8 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/plan", post(plan))
         .route("/api/v1/source", get(source))
         .route("/api/v1/sync", post(sync))
+        .route("/api/v1/rollback", post(rollback))
+        .route("/api/v1/retry", post(retry))
         .route("/api/v1/approve", post(approve))
         .route("/api/v1/hold", post(hold))
         .route("/api/v1/release", post(release))
@@ -140,6 +145,16 @@ type Body<T> = Result<Json<T>, JsonRejection>;
 async fn sync(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<SyncBody>) -> Result<Json<Accepted>, Problem> {
     let SyncBody { selector } = content(body)?;
     act(&api, Action::Sync { selector, who: peer.who() }).await
+}
+
+async fn rollback(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<RollbackBody>) -> Result<Json<Accepted>, Problem> {
+    let RollbackBody { selector, rev } = content(body)?;
+    act(&api, Action::Rollback { selector, rev, who: peer.who() }).await
+}
+
+async fn retry(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<RetryBody>) -> Result<Json<Accepted>, Problem> {
+    let RetryBody { selector } = content(body)?;
+    act(&api, Action::Retry { selector, who: peer.who() }).await
 }
 
 async fn approve(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<ApproveBody>) -> Result<Json<Accepted>, Problem> {

@@ -24,7 +24,7 @@ struct Record;
 
 impl Answers for Record {
     fn status(&self) -> Result<Status, Diagnostic> {
-        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new() })
+        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new(), rollout: None })
     }
 
     fn log(&self, limit: u32) -> Result<Log, Diagnostic> {

@@ -39,6 +39,7 @@ use crate::{
     git::CommitId,
     manifest::{ApplySet, Digest, GroupKind, ObjectId},
     render::{Facts, Rendering},
+    rollout,
 };
 
 /// What a cluster's task remembers across restarts, beside what it journals.
@@ -61,6 +62,8 @@ pub trait Memory: Journal {
     fn lose_holds(&self, lost: Vec<String>) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// Objects that are recorded but no longer stand on the cluster, nor in the rendering.
     fn forget(&self, ids: Vec<crate::manifest::ObjectId>) -> impl Future<Output = Result<(), JournalError>> + Send;
+    /// A pin stands on the parent of a cluster of which nothing is on record.
+    fn pin_found(&self, pin: String) -> impl Future<Output = ()> + Send;
     /// What the cluster serves.
     fn facts(&self, facts: Facts) -> impl Future<Output = ()> + Send;
     /// An attempt ended; that many failed in a row.
@@ -238,6 +241,13 @@ impl<M: Memory> Attempt<'_, M> {
             reached = self.reach(slot, connect) => reached?,
         };
         session.compared = false;
+        let is_pinned = |pin: &String| self.desired.is_new && self.desired.pin.is_none() && rollout::is_mark(pin);
+        if let Some(pin) = parent.pin.clone().filter(is_pinned) {
+            self.memory.pin_found(pin).await;
+            if self.desired.report_only.is_none() {
+                return Ok(pinned());
+            }
+        }
         if let Some(why) = self.desired.report_only {
             return self.survey(session, &parent, why).await;
         }
@@ -531,7 +541,8 @@ impl<M: Memory> Attempt<'_, M> {
         end: End,
     ) -> Result<(), ApiError> {
         // What drifted and is as it was changes nothing about the set.
-        let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty();
+        let pin = self.desired.pin.as_ref().and_then(|pin| pin.text.as_ref());
+        let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty() && parent.pin.as_ref() == pin;
         let courses = if end == End::Synced { turn.situation.finished() } else { turn.situation.courses.clone() };
         if end == End::Synced && (!same || courses != parent.courses) {
             self.finish_parent(store, members, &courses).await?;
@@ -558,11 +569,18 @@ impl<M: Memory> Attempt<'_, M> {
                 // Of these there may be more than is on record.
                 parent.kinds.extend(unseen.keys().cloned());
                 parent.courses.clone_from(courses);
+                parent.pin = self.desired.pin.as_ref().and_then(|pin| pin.text.clone());
             })
             .await?;
         crash::point("parent.finished");
         Ok(())
     }
+}
+
+/// The cluster is kept where it is, and the agent is about to say so.
+fn pinned() -> Outcome {
+    let message = "the cluster's own record says that it is kept at a commit; that is taken up";
+    Outcome::new(End::Waiting, Some(Diagnostic::new(codes::ROLLED_BACK, Place::Nowhere, message)))
 }
 
 /// Whether the whole cluster is compared. What a watch showed, and what a commit changes, is told by what is known.

@@ -106,6 +106,11 @@ impl Held {
         self.writes().find(|hold| hold.bundle.is_none())
     }
 
+    /// Why the cluster does not run all of a commit, in one sentence; none where nothing of it is held back.
+    pub(crate) fn why(&self) -> Option<String> {
+        self.writes().next().map(|hold| hold.diagnostic().message)
+    }
+
     /// The bundles of which nothing is written, each with the hold that says so. The other bundles go on.
     pub fn bundles(&self) -> BTreeMap<&str, &Hold> {
         self.writes().filter_map(|hold| Some((hold.bundle.as_deref()?, hold))).collect()

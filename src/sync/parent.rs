@@ -51,6 +51,8 @@ pub struct Parent {
     pub courses: Courses,
     /// What people hold of the cluster, for an agent that knows of nothing.
     pub holds: Vec<Hold>,
+    /// What keeps the cluster at a commit, whatever the branch says; for an agent that has lost its own record.
+    pub pin: Option<String>,
     /// As read; none where the parent is not there yet.
     pub resource_version: Option<String>,
     /// As read. The same uid is the same cluster.
@@ -73,6 +75,7 @@ impl Parent {
             commit: text("/data/commit").and_then(|text| text.parse().ok()),
             adopted: text("/data/adopted").unwrap_or_default().lines().map(str::to_owned).collect(),
             holds: text("/data/hold").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+            pin: text("/data/pin").map(str::to_owned),
             courses: text("/data/courses").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
             resource_version: text("/metadata/resourceVersion").map(str::to_owned),
             uid: text("/metadata/uid").map(str::to_owned),
@@ -96,6 +99,7 @@ impl Parent {
         put("adopted", Some(self.adopted.iter().cloned().collect::<Vec<_>>().join("\n")));
         put("hold", Some(&self.holds).filter(|holds| !holds.is_empty()).and_then(|holds| serde_json::to_string(holds).ok()));
         put("courses", Some(&self.courses).filter(|courses| !courses.is_empty()).and_then(|courses| serde_json::to_string(courses).ok()));
+        put("pin", self.pin.clone());
         let mut kinds: Vec<String> = self.kinds.iter().map(ToString::to_string).collect();
         kinds.sort();
         let mut metadata = json!({
@@ -254,6 +258,7 @@ mod tests {
         let mut parent = Parent {
             holder: Some(Holder { instance: "a".into(), epoch: 3 }),
             claim: Some("b".into()),
+            pin: Some("{}".into()),
             manager: "evenkeel-shop".into(),
             rendering: Some(Digest::of(b"x")),
             commit: Some(CommitId([7; 20])),

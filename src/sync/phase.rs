@@ -62,6 +62,8 @@ pub struct State {
     pub applied: Option<CommitId>,
     /// The digest of the rendering it runs.
     pub rendering: Option<Digest>,
+    /// The digest of the rendering of which this is said: that of `desired`. Not kept on record.
+    pub wanted: Option<Digest>,
     /// Objects of the fleet on the cluster.
     pub objects: u64,
     /// Objects that depart from the rendering.
@@ -96,6 +98,7 @@ impl State {
             desired: None,
             applied: None,
             rendering: None,
+            wanted: None,
             objects: 0,
             drifted: 0,
             held_deletions: 0,

@@ -74,19 +74,37 @@ pub struct Desired {
     pub held: Held,
     /// The cluster left the repository, and what it has there goes with it: the rendering is empty.
     pub leaving: bool,
+    /// Why it is left as it is until its wave comes, where it is.
+    pub rest: Option<Diagnostic>,
+    /// What keeps it at this commit, whatever the branch says.
+    pub pin: Option<Pinned>,
+    /// Nothing is on record of the cluster: a pin that stands on its parent is the one that counts.
+    pub is_new: bool,
 }
+
+/// A pin, as it stands on the parent and is shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// As it stands on the parent; none where it cannot be carried out, so that the cluster stays as it is.
+    pub text: Option<String>,
+    /// For people.
+    pub why: Diagnostic,
+}
+
+/// What decides beside the goal about an attempt.
+type Terms<'a> = (&'a ConnectionSpec, bool, &'a Budget, Option<Reporting>, Drift, Validate, &'a Held, Option<&'a Pinned>);
 
 impl Desired {
     pub(super) fn goal(&self) -> Goal {
         match &self.rendering {
-            Ok(rendering) if self.paused.is_none() => Goal::Run(rendering.digest),
+            Ok(rendering) if self.paused.is_none() && self.rest.is_none() => Goal::Run(rendering.digest),
             _ => Goal::Rest,
         }
     }
 
     /// What decides beside the goal about an attempt.
-    pub(super) fn terms(&self) -> (&ConnectionSpec, bool, &Budget, Option<Reporting>, Drift, Validate, &Held) {
-        (&self.connection, self.adopt, &self.budget, self.report_only, self.drift, self.validate, &self.held)
+    pub(super) fn terms(&self) -> Terms<'_> {
+        (&self.connection, self.adopt, &self.budget, self.report_only, self.drift, self.validate, &self.held, self.pin.as_ref())
     }
 
     /// Whether the cluster is only looked at.
@@ -262,10 +280,13 @@ impl<M: Memory, C: Connect> Target<M, C> {
             (_, Some(by)) => {
                 (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), format!("spec.paused in {by}"))))
             }
+            (Ok(_), None) if desired.rest.is_some() => (Phase::Waiting, desired.rest.clone()),
             (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_) | Next::Probe) => return false,
             (Ok(rendering), None) => {
-                let is_settled =
-                    |phase| matches!(phase, Phase::Synced | Phase::Held) || (phase == Phase::Paused && desired.held.whole().is_some());
+                let is_settled = |phase| {
+                    matches!(phase, Phase::Synced | Phase::Held | Phase::Returned)
+                        || (phase == Phase::Paused && desired.held.whole().is_some())
+                };
                 let settled = live.state.as_ref().is_some_and(|state| is_settled(state.phase));
                 if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
                     live.applied = Some((rendering.digest, desired.commit));

@@ -9,6 +9,7 @@ use evenkeel::{
         Status, SyncEntry, Transition, WarningEntry, Where,
     },
     manifest::Digest,
+    rollout::{Cause, Counts, Shown, ShownHalt, ShownWave, WaveWord},
     server::Answers,
     sync::{Health, Phase, Retry, Would},
 };
@@ -49,6 +50,7 @@ fn cluster(name: &str, environment: &str, region: &str, phase: Phase) -> Cluster
         retry: None,
         would: None,
         error: None,
+        reason: String::new(),
     }
 }
 
@@ -89,6 +91,7 @@ pub(crate) fn status() -> Status {
                 held_deletions: 34,
                 held_plan: Some(Digest([0xab; 32])),
                 error: Some(error(codes::HELD, "34 of 120 objects would be deleted")),
+                reason: "waits for the wave staging, which has halted: staging-eu-1: EK3001: connection refused".to_owned(),
                 ..cluster("prod-us-1", "production", "us", Phase::Held)
             },
             ClusterStatus {
@@ -100,7 +103,50 @@ pub(crate) fn status() -> Status {
                 ..cluster("staging-eu-1", "staging", "eu", Phase::Unreachable)
             },
         ],
+        rollout: Some(Shown { waves: waves() }),
     }
+}
+
+fn waves() -> Vec<ShownWave> {
+    let wave = |name: &str, state| ShownWave {
+        name: name.to_owned(),
+        state,
+        target: Some(commit(0xc3)),
+        clusters: Counts { all: 1, done: 1, ..Counts::default() },
+        passed_over: Vec::new(),
+        reason: String::new(),
+        until: None,
+        plan: None,
+        halt: None,
+        way_out: String::new(),
+    };
+    let halt = ShownHalt {
+        cluster: "staging-eu-1".to_owned(),
+        error: Cause { code: "EK4001".to_owned(), message: "denied\u{1b}[2J".to_owned(), hint: "Mend it.".to_owned() },
+        failed: vec!["staging-eu-1".to_owned()],
+        reached: Vec::new(),
+        spared: 3,
+    };
+    vec![
+        wave("dev", WaveWord::Complete),
+        ShownWave {
+            clusters: Counts { all: 1, begun: 1, ..Counts::default() },
+            reason: "has halted: staging-eu-1: EK4001: denied\u{1b}[2J".to_owned(),
+            halt: Some(halt),
+            way_out: "Push a commit that mends it.".to_owned(),
+            ..wave("staging", WaveWord::Halted)
+        },
+        ShownWave {
+            target: Some(commit(0xc2)),
+            clusters: Counts { all: 3, waiting: 2, passed_over: 1, ..Counts::default() },
+            passed_over: vec!["prod-eu-2: paused by environments/prod/eu/prod-eu-2/cluster.yaml".to_owned()],
+            reason: "waits for approval of abab".to_owned(),
+            until: Some(ago(-60)),
+            plan: Some(Digest([0xab; 32])),
+            way_out: "`evenkeel approve abab`".to_owned(),
+            ..wave("prod", WaveWord::Approval)
+        },
+    ]
 }
 
 fn on(name: &str, phase: CommitPhase) -> CommitOnCluster {
@@ -233,7 +279,7 @@ pub(crate) struct Empty;
 
 impl Answers for Empty {
     fn status(&self) -> Result<Status, Diagnostic> {
-        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new() })
+        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new(), rollout: None })
     }
 
     fn log(&self, _: u32) -> Result<Log, Diagnostic> {

@@ -26,7 +26,7 @@ const KINDS: [Kind; 6] = [
         name: "fleet",
         path: "evenkeel.yaml",
         examples: &[
-            "metadata: {name: shop, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: report, validate: none, adopt: allow, onRemoval: prune, budget: {cluster: {objects: 1, percent: 2}, fleet: {objects: 3, percent: 4}},\n  health: [{apiVersion: a.example.org/v1, kind: B, current: status.a, inProgress: status.b, failed: status.c, suspended: spec.d}]}",
+            "metadata: {name: shop, labels: {a: b}, annotations: {a: b}}\nspec: {paused: false, drift: report, validate: none, adopt: allow, onRemoval: prune, budget: {cluster: {objects: 1, percent: 2}, fleet: {objects: 3, percent: 4}},\n  rollout: {onFailure: hold, preempt: now, skipUnreachableAfter: 5m, freezes: [{from: 2026-12-24, to: 2026-12-26, timezone: UTC, reason: a}],\n    waves: [{name: x, selector: environment, soak: 5m, maxParallel: 1, maxUnavailable: 1, requireApproval: true,\n      windows: [{days: [mon], from: \"08:00\", to: \"17:00\", timezone: UTC}], freezes: [{from: 2026-12-24, to: 2026-12-26, timezone: UTC, reason: a}]}]},\n  health: [{apiVersion: a.example.org/v1, kind: B, current: status.a, inProgress: status.b, failed: status.c, suspended: spec.d}]}",
         ],
     },
     Kind {

@@ -53,6 +53,8 @@ struct Setup {
     resume: Box<cli::Resume<'static>>,
     hold: Box<cli::Hold<'static>>,
     release: Box<cli::Release<'static>>,
+    roll_back: Box<cli::RollBack<'static>>,
+    retry: Box<cli::Retry<'static>>,
     color: bool,
 }
 
@@ -82,6 +84,11 @@ impl Default for Setup {
                     other => Err(Diagnostic::new(codes::NOT_HELD, Place::Nowhere, format!("nothing is held that {other:?} selects"))),
                 }
             }),
+            roll_back: Box::new(|_, selector, rev, who| {
+                assert!(who.contains("uid "), "{who}");
+                Ok(Accepted { clusters: vec![format!("those of {selector} to {rev}")] })
+            }),
+            retry: Box::new(|_, selector| Ok(Accepted { clusters: vec![format!("those of {selector}")] })),
             color: false,
         }
     }
@@ -100,6 +107,8 @@ impl Setup {
             resume: &*self.resume,
             hold: &*self.hold,
             release: &*self.release,
+            roll_back: &*self.roll_back,
+            retry: &*self.retry,
         };
         let code = cli::execute(&arguments, &world, &mut out, &mut err);
         let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -107,7 +107,7 @@ fn the_promised_keys_are_there() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let status = printed("status");
-    assert_eq!(keys(&status), set(&["schema", "commit", "held_plan", "clusters"]));
+    assert_eq!(keys(&status), set(&["schema", "commit", "held_plan", "clusters", "rollout"]));
     assert_eq!(
         keys(&status["clusters"][1]),
         set(&[
@@ -125,7 +125,8 @@ fn the_promised_keys_are_there() {
             "since",
             "retry",
             "would",
-            "error"
+            "error",
+            "reason"
         ])
     );
     assert_eq!(keys(&status["clusters"][4]["retry"]), set(&["at", "failures"]));

@@ -52,6 +52,8 @@ whole!(hold_without_a_reason format!("evenkeel hold environment=production {NOWH
 whole!(hold_until_nobody_knows_when format!("evenkeel hold a --reason full --until soon {NOWHERE}"));
 whole!(release_without_an_agent format!("evenkeel release cluster=prod-eu-1 {NOWHERE}"));
 whole!(release_of_nothing format!("evenkeel release environment=dev {NOWHERE} -o json"));
+whole!(rollback_without_an_agent format!("evenkeel rollback environment=production c2c2c2c {NOWHERE}"));
+whole!(retry_without_an_agent format!("evenkeel retry environment=production {NOWHERE}"));
 whole!(accept_cluster_without_an_agent format!("evenkeel accept-cluster prod-eu-1 {NOWHERE}"));
 whole!(explain "evenkeel explain ek4001");
 whole!(explain_list "evenkeel explain");
@@ -124,6 +126,8 @@ fn socket_agent() -> SocketAgent {
                 Action::Hold { request, .. } if request.drift => accepted(&["dev-eu-1"]),
                 Action::Hold { request, .. } => Err(Diagnostic::new(codes::HOLD, Place::Nowhere, format!("no: {request:?}"))),
                 Action::Release { request, .. } => accepted(&[&request.selector, request.bundle.as_deref().unwrap_or("all")]),
+                Action::Rollback { selector, rev, .. } => accepted(&[&selector, &rev]),
+                Action::Retry { selector, .. } => accepted(&[&selector]),
                 Action::Resume { .. } => accepted(&["dev-eu-1", "prod-eu-1"]),
                 Action::AcceptCluster { name, .. } => accepted(&[&name]),
             });
@@ -165,6 +169,8 @@ fn actions_reach_a_running_agent() {
         "hold region=eu --reason full --drift",
         "hold region=eu --reason full --bundle shop --until 2030-01-31T06:00:00Z",
         "release region=eu --bundle shop",
+        "rollback cluster=prod-eu-1 c2c2c2c",
+        "retry cluster=prod-eu-1",
     ];
     insta::assert_snapshot!(lines.map(|line| agent.run(line)).join("\n"));
 }

@@ -24,6 +24,7 @@ mod order;
 mod plan_live;
 mod recreate;
 mod refusals;
+mod rollout;
 mod scene;
 mod secrets;
 mod untried;

@@ -7,6 +7,7 @@ mod file;
 mod hands;
 mod held;
 mod property;
+mod rollout;
 mod syncs;
 mod verdicts;
 

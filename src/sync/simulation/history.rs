@@ -277,6 +277,9 @@ impl History {
             report_only: None,
             held: if self.held { Held::of(&[hold("1", "")], &BTreeMap::new(), Timestamp::UNIX_EPOCH) } else { Held::default() },
             leaving: false,
+            rest: None,
+            pin: None,
+            is_new: false,
         }
     }
 

@@ -13,7 +13,7 @@ impl Live {
     /// The state to show after an attempt.
     pub(super) fn after(&self, desired: &Desired, outcome: Outcome) -> State {
         let held = outcome.held.as_ref().filter(|verdict| !verdict.held.is_empty());
-        let (phase, would) = (outcome.phase(), outcome.would);
+        let (phase, would) = (returned(outcome.phase(), desired), outcome.would);
         let error = outcome.error.or_else(|| {
             let verdict = held?;
             let (first, reason) = verdict.held.first()?;
@@ -24,6 +24,7 @@ impl Live {
                     .with_hint(format!("Put the files back, or `evenkeel approve {plan}`.")),
             )
         });
+        let error = error.or_else(|| desired.pin.as_ref().filter(|_| phase == Phase::Returned).map(|pin| pin.why.clone()));
         let (phase, error) = with_holds(&desired.held, phase, error);
         let mut state = self.state_with(desired, phase, error);
         state.drifted = outcome.drifted;
@@ -40,7 +41,8 @@ impl Live {
     pub(super) fn with_health(&self, state: State) -> State {
         let own = state.error.filter(|error| error.code != codes::DEGRADED && error.code != codes::LINGERING);
         let problem = || self.vitals.problem().or_else(|| self.lingering.problem());
-        let error = own.or_else(|| problem().filter(|_| state.phase == Phase::Synced));
+        let is_settled = matches!(state.phase, Phase::Synced | Phase::Returned);
+        let error = own.or_else(|| problem().filter(|_| is_settled));
         let state = State { health: self.vitals.health(), error, ..state };
         match &self.resting {
             Some(resting) => resting.show(state),
@@ -57,6 +59,7 @@ impl Live {
             desired: Some(desired.commit),
             applied: self.applied.map(|(_, commit)| commit),
             rendering: self.applied.map(|(digest, _)| digest),
+            wanted: desired.rendering.as_ref().ok().map(|rendering| rendering.digest),
             objects: members.or(self.state.as_ref().map(|state| state.objects)).unwrap_or(0),
             drifted: 0,
             held_deletions: self.state.as_ref().map_or(0, |state| state.held_deletions),
@@ -82,4 +85,9 @@ fn with_holds(held: &Held, phase: Phase, error: Option<Diagnostic>) -> (Phase, O
         (Phase::Synced, None, Some(hold)) => (phase, Some(hold.diagnostic())),
         _ => (phase, error),
     }
+}
+
+/// The phase of a cluster that is kept where it is: it runs what it is to run, which is not what the branch says.
+pub(super) fn returned(phase: Phase, desired: &Desired) -> Phase {
+    if phase == Phase::Synced && desired.pin.is_some() { Phase::Returned } else { phase }
 }

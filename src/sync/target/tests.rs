@@ -64,6 +64,7 @@ impl Memory for Told {
     async fn forget(&self, _: Vec<ObjectId>) -> Result<(), JournalError> {
         Ok(())
     }
+    async fn pin_found(&self, _: String) {}
     async fn facts(&self, _: Facts) {}
     async fn attempted(&self, _: u32) {}
 }
@@ -95,6 +96,9 @@ fn refused(commit: u8) -> Desired {
         report_only: None,
         held: Held::default(),
         leaving: false,
+        rest: None,
+        pin: None,
+        is_new: false,
     }
 }
 

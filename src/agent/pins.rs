@@ -1,0 +1,87 @@
+//! What people change of a rollout: approvals of waves, pins, and other tries. With the agent running it goes through its memory,
+//! otherwise through the ledger.
+
+use jiff::Timestamp;
+use kube_overlay::LabelSelector;
+use tracing::info;
+
+use super::fleet::Fleet;
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    git::{CommitId, GitError},
+    ledger::Ledger,
+    manifest::Digest,
+    server::Accepted,
+    sync::target::Ask,
+};
+
+impl Fleet {
+    /// Releases exactly what a wave asks for; none where no wave asks for it.
+    pub(super) async fn approve_wave(&mut self, plan: Digest, who: &str) -> Result<Option<Accepted>, Diagnostic> {
+        let now = Timestamp::now();
+        let Some(clusters) = self.waves.progress().approve(plan, who, now) else { return Ok(None) };
+        self.ledger.record_approval(plan, who, now).await?;
+        info!(who, %plan, clusters = clusters.join(","), "wave approved");
+        self.roll().await?;
+        Ok(Some(Accepted { clusters }))
+    }
+
+    /// Puts clusters to a commit and keeps them there.
+    pub(super) async fn roll_back(&mut self, selector: &str, rev: String, who: &str) -> Result<Accepted, Diagnostic> {
+        let clusters = self.selected_by(selector)?;
+        let (mirror, tip) = (self.mirror.clone(), self.tip);
+        let commit = tokio::task::spawn_blocking(move || {
+            let commit = mirror.resolve(&rev)?;
+            // One that came with a merge was never what a cluster was to run; one that the branch was forced away from may have been.
+            Ok(tip.and_then(|tip| mirror.mainline_to(tip, commit).ok()).unwrap_or(commit))
+        });
+        let commit: Result<CommitId, GitError> = commit.await.map_err(|error| super::fleet::broken(&error.to_string()))?;
+        let commit = commit.map_err(|error| error.diagnostic())?;
+        let now = Timestamp::now();
+        for cluster in &clusters {
+            self.waves.roll_back(cluster, commit, who, now);
+        }
+        info!(who, %commit, clusters = clusters.join(","), "put to a commit by hand");
+        self.roll().await?;
+        Ok(Accepted { clusters })
+    }
+
+    /// Forgets what failed on clusters and what keeps them, and has them synced now.
+    pub(super) async fn retry(&mut self, selector: &str, who: &str) -> Result<Accepted, Diagnostic> {
+        let clusters = self.selected_by(selector)?;
+        let changed = self.waves.progress().retry(clusters.iter().map(String::as_str));
+        info!(who, clusters = clusters.join(","), changed = changed.join(","), "another try asked for");
+        self.roll().await?;
+        for cluster in &clusters {
+            self.targets.ask(cluster, Ask::Sync);
+        }
+        Ok(Accepted { clusters })
+    }
+
+    /// The clusters that a selector selects.
+    pub(super) fn selected_by(&self, selector: &str) -> Result<Vec<String>, Diagnostic> {
+        let selector = parse(selector)?;
+        let clusters = self.known.values().filter(|cluster| selector.matches(&cluster.labels));
+        let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
+        if clusters.is_empty() { Err(none_selected()) } else { Ok(clusters) }
+    }
+}
+
+fn parse(selector: &str) -> Result<LabelSelector, Diagnostic> {
+    LabelSelector::parse(selector).map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{selector}: {error}")))
+}
+
+fn none_selected() -> Diagnostic {
+    Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, "the selector selects no cluster")
+}
+
+/// As [`Fleet::roll_back`], with the agent stopped.
+pub(super) async fn roll_back(ledger: &Ledger, selector: &str, commit: CommitId, who: &str) -> Result<Vec<String>, Diagnostic> {
+    ledger.roll_back_clusters(parse(selector)?, commit, who, Timestamp::now()).await?.ok_or_else(none_selected)
+}
+
+/// As [`Fleet::retry`], with the agent stopped.
+pub(super) async fn retry(ledger: &Ledger, selector: &str) -> Result<Vec<String>, Diagnostic> {
+    ledger.retry_clusters(parse(selector)?).await?.ok_or_else(none_selected)
+}

@@ -1,0 +1,126 @@
+//! The fleet and its rollout: a step, its record, and what the clusters' tasks are told.
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::{
+    fleet::{Fleet, desired},
+    waves::{Head, Older, Word},
+};
+use crate::{codes, diagnostic::Diagnostic, git::CommitId, sync::target::Desired};
+
+impl Fleet {
+    /// Takes up what is on record of the rollout and the clusters. With `hasty`, no soak is waited for.
+    pub(super) async fn remember(&mut self, hasty: bool) -> Result<(), Diagnostic> {
+        self.remember_facts().await?;
+        self.waves.remember(self.ledger.rollout().await?, self.ledger.applied_everywhere().await?, hasty);
+        Ok(())
+    }
+
+    /// Takes the rollout on, and tells the clusters' tasks what follows.
+    pub(super) async fn roll(&mut self) -> Result<(), Diagnostic> {
+        self.waves.is_due = false;
+        let Some(head) = self.head.take() else { return Ok(()) };
+        let rolled = self.roll_to(&head).await;
+        self.head = Some(head);
+        self.waves.render(&self.mirror, &self.facts);
+        // What is not on record was told to nobody; the tick tries again.
+        self.waves.is_stuck = rolled.is_err();
+        rolled
+    }
+
+    async fn roll_to(&mut self, head: &Head) -> Result<(), Diagnostic> {
+        let report_only = self.report_only.is_some();
+        let is_everywhere = report_only || self.waves.is_idle(head);
+        if is_everywhere && self.waves.is_everywhere(head, report_only) {
+            return self.record_rollout().await;
+        }
+        if is_everywhere {
+            for name in head.renderings.keys() {
+                if let Some(word) = self.waves.newest(head, name) {
+                    self.pass_on(head, name, word).await?;
+                }
+            }
+            self.waves.went_everywhere(head, report_only);
+            return self.record_rollout().await;
+        }
+        let now = Timestamp::now();
+        for (name, cluster) in &self.known {
+            let paused = cluster.paused.as_ref().map(|file| format!("paused by {file}"));
+            self.waves.leave_out(name, paused.or_else(|| self.holds.of(name, now).why()));
+        }
+        if !self.waves.step(head, now) {
+            return Ok(());
+        }
+        self.record_rollout().await?;
+        for name in head.renderings.keys() {
+            let Some(word) = self.waves.word(head, name) else { continue };
+            if let Err(error) = self.pass_on(head, name, word).await {
+                // It has not heard it.
+                self.waves.forget(name);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts on record what the rollout came to, before anybody is told.
+    async fn record_rollout(&mut self) -> Result<(), Diagnostic> {
+        self.waves.clear_up();
+        let rows = self.waves.changes();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.ledger.record_rollout(rows).await?;
+        let (new, old) = self.waves.noted();
+        for commit in new {
+            self.keep(format!("rollout/{commit}"), commit);
+        }
+        self.unkeep(old);
+        Ok(())
+    }
+
+    /// A pin stands on a cluster of which nothing is on record here.
+    pub(super) fn adopt(&mut self, cluster: &str, mark: &str) {
+        if self.waves.adopt(cluster, mark) {
+            warn!(cluster, code = codes::ROLLED_BACK.id, "the cluster's own record says that it is kept at a commit; that is taken up");
+        }
+    }
+
+    /// Tells a cluster's task what it is to run. All but that is as the newest commit says.
+    async fn pass_on(&mut self, head: &Head, name: &str, word: Word) -> Result<(), Diagnostic> {
+        let (Some(cluster), Head { fleet, spec, .. }) = (self.known.get(name), head) else { return Ok(()) };
+        let mut desired = Desired {
+            report_only: self.report_only,
+            rest: word.rest,
+            pin: word.pin,
+            is_new: word.is_new,
+            ..desired((fleet, spec), cluster, &self.namespace, word.commit, word.rendering)
+        };
+        desired.budget.caution = self.losses.caution(name);
+        self.want(name, desired).await
+    }
+
+    /// Ends what [`Self::keep`] began for the rollout.
+    fn unkeep(&self, commits: Vec<CommitId>) {
+        if commits.is_empty() {
+            return;
+        }
+        let mirror = self.mirror.clone();
+        tokio::task::spawn_blocking(move || {
+            for commit in commits {
+                if let Err(error) = mirror.unkeep(&format!("rollout/{commit}")) {
+                    warn!(%commit, code = %error.code(), "{error}");
+                }
+            }
+        });
+    }
+
+    /// Takes up what an older commit gives.
+    pub(super) fn took_older(&mut self, older: Option<Older>) {
+        let settings = self.head.as_ref().and_then(|head| head.spec.rollout.as_deref());
+        if let Some(error) = older.and_then(|older| self.waves.take(older, settings)) {
+            warn!(code = %error.code, "{error}; read again soon");
+        }
+    }
+}

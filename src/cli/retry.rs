@@ -1,0 +1,37 @@
+//! `evenkeel retry`: try clusters again.
+
+use clap::Args;
+
+use super::{
+    OutputArg, StateDirArg, World, ask,
+    error::{CommandError, Exit},
+    printer::Printer,
+    settings_file::SettingsFile,
+};
+
+/// Forget what failed on clusters and what keeps them at a commit, and bring them to the branch again
+#[derive(Debug, Args)]
+pub(super) struct RetryArgs {
+    /// Which clusters: a label selector over environment, region, cluster and labels
+    #[arg(value_name = "SELECTOR")]
+    selector: String,
+    #[command(flatten)]
+    state_dir: StateDirArg,
+    #[command(flatten)]
+    output: OutputArg,
+}
+
+pub(super) fn run(args: RetryArgs, file: &SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
+    let output = args.output.resolve(file);
+    let state_dir = args.state_dir.resolve(file);
+    let selector = args.selector.as_str();
+    let accepted = if let Some(accepted) = ask::act_if_running(&state_dir, async |client| client.retry(selector).await)? {
+        accepted
+    } else {
+        let accepted = (world.retry)(&state_dir, selector)?;
+        printer.note(&format!("no agent runs on {}; recorded, and done when it starts", state_dir.display()));
+        accepted
+    };
+    printer.answer(output, &accepted, |accepted| ask::accepted("To be tried again", accepted))?;
+    Ok(Exit::Done)
+}

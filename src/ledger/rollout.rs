@@ -1,0 +1,163 @@
+//! How far a rollout is, and what people change of it while no agent runs.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube_overlay::LabelSelector;
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{Ledger, LedgerError, sql::At};
+use crate::{
+    git::CommitId,
+    manifest::Digest,
+    rollout::{
+        Progress, Shown,
+        rows::{Row, SHOWN, WAIT, Wait, read},
+    },
+};
+
+impl Ledger {
+    /// What is remembered of the rollout.
+    pub async fn rollout(&self) -> Result<Progress, LedgerError> {
+        self.ask(progress).await
+    }
+
+    /// What each cluster runs, as far as is known: the newest commit that gives it, and the rendering's digest.
+    pub async fn applied_everywhere(&self) -> Result<BTreeMap<String, (CommitId, Digest)>, LedgerError> {
+        self.ask(|db| {
+            let mut rows =
+                db.prepare_cached("SELECT name, applied, rendering FROM clusters WHERE applied NOT NULL AND rendering NOT NULL")?;
+            let rows = rows.query_map([], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Puts these rows on record, all or none.
+    pub async fn record_rollout(&self, rows: Vec<Row>) -> Result<(), LedgerError> {
+        self.ask(move |db| write(db, &rows)).await
+    }
+
+    /// Puts on record who approved which plan of a wave.
+    pub async fn record_approval(&self, plan: Digest, who: &str, at: Timestamp) -> Result<(), LedgerError> {
+        let who = who.to_owned();
+        self.ask(move |db| approval(db, plan, &who, at)).await
+    }
+
+    /// Approves what a wave asks for; the clusters that it concerns. None where no wave asks for that.
+    pub async fn approve_wave(&self, plan: Digest, who: &str, at: Timestamp) -> Result<Option<Vec<String>>, LedgerError> {
+        let who = who.to_owned();
+        self.ask(move |db| {
+            let approved = change(db, |progress| progress.approve(plan, &who, at))?;
+            if approved.is_some() {
+                approval(db, plan, &who, at)?;
+            }
+            Ok(approved)
+        })
+        .await
+    }
+
+    /// Has the selected clusters tried again; those that were pinned or had failed. None where the selector selects no cluster.
+    pub async fn retry_clusters(&self, selector: LabelSelector) -> Result<Option<Vec<String>>, LedgerError> {
+        self.ask(move |db| {
+            let selected = selected(db, &selector)?;
+            let retried = change(db, |progress| progress.retry(selected.iter().map(String::as_str)))?;
+            Ok((!selected.is_empty()).then_some(retried))
+        })
+        .await
+    }
+
+    /// Pins the selected clusters to a commit. None where the selector selects none.
+    pub async fn roll_back_clusters(
+        &self,
+        selector: LabelSelector,
+        commit: CommitId,
+        who: &str,
+        at: Timestamp,
+    ) -> Result<Option<Vec<String>>, LedgerError> {
+        let who = who.to_owned();
+        self.ask(move |db| {
+            let selected = selected(db, &selector)?;
+            change(db, |progress| selected.iter().for_each(|name| progress.roll_back(name, commit, &who, at)))?;
+            Ok((!selected.is_empty()).then_some(selected))
+        })
+        .await
+    }
+}
+
+fn progress(db: &Connection) -> Result<Progress, LedgerError> {
+    let mut progress = Progress::default();
+    let mut rows = db.prepare_cached("SELECT part, name, state FROM rollout WHERE part NOT IN (?, ?)")?;
+    let mut rows = rows.query(params![SHOWN, WAIT])?;
+    while let Some(row) = rows.next()? {
+        progress.take_up(
+            row.get_ref(0)?.as_str().unwrap_or_default(),
+            &row.get::<_, String>(1)?,
+            row.get_ref(2)?.as_str().unwrap_or_default(),
+        );
+    }
+    Ok(progress)
+}
+
+fn write(db: &Connection, rows: &[Row]) -> Result<(), LedgerError> {
+    let mut put = db.prepare_cached(
+        "INSERT INTO rollout (part, name, state) VALUES (?, ?, ?) ON CONFLICT (part, name) DO UPDATE SET state = excluded.state",
+    )?;
+    let mut remove = db.prepare_cached("DELETE FROM rollout WHERE part = ? AND name = ?")?;
+    for Row { part, name, state } in rows {
+        match state {
+            Some(state) => put.execute(params![part, name, state])?,
+            None => remove.execute(params![part, name])?,
+        };
+    }
+    Ok(())
+}
+
+fn change<T>(db: &Connection, change: impl FnOnce(&mut Progress) -> T) -> Result<T, LedgerError> {
+    let before = progress(db)?;
+    let mut after = before.clone();
+    let result = change(&mut after);
+    write(db, &after.changes(&before))?;
+    Ok(result)
+}
+
+fn approval(db: &Connection, plan: Digest, who: &str, at: Timestamp) -> Result<(), LedgerError> {
+    db.prepare_cached(
+        "INSERT INTO approvals (plan, who, at) VALUES (?, ?, ?) ON CONFLICT (plan) DO UPDATE SET who = excluded.who, at = excluded.at",
+    )?
+    .execute(params![plan, who, At(at)])?;
+    Ok(())
+}
+
+/// The clusters of the repository that a selector selects.
+fn selected(db: &Connection, selector: &LabelSelector) -> Result<Vec<String>, LedgerError> {
+    let mut rows = db.prepare_cached("SELECT name, labels FROM clusters WHERE in_repo ORDER BY name")?;
+    let rows = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let mut selected = Vec::new();
+    for row in rows {
+        let (name, labels) = row?;
+        if read::<BTreeMap<String, String>>(&labels).is_some_and(|labels| selector.matches(&labels)) {
+            selected.push(name);
+        }
+    }
+    Ok(selected)
+}
+
+/// Where the waves stand.
+pub(super) fn shown(db: &Connection) -> Result<Option<Shown>, LedgerError> {
+    let state =
+        db.prepare_cached("SELECT state FROM rollout WHERE part = ?")?.query_row([SHOWN], |row| row.get::<_, String>(0)).optional()?;
+    Ok(state.as_deref().and_then(read))
+}
+
+/// Why clusters do not run the newest commit.
+pub(super) fn waits(db: &Connection) -> Result<BTreeMap<String, Wait>, LedgerError> {
+    let mut rows = db.prepare_cached("SELECT name, state FROM rollout WHERE part = ?")?;
+    let rows = rows.query_map([WAIT], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let mut waits = BTreeMap::new();
+    for row in rows {
+        let (name, state) = row?;
+        waits.extend(read(&state).map(|wait| (name, wait)));
+    }
+    Ok(waits)
+}

@@ -1,0 +1,230 @@
+//! What a wave may do now, and what it waits for.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    Asks, Cause, ClusterProgress, Condition, Input, Member, Progress, Target, WaveProgress,
+    calendar::{Closed, closed},
+    observe::after,
+    shown::moment,
+    step::{Membership, plan},
+};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    layout::{Rollout, Wave},
+};
+
+/// What is looked at around one wave.
+#[derive(Clone, Copy)]
+pub(super) struct Ground<'a> {
+    pub(super) settings: &'a Rollout,
+    pub(super) waves: &'a Membership<'a>,
+    pub(super) place: usize,
+    pub(super) input: Input<'a>,
+}
+
+/// How a wave stands with its target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum State {
+    /// The wave before it has proved nothing yet.
+    Waiting,
+    /// This cluster is to be moved now.
+    Admits(String),
+    /// The target failed on this cluster, of this wave or an earlier one.
+    Halted(String, Cause),
+    /// A person is asked.
+    Approval(Asks),
+    /// A freeze, or outside its windows.
+    Closed(Closed),
+    /// As many clusters as may be are out of order: these.
+    Unavailable(Vec<String>),
+    /// These are on their way, and others may wait for them.
+    Rolling(Vec<String>),
+    /// These do not do well, or do not answer, with what they are to run; or nothing was heard of them.
+    Unready(Vec<String>),
+    /// The newest commit is refused for these.
+    Refused(Vec<String>),
+    /// All do well, until then at least.
+    Soaking(Timestamp),
+    /// None of its clusters that count runs the target, so that nothing has been proved.
+    Unproved,
+    /// It has proved its target.
+    Complete,
+}
+
+impl State {
+    /// It goes on by itself, once clusters that answer do well.
+    pub(super) fn is_moving(&self, input: Input<'_>) -> bool {
+        let answers = |name: &String| input.members.get(name).is_some_and(|member| member.condition != Condition::Unreachable);
+        matches!(self, Self::Rolling(names) | Self::Unready(names) if names.iter().any(answers))
+    }
+}
+
+/// How a cluster counts for how many may be out of order.
+#[derive(PartialEq, Eq, Clone, Copy)]
+enum Order {
+    /// It does well, or nothing of the fleet runs there that could do otherwise.
+    Fine,
+    /// It is on its way to what it was admitted to.
+    Moving,
+    /// It did well with it once, and does not now.
+    Broken,
+    /// It did well when it was last heard.
+    Unheard,
+}
+
+impl<'a> Ground<'a> {
+    pub(super) fn wave(&self) -> &'a Wave {
+        &self.settings.waves[self.place]
+    }
+
+    fn member(&self, name: &str) -> Option<&'a Member> {
+        self.input.members.get(name)
+    }
+
+    fn soak(&self) -> Duration {
+        if self.input.hasty { Duration::ZERO } else { self.wave().soak }
+    }
+}
+
+impl Progress {
+    /// Why a cluster does not count for its wave, if it does not.
+    pub(super) fn passed_over(&self, settings: &Rollout, name: &str, input: Input<'_>) -> Option<String> {
+        let (member, cluster) = (input.members.get(name)?, self.clusters.get(name)?);
+        if let Some(off) = &member.off {
+            return Some(off.clone());
+        }
+        if cluster.is_pinned_by_hand() {
+            return Some("rolled back by a person".to_owned());
+        }
+        let since = cluster.unreachable_since.filter(|since| input.now >= after(*since, settings.skip_unreachable_after))?;
+        Some(format!("out of reach since {}", moment(since)))
+    }
+
+    /// The clusters of a wave that count.
+    fn counted<'a>(&'a self, ground: &Ground<'a>) -> impl Iterator<Item = (&'a str, &'a ClusterProgress, &'a Member)> {
+        let ground = *ground;
+        ground.waves.of(ground.place).iter().filter_map(move |name| {
+            let counts = self.passed_over(ground.settings, name, ground.input).is_none();
+            counts.then_some((*name, self.clusters.get(*name)?, ground.member(name)?))
+        })
+    }
+
+    /// The cluster, of this wave or an earlier one, on which the target failed or is refused.
+    pub(super) fn failed(&self, ground: &Ground<'_>, target: &Target) -> Option<(String, Cause)> {
+        (0..=ground.place).find_map(|place| {
+            self.counted(&Ground { place, ..*ground }).find_map(|(name, cluster, _)| match target.digests.get(name)? {
+                Some(digest) => cluster.failures.get(digest).map(|failure| (name.to_owned(), failure.cause.clone())),
+                None => Some((name.to_owned(), refused(name))),
+            })
+        })
+    }
+
+    /// Whether a wave that has begun its target still has something to do for it.
+    pub(super) fn is_busy(&self, ground: &Ground<'_>, target: &Target) -> bool {
+        let has_work = |(name, cluster, _): (&str, &ClusterProgress, &Member)| {
+            let is_due = target.digest(name).is_some() && !cluster.is_at(target, name) && ground.input.digests.get(name) != Some(&None);
+            is_due || (cluster.runs(target, name) && !cluster.proved)
+        };
+        self.failed(ground, target).is_none() && self.counted(ground).any(has_work)
+    }
+
+    /// How the wave stands, and what may be done next.
+    pub(super) fn judge(&self, ground: &Ground<'_>, wave: &WaveProgress, target: &Target) -> State {
+        if let Some((name, cause)) = self.failed(ground, target) {
+            return State::Halted(name, cause);
+        }
+        let all: Vec<_> = self.counted(ground).collect();
+        let names = |wanted: &dyn Fn(&(&str, &ClusterProgress, &Member)) -> bool| -> Vec<String> {
+            all.iter().filter(|entry| wanted(entry)).map(|(name, ..)| (*name).to_owned()).collect()
+        };
+        let is_refused = |name: &str| ground.input.digests.get(name) == Some(&None);
+        let due = names(&|(name, cluster, _)| target.digest(name).is_some() && !cluster.is_at(target, name));
+        let open: Vec<String> = due.iter().filter(|name| !is_refused(name)).cloned().collect();
+        if !open.is_empty() {
+            return self.begin(ground, wave, target, &open);
+        }
+        if !due.is_empty() {
+            return State::Refused(due);
+        }
+        // One that runs something newer neither holds the wave up nor proves anything for it.
+        let moving = names(&|(name, cluster, _)| cluster.runs(target, name) && cluster.is_moving());
+        if !moving.is_empty() {
+            return State::Rolling(moving);
+        }
+        let unready = names(&|(name, cluster, _)| cluster.runs(target, name) && !cluster.proved && cluster.healthy_since.is_none());
+        if !unready.is_empty() {
+            return State::Unready(unready);
+        }
+        let soaks = all.iter().filter(|(name, cluster, _)| cluster.runs(target, name) && !cluster.proved);
+        if let Some(until) = soaks.filter_map(|(_, cluster, _)| cluster.healthy_since).max().map(|since| after(since, ground.soak())) {
+            return State::Soaking(until);
+        }
+        let mut concerned = ground.waves.of(ground.place).iter().filter(|name| target.digests.contains_key(**name)).peekable();
+        let is_vacuous = concerned.peek().is_none();
+        let proves = |name: &&str| self.clusters.get(*name).is_some_and(|cluster| cluster.proved && cluster.runs(target, name));
+        if is_vacuous || concerned.any(proves) { State::Complete } else { State::Unproved }
+    }
+
+    /// Whether one of these may be moved now.
+    fn begin(&self, ground: &Ground<'_>, wave: &WaveProgress, target: &Target, due: &[String]) -> State {
+        if let Some(closed) = closed(ground.settings, ground.wave(), ground.input.now) {
+            return State::Closed(closed);
+        }
+        if ground.wave().require_approval {
+            let plan = plan(ground, &target.digests);
+            if wave.approved.as_ref().is_none_or(|approval| approval.plan != plan) {
+                return State::Approval(Asks { plan, clusters: due.to_vec() });
+            }
+        }
+        let orders: Vec<(&str, Order)> = self.counted(ground).map(|(name, cluster, member)| (name, order(cluster, member))).collect();
+        let count = |wanted: &[Order]| orders.iter().filter(|(_, order)| wanted.contains(order)).count();
+        let (moving, out_of_order) = (count(&[Order::Moving]), count(&[Order::Moving, Order::Broken, Order::Unheard]));
+        let (parallel, unavailable) =
+            (ground.wave().max_parallel.unwrap_or(usize::MAX), ground.wave().max_unavailable.unwrap_or(usize::MAX));
+        // What is on its way or broken already gets worse by nothing, and the newer commit may be what mends it.
+        let may = |order: &Order| match order {
+            Order::Moving => true,
+            Order::Broken => moving < parallel.min(unavailable),
+            Order::Fine => moving < parallel && out_of_order < unavailable,
+            // Where it matters whether it does well, its word is waited for.
+            Order::Unheard => moving < parallel && ground.wave().max_unavailable.is_none(),
+        };
+        let in_turn = [Order::Moving, Order::Broken, Order::Fine, Order::Unheard].into_iter();
+        let next = in_turn.flat_map(|turn| orders.iter().filter(move |(_, order)| *order == turn));
+        let due: BTreeSet<&str> = due.iter().map(String::as_str).collect();
+        let next = next.filter(|(name, order)| may(order) && due.contains(name)).map(|(name, _)| (*name).to_owned()).next();
+        let named =
+            |wanted: &[Order]| orders.iter().filter(|(_, order)| wanted.contains(order)).map(|(name, _)| (*name).to_owned()).collect();
+        match next {
+            Some(name) => State::Admits(name),
+            None if moving > 0 => State::Rolling(named(&[Order::Moving])),
+            None if count(&[Order::Broken]) > 0 => State::Unavailable(named(&[Order::Broken, Order::Unheard])),
+            None => State::Unready(named(&[Order::Unheard])),
+        }
+    }
+}
+
+fn order(cluster: &ClusterProgress, member: &Member) -> Order {
+    if cluster.admitted.is_none() || member.lost {
+        return Order::Fine;
+    }
+    if cluster.is_moving() {
+        return Order::Moving;
+    }
+    let is_heard = cluster.admitted.is_some_and(|admitted| member.digest == Some(admitted.digest));
+    match &member.condition {
+        Condition::Unreachable => Order::Broken,
+        Condition::Healthy if is_heard => Order::Fine,
+        Condition::Unready | Condition::Failed(_) if is_heard => Order::Broken,
+        _ => Order::Unheard,
+    }
+}
+
+fn refused(cluster: &str) -> Cause {
+    let message = format!("what the commit gives for {cluster} is refused");
+    Cause::from(&Diagnostic::new(codes::HALTED, Place::Nowhere, message).with_hint("See `evenkeel check`."))
+}

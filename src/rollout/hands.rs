@@ -1,0 +1,127 @@
+//! What people change of a rollout.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{ClusterProgress, Digests, Failure, Member, Pin, Progress, Stand};
+use crate::{git::CommitId, layout::Rollout, manifest::Digest};
+
+impl Progress {
+    /// A person puts a cluster back to a commit, or forward to one, and keeps it there. What that commit gives for it is told by
+    /// [`Self::pinned`] once it is known; until then the cluster stays as it is.
+    pub fn roll_back(&mut self, cluster: &str, commit: CommitId, who: &str, at: Timestamp) {
+        let cluster = self.clusters.entry(cluster.to_owned()).or_default();
+        cluster.pin = Some(Pin::ByHand { commit, digest: None, who: who.to_owned(), at });
+    }
+
+    /// Clusters that a person pinned to a commit of which it is not known yet what it gives for them.
+    pub fn unresolved(&self) -> impl Iterator<Item = (&str, CommitId)> {
+        self.clusters.iter().filter_map(|(name, cluster)| match &cluster.pin {
+            Some(Pin::ByHand { commit, digest: None, .. }) => Some((name.as_str(), *commit)),
+            _ => None,
+        })
+    }
+
+    /// What a commit gives for a cluster that is pinned to it.
+    pub fn pinned(&mut self, name: &str, commit: CommitId, given: Digest) {
+        if let Some(Pin::ByHand { commit: pinned, digest, .. }) = self.clusters.get_mut(name).and_then(|cluster| cluster.pin.as_mut())
+            && *pinned == commit
+        {
+            *digest = Some(given);
+        }
+    }
+
+    /// A person has these clusters tried again: what failed there is forgotten, and they are pinned no more. Those of which there was
+    /// something to forget.
+    pub fn retry<'a>(&mut self, clusters: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+        let mut changed = Vec::new();
+        for name in clusters {
+            let Some(cluster) = self.clusters.get_mut(name) else { continue };
+            if cluster.pin.is_none() && cluster.failures.is_empty() {
+                continue;
+            }
+            cluster.pin = None;
+            cluster.failures.clear();
+            cluster.unready_since = None;
+            changed.push(name.to_owned());
+        }
+        changed
+    }
+}
+
+impl ClusterProgress {
+    /// Goes where a person put it.
+    pub(super) fn obey(&mut self) {
+        let Some(Pin::ByHand { commit, digest: Some(digest), .. }) = self.pin else { return };
+        // Whatever its wave's target is, it is newer once the pin ends.
+        let stand = Stand { commit, digest, serial: 0 };
+        match &mut self.admitted {
+            Some(admitted) if admitted.digest == digest => *admitted = stand,
+            _ => self.move_to(stand),
+        }
+    }
+}
+
+/// A pin as it stands on the cluster, with what the cluster runs because of it.
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    pin: Pin,
+    commit: CommitId,
+    digest: Digest,
+    /// What made it go back.
+    failure: Option<Failure>,
+}
+
+/// Whether a text is a pin, as [`ClusterProgress::mark`] writes it.
+pub fn is_mark(text: &str) -> bool {
+    serde_json::from_str::<Mark>(text).is_ok()
+}
+
+impl ClusterProgress {
+    /// The pin as text, for the cluster's own record; none where there is none, or it is not known yet where it leads.
+    pub fn mark(&self) -> Option<String> {
+        let (pin, stand) = (self.pin.clone()?, self.admitted?);
+        if matches!(pin, Pin::ByHand { digest: None, .. }) {
+            return None;
+        }
+        let failure = if let Pin::Failed(digest) = &pin { self.failures.get(digest).cloned() } else { None };
+        serde_json::to_string(&Mark { pin, commit: stand.commit, digest: stand.digest, failure }).ok()
+    }
+}
+
+impl Progress {
+    /// Takes up a pin from a cluster of which nothing is remembered. Text that is none counts as no pin; true where it is one.
+    pub fn adopt(&mut self, name: &str, mark: &str) -> bool {
+        let Ok(Mark { pin, commit, digest, failure }) = serde_json::from_str(mark) else { return false };
+        let cluster = self.clusters.entry(name.to_owned()).or_default();
+        if let (Pin::Failed(digest), Some(failure)) = (&pin, failure) {
+            cluster.failures.insert(*digest, failure);
+        }
+        cluster.pin = Some(pin);
+        cluster.admitted = Some(Stand { commit, digest, serial: 0 });
+        cluster.arrived = true;
+        true
+    }
+
+    /// After a start: what a commit gives now for the clusters of this agent. A target that would give something else for its own wave
+    /// is dropped, since what it was cannot be rendered any more; the wave waits for the next one.
+    pub fn check(&mut self, settings: &Rollout, members: &BTreeMap<String, Member>, commit: CommitId, digests: &Arc<Digests>) {
+        for (place, wave) in settings.waves.iter().enumerate() {
+            let Some(progress) = self.waves.get_mut(&wave.name) else { continue };
+            let own = |name: &String| members.get(name).is_some_and(|member| settings.wave_of(&member.labels) == Some(place));
+            for target in [&mut progress.target, &mut progress.proved] {
+                let Some(checked) = target.as_mut().filter(|target| target.commit == commit) else { continue };
+                if checked.digests.iter().filter(|(name, _)| own(name)).any(|(name, digest)| digests.get(name) != Some(digest)) {
+                    *target = None;
+                } else {
+                    checked.digests = Arc::clone(digests);
+                }
+            }
+            if progress.target.is_none() {
+                (progress.begun, progress.asks) = (false, None);
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a cluster shows, as it counts for a rollout.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Cause, ClusterProgress, Condition, Failure, Member, Pin, Stand};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+};
+
+/// Failures that are remembered of a cluster. The oldest go first: a rendering that comes back after so many others is tried again.
+const FAILURES_MAX: usize = 16;
+
+impl ClusterProgress {
+    /// Takes in how the cluster does now. Every change must be shown here, since a break ends the soak however short it is.
+    ///
+    /// That nothing is known (after a restart, while something is written) ends nothing, and proves nothing.
+    pub fn observe(&mut self, member: &Member, soak: Duration, now: Timestamp) {
+        match &member.condition {
+            Condition::Unreachable => {
+                self.unreachable_since.get_or_insert(now);
+                self.healthy_since = None;
+                return;
+            }
+            Condition::Unknown => {}
+            _ => self.unreachable_since = None,
+        }
+        let Some(admitted) = self.admitted.filter(|admitted| member.digest == Some(admitted.digest)) else { return };
+        match &member.condition {
+            Condition::Healthy => self.healthy(admitted, soak, now),
+            Condition::Unready => {
+                self.healthy_since = None;
+                let since = *self.unready_since.get_or_insert(now);
+                if now >= after(since, member.deadline) {
+                    self.fail(admitted, late(member.deadline), now);
+                }
+            }
+            Condition::Failed(cause) => self.fail(admitted, cause.clone(), now),
+            Condition::Unknown | Condition::Unreachable => {}
+        }
+    }
+
+    fn healthy(&mut self, admitted: Stand, soak: Duration, now: Timestamp) {
+        self.arrived = true;
+        self.unready_since = None;
+        self.failures.remove(&admitted.digest);
+        let since = *self.healthy_since.get_or_insert(now);
+        if now >= after(since, soak) {
+            self.proved = true;
+            self.last_good = Some(admitted);
+        }
+    }
+
+    fn fail(&mut self, admitted: Stand, cause: Cause, now: Timestamp) {
+        (self.healthy_since, self.proved) = (None, false);
+        // The words may change from try to try; that it failed stays.
+        self.failures.entry(admitted.digest).or_insert(Failure { at: now, commit: admitted.commit, cause });
+        if self.failures.len() > FAILURES_MAX {
+            let oldest = self.failures.iter().min_by_key(|(_, failure)| failure.at).map(|(digest, _)| *digest);
+            oldest.map(|digest| self.failures.remove(&digest));
+        }
+    }
+
+    /// Is to run something else from now on.
+    pub(super) fn move_to(&mut self, stand: Stand) {
+        // What it does well with now is the best that is known, where nothing has lasted a soak yet.
+        if self.last_good.is_none() && self.healthy_since.is_some() {
+            self.last_good = self.admitted;
+        }
+        self.admitted = Some(stand);
+        (self.arrived, self.proved) = (false, false);
+        (self.healthy_since, self.unready_since) = (None, None);
+    }
+
+    /// Why what it is to run failed, where it did.
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failures.get(&self.admitted?.digest)
+    }
+
+    /// It is on its way to what it was admitted to.
+    pub(super) fn is_moving(&self) -> bool {
+        self.admitted.is_some() && !self.arrived
+    }
+
+    /// A person keeps it where it is.
+    pub fn is_pinned_by_hand(&self) -> bool {
+        matches!(self.pin, Some(Pin::ByHand { .. }))
+    }
+}
+
+/// A moment after another; the last there is where the sum is beyond all calendars.
+pub(super) fn after(since: Timestamp, span: Duration) -> Timestamp {
+    since.checked_add(span).unwrap_or(Timestamp::MAX)
+}
+
+fn late(deadline: Duration) -> Cause {
+    let message = format!("not healthy within {} after all was written", crate::layout::written(deadline));
+    let hint = "Look at `evenkeel status`; give the bundle a longer `spec.deadline` where it needs it.";
+    Cause::from(&Diagnostic::new(codes::LATE, Place::Nowhere, message).with_hint(hint))
+}

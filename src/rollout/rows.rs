@@ -1,0 +1,121 @@
+//! A rollout as it is kept: rows of text, of which only those are written that changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{Decision, Progress, Shown, Verdict};
+use crate::{git::CommitId, manifest::Digest};
+
+/// One row. Without a state it is to be removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// What it is of: one of the parts below.
+    pub part: &'static str,
+    /// The wave or the cluster; empty where there is one only.
+    pub name: String,
+    /// JSON.
+    pub state: Option<String>,
+}
+
+/// The newest commit as it was last rendered.
+pub const HEAD: &str = "head";
+/// How far a wave is.
+pub const WAVE: &str = "wave";
+/// How far a cluster is.
+pub const CLUSTER: &str = "cluster";
+/// Where the waves stand, for people.
+pub const SHOWN: &str = "shown";
+/// Why a cluster does not run the newest commit.
+pub const WAIT: &str = "wait";
+
+/// Why a cluster does not run the newest commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// In one sentence.
+    pub reason: String,
+    /// The commit that it waits for.
+    pub next: Option<CommitId>,
+}
+
+/// What is shown of a rollout.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Board {
+    /// The waves.
+    pub shown: Option<Shown>,
+    /// By cluster; those that wait for nothing are not in it.
+    pub waits: BTreeMap<String, Wait>,
+}
+
+impl From<&Decision> for Board {
+    fn from(decision: &Decision) -> Self {
+        let wait = |verdict: &Verdict| Wait { reason: verdict.reason.clone(), next: verdict.next };
+        let waits = decision.clusters.iter().map(|(name, verdict)| (name.clone(), wait(verdict)));
+        Self { shown: decision.shown.clone(), waits: waits.filter(|(_, wait)| *wait != Wait::default()).collect() }
+    }
+}
+
+impl Board {
+    /// The rows that differ from those of another.
+    pub fn changes(&self, before: &Self) -> Vec<Row> {
+        let mut rows = changed(WAIT, &before.waits, &self.waits);
+        if self.shown != before.shown {
+            rows.push(Row { part: SHOWN, name: String::new(), state: self.shown.as_ref().and_then(text) });
+        }
+        rows
+    }
+}
+
+impl Progress {
+    /// The rows that differ from those of another.
+    pub fn changes(&self, before: &Self) -> Vec<Row> {
+        let mut rows = changed(WAVE, &before.waves, &self.waves);
+        rows.extend(changed(CLUSTER, &before.clusters, &self.clusters));
+        if self.head != before.head {
+            rows.push(Row { part: HEAD, name: String::new(), state: self.head.as_ref().and_then(text) });
+        }
+        rows
+    }
+
+    /// Takes up one row. One that cannot be read (of another version's form) counts as absent: the clusters stay where they are.
+    pub fn take_up(&mut self, part: &str, name: &str, state: &str) {
+        match part {
+            HEAD => self.head = read(state),
+            WAVE => self.waves.extend(read(state).map(|wave| (name.to_owned(), wave))),
+            CLUSTER => self.clusters.extend(read(state).map(|cluster| (name.to_owned(), cluster))),
+            _ => {}
+        }
+    }
+
+    /// The commits that are needed later, whatever becomes of the branch.
+    pub fn commits(&self) -> BTreeSet<CommitId> {
+        let waves = self.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten().map(|target| target.commit);
+        let clusters = self.clusters.values().flat_map(|cluster| [cluster.admitted, cluster.last_good]).flatten().map(|stand| stand.commit);
+        waves.chain(clusters).chain(self.unresolved().map(|(_, commit)| commit)).collect()
+    }
+
+    /// Whether a rendering of a cluster may be needed again.
+    pub fn needs(&self, name: &str, digest: Digest) -> bool {
+        let of_cluster = self
+            .clusters
+            .get(name)
+            .is_some_and(|cluster| [cluster.admitted, cluster.last_good].into_iter().flatten().any(|stand| stand.digest == digest));
+        let mut targets = self.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten();
+        of_cluster || targets.any(|target| target.digest(name) == Some(digest))
+    }
+}
+
+fn changed<T: PartialEq + Serialize>(part: &'static str, before: &BTreeMap<String, T>, after: &BTreeMap<String, T>) -> Vec<Row> {
+    let gone = before.keys().filter(|name| !after.contains_key(*name)).map(|name| Row { part, name: name.clone(), state: None });
+    let new = after.iter().filter(|(name, state)| before.get(*name) != Some(*state));
+    gone.chain(new.map(|(name, state)| Row { part, name: name.clone(), state: text(state) })).collect()
+}
+
+fn text<T: Serialize>(state: &T) -> Option<String> {
+    serde_json::to_string(state).ok()
+}
+
+/// A row's state, where it can be read.
+pub fn read<T: DeserializeOwned>(state: &str) -> Option<T> {
+    serde_json::from_str(state).ok()
+}

@@ -1,0 +1,259 @@
+//! A rollout in the words of people.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Cause, ClusterProgress, Failure, Input, Pin, Progress, Target,
+    gate::{Ground, State},
+    step::Membership,
+};
+use crate::{git::CommitId, layout::Rollout, manifest::Digest};
+
+/// Where the waves stand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// In their order.
+    pub waves: Vec<ShownWave>,
+}
+
+/// Where a wave stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownWave {
+    /// Its name.
+    pub name: String,
+    /// In a word.
+    pub state: WaveWord,
+    /// The commit that its clusters are brought to; none where it has none yet.
+    pub target: Option<CommitId>,
+    /// How many clusters are how far.
+    pub clusters: Counts,
+    /// Clusters that do not count, each with the reason.
+    pub passed_over: Vec<String>,
+    /// What it waits for, in one sentence; empty where the state says it all.
+    pub reason: String,
+    /// When it goes on, where that is a matter of time.
+    pub until: Option<Timestamp>,
+    /// The hash that approves what it would do.
+    pub plan: Option<Digest>,
+    /// What failed.
+    pub halt: Option<ShownHalt>,
+    /// What a person can do; empty where nothing needs to be done.
+    pub way_out: String,
+}
+
+/// The state of a wave in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WaveWord {
+    /// An earlier wave has not proved anything for it yet.
+    Waiting,
+    /// The target failed: nobody else gets it.
+    Halted,
+    /// A person is asked.
+    Approval,
+    /// A freeze, or outside its windows.
+    Closed,
+    /// Clusters are on their way, or others must get better first.
+    Rolling,
+    /// All do well; the next wave waits until that has lasted.
+    Soaking,
+    /// None of its clusters that count runs the target, so that nothing is proved.
+    Unproved,
+    /// It runs its target and has done well with it.
+    Complete,
+}
+
+/// How many clusters of a wave are how far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// All of them.
+    pub all: usize,
+    /// They run the target and have done well with it for the wave's soak.
+    pub done: usize,
+    /// They run it, or are on their way to it.
+    pub begun: usize,
+    /// They have yet to be begun.
+    pub waiting: usize,
+    /// They do not count.
+    pub passed_over: usize,
+}
+
+/// What made a wave halt, and how far it got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownHalt {
+    /// The cluster on which the target failed.
+    pub cluster: String,
+    /// How.
+    pub error: Cause,
+    /// All clusters on which it failed.
+    pub failed: Vec<String>,
+    /// Other clusters that run it, in this wave and the earlier ones, and have not done well with it for their soak.
+    pub reached: Vec<String>,
+    /// Clusters that it changes and that never saw it.
+    pub spared: usize,
+}
+
+/// What a pin says.
+pub(super) fn pinned(pin: &Pin, cluster: &ClusterProgress) -> String {
+    match pin {
+        Pin::Failed(digest) => match cluster.failures.get(digest) {
+            Some(Failure { commit, cause, .. }) => {
+                format!("put back after {} failed here: {}: {}", short(*commit), cause.code, cause.message)
+            }
+            None => "put back after what a commit gives failed here".to_owned(),
+        },
+        Pin::ByHand { commit, who, at, .. } => format!("put to {} by {who} at {}", short(*commit), moment(*at)),
+    }
+}
+
+/// A time for people, in whole seconds.
+pub(super) fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn short(commit: CommitId) -> String {
+    commit.to_string().chars().take(7).collect()
+}
+
+impl State {
+    fn word(&self) -> WaveWord {
+        match self {
+            Self::Waiting => WaveWord::Waiting,
+            Self::Halted(..) => WaveWord::Halted,
+            Self::Approval(_) => WaveWord::Approval,
+            Self::Closed(_) => WaveWord::Closed,
+            Self::Admits(_) | Self::Unavailable(_) | Self::Rolling(_) | Self::Unready(_) | Self::Refused(_) => WaveWord::Rolling,
+            Self::Soaking(_) => WaveWord::Soaking,
+            Self::Unproved => WaveWord::Unproved,
+            Self::Complete => WaveWord::Complete,
+        }
+    }
+
+    /// What it waits for, as the end of a sentence that begins with the wave.
+    fn words(&self) -> String {
+        match self {
+            Self::Waiting => "waits for the wave before it".to_owned(),
+            Self::Halted(cluster, cause) => format!("has halted: {cluster}: {}: {}", cause.code, cause.message),
+            Self::Approval(asks) => format!("waits for approval of {}", asks.plan),
+            Self::Closed(closed) => match closed.opens {
+                Some(opens) => format!("is {} until {}", closed.why, moment(opens)),
+                None => format!("is {} for good", closed.why),
+            },
+            Self::Unavailable(names) => format!("waits for clusters that are not healthy: {}", names.join(", ")),
+            Self::Admits(name) => format!("is in progress on {name}"),
+            Self::Rolling(names) => format!("is in progress on {}", names.join(", ")),
+            Self::Unready(names) => format!("waits until {} healthy", are(names)),
+            Self::Refused(names) => format!("waits for {}, for which the newest commit is refused", names.join(", ")),
+            Self::Soaking(until) => format!("soaks until {}", moment(*until)),
+            Self::Unproved => "has proved nothing, since none of its clusters that count runs the target".to_owned(),
+            Self::Complete => String::new(),
+        }
+    }
+
+    fn way_out(&self) -> String {
+        match self {
+            Self::Halted(cluster, _) => format!(
+                "Push a commit that mends it. To put the cluster back: `evenkeel rollback cluster={cluster} REV`. Once the cause is gone: `evenkeel retry cluster={cluster}`."
+            ),
+            Self::Approval(asks) => format!("`evenkeel approve {}`", asks.plan),
+            Self::Closed(_) => "If it cannot wait, change the windows or freezes of spec.rollout in evenkeel.yaml.".to_owned(),
+            Self::Unavailable(_) => {
+                "Mend the clusters named, pause them to have them passed over, or raise maxUnavailable of the wave.".to_owned()
+            }
+            Self::Refused(_) => "Mend what `evenkeel check` shows.".to_owned(),
+            Self::Unproved => "Bring one of the clusters back, or take the wave out of spec.rollout in evenkeel.yaml.".to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+fn are(names: &[String]) -> String {
+    if let [name] = names { format!("{name} is") } else { format!("{} are", names.join(", ")) }
+}
+
+impl Progress {
+    /// Why a cluster does not run the newest commit.
+    pub(super) fn reason(
+        &self,
+        waves: &Membership<'_>,
+        states: &[State],
+        name: &str,
+        cluster: &ClusterProgress,
+        head: Option<Digest>,
+    ) -> String {
+        if let Some(pin) = &cluster.pin {
+            return pinned(pin, cluster);
+        }
+        let (Some(head), Some(place)) = (head, waves.place(name)) else { return String::new() };
+        if cluster.admitted.is_some_and(|admitted| admitted.digest == head) {
+            return String::new();
+        }
+        let target = self.waves.get(waves.name(place)).and_then(|wave| wave.target.as_ref());
+        if target.is_some_and(|target| !cluster.is_at(target, name)) {
+            return format!("the wave {} {}", waves.name(place), states[place].words());
+        }
+        let before = (0..place).rev().find(|place| !matches!(states[*place], State::Complete | State::Waiting));
+        match before {
+            Some(before) => format!("waits for the wave {}, which {}", waves.name(before), states[before].words()),
+            None => format!("waits until the wave {} is through with an earlier commit", waves.name(place)),
+        }
+    }
+
+    pub(super) fn show(&self, settings: &Rollout, waves: &Membership<'_>, states: &[State], input: Input<'_>) -> Shown {
+        let wave = |(place, state): (usize, &State)| {
+            let ground = Ground { settings, waves, place, input };
+            let target = self.waves.get(waves.name(place)).and_then(|wave| wave.target.as_ref());
+            let over = waves.of(place).iter().filter_map(|name| Some((*name, self.passed_over(settings, name, input)?)));
+            let passed_over: Vec<String> = over.map(|(name, why)| format!("{name}: {why}")).collect();
+            ShownWave {
+                name: waves.name(place).to_owned(),
+                state: state.word(),
+                target: target.map(|target| target.commit),
+                clusters: self.counts(&ground, target, passed_over.len()),
+                passed_over,
+                reason: state.words(),
+                until: match state {
+                    State::Soaking(until) => Some(*until),
+                    State::Closed(closed) => closed.opens,
+                    _ => None,
+                },
+                plan: if let State::Approval(asks) = state { Some(asks.plan) } else { None },
+                halt: target.and_then(|target| self.halt(&ground, state, target)),
+                way_out: state.way_out(),
+            }
+        };
+        Shown { waves: states.iter().enumerate().map(wave).collect() }
+    }
+
+    fn counts(&self, ground: &Ground<'_>, target: Option<&Target>, passed_over: usize) -> Counts {
+        let names = ground.waves.of(ground.place);
+        let mut counts = Counts { all: names.len(), passed_over, ..Counts::default() };
+        for name in names.iter().filter(|name| self.passed_over(ground.settings, name, ground.input).is_none()) {
+            let cluster = self.clusters.get(*name).zip(target).filter(|(cluster, target)| cluster.is_at(target, name));
+            match cluster {
+                Some((cluster, _)) if cluster.proved => counts.done += 1,
+                Some(_) => counts.begun += 1,
+                None => counts.waiting += 1,
+            }
+        }
+        counts
+    }
+
+    /// How far a target that failed got: the blast radius.
+    fn halt(&self, ground: &Ground<'_>, state: &State, target: &Target) -> Option<ShownHalt> {
+        let State::Halted(cluster, error) = state else { return None };
+        let mut halt = ShownHalt { cluster: cluster.clone(), error: error.clone(), failed: Vec::new(), reached: Vec::new(), spared: 0 };
+        for (name, progress) in self.clusters.iter().filter(|(name, _)| ground.input.members.contains_key(*name)) {
+            let Some(digest) = target.digests.get(name) else { continue };
+            let runs = progress.admitted.map(|admitted| admitted.digest);
+            match digest {
+                None => halt.failed.push(name.clone()),
+                Some(digest) if progress.failures.contains_key(digest) => halt.failed.push(name.clone()),
+                Some(digest) if runs != Some(*digest) => halt.spared += 1,
+                Some(_) if !progress.proved => halt.reached.push(name.clone()),
+                Some(_) => {}
+            }
+        }
+        Some(halt)
+    }
+}

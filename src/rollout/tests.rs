@@ -1,0 +1,7 @@
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod calendar;
+mod histories;
+mod simulation;
+mod table;
+mod world;
