@@ -5,6 +5,7 @@
 //! task per cluster.
 
 mod answers;
+mod condition;
 mod fleet;
 mod holds;
 mod kept;

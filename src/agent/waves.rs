@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use super::{fleet::Ended, once::ATTEMPTS};
+use super::{condition::condition, fleet::Ended};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
@@ -19,18 +19,14 @@ use crate::{
     manifest::Digest,
     render::{Facts, Renderer, Rendering},
     rollout::{
-        Cause, ClusterProgress, Condition, Decision, Digests, Input, Member, Pin, Progress, Verdict,
+        ClusterProgress, Decision, Digests, Input, Member, Pin, Progress, Verdict,
         rows::{Board, Row},
     },
-    sync::{Health, Phase, STUCK, State, target::Pinned},
+    sync::{State, target::Pinned},
 };
 
 /// How long a cluster may take to do well where none of its bundles says it: what a Deployment's own deadline is.
 const DEADLINE: Duration = Duration::from_mins(10);
-
-/// Attempts in a row after which a cluster has failed: over some two minutes, which a webhook may be away for. With `--once`, that is
-/// what ends the run.
-const FAILURES: u32 = 8;
 
 /// The newest commit, as all of the fleet was rendered.
 pub(super) struct Head {
@@ -185,7 +181,7 @@ impl Waves {
         if let (Some(commit), Some(digest)) = (state.applied, state.rendering) {
             self.runs.insert(cluster.to_owned(), (commit, digest));
         }
-        (member.digest, member.condition) = (state.wanted, condition(state, if self.hasty { ATTEMPTS } else { FAILURES }));
+        (member.digest, member.condition) = (state.wanted, condition(state, self.hasty));
         if let Some(progress) = self.progress.clusters.get_mut(cluster) {
             // A soak ends in a step, and is broken at once.
             progress.observe(member, Duration::MAX, now);
@@ -462,29 +458,6 @@ impl Waves {
     pub(super) fn progress(&mut self) -> &mut Progress {
         self.is_due = true;
         &mut self.progress
-    }
-}
-
-/// How a cluster does, in the words of a rollout.
-fn condition(state: &State, attempts: u32) -> Condition {
-    let failed = |fallback: &str| {
-        let error = || Diagnostic::new(codes::HALTED, Place::Nowhere, fallback);
-        Condition::Failed(Cause::from(&state.error.clone().unwrap_or_else(error)))
-    };
-    let is_stuck = state.error.as_ref().is_some_and(|error| STUCK.contains(&error.code));
-    match (state.phase, state.health) {
-        (Phase::Unreachable | Phase::WrongCluster, _) => Condition::Unreachable,
-        (Phase::Waiting, _) if state.error.as_ref().is_some_and(|error| error.code == codes::OTHER_HOLDER) => Condition::Unreachable,
-        (Phase::Refused, _) => failed("refused"),
-        (Phase::Failed, _) if is_stuck || state.retry.is_some_and(|retry| retry.failures >= attempts) => failed("failed"),
-        (Phase::Failed, _) => Condition::Unready,
-        (Phase::Synced | Phase::Held | Phase::Returned, health) => match health {
-            Health::Healthy | Health::Suspended => Condition::Healthy,
-            Health::Progressing => Condition::Unready,
-            Health::Degraded => failed("degraded"),
-            Health::Unknown => Condition::Unknown,
-        },
-        (Phase::Paused | Phase::Detached | Phase::Waiting | Phase::Syncing, _) => Condition::Unknown,
     }
 }
 

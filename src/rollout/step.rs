@@ -43,8 +43,15 @@ impl Progress {
         if self.head.as_ref().is_some_and(|head| head.commit == input.commit && *head.digests == *input.digests) {
             return;
         }
-        let serial = self.head.as_ref().map_or(0, |head| head.serial) + 1;
+        let serial = self.last_serial() + 1;
         self.head = Some(Target { commit: input.commit, serial, digests: Arc::new(input.digests.clone()) });
+    }
+
+    /// The highest serial there was. Where the newest commit's is not on record, that of what waves and clusters have.
+    fn last_serial(&self) -> u64 {
+        let waves = || self.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten().map(|target| target.serial);
+        let clusters = || self.clusters.values().filter_map(|cluster| cluster.admitted).map(|stand| stand.serial);
+        self.head.as_ref().map_or_else(|| waves().chain(clusters()).max().unwrap_or(0), |head| head.serial)
     }
 
     /// Without waves nothing is remembered but where people put clusters back.

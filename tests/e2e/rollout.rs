@@ -84,7 +84,10 @@ async fn a_wave_waits_until_the_one_before_has_soaked_and_a_readme_for_nothing()
     agent.phase("a", "Synced", &first).await?;
     agent.phase("b", "Synced", &first).await?;
 
-    let second = change(&scene, "good", "2")?;
+    // Long enough to look at it, and then short: settings count at once, and the soak goes on.
+    let soak = |span: &str| fleet(&scene, &json!({}), &json!({"soak": span}), &json!({}));
+    let files = [("evenkeel.yaml", soak("24h")), ("base/shop/state.yaml", state(&scene, "good", "2"))];
+    let second = scene.remote.commit(&files.each_ref().map(|(path, text)| (*path, Some(text.as_str()))), "2")?;
     agent.phase("a", "Synced", &second).await?;
     wave_is(&agent, "first", "Soaking").await?;
     let waiting = agent.whereabouts(&second, "b")?;
@@ -92,8 +95,9 @@ async fn a_wave_waits_until_the_one_before_has_soaked_and_a_readme_for_nothing()
     assert!(waiting["reason"].as_str().unwrap().starts_with("waits for the wave first, which soaks until "), "{waiting}");
     let there = agent.cluster("b")?;
     assert_eq!((&there["phase"], &there["desired"], &there["reason"]), (&json!("Synced"), &json!(first), &waiting["reason"]));
-    agent.phase("b", "Synced", &second).await?;
-    let soaked = sync_time(&agent, "b", &second, "started")?.duration_since(sync_time(&agent, "a", &second, "ended")?);
+    let third = scene.remote.commit(&[("evenkeel.yaml", Some(&soak("3s")))], "Soak for less")?;
+    agent.phase("b", "Synced", &third).await?;
+    let soaked = sync_time(&agent, "b", &third, "started")?.duration_since(sync_time(&agent, "a", &second, "ended")?);
     assert!(soaked.as_secs() >= 3, "{soaked}");
     wave_is(&agent, "second", "Complete").await?;
 

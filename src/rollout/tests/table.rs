@@ -418,3 +418,18 @@ fn a_paused_cluster_is_not_put_back() {
     world.step();
     assert!(world.is_put_back("a"));
 }
+
+#[test]
+fn what_is_not_on_record_any_more_stops_nothing() {
+    let mut world = settled();
+    world.commit_all("1");
+    world.minutes(5);
+    world.progress.head = None;
+    world.minutes(20);
+    assert_eq!([world.runs("a"), world.runs("c")], [commit(1); 2]);
+    world.progress.waves.clear();
+    world.progress.head = None;
+    let next = world.commit_all("2");
+    world.minutes(15);
+    assert_eq!([world.runs("a"), world.runs("c")], [next; 2]);
+}
