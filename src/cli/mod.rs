@@ -213,8 +213,8 @@ pub struct Records<'a> {
 }
 
 /// Runs the command line of this process. The arguments are what stands behind the commands.
-pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, records: Records<'_>) -> ExitCode {
-    let Records { approve, resume, hold, release, roll_back, retry } = records;
+pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, records: &Records<'_>) -> ExitCode {
+    let Records { approve, resume, hold, release, roll_back, retry } = *records;
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let (color, now) = (color_wanted(io::stdout().is_terminal()), Timestamp::now());
     let world = World { color, now, agent, ledger, approve, resume, hold, release, roll_back, retry };

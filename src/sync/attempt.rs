@@ -188,6 +188,8 @@ pub(super) struct Attempt<'a, M> {
     pub(super) trigger: Trigger,
     pub(super) cancel: &'a CancellationToken,
     pub(super) accept_uid: bool,
+    /// A person asked for another try of what failed.
+    pub(super) asked: bool,
     pub(super) waiting: Waiting,
     /// Objects whose drift is left for now.
     pub(super) resting: BTreeSet<ObjectId>,
@@ -284,7 +286,7 @@ impl<M: Memory> Attempt<'_, M> {
             self.memory.set_asked(now_asked).await?;
         }
         let pulse = |id: &ObjectId| self.vitals.pulse(id);
-        let moment = Moment { pulse: &pulse, now: resting::now(), asked: self.trigger == Trigger::Asked };
+        let moment = Moment { pulse: &pulse, now: resting::now(), asked: self.asked };
         let turn = Turn::new(self.rendering, plan, verdict.clone(), inventory, &parent.courses, &moment);
         if turn.is_empty() {
             let rested = self.rest(&store, &parent, inventory, turn, &session.unseen).await?;

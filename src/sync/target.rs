@@ -190,6 +190,8 @@ struct Live {
     /// Why the state is not on record.
     unrecorded: Option<Diagnostic>,
     accept_uid: bool,
+    /// A person asked for another try, and what failed was not read since: until then nobody knows what is to be tried again.
+    asked: bool,
     patience: Patience,
     /// The connection over which the cluster gave its last sign of life.
     probed: Option<Connection>,
@@ -219,6 +221,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             state: None,
             unrecorded: None,
             accept_uid: false,
+            asked: false,
             patience: Patience::default(),
             probed: None,
             told: None,
@@ -328,10 +331,12 @@ impl<M: Memory, C: Connect> Target<M, C> {
             trigger,
             cancel: &cancel,
             accept_uid: live.accept_uid,
+            asked: live.asked,
             waiting: live.patience.waiting(live.now()),
             resting: live.fights.resting(live.now()).into_iter().chain(desired.held.left(rendering)).collect(),
             vitals: &live.vitals,
         };
+        let knew = live.vitals.is_known();
         let connect = Probed::new(&self.connect, live.probed.take());
         let mut outcome = {
             let mut running = attempt.run(&mut live.session, &connect).boxed();
@@ -349,6 +354,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             }
         };
         live.accept_uid = false;
+        live.asked &= !knew || outcome.end == End::Interrupted;
         for id in &outcome.repaired {
             if let Some(rest) = live.fights.repaired(id, live.now()) {
                 let code = codes::FIGHT.id;
@@ -400,6 +406,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
                         live.accept_uid = true;
                         (live.session, live.probed) = (None, None);
                     }
+                    live.asked = true;
                     live.event(Event::Asked);
                     return;
                 }

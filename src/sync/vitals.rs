@@ -65,7 +65,12 @@ impl Vitals {
     }
 
     pub(super) fn is_due(&self) -> bool {
-        !self.complete || self.outdated || !self.due.is_empty()
+        !self.is_known() || !self.due.is_empty()
+    }
+
+    /// How the members do was read once by the rules that hold.
+    pub(super) fn is_known(&self) -> bool {
+        self.complete && !self.outdated
     }
 
     /// How an object does by the rules that hold; none where it need not be read for that.

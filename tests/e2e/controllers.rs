@@ -72,11 +72,10 @@ fn written(cluster: &ControlPlane) -> Result<(usize, String)> {
 }
 
 #[tokio::test]
-#[ignore = "spec.rollout is not built here yet"]
 async fn an_image_that_never_comes_up_is_stopped_at_the_canary_and_returned() -> Result<()> {
     let (canary, east, west) = tokio::try_join!(busy("canary"), busy("east"), busy("west"))?;
     let all = [("canary", &canary), ("east", &east), ("west", &west)];
-    let scene = Scene::with("waves", all.iter().map(|(name, cluster)| (*name, cluster.kubeconfig(name))).collect())?;
+    let scene = Scene::with("canaries", all.iter().map(|(name, cluster)| (*name, cluster.kubeconfig(name))).collect())?;
     scene.remote.commit(&[("evenkeel.yaml", Some(&fleet(&scene)))], "Waves")?;
     let agent = scene.agent()?;
     let good = roll(&scene, "example.org/web:1.0")?;
