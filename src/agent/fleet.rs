@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -75,7 +76,7 @@ pub(super) enum Ended {
 /// The fleet, and the work on its newest commit.
 pub(super) struct Fleet {
     only: Option<LabelSelector>,
-    ledger: Ledger,
+    pub(super) ledger: Ledger,
     mirror: Arc<Mirror>,
     layouts: Arc<layout::Reader>,
     renderer: Arc<Renderer>,
@@ -92,7 +93,7 @@ pub(super) struct Fleet {
     told: Option<CommitId>,
     /// What keeps the newest commit from being read or rendered.
     unread: Option<Unread>,
-    known: BTreeMap<String, layout::Cluster>,
+    pub(super) known: BTreeMap<String, layout::Cluster>,
     /// Why nothing is written to any cluster; none where clusters are written.
     pub(super) report_only: Option<Reporting>,
     /// What each cluster's task was last told, to start it again with.
@@ -207,7 +208,16 @@ impl Fleet {
         }
         let (mirror, layouts, renderer) = (self.mirror.clone(), self.layouts.clone(), self.renderer.clone());
         let (facts, only) = (self.facts.clone(), self.only.clone());
-        self.rendering.spawn_blocking(move || render(commit, &mirror, &layouts, &renderer, &facts, only.as_ref()));
+        let meter = self.targets.meter();
+        self.rendering.spawn_blocking(move || {
+            let begun = Instant::now();
+            let rendered = render(commit, &mirror, &layouts, &renderer, &facts, only.as_ref());
+            meter.metrics.rendered(begun.elapsed());
+            if let Ok(fleet) = &rendered.fleet {
+                meter.metrics.fleet(&fleet.name);
+            }
+            rendered
+        });
     }
 
     /// The next thing that ends by itself: a rendering, or a task. Never ready while neither runs.

@@ -8,7 +8,9 @@ mod answers;
 mod fleet;
 mod live_plan;
 mod memory;
+mod meter;
 mod once;
+mod permits;
 mod previews;
 mod settings;
 mod state_dir;
@@ -28,6 +30,7 @@ use tracing::{error, info, warn};
 
 use self::{
     fleet::Fleet,
+    meter::Meter,
     once::Once,
     previews::Previews,
     state_dir::StateDir,
@@ -40,11 +43,11 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{Credential, Credentials, Follower, FollowerSettings, GitError, Mirror, Remote},
-    ledger::{Ledger, Opened},
+    ledger::{Ledger, Opened, path as ledger_path},
     log,
     manifest::Digest,
     render::Renderer,
-    server::{Accepted, Api, Server, SourceState},
+    server::{Accepted, Api, Metrics, Server, SourceState},
     sync::Reporting,
 };
 use kube_overlay::LabelSelector;
@@ -132,12 +135,18 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     let (source_sender, source) = watch::channel(state);
 
     // Bound before anything is written: a socket that cannot be had is found at the start, not at three in the morning.
-    let server = if settings.once { None } else { Some(Server::bind(state_dir.path())?) };
+    let servers = if settings.once { Vec::new() } else { servers(&settings, state_dir.path())? };
     let answers = Arc::new(RecordedAnswers::open(state_dir.path())?);
-    let api = Api::new(answers, action_sender, source).with_questions(question_sender);
-    let server = server.map(|server| tokio::spawn(server.serve(api, stop.clone())));
+    let meter = Arc::new(Meter::new(Metrics::new(ledger_path(state_dir.path()))));
+    let api =
+        Api::new(answers, action_sender, source).with_questions(question_sender).with_signs(meter.pulse.clone(), meter.metrics.clone());
+    let servers: Vec<_> = servers.into_iter().map(|server| tokio::spawn(server.serve(api.clone(), stop.clone()))).collect();
     let follow = FollowerSettings { interval: settings.poll_interval, deadline: settings.git.timeout };
-    let follower = tokio::spawn(Follower::new(mirror.clone(), follow, trigger.clone()).run(event_sender, stop.clone()));
+    let follower = Follower::new(mirror.clone(), follow, trigger.clone()).timed({
+        let metrics = meter.metrics.clone();
+        move |succeeded, took| metrics.fetched(succeeded, took)
+    });
+    let follower = tokio::spawn(follower.run(event_sender, stop.clone()));
 
     let targets = Targets::new(Shared {
         kubeconfig,
@@ -150,6 +159,7 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
             ..Limits::default()
         },
         news: news_sender,
+        meter: meter.clone(),
     });
     let renderer = Arc::new(Renderer::new(settings.namespace.clone(), key));
     let mut fleet = Fleet::new(only, ledger.clone(), mirror, renderer, settings.namespace, targets);
@@ -159,18 +169,34 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     };
     fleet.remember_facts().await?;
     let once = settings.once.then(Once::default);
-    let mut supervisor =
-        Supervisor { fleet, ledger, once, events, news, actions, questions, previews: Previews::new(), trigger, source: source_sender };
+    let mut supervisor = Supervisor {
+        fleet,
+        ledger,
+        once,
+        events,
+        news,
+        actions,
+        questions,
+        previews: Previews::new(),
+        trigger,
+        source: source_sender,
+        meter,
+    };
     let result = supervisor.run().await;
 
     stop.cancel();
     supervisor.fleet.targets.stop(PATIENCE).await;
     let _ = tokio::time::timeout(PATIENCE, follower).await;
-    if let Some(server) = server {
+    for server in servers {
         let _ = tokio::time::timeout(PATIENCE, server).await;
     }
     info!("stopped");
     result
+}
+
+fn servers(settings: &RunSettings, state_dir: &Path) -> Result<Vec<Server>, Diagnostic> {
+    let tcp = settings.listen.as_ref().map(Server::listen).transpose()?;
+    Ok(std::iter::once(Server::bind(state_dir)?).chain(tcp).collect())
 }
 
 fn selector(text: &str) -> Result<LabelSelector, Diagnostic> {

@@ -68,6 +68,7 @@ impl Bed {
             compare_every: Duration::from_mins(5),
             limits: Limits::default(),
             news: news_sender,
+            meter: Arc::default(),
         });
         let renderer = Arc::new(Renderer::new("evenkeel-system", DigestKey::new([0; 32])));
         let only = only.map(|only| only.parse().unwrap());
@@ -83,6 +84,7 @@ impl Bed {
             previews: Previews::new(),
             trigger: Arc::new(Notify::new()),
             source: watch::channel(SourceState::default()).0,
+            meter: Arc::default(),
         };
         Self { folder, remote, mirror, ledger, supervisor }
     }

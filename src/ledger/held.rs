@@ -37,6 +37,12 @@ pub(super) fn write(db: &Connection, cluster: &str, asked: &Asked) -> Result<(),
     Ok(())
 }
 
+/// The clusters of which `status` shows this plan, with their environments.
+pub(super) fn holders(db: &Connection, plan: Digest) -> Result<Vec<(String, String)>, LedgerError> {
+    let mut rows = db.prepare_cached("SELECT name, environment FROM clusters WHERE held_plan = ? ORDER BY name")?;
+    Ok(rows.query_map([plan], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
+}
+
 /// The clusters of which `status` shows this plan; approves it there.
 pub(super) fn approve(db: &Connection, plan: Digest, who: &str, at: Timestamp) -> Result<Vec<String>, LedgerError> {
     let mut names = db.prepare_cached("SELECT name FROM clusters WHERE held_plan = ? ORDER BY name")?;

@@ -40,6 +40,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 pub use self::{
     branch::ClusterRow,
     error::LedgerError,
+    file::path,
     reader::Reader,
     retention::{Removed, Retention},
 };
@@ -207,6 +208,11 @@ impl Ledger {
     pub async fn approve(&self, plan: Digest, who: &str, at: Timestamp) -> Result<Vec<String>, LedgerError> {
         let who = who.to_owned();
         self.ask(move |db| held::approve(db, plan, &who, at)).await
+    }
+
+    /// The clusters that hold the deletions of this plan, with their environments.
+    pub async fn holders(&self, plan: Digest) -> Result<Vec<(String, String)>, LedgerError> {
+        self.ask(move |db| held::holders(db, plan)).await
     }
 
     /// The deletions that are held on a cluster or were, and whether they are approved.

@@ -24,4 +24,5 @@ mod recreate;
 mod refusals;
 mod scene;
 mod secrets;
+mod server;
 mod untried;

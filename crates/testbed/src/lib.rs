@@ -31,4 +31,5 @@ pub use control_plane::{ControlPlane, ControlPlaneOptions};
 pub use fault_proxy::{Fault, FaultProxy};
 pub use git_remote::GitRemote;
 pub use kubeconfig::{Credentials, Kubeconfig};
+pub use pki::ServerFiles;
 pub use wait::wait_until;

@@ -1,0 +1,179 @@
+//! What every request passes before it is looked at: is it meant for this server, does a page of another site send it, who asks,
+//! and may they.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+
+use super::{
+    caller::{Caller, Role},
+    endpoints::{self, Needs},
+    listen::TcpDoor,
+    peer::Peer,
+    problem::Problem,
+    serve::Api,
+};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+};
+
+/// The way by which a request came.
+#[derive(Clone)]
+pub(super) enum Door {
+    /// The Unix socket, by someone who may use it.
+    Socket(Peer),
+    /// TCP.
+    Tcp(Arc<TcpDoor>),
+}
+
+/// Headers of every answer: it is read as what it says it is, kept by no cache, shown in no frame and loads nothing.
+const HEADERS: [(HeaderName, &str); 6] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+];
+
+/// Lets a request through with its [`Caller`], or answers it.
+pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let method = request.method().clone();
+    let mut answer = match admit(&request, path.as_deref()) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    };
+    api.metrics.requested(method.as_str(), path.as_deref(), answer.status().as_u16());
+    for (name, value) in HEADERS {
+        // A page knows better what it loads.
+        answer.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if answer.status() == StatusCode::UNAUTHORIZED {
+        answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"evenkeel\""));
+    }
+    answer
+}
+
+/// Who asks, if they may; `path` is the one in [`endpoints::ENDPOINTS`], none where nothing is there.
+fn admit(request: &Request, path: Option<&str>) -> Result<Caller, Problem> {
+    let door = request
+        .extensions()
+        .get::<Door>()
+        .ok_or_else(|| Problem::from(Diagnostic::new(codes::NOT_ALLOWED, Place::Nowhere, "nobody knows by which way the request came")))?;
+    let caller = match door {
+        Door::Socket(peer) => Caller::local(peer.who()),
+        Door::Tcp(door) => {
+            if door.loopback && !names_loopback(request.uri(), request.headers()) {
+                let message = "the request is for a host of another name than this machine's own";
+                return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, codes::CROSS_SITE, message));
+            }
+            if !matches!(*request.method(), Method::GET | Method::HEAD) && is_cross_site(request.headers()) {
+                return Err(Problem::new(StatusCode::FORBIDDEN, codes::CROSS_SITE, "a page of another site sent the request"));
+            }
+            caller(door, request.headers())?
+        }
+    };
+    // What is at no path is no secret.
+    let Some(path) = path else { return Ok(caller) };
+    let needs = endpoints::needs(request.method().as_str(), path);
+    let needs = needs.ok_or_else(|| Problem::usage(StatusCode::METHOD_NOT_ALLOWED, "the path takes another method"))?;
+    let open = matches!(door, Door::Tcp(door) if door.loopback);
+    match needs {
+        Needs::Nothing => Ok(caller),
+        Needs::Reading if open || caller.role.is_some() => Ok(caller),
+        Needs::Reading => caller.need(Role::Viewer).map(|()| caller).map_err(|_| Problem::unknown("it needs a token")),
+        Needs::Role(_) if caller.role.is_none() => Err(Problem::unknown("it needs a token")),
+        Needs::Role(role) => caller.need(role).map(|()| caller).map_err(Problem::from),
+    }
+}
+
+/// Whose token the request has. A wrong one is refused even where none is needed: whoever shows one means to be somebody.
+fn caller(door: &TcpDoor, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let Some(given) = headers.get(header::AUTHORIZATION) else { return Ok(Caller::anonymous()) };
+    let token = given.to_str().ok().and_then(|given| {
+        let (scheme, token) = given.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    let known = token.and_then(|token| door.tokens.as_ref()?.caller(token));
+    known.ok_or_else(|| Problem::unknown("the token is not one of this agent's"))
+}
+
+/// Whether the request names this machine: a page of a site whose name was made to lead here names that site.
+fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let name = |host: &str| {
+        let host = if host.ends_with(']') { host } else { host.rsplit_once(':').map_or(host, |(name, _)| name) };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    };
+    host.is_some_and(name) && uri.host().is_none_or(name)
+}
+
+/// Whether a browser says that a page of another origin sent it. Programs send neither header.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    match (text("sec-fetch-site"), text("origin"), text("host")) {
+        (Some(site), _, _) => site != "same-origin" && site != "none",
+        (None, Some(origin), Some(host)) => origin.split_once("://").is_none_or(|(_, of)| !of.eq_ignore_ascii_case(host)),
+        (None, Some(_), None) => true,
+        (None, None, _) => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
+        list.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn only_this_machines_own_names_are_for_a_loopback_address() {
+        for (host, meant) in [
+            ("localhost", true),
+            ("LocalHost:8480", true),
+            ("127.0.0.1:8480", true),
+            ("[::1]:8480", true),
+            ("[::1]", true),
+            ("evil.example", false),
+            ("evil.example:8480", false),
+            ("localhost.evil.example", false),
+            ("127.0.0.1.evil.example", false),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(names_loopback(&Uri::from_static("/"), &headers(&[("host", host)])), meant, "{host}");
+        }
+        let there = Uri::from_static("http://evil.example/");
+        assert!(!names_loopback(&there, &headers(&[("host", "localhost")])));
+        assert!(!names_loopback(&Uri::from_static("/"), &HeaderMap::new()));
+    }
+
+    #[test]
+    fn pages_of_other_sites_are_told_by_what_browsers_send() {
+        for (list, cross) in [
+            (&[("host", "h:1")][..], false),
+            (&[("sec-fetch-site", "same-origin"), ("origin", "http://h:1"), ("host", "h:1")], false),
+            (&[("sec-fetch-site", "none")], false),
+            (&[("sec-fetch-site", "cross-site")], true),
+            (&[("sec-fetch-site", "same-site")], true),
+            (&[("origin", "https://H:1"), ("host", "h:1")], false),
+            (&[("origin", "https://evil"), ("host", "h:1")], true),
+            (&[("origin", "null"), ("host", "h:1")], true),
+            (&[("origin", "https://h:1")], true),
+        ] {
+            assert_eq!(is_cross_site(&headers(list)), cross, "{list:?}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! The record as someone sees it whose token is for some environments.
+
+use std::collections::BTreeSet;
+
+use super::{answers::Answers, caller::Scope};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    ledger::answers::{CommitOnCluster, History, Log, Status, Where},
+};
+
+/// Answers of which only clusters in the scope are left.
+pub(super) struct Scoped<'a> {
+    pub(super) answers: &'a dyn Answers,
+    pub(super) scope: &'a Scope,
+}
+
+impl Scoped<'_> {
+    /// EK1018 where the cluster is not in the scope, as for one that is not there.
+    pub(super) fn sees(&self, cluster: &str) -> Result<(), Diagnostic> {
+        if *self.scope == Scope::Fleet || self.seen()?.contains(cluster) {
+            return Ok(());
+        }
+        Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {cluster} in the token's environments")))
+    }
+
+    fn seen(&self) -> Result<BTreeSet<String>, Diagnostic> {
+        Ok(self.status()?.clusters.into_iter().map(|cluster| cluster.name).collect())
+    }
+
+    /// Leaves the entries of clusters in the scope.
+    fn keep<'a>(&self, lists: impl Iterator<Item = &'a mut Vec<CommitOnCluster>>) -> Result<(), Diagnostic> {
+        if *self.scope == Scope::Fleet {
+            return Ok(());
+        }
+        let seen = self.seen()?;
+        lists.for_each(|clusters| clusters.retain(|cluster| seen.contains(&cluster.name)));
+        Ok(())
+    }
+}
+
+impl Answers for Scoped<'_> {
+    fn status(&self) -> Result<Status, Diagnostic> {
+        let mut status = self.answers.status()?;
+        status.clusters.retain(|cluster| self.scope.covers(&cluster.environment));
+        Ok(status)
+    }
+
+    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
+        let mut log = self.answers.log(limit)?;
+        self.keep(log.commits.iter_mut().map(|commit| &mut commit.clusters))?;
+        Ok(log)
+    }
+
+    fn where_is(&self, rev: &str) -> Result<Where, Diagnostic> {
+        let mut answer = self.answers.where_is(rev)?;
+        self.keep(std::iter::once(&mut answer.clusters))?;
+        Ok(answer)
+    }
+
+    fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
+        self.sees(cluster)?;
+        self.answers.history(cluster, limit)
+    }
+}
