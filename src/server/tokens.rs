@@ -211,7 +211,7 @@ mod tests {
         let twice = format!("tokens:\n{}{}", line("a", "viewer", ANN), line("a", "viewer", BOB));
         for (text, expect) in [
             ("tokens:\n- {name: a, role: owner, sha256: hunter2}\n", "f:2:19: error[EK6040]: this is not `tokens`"),
-            ("tokens:\n- {name: a, role: viewer, token: hunter2}\n", "f:2:28: error[EK6040]: this is not `tokens`"),
+            ("tokens:\n- {name: a, role: viewer, token: hunter2}\n", "f:2:27: error[EK6040]: this is not `tokens`"),
             ("tokens:\n- {name: a, role: viewer, sha256: hunter2}\n", "f: error[EK6040]: token 1: sha256 is not 64 hexadecimal digits"),
             ("tokens:\n- {name: a, role: viewer, environments: [], sha256: x}\n", "f: error[EK6040]: token 1: it is for no environment"),
             ("tokens:\n- {name: '', role: viewer, sha256: x}\n", "f: error[EK6040]: token 1: its name is empty"),

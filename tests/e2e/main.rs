@@ -16,6 +16,7 @@ mod health;
 mod holder;
 mod hooks;
 mod life;
+mod metrics;
 mod modes;
 mod observe;
 mod order;

@@ -1,6 +1,10 @@
 //! The server over TCP, of an agent that holds clusters.
 
-use std::{net::TcpListener, process::Output};
+use std::{
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::Output,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -58,6 +62,17 @@ impl Listening {
         let (url, file) = (format!("http://{}", self.address), scene.folder.path().join(name).display().to_string());
         evenkeel(&scene.folder.path().join("elsewhere"), &[args, &["--server", &url, "--token-file", &file]].concat())
     }
+}
+
+/// The body of a page that needs no token.
+pub(crate) fn get(address: &str, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").with_context(|| answer.clone())?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{path}: {answer}");
+    Ok(body.to_owned())
 }
 
 fn said(output: &Output) -> String {
