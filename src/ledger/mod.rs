@@ -11,6 +11,7 @@ pub mod answers;
 
 mod branch;
 mod clusters;
+mod details;
 mod error;
 mod fate;
 mod file;

@@ -160,7 +160,7 @@ impl Client {
 }
 
 /// The text as one segment of a path (RFC 3986, unreserved characters as they are).
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     let mut segment = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {

@@ -22,13 +22,19 @@ pub struct Endpoint {
     pub path: &'static str,
     /// What a caller must have.
     pub needs: Needs,
+    /// For people and their browsers; others are the API.
+    pub page: bool,
 }
 
 const fn endpoint(method: &'static str, path: &'static str, needs: Needs) -> Endpoint {
-    Endpoint { method, path, needs }
+    Endpoint { method, path, needs, page: false }
 }
 
-/// All of them. docs/openapi.json has the same, held to this list by a test.
+const fn page(method: &'static str, path: &'static str, needs: Needs) -> Endpoint {
+    Endpoint { method, path, needs, page: true }
+}
+
+/// All of them. docs/openapi.json has those of the API, held to this list by a test.
 pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("GET", "/healthz", Needs::Nothing),
     endpoint("GET", "/readyz", Needs::Nothing),
@@ -45,11 +51,21 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("POST", "/api/v1/approve", Needs::Role(Role::Approver)),
     endpoint("POST", "/api/v1/resume", Needs::Role(Role::Approver)),
     endpoint("POST", "/api/v1/accept-cluster", Needs::Role(Role::Approver)),
+    page("GET", "/", Needs::Reading),
+    page("GET", "/clusters/{cluster}", Needs::Reading),
+    page("GET", "/commits/{rev}", Needs::Reading),
+    page("GET", "/search", Needs::Reading),
+    page("POST", "/approve", Needs::Role(Role::Approver)),
+    page("GET", "/sign-in", Needs::Nothing),
+    page("POST", "/sign-in", Needs::Nothing),
+    page("POST", "/sign-out", Needs::Nothing),
+    page("GET", "/assets/style.css", Needs::Nothing),
+    page("GET", "/assets/live.js", Needs::Nothing),
 ];
 
-/// What that needs; none where the path takes no such method.
-pub(super) fn needs(method: &str, path: &str) -> Option<Needs> {
+/// That one; none where the path takes no such method.
+pub(super) fn find(method: &str, path: &str) -> Option<&'static Endpoint> {
     // Whatever can be got can be asked about.
     let method = if method == "HEAD" { "GET" } else { method };
-    ENDPOINTS.iter().find(|endpoint| endpoint.method == method && endpoint.path == path).map(|endpoint| endpoint.needs)
+    ENDPOINTS.iter().find(|endpoint| endpoint.method == method && endpoint.path == path)
 }

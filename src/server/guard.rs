@@ -7,13 +7,14 @@ use axum::{
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
 };
 
 use super::{
-    caller::{Caller, Role},
-    endpoints::{self, Needs},
+    caller::Caller,
+    endpoints::{self, Endpoint, Needs},
     listen::TcpDoor,
+    pages,
     peer::Peer,
     problem::Problem,
     serve::Api,
@@ -21,6 +22,7 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
+    ledger::answers::ErrorAnswer,
 };
 
 /// The way by which a request came.
@@ -46,14 +48,16 @@ const HEADERS: [(HeaderName, &str); 6] = [
 pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
     let method = request.method().clone();
-    let mut answer = match admit(&request, path.as_deref()) {
+    let endpoint = path.as_deref().and_then(|path| endpoints::find(method.as_str(), path));
+    let (caller, answer) = match admit(&request, path.is_some(), endpoint) {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            request.extensions_mut().insert(caller.clone());
+            (caller, next.run(request).await)
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => (Caller::anonymous(), problem.into_response()),
     };
     api.metrics.requested(method.as_str(), path.as_deref(), answer.status().as_u16());
+    let mut answer = if endpoint.is_some_and(|endpoint| endpoint.page) { for_people(&caller, answer) } else { answer };
     for (name, value) in HEADERS {
         // A page knows better what it loads.
         answer.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
@@ -64,12 +68,20 @@ pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
     answer
 }
 
-/// Who asks, if they may; `path` is the one in [`endpoints::ENDPOINTS`], none where nothing is there.
-fn admit(request: &Request, path: Option<&str>) -> Result<Caller, Problem> {
-    let door = request
-        .extensions()
-        .get::<Door>()
-        .ok_or_else(|| Problem::from(Diagnostic::new(codes::NOT_ALLOWED, Place::Nowhere, "nobody knows by which way the request came")))?;
+/// An error as a page; who is not known and must be is sent to where people say who they are.
+fn for_people(caller: &Caller, answer: Response) -> Response {
+    match answer.extensions().get::<ErrorAnswer>() {
+        Some(_) if answer.status() == StatusCode::UNAUTHORIZED => Redirect::to("/sign-in").into_response(),
+        Some(error) => pages::problem(caller, answer.status(), error),
+        None => answer,
+    }
+}
+
+/// Who asks, if they may; `there` where the path is one of the server's, whatever the method.
+fn admit(request: &Request, there: bool, endpoint: Option<&Endpoint>) -> Result<Caller, Problem> {
+    let door = request.extensions().get::<Door>().ok_or_else(|| {
+        Problem::from(Diagnostic::new(codes::NOT_ALLOWED, Place::Nowhere, "nobody knows by which way the request came"))
+    })?;
     let caller = match door {
         Door::Socket(peer) => Caller::local(peer.who()),
         Door::Tcp(door) => {
@@ -83,15 +95,16 @@ fn admit(request: &Request, path: Option<&str>) -> Result<Caller, Problem> {
             caller(door, request.headers())?
         }
     };
-    // What is at no path is no secret.
-    let Some(path) = path else { return Ok(caller) };
-    let needs = endpoints::needs(request.method().as_str(), path);
-    let needs = needs.ok_or_else(|| Problem::usage(StatusCode::METHOD_NOT_ALLOWED, "the path takes another method"))?;
+    if !there {
+        // What is at no path is no secret.
+        return Ok(caller);
+    }
+    let endpoint = endpoint.ok_or_else(|| Problem::usage(StatusCode::METHOD_NOT_ALLOWED, "the path takes another method"))?;
     let open = matches!(door, Door::Tcp(door) if door.loopback);
-    match needs {
+    match endpoint.needs {
         Needs::Nothing => Ok(caller),
         Needs::Reading if open || caller.role.is_some() => Ok(caller),
-        Needs::Reading => caller.need(Role::Viewer).map(|()| caller).map_err(|_| Problem::unknown("it needs a token")),
+        Needs::Reading => Err(Problem::unknown("it needs a token")),
         Needs::Role(_) if caller.role.is_none() => Err(Problem::unknown("it needs a token")),
         Needs::Role(role) => caller.need(role).map(|()| caller).map_err(Problem::from),
     }
@@ -99,13 +112,19 @@ fn admit(request: &Request, path: Option<&str>) -> Result<Caller, Problem> {
 
 /// Whose token the request has. A wrong one is refused even where none is needed: whoever shows one means to be somebody.
 fn caller(door: &TcpDoor, headers: &HeaderMap) -> Result<Caller, Problem> {
-    let Some(given) = headers.get(header::AUTHORIZATION) else { return Ok(Caller::anonymous()) };
+    let Some(given) = headers.get(header::AUTHORIZATION) else { return Ok(signed_in(door, headers).unwrap_or_else(Caller::anonymous)) };
     let token = given.to_str().ok().and_then(|given| {
         let (scheme, token) = given.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
     });
     let known = token.and_then(|token| door.tokens.as_ref()?.caller(token));
     known.ok_or_else(|| Problem::unknown("the token is not one of this agent's"))
+}
+
+/// Whose session the request's cookie names. One that ended is no reason to refuse who may read without.
+fn signed_in(door: &TcpDoor, headers: &HeaderMap) -> Option<Caller> {
+    let token = door.sessions.token(headers.get(header::COOKIE)?.to_str().ok()?)?;
+    door.tokens.as_ref()?.caller(token.reveal())
 }
 
 /// Whether the request names this machine: a page of a site whose name was made to lead here names that site.

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use tokio::net::TcpListener;
 
 use super::{
+    sessions::Sessions,
     tls::{Tls, TlsFiles},
     tokens::Tokens,
 };
@@ -30,6 +31,7 @@ pub(super) struct TcpDoor {
     /// Only this machine's own processes reach it: reading needs no token.
     pub(super) loopback: bool,
     pub(super) tls: Option<Tls>,
+    pub(super) sessions: Sessions,
 }
 
 /// Listens there. Needs a tokio runtime. EK6044 where it cannot.
@@ -53,7 +55,7 @@ pub(super) fn bind(listen: &Listen) -> Result<(TcpListener, TcpDoor), Diagnostic
     if !loopback && tls.is_none() {
         tracing::warn!(address = %at, "tokens cross the network unencrypted: give --tls-cert-file and --tls-key-file, or put a proxy that does TLS in front");
     }
-    Ok((listener, TcpDoor { tokens, loopback, tls }))
+    Ok((listener, TcpDoor { tokens, loopback, tls, sessions: Sessions::default() }))
 }
 
 #[cfg(test)]

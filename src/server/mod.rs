@@ -18,6 +18,7 @@ mod endpoints;
 mod guard;
 mod listen;
 mod metrics;
+mod pages;
 mod peer;
 mod probes;
 mod problem;
@@ -26,6 +27,7 @@ mod questions;
 mod routes;
 mod scoped;
 mod serve;
+mod sessions;
 mod socket;
 mod stamp;
 #[cfg(test)]
@@ -35,7 +37,7 @@ mod tokens;
 
 pub use actions::{Accepted, Action, ActionRequest};
 pub use address::{Address, ServerUrl};
-pub use answers::{Answers, SourceState};
+pub use answers::{Answers, Details, SourceState};
 pub(crate) use caller::permit;
 pub use caller::{Role, Scope};
 pub use client::{Client, ClientError};

@@ -64,6 +64,9 @@ fn status_of(code: Code) -> StatusCode {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        (self.status, Json(self.error)).into_response()
+        let mut answer = (self.status, Json(self.error.clone())).into_response();
+        // Where people ask, it is told as a page.
+        answer.extensions_mut().insert(self.error);
+        answer
     }
 }

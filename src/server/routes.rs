@@ -20,7 +20,7 @@ use super::{
     actions::{AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, ResumeBody, SyncBody},
     answers::{Answers, SourceState},
     caller::{Caller, Scope},
-    changes, guard, probes,
+    changes, guard, pages, probes,
     problem::Problem,
     questions::{DIFF_TIME_MAX, PLAN_TIME_MAX, PlanBody, Question},
     scoped::Scoped,
@@ -59,6 +59,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/approve", post(approve))
         .route("/api/v1/resume", post(resume))
         .route("/api/v1/accept-cluster", post(accept_cluster))
+        .merge(pages::router())
         .fallback(async || Problem::usage(StatusCode::NOT_FOUND, "no such path"))
         .method_not_allowed_fallback(async || Problem::usage(StatusCode::METHOD_NOT_ALLOWED, "the path takes another method"))
         .layer(DefaultBodyLimit::max(BODY_LEN_MAX))

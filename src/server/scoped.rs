@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::{answers::Answers, caller::Scope};
+use super::{
+    answers::{Answers, Details},
+    caller::Scope,
+};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{CommitOnCluster, History, Log, Status, Where},
+    git::CommitId,
+    ledger::answers::{CommitOnCluster, Content, History, Log, Status, Touched, Where},
 };
 
 /// Answers of which only clusters in the scope are left.
 pub(super) struct Scoped<'a> {
-    pub(super) answers: &'a dyn Answers,
+    pub(super) answers: &'a dyn Details,
     pub(super) scope: &'a Scope,
 }
 
@@ -61,5 +65,21 @@ impl Answers for Scoped<'_> {
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
         self.sees(cluster)?;
         self.answers.history(cluster, limit)
+    }
+}
+
+impl Details for Scoped<'_> {
+    fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
+        self.sees(cluster)?;
+        self.answers.content(cluster)
+    }
+
+    fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
+        let mut touched = self.answers.touched(commit)?;
+        if *self.scope != Scope::Fleet {
+            let seen = self.seen()?;
+            touched.retain(|touched| seen.contains(&touched.cluster));
+        }
+        Ok(touched)
     }
 }

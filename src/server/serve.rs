@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use super::{
     actions::ActionRequest,
-    answers::{Answers, SourceState},
+    answers::{Details, SourceState},
     guard::Door,
     listen::{self, Listen, TcpDoor},
     metrics::Metrics,
@@ -61,7 +61,7 @@ const LIMITS: Limits = Limits {
 /// What the server needs of the agent.
 #[derive(Clone)]
 pub struct Api {
-    pub(super) answers: Arc<dyn Answers + Send + Sync>,
+    pub(super) answers: Arc<dyn Details + Send + Sync>,
     pub(super) actions: mpsc::Sender<ActionRequest>,
     pub(super) source: watch::Receiver<SourceState>,
     pub(super) queries: Arc<Semaphore>,
@@ -75,7 +75,7 @@ pub struct Api {
 impl Api {
     /// Questions go to `answers`, actions to the other end of `actions`.
     pub fn new(
-        answers: Arc<dyn Answers + Send + Sync>,
+        answers: Arc<dyn Details + Send + Sync>,
         actions: mpsc::Sender<ActionRequest>,
         source: watch::Receiver<SourceState>,
     ) -> Self {

@@ -116,7 +116,7 @@ impl TcpAgent {
         if !headers.iter().any(|(name, _)| *name == "Host") {
             text += &format!("Host: {}\r\n", self.address);
         }
-        if method == "POST" {
+        if method == "POST" && !headers.iter().any(|(name, _)| *name == "Content-Type") {
             text += "Content-Type: application/json\r\n";
         }
         for (name, value) in headers {
@@ -129,6 +129,11 @@ impl TcpAgent {
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{method} {path}: {answer:?}"));
         Reply { status: head[9..12].parse().unwrap(), head: head.to_lowercase(), body: body.to_owned() }
+    }
+
+    /// Sends a form.
+    fn form(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        self.send("POST", path, &[headers, &[("Content-Type", "application/x-www-form-urlencoded")]].concat(), body)
     }
 
     fn with(&self, token: &str, method: &str, path: &str, body: &str) -> Reply {
@@ -179,9 +184,9 @@ fn example_body(operation: &Value) -> String {
 fn the_document_has_the_servers_paths_and_what_they_need() {
     let document = document();
     let documented = operations(&document);
-    let served: Vec<_> = ENDPOINTS.iter().map(|it| (it.method.to_owned(), it.path.to_owned())).collect();
+    let served: Vec<_> = ENDPOINTS.iter().filter(|it| !it.page).map(|it| (it.method.to_owned(), it.path.to_owned())).collect();
     assert!(served.iter().all(|it| documented.contains_key(it)) && served.len() == documented.len(), "{served:?} {:?}", documented.keys());
-    for endpoint in ENDPOINTS {
+    for endpoint in ENDPOINTS.iter().filter(|it| !it.page) {
         let operation = documented[&(endpoint.method.to_owned(), endpoint.path.to_owned())];
         let (security, role) = match endpoint.needs {
             Needs::Nothing => (json!([]), Value::Null),
@@ -227,7 +232,7 @@ fn answers_and_bodies_are_as_documented() {
 fn each_path_is_for_whom_the_list_says() {
     let (near, far, document) = (agent(), agent_on("0.0.0.0:0", None), document());
     let operations = operations(&document);
-    for endpoint in ENDPOINTS.iter().filter(|it| it.path != "/api/v1/changes") {
+    for endpoint in ENDPOINTS.iter().filter(|it| !it.page && it.path != "/api/v1/changes") {
         let operation = operations[&(endpoint.method.to_owned(), endpoint.path.to_owned())];
         let path = example_path(endpoint.path, operation);
         let body = example_body(operation);
@@ -423,4 +428,45 @@ fn tls_is_by_files_and_follows_them() {
     assert!(status("ca-1").err.contains("invalid peer certificate"), "{}", status("ca-1").err);
     let without = run(&format!("evenkeel status --server https://{}", agent.address));
     assert_eq!(without.code, 1, "the system's authorities do not vouch for it");
+}
+
+/// The pages for a browser, by what a browser sends.
+#[test]
+fn pages_are_for_browsers_that_signed_in() {
+    let (near, far) = (agent(), agent_on("0.0.0.0:0", None));
+    for path in ["/", "/clusters/prod-eu-1", "/commits/c3c3c3c", "/search?q=prod"] {
+        let reply = near.get(path);
+        assert_eq!(reply.status, 200, "{path}: {}", reply.body);
+        assert!(reply.head.contains("content-security-policy: default-src 'none'; script-src 'self'"), "{}", reply.head);
+        let turned = far.get(path);
+        assert!(turned.status == 303 && turned.head.contains("location: /sign-in"), "{path}: {}", turned.head);
+    }
+    for path in ["/sign-in", "/assets/style.css", "/assets/live.js"] {
+        assert_eq!(far.get(path).status, 200, "{path}");
+    }
+    let missing = near.get("/clusters/nobody");
+    assert!(missing.status == 404 && missing.head.contains("text/html") && missing.body.contains("EK1018"), "{}", missing.body);
+
+    let form = |path: &str, cookie: &str, body: &str| far.form(path, &[("Cookie", cookie)], body);
+    assert_eq!(form("/sign-in", "", &format!("token={}", token("unknown"))).status, 401);
+    let plan = "ab".repeat(32);
+    let approval = format!("plan={plan}&cluster=prod-eu-1");
+    for (role, allowed) in [("viewer", false), ("approver", true)] {
+        let entered = form("/sign-in", "", &format!("token={}", token(role)));
+        assert_eq!(entered.status, 303, "{}", entered.body);
+        let cookie = entered.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap();
+        assert!(cookie.contains("httponly") && cookie.contains("samesite=lax") && !cookie.contains(token(role)), "{cookie}");
+        let cookie = cookie.split(';').next().unwrap();
+        let page = far.send("GET", "/", &[("Cookie", cookie)], "");
+        assert!(page.status == 200 && page.body.contains(&format!("(token), {role}")), "{}", page.body);
+        let cross = far.form("/approve", &[("Cookie", cookie), ("Origin", "https://evil.example")], &approval);
+        assert_eq!((cross.status, cross.body.contains("EK6046")), (403, true), "{}", cross.body);
+        let approved = form("/approve", cookie, &approval);
+        assert_eq!(approved.status, if allowed { 303 } else { 403 }, "{role}: {}", approved.body);
+        assert_eq!(form("/sign-out", cookie, "").status, 303);
+        assert_eq!(far.send("GET", "/", &[("Cookie", cookie)], "").status, 303, "signed out");
+    }
+    let asked = far.asked.lock().unwrap();
+    let [(Action::Approve { plan: approved, who }, Scope::Fleet)] = &asked[..] else { panic!("{asked:?}") };
+    assert_eq!((approved.to_string(), who.as_str()), (plan, "ann (token)"));
 }
