@@ -79,9 +79,10 @@ fn for_people(caller: &Caller, answer: Response) -> Response {
 
 /// Who asks, if they may; `there` where the path is one of the server's, whatever the method.
 fn admit(request: &Request, there: bool, endpoint: Option<&Endpoint>) -> Result<Caller, Problem> {
-    let door = request.extensions().get::<Door>().ok_or_else(|| {
-        Problem::from(Diagnostic::new(codes::NOT_ALLOWED, Place::Nowhere, "nobody knows by which way the request came"))
-    })?;
+    let door = request
+        .extensions()
+        .get::<Door>()
+        .ok_or_else(|| Problem::from(Diagnostic::new(codes::NOT_ALLOWED, Place::Nowhere, "nobody knows by which way the request came")))?;
     let caller = match door {
         Door::Socket(peer) => Caller::local(peer.who()),
         Door::Tcp(door) => {

@@ -162,22 +162,22 @@ type Body<T> = Result<Json<T>, JsonRejection>;
 
 async fn sync(State(api): State<Api>, who: Who, body: Body<SyncBody>) -> Result<Json<Accepted>, Problem> {
     let SyncBody { selector } = content(body)?;
-    act(&api, &who, |who| Action::Sync { selector, who }).await
+    act(&api, &who, |who| Action::Sync { selector, who }).await.map(Json)
 }
 
 async fn approve(State(api): State<Api>, who: Who, body: Body<ApproveBody>) -> Result<Json<Accepted>, Problem> {
     let ApproveBody { plan } = content(body)?;
-    act(&api, &who, |who| Action::Approve { plan, who }).await
+    act(&api, &who, |who| Action::Approve { plan, who }).await.map(Json)
 }
 
 async fn resume(State(api): State<Api>, who: Who, body: Body<ResumeBody>) -> Result<Json<Accepted>, Problem> {
     let ResumeBody {} = content(body)?;
-    act(&api, &who, |who| Action::Resume { who }).await
+    act(&api, &who, |who| Action::Resume { who }).await.map(Json)
 }
 
 async fn accept_cluster(State(api): State<Api>, who: Who, body: Body<AcceptClusterBody>) -> Result<Json<Accepted>, Problem> {
     let AcceptClusterBody { name } = content(body)?;
-    act(&api, &who, |who| Action::AcceptCluster { name, who }).await
+    act(&api, &who, |who| Action::AcceptCluster { name, who }).await.map(Json)
 }
 
 fn content<T: DeserializeOwned>(body: Body<T>) -> Result<T, Problem> {
@@ -208,7 +208,7 @@ where
 }
 
 /// Hands an action to the agent and waits until it is accepted.
-pub(super) async fn act(api: &Api, caller: &Caller, action: impl FnOnce(String) -> Action) -> Result<Json<Accepted>, Problem> {
+pub(super) async fn act(api: &Api, caller: &Caller, action: impl FnOnce(String) -> Action) -> Result<Accepted, Problem> {
     let action = action(caller.who.clone());
     tracing::debug!(action = ?action, "asked for over the server");
     let (answer, answered) = oneshot::channel();
@@ -217,7 +217,7 @@ pub(super) async fn act(api: &Api, caller: &Caller, action: impl FnOnce(String) 
         TrySendError::Closed(_) => Diagnostic::new(codes::AGENT_GONE, Place::Nowhere, "the agent is stopping"),
     })?;
     match timeout(ANSWER_TIME_MAX, answered).await {
-        Ok(Ok(answer)) => answer.map(Json).map_err(Problem::from),
+        Ok(Ok(answer)) => answer.map_err(Problem::from),
         Ok(Err(_)) => Err(Diagnostic::new(codes::AGENT_GONE, Place::Nowhere, "the agent stopped before it answered").into()),
         Err(_) => Err(late()),
     }

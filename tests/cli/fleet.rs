@@ -5,8 +5,8 @@ use evenkeel::{
     diagnostic::{Diagnostic, Place},
     git::CommitId,
     ledger::answers::{
-        ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, ErrorAnswer, HeldObject, History, Log, LogEntry, ObjectEntry, SCHEMA, Status,
-        StandingObject, SyncEntry, Touched, Transition, WarningEntry, Where,
+        ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, ErrorAnswer, HeldObject, History, Log, LogEntry, ObjectEntry,
+        SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition, WarningEntry, Where,
     },
     manifest::Digest,
     server::{Answers, Details},
@@ -218,7 +218,11 @@ impl Answers for Record {
 impl Details for Record {
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
         let status = status().clusters.into_iter().find(|status| status.name == cluster);
-        let held = status.and_then(|status| status.held_plan).map(|plan| HeldObject { id: "ConfigMap/shop/old".to_owned(), plan, approved: false });
+        let held = status.and_then(|status| status.held_plan).map(|plan| HeldObject {
+            id: "ConfigMap/shop/old".to_owned(),
+            plan,
+            approved: false,
+        });
         let object = StandingObject { bundle: "shop".to_owned(), id: "Deployment.apps/shop/web".to_owned(), adopted: false };
         Ok(Content { objects: vec![object], held: held.into_iter().collect() })
     }

@@ -6,6 +6,7 @@ mod approval;
 mod commits;
 mod connection;
 mod controllers;
+mod dashboard;
 mod deploy;
 mod diff;
 mod drift;

@@ -21,7 +21,7 @@ const TOKENS: [(&str, &str, &str); 4] = [
     ("approver-b", "approver", "environments: [test-b], "),
 ];
 
-fn token(name: &str) -> String {
+pub(crate) fn token(name: &str) -> String {
     format!("{name:-<40}")
 }
 

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::parts::{Frame, commit, commit_or_dash, error, health, phase};
-use crate::ledger::answers::{ClusterStatus, Content, History, HeldObject, StandingObject, SyncEntry, Transition};
+use crate::ledger::answers::{ClusterStatus, Content, HeldObject, History, StandingObject, SyncEntry, Transition};
 
 /// Objects of a sync that are shown at once; the others are a click away.
 const OBJECTS_SHOWN: usize = 20;

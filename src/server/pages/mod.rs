@@ -64,8 +64,7 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
 
 /// A page on its way to the browser.
 fn shown(status: StatusCode, page: Markup) -> Response {
-    let headers: [(HeaderName, &str); 2] =
-        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, POLICY)];
+    let headers: [(HeaderName, &str); 2] = [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::CONTENT_SECURITY_POLICY, POLICY)];
     (status, headers, page.into_string()).into_response()
 }
 

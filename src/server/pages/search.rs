@@ -33,7 +33,11 @@ pub(super) fn page(frame: &Frame<'_>, status: &Status, log: &Log) -> Markup {
 fn clusters<'a>(status: &'a Status, query: &str) -> Vec<&'a ClusterStatus> {
     let query = query.to_lowercase();
     let has = |text: &str| text.to_lowercase().contains(&query);
-    status.clusters.iter().filter(|it| has(&it.name) || has(&it.environment) || has(&it.region) || has(&format!("{:?}", it.phase))).collect()
+    status
+        .clusters
+        .iter()
+        .filter(|it| has(&it.name) || has(&it.environment) || has(&it.region) || has(&format!("{:?}", it.phase)))
+        .collect()
 }
 
 /// By the beginning of the hash, the subject or the author.

@@ -4,7 +4,10 @@
 use super::*;
 use crate::{
     git::CommitId,
-    ledger::answers::{ClusterStatus, CommitOnCluster, CommitPhase, Content, HeldObject, History, Log, LogEntry, SCHEMA, StandingObject, Status, Touched, Where},
+    ledger::answers::{
+        ClusterStatus, CommitOnCluster, CommitPhase, Content, HeldObject, History, Log, LogEntry, SCHEMA, StandingObject, Status, Touched,
+        Where,
+    },
     server::{
         answers::SourceState,
         caller::{Role, Scope},
