@@ -216,7 +216,7 @@ mod tests {
             ("tokens:\n- {name: a, role: viewer, environments: [], sha256: x}\n", "f: error[EK6040]: token 1: it is for no environment"),
             ("tokens:\n- {name: '', role: viewer, sha256: x}\n", "f: error[EK6040]: token 1: its name is empty"),
             (&twice, "f: error[EK6040]: token 2: another has its name"),
-            ("", "f: error[EK6040]: this is not `tokens`"),
+            ("", "f:1:1: error[EK6040]: this is not `tokens`"),
         ] {
             let problem = parse("f", text).unwrap_err().to_string();
             assert!(problem.starts_with(expect) && !problem.contains("hunter2"), "{text:?}: {problem}");

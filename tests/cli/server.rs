@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     sync::{Arc, Mutex},
@@ -39,7 +40,7 @@ fn tokens() -> String {
     let digest = |token: &str| Sha256::digest(token.as_bytes()).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     let mut text = "tokens:\n".to_owned();
     for (role, name, token) in &TOKENS[..3] {
-        text += &format!("- {{name: {name}, role: {role}, sha256: {}}}\n", digest(token));
+        let _ = writeln!(text, "- {{name: {name}, role: {role}, sha256: {}}}", digest(token));
     }
     text + &format!("- {{name: sue, role: approver, environments: [development], sha256: {}}}\n", digest(SCOPED))
 }
@@ -114,13 +115,13 @@ impl TcpAgent {
     fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let mut text = format!("{method} {path} HTTP/1.1\r\nContent-Length: {}\r\n", body.len());
         if !headers.iter().any(|(name, _)| *name == "Host") {
-            text += &format!("Host: {}\r\n", self.address);
+            let _ = write!(text, "Host: {}\r\n", self.address);
         }
         if method == "POST" && !headers.iter().any(|(name, _)| *name == "Content-Type") {
             text += "Content-Type: application/json\r\n";
         }
         for (name, value) in headers {
-            text += &format!("{name}: {value}\r\n");
+            let _ = write!(text, "{name}: {value}\r\n");
         }
         let mut stream = TcpStream::connect(self.address).unwrap();
         let _ = stream.write_all(format!("{text}\r\n{body}").as_bytes());

@@ -65,7 +65,7 @@ async fn a_browser_sees_a_push_live_and_an_approver_releases_what_is_held() -> R
 
     browser.run("document.querySelector('#tile-a').focus()", &json!([]))?;
     browser.press("\u{e007}")?;
-    reads(&browser, "#held", "1 deletions wait for an approval").await?;
+    reads(&browser, "#held", "1 deletion held until somebody approves").await?;
     reads(&browser, "#held", &format!("ConfigMap/{}/gone", scene.namespace())).await?;
     for name in ["", "viewer", "operator-a", "approver-b"] {
         if !name.is_empty() {
@@ -128,7 +128,7 @@ impl Many {
             phase,
             health: if phase == Phase::Refused { Health::Degraded } else { Health::Healthy },
             objects: 120,
-            drifted: u64::from(number % 9 == 0),
+            drifted: u64::from(number.is_multiple_of(9)),
             held_deletions: if phase == Phase::Held { 3 } else { 0 },
             held_plan: (phase == Phase::Held).then_some(PLAN),
             since: Timestamp::now(),
@@ -170,7 +170,7 @@ impl Answers for Many {
             action: "Changed".to_owned(),
             error: None,
         };
-        let sync = |id| SyncEntry {
+        let sync = |id, touched| SyncEntry {
             id,
             commit: COMMIT,
             rendering: PLAN,
@@ -179,11 +179,11 @@ impl Answers for Many {
             ended: Some(Timestamp::now()),
             result: "Succeeded".to_owned(),
             error: None,
-            objects: vec![object.clone(); id.unsigned_abs() as usize],
+            objects: vec![object.clone(); touched],
             warnings: Vec::new(),
         };
         let transition = Transition { at: Timestamp::now(), phase: Phase::Held, desired: Some(COMMIT), error: None };
-        Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: vec![sync(2), sync(9)], transitions: vec![transition; 3] })
+        Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: vec![sync(2, 2), sync(1, 9)], transitions: vec![transition; 3] })
     }
 }
 
@@ -258,7 +258,7 @@ async fn pages_fit_small_and_large_fleets_and_screens_by_day_and_night() -> Resu
                 continue;
             }
             for (width, dark) in [(360, false), (1440, false), (1440, true)] {
-                browser.look(width, 1000, dark)?;
+                browser.look(width, 2400, dark)?;
                 browser.open(&format!("http://{address}{path}"))?;
                 let flaws = browser.run(FLAWS, &json!([]))?;
                 ensure!(flaws == json!([]), "{name} of {size} at {width}, dark {dark}: {flaws:#}");

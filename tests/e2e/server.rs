@@ -1,6 +1,7 @@
 //! The server over TCP, of an agent that holds clusters.
 
 use std::{
+    fmt::Write as _,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     process::Output,
@@ -36,7 +37,7 @@ impl Listening {
         let mut text = "tokens:\n".to_owned();
         for (name, role, environments) in TOKENS {
             let digest = Sha256::digest(token(name).as_bytes()).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-            text += &format!("- {{name: {name}, role: {role}, {environments}sha256: {digest}}}\n");
+            let _ = writeln!(text, "- {{name: {name}, role: {role}, {environments}sha256: {digest}}}");
             std::fs::write(scene.folder.path().join(name), token(name))?;
         }
         let tokens = scene.folder.path().join("tokens.yaml");

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// For chromedriver to listen, and for Chromium to start.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// The key under which WebDriver answers with an element's reference.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::parts::{Frame, commit, commit_or_dash, error, health, phase};
+use super::parts::{Frame, commit, commit_or_dash, count, error, health, phase};
 use crate::ledger::answers::{ClusterStatus, Content, HeldObject, History, StandingObject, SyncEntry, Transition};
 
 /// Objects of a sync that are shown at once; the others are a click away.
@@ -54,13 +54,13 @@ fn held(frame: &Frame<'_>, cluster: &ClusterStatus, held: &[HeldObject]) -> Mark
     let of_plan: Vec<_> = held.iter().filter(|held| held.plan == plan).collect();
     html! {
         section #held .box.attention {
-            h2 { (cluster.held_deletions) " deletions wait for an approval" }
+            h2 { (count(cluster.held_deletions, "deletion")) " held until somebody approves" }
             ul.plain { @for object in &of_plan { li { code { (object.id) } @if object.approved { " (approved)" } } } }
             @if frame.may_approve(&cluster.environment) {
                 form action="/approve" method="post" {
                     input type="hidden" name="plan" value=(plan);
                     input type="hidden" name="cluster" value=(cluster.name);
-                    button #approve .act { "Delete exactly these " (cluster.held_deletions) }
+                    button #approve .act { "Approve " (count(cluster.held_deletions, "deletion")) }
                 }
             } @else {
                 p.soft { "Who may approve in " (cluster.environment) " releases exactly these with " code { "evenkeel approve " (plan) } }
@@ -75,7 +75,7 @@ fn bundles(objects: &[StandingObject]) -> Markup {
         @for bundle in objects.chunk_by(|a, b| a.bundle == b.bundle) {
             @let name = bundle.first().map_or("", |object| object.bundle.as_str());
             details id={ "bundle-" (name) } open[objects.len() <= OBJECTS_SHOWN] {
-                summary { strong { (name) } " " span.soft { (bundle.len()) " objects" } }
+                summary { strong { (name) } " " span.soft { (count(bundle.len(), "object")) } }
                 ul.plain { @for object in bundle { li { code { (object.id) } @if object.adopted { span.soft { " (was there before)" } } } } }
             }
         }
@@ -107,7 +107,7 @@ fn done(sync: &SyncEntry) -> Markup {
         @if sync.objects.is_empty() && sync.error.is_none() { span.soft { "nothing to do" } }
         @if !sync.objects.is_empty() {
             details id={ "sync-" (sync.id) } open[sync.objects.len() <= 3] {
-                summary { (sync.objects.len()) " objects" }
+                summary { (count(sync.objects.len(), "object")) }
                 ul.plain {
                     @for object in &sync.objects {
                         li {

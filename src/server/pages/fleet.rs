@@ -4,28 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
 
-use super::parts::{Frame, cluster_path, commit, commit_or_dash, error, grade, phase};
+use super::parts::{Frame, cluster_path, commit, commit_or_dash, count, error, grade, phase};
 use crate::{
     ledger::answers::{ClusterStatus, Log, LogEntry, Status},
+    manifest::mask_urls,
     server::answers::SourceState,
     sync::Phase,
 };
 
 pub(super) fn page(frame: &Frame<'_>, status: &Status, log: &Log, source: &SourceState) -> Markup {
-    let mut off: Vec<&ClusterStatus> = status.clusters.iter().filter(|cluster| grade(cluster.phase).0 != "good").collect();
-    // The phases stand in the order of their weight.
-    off.sort_by_key(|cluster| cluster.phase);
+    let wrong = wrong(&status.clusters);
     let body = html! {
         h1 { "Fleet" }
-        p { "Head " (commit_or_dash(status.commit)) " of " code { (source.branch) } ", " (status.clusters.len()) " clusters" }
+        p { "Head " (commit_or_dash(status.commit)) " of " code { (source.branch) } ", " (count(status.clusters.len(), "cluster")) }
         (summary(status))
         @if let Some(problem) = &source.error {
             h2 { "The repository cannot be followed" }
             (error(problem))
         }
-        @if !off.is_empty() {
-            h2 { "Not in sync" }
-            (attention(frame, &off))
+        @if !wrong.is_empty() {
+            h2 { "Needs attention" }
+            (attention(frame, &wrong))
         }
         h2 { "Clusters" }
         (grid(&status.clusters))
@@ -44,27 +43,48 @@ fn summary(status: &Status) -> Markup {
     html! { ul.summary { @for (of, count) in &counts { li { (phase(*of)) " " (count) } } } }
 }
 
-fn attention(frame: &Frame<'_>, clusters: &[&ClusterStatus]) -> Markup {
+/// Clusters with the same thing wrong, so that a cause is read once and its reach is seen; the worst first.
+fn wrong(clusters: &[ClusterStatus]) -> Vec<Vec<&ClusterStatus>> {
+    let mut groups: BTreeMap<_, Vec<&ClusterStatus>> = BTreeMap::new();
+    // What is on its way needs nobody, unless it says so.
+    for cluster in clusters.iter().filter(|it| !matches!(grade(it.phase).0, "good" | "moving") || it.error.is_some()) {
+        let error = cluster.error.as_ref().map(|error| (&error.code, &error.message));
+        groups.entry((cluster.phase, error)).or_default().push(cluster);
+    }
+    groups.into_values().collect()
+}
+
+fn attention(frame: &Frame<'_>, groups: &[Vec<&ClusterStatus>]) -> Markup {
     html! {
         table {
-            thead { tr { th scope="col" { "Cluster" } th scope="col" { "Phase" } th scope="col" { "Since" } th scope="col" { "Why, and what to do" } } }
+            thead { tr { th scope="col" { "Phase" } th scope="col" { "Clusters" } th scope="col" { "Since" } th scope="col" { "Why, and what to do" } } }
             tbody {
-                @for cluster in clusters {
+                @for (group, first) in groups.iter().filter_map(|group| Some((group, group.first()?))) {
                     tr {
-                        th scope="row" { a href=(cluster_path(&cluster.name)) { (cluster.name) } }
-                        td data-label="Phase" { (phase(cluster.phase)) }
-                        td data-label="Since" { (frame.ago(cluster.since)) }
+                        th scope="row" { (phase(first.phase)) }
                         td {
-                            @if let Some(problem) = &cluster.error {
-                                (problem.code) " " (crate::manifest::mask_urls(&problem.message))
-                                div.soft { (problem.hint) }
-                            } @else if cluster.held_deletions > 0 {
-                                (cluster.held_deletions) " deletions wait for an approval"
+                            @if group.len() > 1 { span.soft { (group.len()) ": " } }
+                            @for (at, cluster) in group.iter().enumerate() {
+                                @if at > 0 { ", " }
+                                a href=(cluster_path(&cluster.name)) { (cluster.name) }
                             }
                         }
+                        td data-label="Since" { (frame.ago(group.iter().map(|cluster| cluster.since).min().unwrap_or(first.since))) }
+                        td { (why(first)) }
                     }
                 }
             }
+        }
+    }
+}
+
+fn why(cluster: &ClusterStatus) -> Markup {
+    html! {
+        @if let Some(problem) = &cluster.error {
+            strong { (problem.code) } " " (mask_urls(&problem.message))
+            div.soft { (problem.hint) }
+        } @else if cluster.held_deletions > 0 {
+            "Deletions are held until somebody approves"
         }
     }
 }

@@ -113,7 +113,7 @@ pub(super) const fn grade(phase: Phase) -> (&'static str, &'static str) {
         Phase::Synced => ("good", "✓"),
         Phase::Syncing => ("moving", "↻"),
         Phase::Waiting => ("moving", "…"),
-        Phase::Held => ("attention", "✋"),
+        Phase::Held => ("attention", "!"),
         Phase::Returned => ("attention", "↩"),
         Phase::Paused => ("attention", "Ⅱ"),
         Phase::Detached => ("attention", "–"),
@@ -137,6 +137,12 @@ pub(super) fn health(health: Health) -> Markup {
         Health::Unknown => "soft",
     };
     html! { span class=(class) { (format!("{health:?}")) } }
+}
+
+/// A number of things, in words: `1 object`, `2 objects`.
+pub(super) fn count(number: impl TryInto<u64>, one: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 /// What is wrong, in the server's words, and what to do.

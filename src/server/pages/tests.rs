@@ -93,7 +93,7 @@ fn the_fleet_shows_each_cluster_in_its_cell_and_what_is_wrong_first() {
     for part in [
         "Head <a href=\"/commits/abababababababababababababababababababab\"><code>abababa</code></a>",
         "<span class=\"mark\" aria-hidden=\"true\">✗</span>Refused</span> 1",
-        "EK4001 &lt;script&gt;",
+        "<strong>EK4001</strong> &lt;script&gt;",
         "<th scope=\"row\">dev</th><td data-label=\"eu\"><ul class=\"tiles\">",
         "<td data-label=\"us\"></td></tr><tr><th scope=\"row\">prod</th>",
         "href=\"/clusters/prod-us-1\"",
@@ -103,7 +103,21 @@ fn the_fleet_shows_each_cluster_in_its_cell_and_what_is_wrong_first() {
     }
     let (worst, less) = (page.find("href=\"/clusters/prod-us-1\"").unwrap(), page.find("href=\"/clusters/prod-eu-1\"").unwrap());
     assert!(worst < less, "the worst first");
-    assert!(!fleet_of(vec![cluster("a", "dev", "eu", Phase::Synced)]).contains("Not in sync"));
+    assert!(!fleet_of(vec![cluster("a", "dev", "eu", Phase::Synced)]).contains("Needs attention"));
+}
+
+#[test]
+fn one_cause_is_told_once_with_all_that_it_hits() {
+    let with = |name: &str, message: &str| {
+        let error = ErrorAnswer { code: "EK4001".to_owned(), message: message.to_owned(), hint: "Mend it.".to_owned() };
+        ClusterStatus { error: Some(error), ..cluster(name, "dev", "eu", Phase::Refused) }
+    };
+    let page =
+        fleet_of(vec![with("a", "one cause"), with("b", "another"), with("c", "one cause"), cluster("d", "dev", "eu", Phase::Syncing)]);
+    assert_eq!((page.matches("one cause").count(), page.matches("another").count()), (1, 1), "{page}");
+    let together = "2: </span><a href=\"/clusters/a\">a</a>, <a href=\"/clusters/c\">c</a>";
+    assert!(page.contains(together), "{page}");
+    assert!(!fleet_of(vec![cluster("d", "dev", "eu", Phase::Syncing)]).contains("Needs attention"), "it is on its way");
 }
 
 #[test]
