@@ -1,14 +1,16 @@
 //! What every request passes before it is looked at: is it meant for this server, does a page of another site send it, who asks,
 //! and may they.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
+    body::{Body, to_bytes},
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
+use tokio::time::timeout;
 
 use super::{
     caller::Caller,
@@ -25,6 +27,11 @@ use crate::{
     ledger::answers::ErrorAnswer,
 };
 
+/// Bytes of a request's body.
+const BODY_LEN_MAX: usize = 64 * 1024;
+/// For a request's body to come.
+const BODY_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// The way by which a request came.
 #[derive(Clone)]
 pub(super) enum Door {
@@ -39,7 +46,8 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CACHE_CONTROL, "no-store"),
     (header::X_FRAME_OPTIONS, "DENY"),
-    (header::REFERRER_POLICY, "no-referrer"),
+    // With no-referrer, browsers would hide from us too whose page sends a form.
+    (header::REFERRER_POLICY, "same-origin"),
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
 ];
@@ -52,7 +60,11 @@ pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
     let (caller, answer) = match admit(&request, path.is_some(), endpoint) {
         Ok(caller) => {
             request.extensions_mut().insert(caller.clone());
-            (caller, next.run(request).await)
+            // Nothing is read of what nobody is allowed to ask.
+            match whole(request, BODY_TIME_MAX).await {
+                Ok(request) => (caller, next.run(request).await),
+                Err(problem) => (caller, problem.into_response()),
+            }
         }
         Err(problem) => (Caller::anonymous(), problem.into_response()),
     };
@@ -66,6 +78,19 @@ pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
         answer.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"evenkeel\""));
     }
     answer
+}
+
+/// The request with its body, read to its end: one that is sent slowly takes a connection for so long and no longer.
+async fn whole(request: Request, time_max: Duration) -> Result<Request, Problem> {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    match timeout(time_max, to_bytes(body, BODY_LEN_MAX)).await {
+        Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body))),
+        Ok(Err(_)) => Err(Problem::usage(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB, or broke off")),
+        Err(_) => Err(Problem::usage(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {} s", time_max.as_secs()))),
+    }
 }
 
 /// An error as a page; who is not known and must be is sent to where people say who they are.
@@ -157,6 +182,17 @@ mod tests {
 
     fn headers(list: &[(&'static str, &str)]) -> HeaderMap {
         list.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect()
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_is_not_waited_for() {
+        let never = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
+        let request = Request::post("/api/v1/sync").body(Body::from_stream(never)).unwrap();
+        let refused = whole(request, Duration::from_millis(1)).await.err().unwrap().into_response();
+        assert_eq!(refused.status(), StatusCode::REQUEST_TIMEOUT);
+        let request = Request::post("/api/v1/sync").body(Body::from("{}")).unwrap();
+        let whole = whole(request, BODY_TIME_MAX).await.ok().unwrap();
+        assert_eq!(to_bytes(whole.into_body(), 10).await.unwrap(), "{}");
     }
 
     #[test]

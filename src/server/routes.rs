@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
-    extract::{DefaultBodyLimit, Path, Query, State, rejection::JsonRejection, rejection::QueryRejection},
+    extract::{Path, Query, State, rejection::JsonRejection, rejection::QueryRejection},
     http::{StatusCode, header},
     middleware,
     response::{IntoResponse, Response},
@@ -33,8 +33,6 @@ use crate::{
     plan::{judged::LivePlan, live::Diff},
 };
 
-/// Bytes of a request's body.
-const BODY_LEN_MAX: usize = 64 * 1024;
 /// For the ledger or the agent to answer. Below the client's own limit, so that it hears why.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
 /// Entries of a list when the request names no number, and at most.
@@ -62,7 +60,6 @@ pub(super) fn router(api: Api) -> Router {
         .merge(pages::router())
         .fallback(async || Problem::usage(StatusCode::NOT_FOUND, "no such path"))
         .method_not_allowed_fallback(async || Problem::usage(StatusCode::METHOD_NOT_ALLOWED, "the path takes another method"))
-        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
         .layer(middleware::from_fn_with_state(api.clone(), guard::guard))
         .with_state(api)
 }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     scene::{PATIENCE, Scene},
-    server::{Listening, token},
+    server::{Listening, token, tokens},
 };
 
 /// Waits until the page says that.
@@ -207,9 +207,8 @@ impl Details for Many {
 }
 
 /// Serves a made-up fleet; its address.
-fn serve(fleet: Many, stop: &CancellationToken) -> Result<String> {
-    let listen = Listen { address: ([127, 0, 0, 1], 0).into(), tokens_file: None, tls: None };
-    let server = Server::listen(&listen)?;
+fn serve(fleet: Many, listen: &Listen, stop: &CancellationToken) -> Result<String> {
+    let server = Server::listen(listen)?;
     let address = server.address().context("no address")?.to_string();
     let state = SourceState { branch: "main".to_owned(), ..SourceState::default() };
     let api = Api::new(Arc::new(fleet), mpsc::channel(1).0, watch::channel(state).1);
@@ -248,9 +247,10 @@ const PICTURES: &str = "EVENKEEL_PICTURES";
 async fn pages_fit_small_and_large_fleets_and_screens_by_day_and_night() -> Result<()> {
     let browser = Browser::start().await?;
     let stop = CancellationToken::new();
+    let listen = Listen { address: ([127, 0, 0, 1], 0).into(), tokens_file: None, tls: None };
     let pictures = std::env::var_os(PICTURES);
     for size in [4, 200] {
-        let address = serve(Many(size), &stop)?;
+        let address = serve(Many(size), &listen, &stop)?;
         for (name, path) in
             [("fleet", "/"), ("cluster", "/clusters/prod-eu-west-007"), ("search", "/search?q=prod"), ("sign-in", "/sign-in")]
         {
@@ -272,6 +272,25 @@ async fn pages_fit_small_and_large_fleets_and_screens_by_day_and_night() -> Resu
         let tiles = browser.run("return document.querySelectorAll('.tile').length", &json!([]))?;
         assert_eq!(tiles, Value::from(size));
     }
+    stop.cancel();
+    Ok(())
+}
+
+/// Under such a name browsers say less of where a form comes from.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_signs_in_by_plain_http_under_another_name() -> Result<()> {
+    let (browser, stop, folder) = (Browser::start().await?, CancellationToken::new(), tempfile::tempdir()?);
+    let tokens_file = folder.path().join("tokens.yaml");
+    std::fs::write(&tokens_file, tokens()?)?;
+    let listen = Listen { address: ([0, 0, 0, 0], 0).into(), tokens_file: Some(tokens_file), tls: None };
+    let address = serve(Many(4), &listen, &stop)?;
+    let address = address.replace("0.0.0.0", "evenkeel.test");
+    browser.open(&format!("http://{address}/clusters/prod-eu-central-002"))?;
+    assert!(browser.url()?.ends_with("/sign-in"), "{}", browser.url()?);
+    sign_in(&browser, &address, "viewer").await?;
+    reads(&browser, "main", "prod-eu-central-002").await?;
+    browser.click("header .who button")?;
+    reads(&browser, "h1", "Sign in").await?;
     stop.cancel();
     Ok(())
 }

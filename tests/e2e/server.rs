@@ -26,6 +26,16 @@ pub(crate) fn token(name: &str) -> String {
     format!("{name:-<40}")
 }
 
+/// The server's file of them.
+pub(crate) fn tokens() -> Result<String> {
+    let mut text = "tokens:\n".to_owned();
+    for (name, role, environments) in TOKENS {
+        let digest = Sha256::digest(token(name).as_bytes()).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
+        writeln!(text, "- {{name: {name}, role: {role}, {environments}sha256: {digest}}}")?;
+    }
+    Ok(text)
+}
+
 /// An agent that listens, and how it is asked.
 pub(crate) struct Listening {
     pub(crate) agent: Agent,
@@ -34,15 +44,12 @@ pub(crate) struct Listening {
 
 impl Listening {
     pub(crate) async fn start(scene: &Scene) -> Result<Self> {
-        let mut text = "tokens:\n".to_owned();
-        for (name, role, environments) in TOKENS {
-            let digest = Sha256::digest(token(name).as_bytes()).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
-            let _ = writeln!(text, "- {{name: {name}, role: {role}, {environments}sha256: {digest}}}");
+        for (name, _, _) in TOKENS {
             std::fs::write(scene.folder.path().join(name), token(name))?;
         }
-        let tokens = scene.folder.path().join("tokens.yaml");
-        std::fs::write(&tokens, text)?;
-        let agent = scene.agent_with("state", &["--listen", "127.0.0.1:0", "--tokens-file", &tokens.display().to_string()])?;
+        let file = scene.folder.path().join("tokens.yaml");
+        std::fs::write(&file, tokens()?)?;
+        let agent = scene.agent_with("state", &["--listen", "127.0.0.1:0", "--tokens-file", &file.display().to_string()])?;
         // The port is the kernel's choice; the log has it.
         let address = wait_until(PATIENCE, "the agent listens", || async {
             let log = std::fs::read_to_string(&agent.log).unwrap_or_default();

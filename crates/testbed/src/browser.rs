@@ -20,6 +20,8 @@ use crate::{
 
 /// For chromedriver to listen, and for Chromium to start.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// Names below `.test` are this machine, and not one that a browser trusts as such.
+const NAMES: &str = "--host-resolver-rules=MAP *.test 127.0.0.1";
 /// The key under which WebDriver answers with an element's reference.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -48,7 +50,7 @@ impl Browser {
         wait_until(PATIENCE, "chromedriver listens", ready).await?;
         let data = format!("--user-data-dir={}", profile.path().join("profile").display());
         // Root has no sandbox, and containers little shared memory.
-        let args = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars", &data];
+        let args = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-scrollbars", NAMES, &data];
         let wanted = json!({"capabilities": {"alwaysMatch": {"browserName": "chrome", "goog:chromeOptions": {"args": args}}}});
         let session = call(port, "POST", "/session", Some(&wanted))?;
         let session = session["sessionId"].as_str().context("no session")?.to_owned();

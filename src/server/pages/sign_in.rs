@@ -30,9 +30,10 @@ pub(super) async fn enter(
 ) -> Response {
     let Door::Tcp(door) = door else { return Redirect::to("/").into_response() };
     let token = form.map_or_else(|_| String::new(), |Form(Token { token })| token.trim().to_owned());
-    if door.tokens.as_ref().and_then(|tokens| tokens.caller(&token)).is_none() {
+    let Some(known) = door.tokens.as_ref().and_then(|tokens| tokens.caller(&token)) else {
         return shown(StatusCode::UNAUTHORIZED, page(&caller, true));
-    }
+    };
+    tracing::info!(who = known.who, "signed in");
     let cookie = door.sessions.begin(token, door.tls.is_some());
     ([(header::SET_COOKIE, cookie)], Redirect::to("/")).into_response()
 }
