@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::{
     caller::Caller,
+    client::segment,
     endpoints::{self, Endpoint, Needs},
     listen::TcpDoor,
     pages,
@@ -55,7 +56,7 @@ const HEADERS: [(HeaderName, &str); 6] = [
 /// Lets a request through with its [`Caller`], or answers it.
 pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let method = request.method().clone();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
     let endpoint = path.as_deref().and_then(|path| endpoints::find(method.as_str(), path));
     let (caller, answer) = match admit(&request, path.is_some(), endpoint) {
         Ok(caller) => {
@@ -69,7 +70,7 @@ pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
         Err(problem) => (Caller::anonymous(), problem.into_response()),
     };
     api.metrics.requested(method.as_str(), path.as_deref(), answer.status().as_u16());
-    let mut answer = if endpoint.is_some_and(|endpoint| endpoint.page) { for_people(&caller, answer) } else { answer };
+    let mut answer = if endpoint.is_some_and(|endpoint| endpoint.page) { for_people(&caller, &uri, answer) } else { answer };
     for (name, value) in HEADERS {
         // A page knows better what it loads.
         answer.headers_mut().entry(name).or_insert(HeaderValue::from_static(value));
@@ -94,9 +95,11 @@ async fn whole(request: Request, time_max: Duration) -> Result<Request, Problem>
 }
 
 /// An error as a page; who is not known and must be is sent to where people say who they are.
-fn for_people(caller: &Caller, answer: Response) -> Response {
+fn for_people(caller: &Caller, uri: &Uri, answer: Response) -> Response {
     match answer.extensions().get::<ErrorAnswer>() {
-        Some(_) if answer.status() == StatusCode::UNAUTHORIZED => Redirect::to("/sign-in").into_response(),
+        Some(_) if answer.status() == StatusCode::UNAUTHORIZED => {
+            Redirect::to(&format!("/sign-in?next={}", segment(uri.path()))).into_response()
+        }
         Some(error) => pages::problem(caller, answer.status(), error),
         None => answer,
     }
