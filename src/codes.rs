@@ -307,4 +307,20 @@ codes! {
     NOT_PUSHED "EK6030" "The agent cannot get the commit that it is asked about"
         because "The commit is in the caller's clone alone, or in another repository than the agent follows."
         => "Push it to the remote that the agent follows (any branch, or a pull request's ref), and give its whole hash or the ref's name.";
+    TOKENS "EK6040" "The file of tokens cannot be used"
+        => "It is YAML: `tokens`, a list of name, role (viewer, operator, approver), sha256 of the token, and environments where not all are meant.";
+    TOKEN "EK6041" "The server needs a token, or another one"
+        because "No token was given, it was taken out of the server's file, or it is shorter than 32 characters."
+        => "Give the token in EVENKEEL_TOKEN, or the file that has it in --token-file.";
+    SERVER_ADDRESS "EK6042" "The server's address cannot be used"
+        because "It is no http or https address, or a token would go to another machine unencrypted."
+        => "Give an address such as https://evenkeel.example.com:8480; a file with its certificate authority in --server-ca-file.";
+    OUT_OF_SCOPE "EK6043" "The token is for other environments" => "Ask someone whose token is for them, or narrow the selector.";
+    LISTEN "EK6044" "The agent cannot listen there"
+        because "Another program has the port, or the address is not this machine's."
+        => "Choose another address with --listen; 127.0.0.1:8480 is reached from this machine alone.";
+    TLS_FILES "EK6045" "The certificate or its key cannot be used" => "Give PEM files that belong together; the server's own certificate comes first.";
+    CROSS_SITE "EK6046" "The request came by a page of another site"
+        because "A browser sent it for another page, or under a name that is not this machine's."
+        => "Open the server by its own address; a proxy in front of a loopback address must send that as Host.";
 }

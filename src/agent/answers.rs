@@ -12,9 +12,9 @@ use crate::{
     git::{CommitId, GitError, Store},
     ledger::{
         Ledger, Reader,
-        answers::{History, Log, Status, Where},
+        answers::{Content, History, Log, Status, Touched, Where},
     },
-    server::Answers,
+    server::{Answers, Details},
 };
 
 /// Answers from a state directory, with the agent running or stopped.
@@ -71,5 +71,15 @@ impl Answers for RecordedAnswers {
 
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
         Ok(self.reader().history(cluster, limit)?)
+    }
+}
+
+impl Details for RecordedAnswers {
+    fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
+        Ok(self.reader().content(cluster)?)
+    }
+
+    fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
+        Ok(self.reader().touched(commit)?)
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Instant,
 };
 
 use jiff::Timestamp;
@@ -264,7 +265,16 @@ impl Fleet {
         }
         let (mirror, layouts, renderer) = (self.mirror.clone(), self.layouts.clone(), self.renderer.clone());
         let (facts, only) = (self.facts.clone(), self.only.clone());
-        self.rendering.spawn_blocking(move || render(commit, &mirror, &layouts, &renderer, &facts, only.as_ref()));
+        let meter = self.targets.meter();
+        self.rendering.spawn_blocking(move || {
+            let begun = Instant::now();
+            let rendered = render(commit, &mirror, &layouts, &renderer, &facts, only.as_ref());
+            meter.metrics.rendered(begun.elapsed());
+            if let Ok(fleet) = &rendered.fleet {
+                meter.metrics.fleet(&fleet.name);
+            }
+            rendered
+        });
     }
 
     /// The next thing that ends by itself: a rendering, or a task. Never ready while neither runs.

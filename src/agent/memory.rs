@@ -1,16 +1,21 @@
 //! What a cluster's task remembers and records, kept in the ledger.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::meter::{Meter, Progress};
 use crate::{
     crash,
     diagnostic::Diagnostic,
     ledger::Ledger,
     manifest::ObjectId,
     render::Facts,
+    server::Whereabouts,
     sync::{
-        BundleOutcome, Journal, JournalError, ObjectResult, Recorded, State, SyncId, SyncStart, approval::Asked, hold::Hold, target::Memory,
+        Action, BundleOutcome, Journal, JournalError, ObjectResult, Recorded, State, SyncId, SyncStart, approval::Asked, hold::Hold,
+        target::Memory,
     },
 };
 
@@ -31,22 +36,29 @@ pub(super) enum News {
 
 /// The ledger as one cluster's task sees it.
 pub(super) struct ClusterMemory {
-    pub(super) cluster: String,
+    pub(super) at: Whereabouts,
     pub(super) ledger: Ledger,
     /// Bounded; the agent's loop always drains it.
     pub(super) news: mpsc::Sender<(String, News)>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) progress: Mutex<Progress>,
 }
 
 impl ClusterMemory {
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn tell(&self, news: News) {
         // The agent's loop is gone only at the very end, when nobody asks any more.
-        let _ = self.news.send((self.cluster.clone(), news)).await;
+        let _ = self.news.send((self.at.cluster.clone(), news)).await;
     }
 }
 
 impl Journal for ClusterMemory {
     async fn begin_sync(&self, start: SyncStart) -> Result<SyncId, JournalError> {
         crash::point("sync.before");
+        self.progress().begun(&start);
         let sync = self.ledger.begin_sync(start).await?;
         crash::point("sync.begun");
         Ok(sync)
@@ -63,6 +75,9 @@ impl Journal for ClusterMemory {
     }
 
     fn object(&self, sync: SyncId, bundle: &str, result: ObjectResult) {
+        if result.action == Action::Repaired {
+            self.meter.metrics.drifted(&self.at);
+        }
         self.ledger.object(sync, bundle, result);
     }
 
@@ -75,7 +90,13 @@ impl Journal for ClusterMemory {
     }
 
     async fn end_sync(&self, sync: SyncId, error: Option<Diagnostic>) -> Result<(), JournalError> {
-        self.ledger.end_sync(sync, error).await?;
+        let result = self.ledger.finish_sync(sync, error).await?;
+        self.meter.metrics.sync_ended(&self.at.environment, result);
+        if result == "Succeeded"
+            && let Some(since) = self.progress().succeeded().and_then(|commit| self.meter.since_push(commit))
+        {
+            self.meter.metrics.synced(&self.at.environment, since);
+        }
         crash::point("sync.ended");
         Ok(())
     }
@@ -83,9 +104,13 @@ impl Journal for ClusterMemory {
 
 impl Memory for ClusterMemory {
     async fn state(&self, state: State) -> Result<(), JournalError> {
+        if let Some(since) = self.progress().stands(&state).and_then(|commit| self.meter.since_push(commit)) {
+            self.meter.metrics.healthy(&self.at.environment, since);
+        }
         self.tell(News::State(Box::new(state.clone()))).await;
         crash::point("state.told");
-        self.ledger.set_state(&self.cluster, state, Timestamp::now()).await?;
+        self.ledger.set_state(&self.at.cluster, state, Timestamp::now()).await?;
+        self.meter.pulse.changed();
         crash::point("state.recorded");
         Ok(())
     }
@@ -95,11 +120,11 @@ impl Memory for ClusterMemory {
     }
 
     async fn recorded(&self) -> Result<Vec<Recorded>, JournalError> {
-        Ok(self.ledger.applied_objects(&self.cluster).await?)
+        Ok(self.ledger.applied_objects(&self.at.cluster).await?)
     }
 
     async fn find_holds(&self, found: Vec<Hold>) -> Result<Vec<Hold>, JournalError> {
-        let standing = self.ledger.find_holds(&self.cluster, found, Timestamp::now()).await?;
+        let standing = self.ledger.find_holds(&self.at.cluster, found, Timestamp::now()).await?;
         if !standing.is_empty() {
             self.tell(News::Holds).await;
         }
@@ -107,31 +132,31 @@ impl Memory for ClusterMemory {
     }
 
     async fn lose_holds(&self, lost: Vec<String>) -> Result<(), JournalError> {
-        if self.ledger.lose_holds(&self.cluster, lost).await? {
+        if self.ledger.lose_holds(&self.at.cluster, lost).await? {
             self.tell(News::Holds).await;
         }
         Ok(())
     }
 
     async fn forget(&self, ids: Vec<ObjectId>) -> Result<(), JournalError> {
-        Ok(self.ledger.forget_objects(&self.cluster, ids).await?)
+        Ok(self.ledger.forget_objects(&self.at.cluster, ids).await?)
     }
 
     async fn uid(&self) -> Result<Option<String>, JournalError> {
-        Ok(self.ledger.cluster_uid(&self.cluster).await?)
+        Ok(self.ledger.cluster_uid(&self.at.cluster).await?)
     }
 
     async fn accept(&self, uid: &str) -> Result<(), JournalError> {
-        Ok(self.ledger.set_cluster_uid(&self.cluster, uid).await?)
+        Ok(self.ledger.set_cluster_uid(&self.at.cluster, uid).await?)
     }
 
     async fn asked(&self) -> Result<Asked, JournalError> {
-        Ok(self.ledger.asked(&self.cluster).await?)
+        Ok(self.ledger.asked(&self.at.cluster).await?)
     }
 
     async fn set_asked(&self, asked: Asked) -> Result<(), JournalError> {
         crash::point("asked.before");
-        self.ledger.set_asked(&self.cluster, asked).await?;
+        self.ledger.set_asked(&self.at.cluster, asked).await?;
         crash::point("asked.recorded");
         Ok(())
     }

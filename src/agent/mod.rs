@@ -12,7 +12,9 @@ mod kept;
 mod live_plan;
 mod losses;
 mod memory;
+mod meter;
 mod once;
+mod permits;
 mod pins;
 mod previews;
 mod rolling;
@@ -36,6 +38,7 @@ use tracing::{error, info, warn};
 
 use self::{
     fleet::Fleet,
+    meter::Meter,
     once::Once,
     previews::Previews,
     state_dir::StateDir,
@@ -49,11 +52,11 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{Credential, Credentials, Follower, FollowerSettings, GitError, Mirror, Remote},
-    ledger::{Ledger, Opened},
+    ledger::{Ledger, Opened, path as ledger_path},
     log,
     manifest::Digest,
     render::Renderer,
-    server::{Accepted, Api, HoldRequest, ReleaseRequest, Server, SourceState},
+    server::{Accepted, Api, HoldRequest, Metrics, ReleaseRequest, Server, SourceState},
     sync::Reporting,
 };
 use kube_overlay::LabelSelector;
@@ -162,12 +165,18 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     let (source_sender, source) = watch::channel(state);
 
     // Bound before anything is written: a socket that cannot be had is found at the start, not at three in the morning.
-    let server = if settings.once { None } else { Some(Server::bind(state_dir.path())?) };
+    let servers = if settings.once { Vec::new() } else { servers(&settings, state_dir.path())? };
     let answers = Arc::new(RecordedAnswers::open(state_dir.path())?);
-    let api = Api::new(answers, action_sender, source).with_questions(question_sender);
-    let server = server.map(|server| tokio::spawn(server.serve(api, stop.clone())));
+    let meter = Arc::new(Meter::new(Metrics::new(ledger_path(state_dir.path()))));
+    let api =
+        Api::new(answers, action_sender, source).with_questions(question_sender).with_signs(meter.pulse.clone(), meter.metrics.clone());
+    let servers: Vec<_> = servers.into_iter().map(|server| tokio::spawn(server.serve(api.clone(), stop.clone()))).collect();
     let follow = FollowerSettings { interval: settings.poll_interval, deadline: settings.git.timeout };
-    let follower = tokio::spawn(Follower::new(mirror.clone(), follow, trigger.clone()).run(event_sender, stop.clone()));
+    let follower = Follower::new(mirror.clone(), follow, trigger.clone()).timed({
+        let metrics = meter.metrics.clone();
+        move |succeeded, took| metrics.fetched(succeeded, took)
+    });
+    let follower = tokio::spawn(follower.run(event_sender, stop.clone()));
 
     let targets = Targets::new(Shared {
         kubeconfig,
@@ -180,6 +189,7 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
             ..Limits::default()
         },
         news: news_sender,
+        meter: meter.clone(),
     });
     let renderer = || Renderer::new(settings.namespace.clone(), key.clone());
     let (newest, waves) = (Arc::new(renderer()), Waves::new(renderer()));
@@ -193,18 +203,34 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     fleet.remember_clusters().await?;
     fleet.take_up_holds().await?;
     let once = settings.once.then(Once::default);
-    let mut supervisor =
-        Supervisor { fleet, ledger, once, events, news, actions, questions, previews: Previews::new(), trigger, source: source_sender };
+    let mut supervisor = Supervisor {
+        fleet,
+        ledger,
+        once,
+        events,
+        news,
+        actions,
+        questions,
+        previews: Previews::new(),
+        trigger,
+        source: source_sender,
+        meter,
+    };
     let result = supervisor.run().await;
 
     stop.cancel();
     supervisor.fleet.targets.stop(PATIENCE).await;
     let _ = tokio::time::timeout(PATIENCE, follower).await;
-    if let Some(server) = server {
+    for server in servers {
         let _ = tokio::time::timeout(PATIENCE, server).await;
     }
     info!("stopped");
     result
+}
+
+fn servers(settings: &RunSettings, state_dir: &Path) -> Result<Vec<Server>, Diagnostic> {
+    let tcp = settings.listen.as_ref().map(Server::listen).transpose()?;
+    Ok(std::iter::once(Server::bind(state_dir)?).chain(tcp).collect())
 }
 
 fn selector(text: &str) -> Result<LabelSelector, Diagnostic> {

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::manifest::Masked;
+use crate::{manifest::Masked, server::Listen};
 
 /// The settings of one agent, resolved from flags, environment and settings file, and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct RunSettings {
     pub max_requests: usize,
     /// Requests under way at a time to one cluster, at most.
     pub max_requests_per_cluster: usize,
+    /// Where the API is served besides the socket; with `once` nowhere.
+    pub listen: Option<Listen>,
     /// How to reach the remote.
     pub git: GitSettings,
 }

@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use super::{
     fleet::{Ended, Fleet, Rendered},
     memory::News,
+    meter::Meter,
     once::Once,
     previews::Previews,
     settings::Outcome,
@@ -39,6 +40,7 @@ pub(super) struct Supervisor {
     pub(super) previews: Previews,
     pub(super) trigger: Arc<Notify>,
     pub(super) source: watch::Sender<SourceState>,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// How often the watchdog is fed and `--once` looks, where systemd asks for nothing quicker.
@@ -65,6 +67,7 @@ impl Supervisor {
         }
         notify(&[sd_notify::NotifyState::Ready]);
         loop {
+            self.meter.pulse.beat();
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -106,6 +109,9 @@ impl Supervisor {
         let now = Timestamp::now();
         match event {
             Event::Tip { tip, was, rewritten } => {
+                if was.is_some() {
+                    self.meter.pushed(tip);
+                }
                 self.source.send_modify(|source| (source.tip, source.last_fetch, source.error) = (Some(tip), Some(now), None));
                 if rewritten {
                     warn!(commit = %tip, was = was.map(tracing::field::display), "the branch was rewritten; its new tip is followed");
@@ -165,6 +171,7 @@ impl Supervisor {
             // Nothing is passed on that is not on record; the clusters stay as they are, and the next tick tries again.
             error!(%commit, code = %error.code, "{error}");
         }
+        self.meter.pulse.changed();
     }
 
     async fn roll(&mut self) {
@@ -204,7 +211,10 @@ impl Supervisor {
     }
 
     async fn act(&mut self, request: ActionRequest) {
-        let answer = self.fleet.act(request.action).await;
+        let answer = match self.fleet.permit(&request.action, &request.scope).await {
+            Ok(()) => self.fleet.act(request.action).await,
+            Err(error) => Err(error),
+        };
         // Whoever asked may be gone; what was asked is done all the same.
         let _ = request.answer.send(answer);
         self.trigger.notify_one();

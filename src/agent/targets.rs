@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use tracing::{Instrument as _, error, error_span, info};
 
 use super::{
     memory::{ClusterMemory, News},
+    meter::Meter,
     previews::Lookers,
 };
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     git::CommitId,
     ledger::Ledger,
     manifest::Digest,
+    server::Whereabouts,
     sync::target::{Ask, Connect, Desired, Target},
 };
 
@@ -36,6 +38,7 @@ pub(super) struct Shared {
     pub(super) compare_every: Duration,
     pub(super) limits: Limits,
     pub(super) news: mpsc::Sender<(String, News)>,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// All clusters' tasks.
@@ -95,16 +98,17 @@ impl Targets {
             return;
         }
         let span = error_span!("cluster", cluster, environment = desired.environment, region = desired.region);
+        let at = Whereabouts { environment: desired.environment.clone(), region: desired.region.clone(), cluster: cluster.to_owned() };
         let (desired_sender, desired) = watch::channel(Some(desired));
         let (asks_sender, asks) = mpsc::channel(ASKS);
         let stop = CancellationToken::new();
-        let Shared { kubeconfig, ledger, instance, compare_every, limits, news } = &self.shared;
+        let Shared { kubeconfig, ledger, instance, compare_every, limits, news, meter } = &self.shared;
         let connect = Connector { cluster: cluster.to_owned(), kubeconfig: kubeconfig.clone(), limits: limits.clone() };
         let target = Target {
             cluster: cluster.to_owned(),
             instance: instance.clone(),
             compare_every: *compare_every,
-            memory: ClusterMemory { cluster: cluster.to_owned(), ledger: ledger.clone(), news: news.clone() },
+            memory: ClusterMemory { at, ledger: ledger.clone(), news: news.clone(), meter: meter.clone(), progress: Mutex::default() },
             connect,
             desired,
             asks,
@@ -113,6 +117,11 @@ impl Targets {
         let task = self.tasks.spawn(target.run(applied).instrument(span));
         self.names.insert(task.id(), cluster.to_owned());
         self.running.insert(cluster.to_owned(), Running { desired: desired_sender, asks: asks_sender, stop });
+    }
+
+    /// What is told of the work.
+    pub(super) fn meter(&self) -> Arc<Meter> {
+        self.shared.meter.clone()
     }
 
     /// What looks at clusters.

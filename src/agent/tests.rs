@@ -77,6 +77,7 @@ impl Bed {
             compare_every: Duration::from_mins(5),
             limits: Limits::default(),
             news: news_sender,
+            meter: Arc::default(),
         });
         let renderer = || Renderer::new("evenkeel-system", DigestKey::new([0; 32]));
         let only = only.map(|only| only.parse().unwrap());
@@ -100,6 +101,7 @@ impl Bed {
             previews: Previews::new(),
             trigger: Arc::new(Notify::new()),
             source: watch::channel(SourceState::default()).0,
+            meter: Arc::default(),
         };
         Self { folder, remote, mirror, ledger, supervisor }
     }

@@ -25,13 +25,14 @@ pub(super) struct ApproveArgs {
 pub(super) fn run(args: ApproveArgs, file: &SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
     let output = args.output.resolve(file);
     let plan = args.plan;
-    let state_dir = args.state_dir.resolve(file);
-    let accepted = if let Some(accepted) = ask::act_if_running(&state_dir, async move |client| client.approve(plan).await)? {
-        accepted
-    } else {
-        let accepted = (world.approve)(&state_dir, plan, &who(rustix::process::getuid().as_raw()))?;
-        printer.note(&format!("no agent runs on {}; recorded, and done when it starts", state_dir.display()));
-        accepted
+    let whom = args.state_dir.resolve(file);
+    let accepted = match ask::act_if_running(&whom, async move |client| client.approve(plan).await)? {
+        Ok(accepted) => accepted,
+        Err(state_dir) => {
+            let accepted = (world.approve)(state_dir, plan, &who(rustix::process::getuid().as_raw()))?;
+            printer.note(&format!("no agent runs on {}; recorded, and done when it starts", whom.name()));
+            accepted
+        }
     };
     printer.answer(output, &accepted, |accepted| ask::accepted("Released", accepted))?;
     Ok(Exit::Done)

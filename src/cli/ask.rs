@@ -1,15 +1,15 @@
-//! Who answers a command: the agent over its socket, or the ledger when the agent is stopped.
+//! Who answers a command: the agent, or the ledger when the agent is stopped.
 
 use std::{future::Future, path::Path, time::Duration};
 
 use tokio::runtime::Runtime;
 
-use super::{World, error::CommandError, printer::Printer, table::clean};
+use super::{World, error::CommandError, printer::Printer, table::clean, whom::Whom};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::answers::{History, Log, Status, Where},
-    server::{Accepted, Answers, Client, ClientError, PLAN_TIME_MAX, SourceState, socket_path},
+    server::{Accepted, Answers, Client, ClientError, PLAN_TIME_MAX, SourceState},
 };
 
 /// For the agent to show that it lives. A hanging one is not waited for: the ledger knows what it knows.
@@ -23,61 +23,62 @@ pub(super) struct Asked {
     pub(super) source: Option<SourceState>,
 }
 
-/// Finds who answers for that state directory.
-pub(super) fn open(world: &World<'_>, state_dir: &Path, printer: &mut Printer<'_>) -> Result<Asked, CommandError> {
+/// Finds who answers for that agent.
+pub(super) fn open(world: &World<'_>, whom: &Whom, printer: &mut Printer<'_>) -> Result<Asked, CommandError> {
     let runtime = runtime()?;
-    let socket = socket_path(state_dir);
-    match runtime.block_on(Client::new(socket.clone(), SIGN_TIME_MAX).source()) {
+    let address = whom.address()?;
+    let error = match runtime.block_on(Client::at(address.clone(), SIGN_TIME_MAX).source()) {
         Ok(source) => {
-            let client = Client::new(socket, ANSWER_TIME_MAX);
+            let client = Client::at(address, ANSWER_TIME_MAX);
             return Ok(Asked { answers: Box::new(AgentAnswers { client, runtime }), source: Some(source) });
         }
-        Err(ClientError::NotRunning) => {}
-        Err(error @ (ClientError::NotAllowed | ClientError::Refused(_))) => return Err(error.into()),
-        Err(error) => printer.note(&format!("the agent on {} does not answer ({error})", state_dir.display())),
+        Err(error) => error,
+    };
+    let Some(state_dir) = whom.state_dir() else {
+        return Err(if matches!(error, ClientError::NotRunning) { whom.not_running() } else { error.into() });
+    };
+    match error {
+        ClientError::NotRunning => {}
+        ClientError::NotAllowed | ClientError::Refused(_) => return Err(error.into()),
+        error => printer.note(&format!("the agent on {} does not answer ({error})", whom.name())),
     }
     let answers = (world.ledger)(state_dir)?;
-    printer.note(&format!("no agent answers on {}; this is what was recorded last", state_dir.display()));
+    printer.note(&format!("no agent answers on {}; this is what was recorded last", whom.name()));
     Ok(Asked { answers, source: None })
 }
 
 /// Asks a running agent for an action.
-pub(super) fn act<F>(state_dir: &Path, action: impl FnOnce(Client) -> F) -> Result<Accepted, CommandError>
+pub(super) fn act<F>(whom: &Whom, action: impl FnOnce(Client) -> F) -> Result<Accepted, CommandError>
 where
     F: Future<Output = Result<Accepted, ClientError>>,
 {
-    act_if_running(state_dir, action)?.ok_or_else(|| not_running(state_dir))
+    act_if_running(whom, action)?.map_err(|_| whom.not_running())
 }
 
 /// Asks a running agent what only clusters can answer.
-pub(super) fn question<T>(state_dir: &Path, question: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Result<T, CommandError> {
-    let client = Client::new(socket_path(state_dir), PLAN_TIME_MAX + ANSWER_TIME_MAX);
+pub(super) fn question<T>(whom: &Whom, question: impl AsyncFnOnce(Client) -> Result<T, ClientError>) -> Result<T, CommandError> {
+    let client = Client::at(whom.address()?, PLAN_TIME_MAX + ANSWER_TIME_MAX);
     match runtime()?.block_on(question(client)) {
-        Err(ClientError::NotRunning) => Err(not_running(state_dir)),
+        Err(ClientError::NotRunning) => Err(whom.not_running()),
         answer => Ok(answer?),
     }
 }
 
-fn not_running(state_dir: &Path) -> CommandError {
-    CommandError::new(codes::AGENT_GONE, format!("no agent runs on {}", state_dir.display()))
-        .with_hint("Start the agent, or name the state directory of the one that runs with --state-dir.")
-}
-
-/// As [`act`]; none where no agent runs.
-pub(super) fn act_if_running<F>(state_dir: &Path, action: impl FnOnce(Client) -> F) -> Result<Option<Accepted>, CommandError>
+/// As [`act`]; the state directory where no agent runs on it.
+pub(super) fn act_if_running<F>(whom: &Whom, action: impl FnOnce(Client) -> F) -> Result<Result<Accepted, &Path>, CommandError>
 where
     F: Future<Output = Result<Accepted, ClientError>>,
 {
-    let client = Client::new(socket_path(state_dir), ANSWER_TIME_MAX);
+    let client = Client::at(whom.address()?, ANSWER_TIME_MAX);
     match runtime()?.block_on(action(client)) {
-        Err(ClientError::NotRunning) => Ok(None),
-        answer => Ok(Some(answer?)),
+        Err(ClientError::NotRunning) => whom.state_dir().map(Err).ok_or_else(|| whom.not_running()),
+        answer => Ok(Ok(answer?)),
     }
 }
 
 fn runtime() -> Result<Runtime, Diagnostic> {
     let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    started.map_err(|error| Diagnostic::new(codes::AGENT_GONE, Place::Nowhere, format!("the socket cannot be used: {error}")))
+    started.map_err(|error| Diagnostic::new(codes::AGENT_GONE, Place::Nowhere, format!("the agent cannot be asked: {error}")))
 }
 
 /// An agent that is asked over its socket.

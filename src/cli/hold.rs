@@ -112,12 +112,13 @@ pub(super) fn hold(args: HoldArgs, file: &SettingsFile, world: &World<'_>, print
     };
     let state_dir = args.state_dir.resolve(file);
     let sent = request.clone();
-    let accepted = if let Some(accepted) = ask::act_if_running(&state_dir, async move |client| client.hold(&sent).await)? {
-        accepted
-    } else {
-        let accepted = (world.hold)(&state_dir, &request, &who(rustix::process::getuid().as_raw()))?;
-        printer.note(&format!("no agent runs on {}; recorded, and obeyed when it starts", state_dir.display()));
-        accepted
+    let accepted = match ask::act_if_running(&state_dir, async move |client| client.hold(&sent).await)? {
+        Ok(accepted) => accepted,
+        Err(folder) => {
+            let accepted = (world.hold)(folder, &request, &who(rustix::process::getuid().as_raw()))?;
+            printer.note(&format!("no agent runs on {}; recorded, and obeyed when it starts", folder.display()));
+            accepted
+        }
     };
     printer.answer(output, &accepted, |accepted| ask::accepted("Held", accepted))?;
     Ok(Exit::Done)
@@ -128,12 +129,13 @@ pub(super) fn release(args: ReleaseArgs, file: &SettingsFile, world: &World<'_>,
     let request = ReleaseRequest { selector: args.selector, bundle: args.bundle.or_else(|| file.bundle.clone()) };
     let state_dir = args.state_dir.resolve(file);
     let sent = request.clone();
-    let accepted = if let Some(accepted) = ask::act_if_running(&state_dir, async move |client| client.release(&sent).await)? {
-        accepted
-    } else {
-        let accepted = (world.release)(&state_dir, &request, &who(rustix::process::getuid().as_raw()))?;
-        printer.note(&format!("no agent runs on {}; recorded, and done when it starts", state_dir.display()));
-        accepted
+    let accepted = match ask::act_if_running(&state_dir, async move |client| client.release(&sent).await)? {
+        Ok(accepted) => accepted,
+        Err(folder) => {
+            let accepted = (world.release)(folder, &request, &who(rustix::process::getuid().as_raw()))?;
+            printer.note(&format!("no agent runs on {}; recorded, and done when it starts", folder.display()));
+            accepted
+        }
     };
     printer.answer(output, &accepted, |accepted| ask::accepted("Released", accepted))?;
     Ok(Exit::Done)

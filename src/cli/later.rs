@@ -3,4 +3,4 @@
 /// Commands.
 pub(super) const COMMANDS: &[&str] = &["why", "events", "doctor"];
 /// Flags.
-pub(super) const FLAGS: &[&str] = &["--healthy", "--listen", "--server"];
+pub(super) const FLAGS: &[&str] = &["--healthy"];

@@ -33,6 +33,7 @@ mod usage;
 mod values;
 mod waves;
 mod where_is;
+mod whom;
 
 use std::{
     ffi::OsString,
@@ -49,6 +50,7 @@ use self::{
     printer::Printer,
     settings_file::SettingsFile,
     values::{Limit, Output},
+    whom::StateDirArg,
 };
 use crate::{
     agent::{Outcome, RunSettings},
@@ -144,20 +146,6 @@ enum Command {
     AcceptCluster(accept_cluster::AcceptClusterArgs),
     Resume(resume::ResumeArgs),
     Explain(explain::ExplainArgs),
-}
-
-/// Which agent is meant.
-#[derive(Debug, Args)]
-struct StateDirArg {
-    /// State directory of the agent [default: /var/lib/evenkeel]
-    #[arg(long, value_name = "DIR", env = "EVENKEEL_STATE_DIR")]
-    state_dir: Option<PathBuf>,
-}
-
-impl StateDirArg {
-    fn resolve(self, file: &SettingsFile) -> PathBuf {
-        self.state_dir.or_else(|| file.state_dir.clone()).unwrap_or_else(|| STATE_DIR.into())
-    }
 }
 
 /// How to answer.

@@ -21,13 +21,14 @@ pub(super) struct ResumeArgs {
 
 pub(super) fn run(args: ResumeArgs, file: &SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
     let output = args.output.resolve(file);
-    let state_dir = args.state_dir.resolve(file);
-    let accepted = if let Some(accepted) = ask::act_if_running(&state_dir, async |client| client.resume().await)? {
-        accepted
-    } else {
-        let accepted = (world.resume)(&state_dir, &who(rustix::process::getuid().as_raw()))?;
-        printer.note(&format!("no agent runs on {}; recorded, and done when it starts", state_dir.display()));
-        accepted
+    let whom = args.state_dir.resolve(file);
+    let accepted = match ask::act_if_running(&whom, async |client| client.resume().await)? {
+        Ok(accepted) => accepted,
+        Err(state_dir) => {
+            let accepted = (world.resume)(state_dir, &who(rustix::process::getuid().as_raw()))?;
+            printer.note(&format!("no agent runs on {}; recorded, and done when it starts", whom.name()));
+            accepted
+        }
     };
     printer.answer(output, &accepted, |accepted| ask::accepted("Written again", accepted))?;
     Ok(Exit::Done)

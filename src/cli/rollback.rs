@@ -29,12 +29,13 @@ pub(super) fn run(args: RollbackArgs, file: &SettingsFile, world: &World<'_>, pr
     let output = args.output.resolve(file);
     let state_dir = args.state_dir.resolve(file);
     let (selector, rev) = (args.selector.as_str(), args.rev.as_str());
-    let accepted = if let Some(accepted) = ask::act_if_running(&state_dir, async |client| client.roll_back(selector, rev).await)? {
-        accepted
-    } else {
-        let accepted = (world.roll_back)(&state_dir, selector, rev, &who(rustix::process::getuid().as_raw()))?;
-        printer.note(&format!("no agent runs on {}; recorded, and done when it starts", state_dir.display()));
-        accepted
+    let accepted = match ask::act_if_running(&state_dir, async |client| client.roll_back(selector, rev).await)? {
+        Ok(accepted) => accepted,
+        Err(folder) => {
+            let accepted = (world.roll_back)(folder, selector, rev, &who(rustix::process::getuid().as_raw()))?;
+            printer.note(&format!("no agent runs on {}; recorded, and done when it starts", folder.display()));
+            accepted
+        }
     };
     printer.answer(output, &accepted, |accepted| ask::accepted("Put to the commit, and kept there", accepted))?;
     Ok(Exit::Done)

@@ -1,6 +1,6 @@
 //! `evenkeel run`: the agent.
 
-use std::path::PathBuf;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
@@ -17,6 +17,7 @@ use crate::{
     cluster::{CONCURRENCY, FLEET_CONCURRENCY},
     log::{self, Format, Settings as LogSettings},
     manifest::Masked,
+    server::{Listen, TlsFiles},
 };
 
 /// Hold the fleet to the repository
@@ -59,9 +60,42 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "NUMBER", env = "EVENKEEL_MAX_REQUESTS_PER_CLUSTER")]
     max_requests_per_cluster: Option<OfCluster>,
     #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
     git: GitArgs,
     #[command(flatten)]
     log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Server")]
+struct ServerArgs {
+    /// Serve the API over TCP at this address, such as 127.0.0.1:8480 [default: on the socket alone]
+    #[arg(long, value_name = "ADDRESS", env = "EVENKEEL_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// File with the digests, roles and environments of the tokens that callers show
+    #[arg(long, value_name = "FILE", env = "EVENKEEL_TOKENS_FILE")]
+    tokens_file: Option<PathBuf>,
+    /// PEM file with the server's certificate, and those that vouch for it [default: plain HTTP]
+    #[arg(long, value_name = "FILE", env = "EVENKEEL_TLS_CERT_FILE")]
+    tls_cert_file: Option<PathBuf>,
+    /// PEM file with its private key
+    #[arg(long, value_name = "FILE", env = "EVENKEEL_TLS_KEY_FILE")]
+    tls_key_file: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    fn resolve(self, file: &SettingsFile) -> Result<Option<Listen>, CommandError> {
+        let cert = self.tls_cert_file.or_else(|| file.tls_cert_file.clone());
+        let key = self.tls_key_file.or_else(|| file.tls_key_file.clone());
+        let tls = match (cert, key) {
+            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
+            (None, None) => None,
+            _ => return Err(CommandError::usage("--tls-cert-file and --tls-key-file belong together")),
+        };
+        let tokens_file = self.tokens_file.or_else(|| file.tokens_file.clone());
+        Ok(self.listen.or(file.listen).map(|address| Listen { address, tokens_file, tls }))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -107,7 +141,8 @@ pub(super) fn run(args: RunArgs, file: SettingsFile, world: &World<'_>, printer:
 
 /// Flag and environment over file over default.
 fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSettings), CommandError> {
-    let RunArgs { git, log, .. } = args;
+    let RunArgs { git, log, server, .. } = args;
+    let listen = server.resolve(&file)?;
     let namespace = args.namespace.map_or_else(|| file.namespace().to_owned(), |Namespace(name)| name);
     let repo = args.repo.or(file.repo).ok_or_else(|| missing("repo"))?;
     let state_dir = args.state_dir.or(file.state_dir).ok_or_else(|| missing("state-dir"))?;
@@ -136,6 +171,7 @@ fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSetting
         compare_interval: args.compare_interval.or(file.compare_interval).unwrap_or(compare).0,
         max_requests: args.max_requests.or(file.max_requests).unwrap_or(Concurrency(FLEET_CONCURRENCY)).0,
         max_requests_per_cluster: args.max_requests_per_cluster.or(file.max_requests_per_cluster).unwrap_or(Concurrency(CONCURRENCY)).0,
+        listen,
         git: GitSettings {
             timeout: git.timeout.or(file.git_timeout).unwrap_or(Interval::seconds(120)).0,
             username: git.username.or(file.git_username),

@@ -1,6 +1,6 @@
 //! `--config FILE`: the flags' long names as keys of a YAML file.
 
-use std::{fs::File, io::Read, path::Path, path::PathBuf};
+use std::{fs::File, io::Read, net::SocketAddr, path::Path, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -12,6 +12,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     log::Format,
     manifest::Masked,
+    server::ServerUrl,
 };
 
 /// Where the parent of a fleet's objects stands if nothing says otherwise.
@@ -41,6 +42,13 @@ pub(super) struct SettingsFile {
     pub(super) git_password_file: Option<PathBuf>,
     pub(super) git_ssh_key_file: Option<PathBuf>,
     pub(super) git_known_hosts_file: Option<PathBuf>,
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) tokens_file: Option<PathBuf>,
+    pub(super) tls_cert_file: Option<PathBuf>,
+    pub(super) tls_key_file: Option<PathBuf>,
+    pub(super) server: Option<ServerUrl>,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) server_ca_file: Option<PathBuf>,
     pub(super) log_format: Option<Format>,
     pub(super) log_level: Option<String>,
     pub(super) output: Option<Output>,

@@ -8,7 +8,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-use crate::cluster::CONCURRENCY_MAX;
+use crate::{cluster::CONCURRENCY_MAX, server::ServerUrl};
 
 /// The form of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum, Deserialize)]
@@ -133,7 +133,7 @@ macro_rules! deserialize_as_flag {
     )*};
 }
 
-deserialize_as_flag!(Interval, Limit, Namespace);
+deserialize_as_flag!(Interval, Limit, Namespace, ServerUrl);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]

@@ -66,7 +66,11 @@ pub struct Follower {
     settings: FollowerSettings,
     trigger: Arc<Notify>,
     state: State,
+    timed: Box<Timed>,
 }
+
+/// Hears of each fetch: whether it succeeded, and how long it took.
+type Timed = dyn Fn(bool, Duration) + Send;
 
 /// What the last fetch told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +87,14 @@ enum State {
 impl Follower {
     /// A follower that has not begun. `trigger.notify_one()` makes it fetch at once.
     pub fn new(mirror: Arc<Mirror>, settings: FollowerSettings, trigger: Arc<Notify>) -> Self {
-        Self { mirror, settings, trigger, state: State::Starting }
+        Self { mirror, settings, trigger, state: State::Starting, timed: Box::new(|_, _| ()) }
+    }
+
+    /// Has each fetch told: whether it succeeded, and how long it took.
+    #[must_use]
+    pub fn timed(mut self, timed: impl Fn(bool, Duration) + Send + 'static) -> Self {
+        self.timed = Box::new(timed);
+        self
     }
 
     /// Follows until `stop` is cancelled or nobody listens any more. A listener that is slow makes it wait.
@@ -95,10 +106,12 @@ impl Follower {
             if let Some(watch) = &mut watch {
                 watch.renew();
             }
+            let begun = Instant::now();
             let result = self.mirror.fetch(self.settings.deadline, &stop).await;
             if stop.is_cancelled() {
                 return;
             }
+            (self.timed)(result.is_ok(), begun.elapsed());
             let moved = matches!(&result, Ok(Fetched { tip, was, .. }) if tip.is_some() && tip != was);
             let (state, event) = step(self.state, result);
             self.state = state;

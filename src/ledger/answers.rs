@@ -1,5 +1,7 @@
 //! What the ledger answers, in the form that `-o json` prints and the API sends. Fixed by the JSON Schemas in docs/schemas.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -151,6 +153,15 @@ pub enum CommitPhase {
     Commit(CommitOnly),
 }
 
+impl fmt::Display for CommitPhase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cluster(phase) => write!(f, "{phase:?}"),
+            Self::Commit(only) => write!(f, "{only:?}"),
+        }
+    }
+}
+
 /// What a commit can be on a cluster beside the cluster's own phases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CommitOnly {
@@ -256,4 +267,48 @@ pub struct Transition {
     pub desired: Option<CommitId>,
     /// Why.
     pub error: Option<ErrorAnswer>,
+}
+
+/// What stands on a cluster, by the record.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Content {
+    /// By bundle and name.
+    pub objects: Vec<StandingObject>,
+    /// Deletions that people are asked about, or approved and not yet done.
+    pub held: Vec<HeldObject>,
+}
+
+/// One object of [`Content`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StandingObject {
+    /// Its bundle.
+    pub bundle: String,
+    /// `Kind.group/namespace/name`
+    pub id: String,
+    /// It was there before the fleet.
+    pub adopted: bool,
+}
+
+/// One held deletion of [`Content`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldObject {
+    /// `Kind.group/namespace/name`
+    pub id: String,
+    /// The hash that approves it.
+    pub plan: Digest,
+    /// Somebody did.
+    pub approved: bool,
+}
+
+/// What a commit did to one object on one cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Touched {
+    /// The cluster.
+    pub cluster: String,
+    /// The object's bundle.
+    pub bundle: String,
+    /// `Kind.group/namespace/name`
+    pub object: String,
+    /// As in [`ObjectEntry`].
+    pub action: String,
 }

@@ -30,7 +30,7 @@ const WAL_KEPT: i64 = 64 << 20;
 const STATEMENTS: usize = 128;
 
 /// Where the ledger of a state directory is.
-pub(super) fn path(dir: &Path) -> PathBuf {
+pub fn path(dir: &Path) -> PathBuf {
     dir.join("ledger.db")
 }
 

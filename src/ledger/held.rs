@@ -44,6 +44,12 @@ pub(super) fn write(db: &Connection, cluster: &str, asked: &Asked) -> Result<(),
     Ok(())
 }
 
+/// The clusters of which `status` shows this plan, with their environments.
+pub(super) fn holders(db: &Connection, plan: Digest) -> Result<Vec<(String, String)>, LedgerError> {
+    let mut rows = db.prepare_cached("SELECT name, environment FROM clusters WHERE held_plan = ? ORDER BY name")?;
+    Ok(rows.query_map([plan], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
+}
+
 /// Approves a plan on the clusters of which `status` shows it, or all plans of the fleet by the hash that stands for them. Which
 /// clusters those are.
 pub(super) fn approve(db: &Connection, plan: Digest, who: &str, at: Timestamp) -> Result<Vec<String>, LedgerError> {

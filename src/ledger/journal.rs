@@ -47,6 +47,13 @@ impl Journal for Ledger {
     }
 
     async fn end_sync(&self, sync: SyncId, error: Option<Diagnostic>) -> Result<(), JournalError> {
+        self.finish_sync(sync, error).await.map(drop)
+    }
+}
+
+impl Ledger {
+    /// Ends a sync as [`Journal::end_sync`] does, and says how it ended, in the word that the record has.
+    pub async fn finish_sync(&self, sync: SyncId, error: Option<Diagnostic>) -> Result<&'static str, JournalError> {
         let (ledger, now) = (self.clone(), (self.clock)());
         let ended = self.ask(move |db| {
             let lost = ledger.lost().get(&sync.0).map(Diagnostic::from);
@@ -58,9 +65,7 @@ impl Journal for Ledger {
             None => Ok(ended?),
         }
     }
-}
 
-impl Ledger {
     /// Has something of a sync written soon. Where that fails, the sync hears of it at its next step.
     fn tell(&self, sync: SyncId, work: impl FnOnce(&Connection) -> Result<(), LedgerError> + Send + 'static) {
         let lost = self.lost.clone();

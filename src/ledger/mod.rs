@@ -12,6 +12,7 @@ pub mod answers;
 mod actions;
 mod branch;
 mod clusters;
+mod details;
 mod error;
 mod fate;
 mod file;
@@ -45,6 +46,7 @@ pub use self::{
     actions::ActionRow,
     branch::ClusterRow,
     error::LedgerError,
+    file::path,
     last_words::{Known, LastWord, OnRecord},
     reader::Reader,
     retention::{Removed, Retention},
@@ -221,6 +223,11 @@ impl Ledger {
     pub async fn approve(&self, plan: Digest, who: &str, at: Timestamp) -> Result<Vec<String>, LedgerError> {
         let who = who.to_owned();
         self.ask(move |db| held::approve(db, plan, &who, at)).await
+    }
+
+    /// The clusters that hold the deletions of this plan, with their environments.
+    pub async fn holders(&self, plan: Digest) -> Result<Vec<(String, String)>, LedgerError> {
+        self.ask(move |db| held::holders(db, plan)).await
     }
 
     /// The deletions that are held on a cluster or were, and whether they are approved.

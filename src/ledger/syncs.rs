@@ -92,7 +92,8 @@ pub(super) fn warning(db: &Connection, sync: SyncId, object: &ObjectId, text: &s
     Ok(())
 }
 
-pub(super) fn end(db: &Connection, sync: SyncId, error: Option<&Diagnostic>, now: Timestamp) -> Result<(), LedgerError> {
+/// Ends a sync, and says how it ended.
+pub(super) fn end(db: &Connection, sync: SyncId, error: Option<&Diagnostic>, now: Timestamp) -> Result<&'static str, LedgerError> {
     let result = result(db, sync, error)?;
     db.prepare_cached("UPDATE syncs SET ended = ?, result = ?, error = ? WHERE id = ?")?.execute(params![
         At(now),
@@ -109,7 +110,7 @@ pub(super) fn end(db: &Connection, sync: SyncId, error: Option<&Diagnostic>, now
             branch::reached(db, cluster, commit, rendering, now)?;
         }
     }
-    Ok(())
+    Ok(result)
 }
 
 /// Only a sync all of whose bundles were applied reached its commit; without an error the others were cut.

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
+use super::caller::Scope;
 use crate::{diagnostic::Diagnostic, manifest::Digest};
 
 /// One thing asked of the agent, and by whom.
@@ -127,6 +128,8 @@ pub struct Accepted {
 pub struct ActionRequest {
     /// What is asked.
     pub action: Action,
+    /// Where whoever asks may act; no cluster outside may be concerned.
+    pub scope: Scope,
     /// Takes the answer; that nobody waits for it any more is no error.
     pub answer: oneshot::Sender<Result<Accepted, Diagnostic>>,
 }

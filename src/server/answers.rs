@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
-    ledger::answers::{ErrorAnswer, History, Log, Status, Where},
+    ledger::answers::{Content, ErrorAnswer, History, Log, Status, Touched, Where},
     manifest::mask_urls,
 };
 
@@ -20,6 +20,14 @@ pub trait Answers {
     fn where_is(&self, rev: &str) -> Result<Where, Diagnostic>;
     /// The newest syncs and transitions of a cluster, at most `limit` of each.
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic>;
+}
+
+/// What the pages ask besides.
+pub trait Details: Answers {
+    /// What stands on a cluster, by the record.
+    fn content(&self, cluster: &str) -> Result<Content, Diagnostic>;
+    /// What the syncs to a commit did, by cluster.
+    fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic>;
 }
 
 /// How the agent stands with the config repository.

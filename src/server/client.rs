@@ -1,16 +1,16 @@
-//! The other end of the socket: how commands ask an agent.
+//! The other end of the server: how commands ask an agent.
 
-use std::{fmt::Write as _, io, path::PathBuf, time::Duration};
+use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, client::conn::http1, header};
-use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::UnixStream, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     actions::{AcceptClusterBody, Accepted, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, RetryBody, RollbackBody, SyncBody},
+    address::Address,
     answers::SourceState,
     questions::PlanBody,
 };
@@ -28,7 +28,7 @@ const ANSWER_LEN_MAX: usize = 512 * 1024 * 1024;
 /// Why an agent did not answer a question.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No socket, or nobody listens on it: the agent is stopped.
+    /// No socket, or nobody listens there: the agent is stopped.
     #[error("no agent runs there")]
     NotRunning,
     /// The socket's mode keeps the caller out.
@@ -40,6 +40,9 @@ pub enum ClientError {
     /// The connection broke.
     #[error("the connection to the agent broke: {0}")]
     Broken(String),
+    /// The server's certificate authority cannot be used.
+    #[error("{0}")]
+    BadAddress(String),
     /// Something other than this version's answer came.
     #[error("the agent's answer cannot be understood: {0}")]
     Strange(String),
@@ -48,17 +51,22 @@ pub enum ClientError {
     Refused(ErrorAnswer),
 }
 
-/// Asks the agent behind one socket. Every question is a connection of its own, and bounded in time.
+/// Asks the agent at one address. Every question is a connection of its own, and bounded in time.
 #[derive(Debug, Clone)]
 pub struct Client {
-    socket: PathBuf,
+    address: Address,
     time_max: Duration,
 }
 
 impl Client {
     /// For the agent that listens on `socket`; no question takes longer than `time_max`.
     pub const fn new(socket: PathBuf, time_max: Duration) -> Self {
-        Self { socket, time_max }
+        Self::at(Address::Socket(socket), time_max)
+    }
+
+    /// The same for either kind of address.
+    pub const fn at(address: Address, time_max: Duration) -> Self {
+        Self { address, time_max }
     }
 
     /// How the agent stands with the config repository.
@@ -157,21 +165,12 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
-        let stream = UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NotRunning,
-            io::ErrorKind::PermissionDenied => ClientError::NotAllowed,
-            _ => ClientError::Broken(error.to_string()),
-        })?;
+        let stream = self.address.connect().await?;
         let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
         let driver = tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::HOST, "evenkeel")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(body))
-            .map_err(|error| ClientError::Strange(error.to_string()))?;
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        let request = self.address.headers(request).body(Full::new(body)).map_err(|error| ClientError::Strange(error.to_string()))?;
         let response = sender.send_request(request).await.map_err(broken)?;
         let status = response.status();
         let answer = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
@@ -181,7 +180,7 @@ impl Client {
 }
 
 /// The text as one segment of a path (RFC 3986, unreserved characters as they are).
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     let mut segment = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
@@ -200,6 +199,7 @@ impl From<ClientError> for Diagnostic {
                 let code = Code::find(&code).unwrap_or(codes::AGENT_GONE);
                 Self::new(code, Place::Nowhere, message).with_hint(hint)
             }
+            ClientError::BadAddress(_) => Self::new(codes::SERVER_ADDRESS, Place::Nowhere, error.to_string()),
             ClientError::NotAllowed => Self::new(codes::NOT_ALLOWED, Place::Nowhere, error.to_string()),
             ClientError::Strange(_) => Self::new(codes::AGENT_GONE, Place::Nowhere, error.to_string())
                 .with_hint("Use the agent's own version of evenkeel; `evenkeel --version` names this one's."),

@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Json, Router,
-    extract::{DefaultBodyLimit, Path, Query, State, rejection::JsonRejection, rejection::QueryRejection},
-    http::StatusCode,
+    extract::{Path, Query, State, rejection::JsonRejection, rejection::QueryRejection},
+    http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot},
     time::timeout,
@@ -21,29 +22,33 @@ use super::{
         SyncBody,
     },
     answers::{Answers, SourceState},
-    peer::Peer,
+    caller::{Caller, Scope},
+    changes, guard, pages, probes,
+    problem::Problem,
     questions::{DIFF_TIME_MAX, PLAN_TIME_MAX, PlanBody, Question},
+    scoped::Scoped,
     serve::Api,
 };
 use crate::{
-    codes::{self, Code},
+    codes,
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{ErrorAnswer, History, Log, Status, Where},
-    manifest::mask_urls,
+    ledger::answers::{History, Log, Status, Where},
     plan::{judged::LivePlan, live::Diff},
 };
 
-/// Bytes of a request's body.
-const BODY_LEN_MAX: usize = 64 * 1024;
 /// For the ledger or the agent to answer. Below the client's own limit, so that it hears why.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
 /// Entries of a list when the request names no number, and at most.
 const LIMIT_DEFAULT: u32 = 20;
 const LIMIT_MAX: u32 = 1000;
 
-/// All paths of the API.
+/// All paths, for callers by whichever way; `guard` lets them through to what `endpoints` says is for them.
 pub(super) fn router(api: Api) -> Router {
     Router::new()
+        .route("/healthz", get(probes::healthz))
+        .route("/readyz", get(probes::readyz))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/changes", get(changes::changes))
         .route("/api/v1/status", get(status))
         .route("/api/v1/log", get(log))
         .route("/api/v1/where/{rev}", get(where_is))
@@ -59,9 +64,10 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/release", post(release))
         .route("/api/v1/resume", post(resume))
         .route("/api/v1/accept-cluster", post(accept_cluster))
+        .merge(pages::router())
         .fallback(async || Problem::usage(StatusCode::NOT_FOUND, "no such path"))
         .method_not_allowed_fallback(async || Problem::usage(StatusCode::METHOD_NOT_ALLOWED, "the path takes another method"))
-        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .layer(middleware::from_fn_with_state(api.clone(), guard::guard))
         .with_state(api)
 }
 
@@ -85,34 +91,44 @@ impl Limit {
     }
 }
 
-async fn status(State(api): State<Api>) -> Result<Json<Status>, Problem> {
-    ask(&api, |answers| answers.status()).await
+type Who = Extension<Caller>;
+
+async fn status(State(api): State<Api>, who: Who) -> Result<Json<Status>, Problem> {
+    ask(&api, &who, |answers| answers.status()).await.map(Json)
 }
 
-async fn log(State(api): State<Api>, query: Result<Query<Limit>, QueryRejection>) -> Result<Json<Log>, Problem> {
+async fn log(State(api): State<Api>, who: Who, query: Result<Query<Limit>, QueryRejection>) -> Result<Json<Log>, Problem> {
     let limit = Limit::of(query)?;
-    ask(&api, move |answers| answers.log(limit)).await
+    ask(&api, &who, move |answers| answers.log(limit)).await.map(Json)
 }
 
-async fn where_is(State(api): State<Api>, Path(rev): Path<String>) -> Result<Json<Where>, Problem> {
-    ask(&api, move |answers| answers.where_is(&rev)).await
+async fn where_is(State(api): State<Api>, who: Who, Path(rev): Path<String>) -> Result<Json<Where>, Problem> {
+    ask(&api, &who, move |answers| answers.where_is(&rev)).await.map(Json)
 }
 
 async fn history(
     State(api): State<Api>,
+    who: Who,
     Path(cluster): Path<String>,
     query: Result<Query<Limit>, QueryRejection>,
 ) -> Result<Json<History>, Problem> {
     let limit = Limit::of(query)?;
-    ask(&api, move |answers| answers.history(&cluster, limit)).await
+    ask(&api, &who, move |answers| answers.history(&cluster, limit)).await.map(Json)
 }
 
-async fn diff(State(api): State<Api>, Path(cluster): Path<String>) -> Result<Json<Diff>, Problem> {
+async fn diff(State(api): State<Api>, who: Who, Path(cluster): Path<String>) -> Result<Json<Diff>, Problem> {
+    let name = cluster.clone();
+    ask(&api, &who, move |answers| answers.sees(&name)).await?;
     question(&api, DIFF_TIME_MAX, |answer| Question::Diff { cluster, answer }).await
 }
 
-async fn plan(State(api): State<Api>, body: Body<PlanBody>) -> Result<Json<LivePlan>, Problem> {
+/// The change is judged on all clusters, so it is for those who may see all.
+async fn plan(State(api): State<Api>, who: Who, body: Body<PlanBody>) -> Result<Json<LivePlan>, Problem> {
     let PlanBody { base, head } = content(body)?;
+    if who.scope != Scope::Fleet {
+        let message = format!("a plan is over the whole fleet, and the token is for {}", who.scope.words());
+        return Err(Diagnostic::new(codes::OUT_OF_SCOPE, Place::Nowhere, message).into());
+    }
     question(&api, PLAN_TIME_MAX, |answer| Question::Plan { base, head, answer }).await
 }
 
@@ -132,8 +148,14 @@ async fn question<T>(
     match timeout(limit + ANSWER_TIME_MAX, answered).await {
         Ok(Ok(answer)) => answer.map(Json).map_err(Problem::from),
         Ok(Err(_)) => Err(gone().into()),
-        Err(_) => Err(Problem::late()),
+        Err(_) => Err(late()),
     }
+}
+
+async fn metrics(State(api): State<Api>, who: Who) -> Result<Response, Problem> {
+    let status = ask(&api, &who, |answers| answers.status()).await?;
+    let text = api.metrics.text(&status, &api.source.borrow(), &who.scope);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }
 
 async fn source(State(api): State<Api>) -> Json<SourceState> {
@@ -142,130 +164,89 @@ async fn source(State(api): State<Api>) -> Json<SourceState> {
 
 type Body<T> = Result<Json<T>, JsonRejection>;
 
-async fn sync(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<SyncBody>) -> Result<Json<Accepted>, Problem> {
+async fn sync(State(api): State<Api>, who: Who, body: Body<SyncBody>) -> Result<Json<Accepted>, Problem> {
     let SyncBody { selector } = content(body)?;
-    act(&api, Action::Sync { selector, who: peer.who() }).await
+    act(&api, &who, |who| Action::Sync { selector, who }).await.map(Json)
 }
 
-async fn rollback(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<RollbackBody>) -> Result<Json<Accepted>, Problem> {
+async fn rollback(State(api): State<Api>, who: Who, body: Body<RollbackBody>) -> Result<Json<Accepted>, Problem> {
     let RollbackBody { selector, rev } = content(body)?;
-    act(&api, Action::Rollback { selector, rev, who: peer.who() }).await
+    act(&api, &who, |who| Action::Rollback { selector, rev, who }).await.map(Json)
 }
 
-async fn retry(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<RetryBody>) -> Result<Json<Accepted>, Problem> {
+async fn retry(State(api): State<Api>, who: Who, body: Body<RetryBody>) -> Result<Json<Accepted>, Problem> {
     let RetryBody { selector } = content(body)?;
-    act(&api, Action::Retry { selector, who: peer.who() }).await
+    act(&api, &who, |who| Action::Retry { selector, who }).await.map(Json)
 }
 
-async fn approve(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<ApproveBody>) -> Result<Json<Accepted>, Problem> {
+async fn approve(State(api): State<Api>, who: Who, body: Body<ApproveBody>) -> Result<Json<Accepted>, Problem> {
     let ApproveBody { plan } = content(body)?;
-    act(&api, Action::Approve { plan, who: peer.who() }).await
+    act(&api, &who, |who| Action::Approve { plan, who }).await.map(Json)
 }
 
-async fn hold(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<HoldRequest>) -> Result<Json<Accepted>, Problem> {
-    act(&api, Action::Hold { request: content(body)?, who: peer.who() }).await
+async fn hold(State(api): State<Api>, who: Who, body: Body<HoldRequest>) -> Result<Json<Accepted>, Problem> {
+    let request = content(body)?;
+    act(&api, &who, |who| Action::Hold { request, who }).await.map(Json)
 }
 
-async fn release(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<ReleaseRequest>) -> Result<Json<Accepted>, Problem> {
-    act(&api, Action::Release { request: content(body)?, who: peer.who() }).await
+async fn release(State(api): State<Api>, who: Who, body: Body<ReleaseRequest>) -> Result<Json<Accepted>, Problem> {
+    let request = content(body)?;
+    act(&api, &who, |who| Action::Release { request, who }).await.map(Json)
 }
 
-async fn resume(State(api): State<Api>, Extension(peer): Extension<Peer>, body: Body<ResumeBody>) -> Result<Json<Accepted>, Problem> {
+async fn resume(State(api): State<Api>, who: Who, body: Body<ResumeBody>) -> Result<Json<Accepted>, Problem> {
     let ResumeBody {} = content(body)?;
-    act(&api, Action::Resume { who: peer.who() }).await
+    act(&api, &who, |who| Action::Resume { who }).await.map(Json)
 }
 
-async fn accept_cluster(
-    State(api): State<Api>,
-    Extension(peer): Extension<Peer>,
-    body: Body<AcceptClusterBody>,
-) -> Result<Json<Accepted>, Problem> {
+async fn accept_cluster(State(api): State<Api>, who: Who, body: Body<AcceptClusterBody>) -> Result<Json<Accepted>, Problem> {
     let AcceptClusterBody { name } = content(body)?;
-    act(&api, Action::AcceptCluster { name, who: peer.who() }).await
+    act(&api, &who, |who| Action::AcceptCluster { name, who }).await.map(Json)
 }
 
 fn content<T: DeserializeOwned>(body: Body<T>) -> Result<T, Problem> {
     body.map(|Json(body)| body).map_err(|error| Problem::usage(error.status(), error.body_text()))
 }
 
-/// A query of the ledger, on a thread of its own.
-async fn ask<T, Q>(api: &Api, query: Q) -> Result<Json<T>, Problem>
+/// A query of the ledger, on a thread of its own, as the caller sees it.
+pub(super) async fn ask<T, Q>(api: &Api, caller: &Caller, query: Q) -> Result<T, Problem>
 where
-    T: Serialize + Send + 'static,
-    Q: FnOnce(&(dyn Answers + Send + Sync)) -> Result<T, Diagnostic> + Send + 'static,
+    T: Send + 'static,
+    Q: FnOnce(&Scoped<'_>) -> Result<T, Diagnostic> + Send + 'static,
 {
-    let (answers, queries) = (Arc::clone(&api.answers), Arc::clone(&api.queries));
+    let (answers, queries, scope) = (Arc::clone(&api.answers), Arc::clone(&api.queries), caller.scope.clone());
     let answer = async move {
-        let Ok(permit) = queries.acquire_owned().await else { return Err(Problem::late()) };
+        let Ok(permit) = queries.acquire_owned().await else { return Err(late()) };
         // The permit goes along: a query that outlives its deadline still counts.
         let asked = tokio::task::spawn_blocking(move || {
-            let answer = query(&*answers);
+            let answer = query(&Scoped { answers: &*answers, scope: &scope });
             drop(permit);
             answer
         });
         match asked.await {
-            Ok(answer) => answer.map(Json).map_err(Problem::from),
+            Ok(answer) => answer.map_err(Problem::from),
             Err(_) => Err(Diagnostic::new(codes::LEDGER, Place::Nowhere, "the query failed").into()),
         }
     };
-    timeout(ANSWER_TIME_MAX, answer).await.unwrap_or_else(|_| Err(Problem::late()))
+    timeout(ANSWER_TIME_MAX, answer).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Hands an action to the agent and waits until it is accepted.
-async fn act(api: &Api, action: Action) -> Result<Json<Accepted>, Problem> {
-    tracing::debug!(action = ?action, "asked for over the socket");
+pub(super) async fn act(api: &Api, caller: &Caller, action: impl FnOnce(String) -> Action) -> Result<Accepted, Problem> {
+    let action = action(caller.who.clone());
+    tracing::debug!(action = ?action, "asked for over the server");
     let (answer, answered) = oneshot::channel();
-    api.actions.try_send(ActionRequest { action, answer }).map_err(|error| match error {
+    api.actions.try_send(ActionRequest { action, scope: caller.scope.clone(), answer }).map_err(|error| match error {
         TrySendError::Full(_) => Diagnostic::new(codes::BUSY, Place::Nowhere, "too many actions wait for the agent"),
         TrySendError::Closed(_) => Diagnostic::new(codes::AGENT_GONE, Place::Nowhere, "the agent is stopping"),
     })?;
     match timeout(ANSWER_TIME_MAX, answered).await {
-        Ok(Ok(answer)) => answer.map(Json).map_err(Problem::from),
+        Ok(Ok(answer)) => answer.map_err(Problem::from),
         Ok(Err(_)) => Err(Diagnostic::new(codes::AGENT_GONE, Place::Nowhere, "the agent stopped before it answered").into()),
-        Err(_) => Err(Problem::late()),
+        Err(_) => Err(late()),
     }
 }
 
-/// An error on its way to the client.
-struct Problem {
-    status: StatusCode,
-    error: ErrorAnswer,
-}
-
-impl Problem {
-    fn usage(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, ..Diagnostic::new(codes::USAGE, Place::Nowhere, message).into() }
-    }
-
-    fn late() -> Self {
-        let message = format!("no answer within {} s", ANSWER_TIME_MAX.as_secs());
-        Self { status: StatusCode::GATEWAY_TIMEOUT, ..Diagnostic::new(codes::AGENT_GONE, Place::Nowhere, message).into() }
-    }
-}
-
-impl From<Diagnostic> for Problem {
-    fn from(problem: Diagnostic) -> Self {
-        let message = match &problem.place {
-            Place::Nowhere => problem.message,
-            place => format!("{place}: {}", problem.message),
-        };
-        let error = ErrorAnswer { code: problem.code.id.to_owned(), message: mask_urls(&message).into_owned(), hint: problem.hint };
-        Self { status: status_of(problem.code), error }
-    }
-}
-
-fn status_of(code: Code) -> StatusCode {
-    match code {
-        codes::GIT_REV | codes::UNKNOWN_CLUSTER | codes::NOT_PUSHED => StatusCode::NOT_FOUND,
-        codes::USAGE | codes::SETTINGS | codes::SELECTOR | codes::HOLD => StatusCode::BAD_REQUEST,
-        codes::NOT_ALLOWED => StatusCode::FORBIDDEN,
-        codes::AGENT_GONE | codes::BUSY => StatusCode::SERVICE_UNAVAILABLE,
-        _ => StatusCode::INTERNAL_SERVER_ERROR,
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        (self.status, Json(self.error)).into_response()
-    }
+fn late() -> Problem {
+    Problem::late(ANSWER_TIME_MAX.as_secs())
 }

@@ -15,7 +15,8 @@ use super::{serve::Limits, *};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{ErrorAnswer, History, Log, SCHEMA, Status, Where},
+    git::CommitId,
+    ledger::answers::{Content, ErrorAnswer, History, Log, SCHEMA, Status, Touched, Where},
     manifest::Digest,
 };
 
@@ -38,6 +39,16 @@ impl Answers for Record {
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
         assert_eq!((cluster, limit), ("prod/eu 1", 5));
         Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() })
+    }
+}
+
+impl Details for Record {
+    fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
+        panic!("nobody asks for {cluster}")
+    }
+
+    fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
+        panic!("nobody asks for {commit}")
     }
 }
 

@@ -5,12 +5,12 @@ use evenkeel::{
     diagnostic::{Diagnostic, Place},
     git::CommitId,
     ledger::answers::{
-        ActionEntry, ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, ErrorAnswer, History, Log, LogEntry, ObjectEntry, SCHEMA,
-        Status, SyncEntry, Transition, WarningEntry, Where,
+        ActionEntry, ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, ErrorAnswer, HeldObject, History, Log, LogEntry,
+        ObjectEntry, SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition, WarningEntry, Where,
     },
     manifest::Digest,
     rollout::{Cause, Counts, Shown, ShownHalt, ShownWave, WaveWord},
-    server::Answers,
+    server::{Answers, Details},
     sync::{Health, Phase, Retry, Would},
 };
 use jiff::{Timestamp, ToSpan};
@@ -271,6 +271,24 @@ impl Answers for Record {
             return Ok(history());
         }
         Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {cluster}")))
+    }
+}
+
+impl Details for Record {
+    fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
+        let status = status().clusters.into_iter().find(|status| status.name == cluster);
+        let held = status.and_then(|status| status.held_plan).map(|plan| HeldObject {
+            id: "ConfigMap/shop/old".to_owned(),
+            plan,
+            approved: false,
+        });
+        let object = StandingObject { bundle: "shop".to_owned(), id: "Deployment.apps/shop/web".to_owned(), adopted: false };
+        Ok(Content { objects: vec![object], held: held.into_iter().collect() })
+    }
+
+    fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {
+        let (cluster, bundle) = ("prod-eu-1".to_owned(), "shop".to_owned());
+        Ok(vec![Touched { cluster, bundle, object: "Deployment.apps/shop/web".to_owned(), action: "Changed".to_owned() }])
     }
 }
 

@@ -15,6 +15,7 @@ mod repo;
 mod run;
 mod schemas;
 mod secrets;
+mod server;
 mod tables;
 
 use std::{ffi::OsString, fmt::Write as _};

@@ -67,6 +67,7 @@ fn settings(secret: &str) -> String {
         compare_interval: std::time::Duration::ZERO,
         max_requests: 0,
         max_requests_per_cluster: 0,
+        listen: None,
         git: GitSettings {
             timeout: std::time::Duration::ZERO,
             username: None,

@@ -62,7 +62,7 @@ whole!(no_command "evenkeel");
 whole!(unknown_command "evenkeel statsu");
 whole!(command_of_a_later_version "evenkeel doctor");
 whole!(flag_of_a_later_version "evenkeel run --once --healthy");
-whole!(flag_with_value_of_a_later_version "evenkeel status --server=https://x");
+whole!(flag_with_value_of_a_later_version "evenkeel run --healthy=5m");
 whole!(unknown_flag "evenkeel status --statedir /x");
 whole!(argument_missing "evenkeel where");
 whole!(wrong_output_form "evenkeel status -o xml");
@@ -115,7 +115,7 @@ fn socket_agent() -> SocketAgent {
     let server = Server::bind(dir.path()).unwrap();
     runtime.spawn(server.serve(Api::new(Arc::new(Record), sender, watched), CancellationToken::new()));
     runtime.spawn(async move {
-        while let Some(ActionRequest { action, answer }) = actions.recv().await {
+        while let Some(ActionRequest { action, answer, .. }) = actions.recv().await {
             let accepted = |clusters: &[&str]| Ok(Accepted { clusters: clusters.iter().map(ToString::to_string).collect() });
             let _ = answer.send(match action {
                 Action::Sync { selector, .. } if selector == "environment=production" => accepted(&["prod-eu-1", "prod-us-1"]),

@@ -71,3 +71,22 @@ pub(crate) fn key_pair() -> Result<(String, String)> {
     let key = KeyPair::generate()?;
     Ok((key.serialize_pem(), key.public_key_pem()))
 }
+
+/// What a server on the loopback address needs for TLS, and what its clients need to trust it, all PEM.
+pub struct ServerFiles {
+    /// The authority's certificate.
+    pub authority: String,
+    /// The server's.
+    pub certificate: String,
+    /// The server's private key.
+    pub key: String,
+}
+
+impl ServerFiles {
+    /// Of a new authority.
+    pub fn new() -> Result<Self> {
+        let authority = Authority::new("testbed")?;
+        let Identity { certificate, key } = authority.server()?;
+        Ok(Self { authority: authority.certificate, certificate, key })
+    }
+}

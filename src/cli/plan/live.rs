@@ -10,6 +10,7 @@ use crate::{
         printer::Printer,
         table::{self, Color, clean, clean_lines, painted},
         values::Output,
+        whom::Whom,
     },
     git::Store,
     plan::{
@@ -18,7 +19,7 @@ use crate::{
     },
 };
 
-pub(super) fn run((state_dir, repo): (&Path, &Path), range: &Range, form: Form, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
+pub(super) fn run((whom, repo): (&Whom, &Path), range: &Range, form: Form, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
     let output = match form {
         Form::Table => Output::Table,
         Form::Json => Output::Json,
@@ -26,7 +27,7 @@ pub(super) fn run((state_dir, repo): (&Path, &Path), range: &Range, form: Form, 
         Form::Markdown => return Err(CommandError::usage("--live answers as table, json or yaml")),
     };
     let (base, head) = revisions(range, repo)?;
-    let plan = ask::question(state_dir, async |client| client.plan(base, head).await)?;
+    let plan = ask::question(whom, async |client| client.plan(base, head).await)?;
     let color = printer.color;
     printer.answer(output, &plan, |plan| render(plan, color))?;
     Ok(match (plan.refuses(), plan.clusters.is_empty()) {

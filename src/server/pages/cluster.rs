@@ -1,0 +1,141 @@
+//! One cluster: where it stands, what is wrong, what waits for a decision, what runs there, what happened.
+
+use maud::{Markup, html};
+
+use super::parts::{Frame, commit, commit_or_dash, count, error, health, phase};
+use crate::ledger::answers::{ClusterStatus, Content, HeldObject, History, StandingObject, SyncEntry, Transition};
+
+/// Objects of a sync that are shown at once; the others are a click away.
+const OBJECTS_SHOWN: usize = 20;
+
+pub(super) fn page(frame: &Frame<'_>, cluster: &ClusterStatus, content: &Content, history: &History) -> Markup {
+    let body = html! {
+        h1 { (cluster.name) " " (phase(cluster.phase)) }
+        (facts(frame, cluster))
+        @if let Some(problem) = &cluster.error { (error(problem)) }
+        (held(frame, cluster, &content.held))
+        h2 { "Objects" }
+        (bundles(&content.objects))
+        h2 { "Syncs" }
+        (syncs(frame, &history.syncs))
+        h2 { "Changes of phase" }
+        (transitions(frame, &history.transitions))
+    };
+    frame.page(&cluster.name, &body)
+}
+
+fn facts(frame: &Frame<'_>, cluster: &ClusterStatus) -> Markup {
+    html! {
+        dl {
+            dt { "Environment" } dd { (cluster.environment) }
+            dt { "Region" } dd { (cluster.region) }
+            dt { "In this phase" } dd { "since " (frame.ago(cluster.since)) }
+            dt { "Health" } dd { (health(cluster.health)) }
+            dt { "Wanted" } dd { (commit_or_dash(cluster.desired)) }
+            dt { "Runs" } dd { (commit_or_dash(cluster.applied)) }
+            dt { "Objects" } dd { (cluster.objects) }
+            dt { "Drifted" } dd {
+                (cluster.drifted)
+                @if cluster.drifted > 0 { span.soft { "; " code { "evenkeel diff " (cluster.name) } " shows each field" } }
+            }
+            @if let Some(retry) = &cluster.retry {
+                dt { "Failed tries" } dd { (retry.failures) ", the next at " time datetime=(retry.at.to_string()) { (retry.at.to_string()) } }
+            }
+            @if let Some(would) = cluster.would.as_ref().filter(|would| !would.is_nothing()) {
+                dt { "Only observed" } dd { "a sync would " (would.words()) }
+            }
+        }
+    }
+}
+
+/// What an approval would delete, and the button for who may give it.
+fn held(frame: &Frame<'_>, cluster: &ClusterStatus, held: &[HeldObject]) -> Markup {
+    let Some(plan) = cluster.held_plan.filter(|_| cluster.held_deletions > 0) else { return html! {} };
+    let of_plan: Vec<_> = held.iter().filter(|held| held.plan == plan).collect();
+    html! {
+        section #held .box.attention {
+            h2 { (count(cluster.held_deletions, "deletion")) " held until somebody approves" }
+            ul.plain { @for object in &of_plan { li { code { (object.id) } @if object.approved { " (approved)" } } } }
+            @if frame.may_approve(&cluster.environment) {
+                form action="/approve" method="post" {
+                    input type="hidden" name="plan" value=(plan);
+                    input type="hidden" name="cluster" value=(cluster.name);
+                    button #approve .act { "Approve " (count(cluster.held_deletions, "deletion")) }
+                }
+            } @else {
+                p.soft { "Who may approve in " (cluster.environment) " releases exactly these with " code { "evenkeel approve " (plan) } }
+            }
+        }
+    }
+}
+
+fn bundles(objects: &[StandingObject]) -> Markup {
+    html! {
+        @if objects.is_empty() { p.soft { "None is on record." } }
+        @for bundle in objects.chunk_by(|a, b| a.bundle == b.bundle) {
+            @let name = bundle.first().map_or("", |object| object.bundle.as_str());
+            details id={ "bundle-" (name) } open[objects.len() <= OBJECTS_SHOWN] {
+                summary { strong { (name) } " " span.soft { (count(bundle.len(), "object")) } }
+                ul.plain { @for object in bundle { li { code { (object.id) } @if object.adopted { span.soft { " (was there before)" } } } } }
+            }
+        }
+    }
+}
+
+fn syncs(frame: &Frame<'_>, syncs: &[SyncEntry]) -> Markup {
+    html! {
+        table {
+            thead { tr { th scope="col" { "Begun" } th scope="col" { "Commit" } th scope="col" { "Because of" } th scope="col" { "Result" } th scope="col" { "What it did" } } }
+            tbody {
+                @for sync in syncs {
+                    tr {
+                        td data-label="Begun" { (frame.ago(sync.started)) }
+                        td data-label="Commit" { (commit(sync.commit)) }
+                        td data-label="Because of" { (sync.trigger) }
+                        td data-label="Result" { (sync.result) }
+                        td { (done(sync)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn done(sync: &SyncEntry) -> Markup {
+    html! {
+        @if let Some(problem) = &sync.error { (error(problem)) }
+        @if sync.objects.is_empty() && sync.error.is_none() { span.soft { "nothing to do" } }
+        @if !sync.objects.is_empty() {
+            details id={ "sync-" (sync.id) } open[sync.objects.len() <= 3] {
+                summary { (count(sync.objects.len(), "object")) }
+                ul.plain {
+                    @for object in &sync.objects {
+                        li {
+                            (object.action) " " code { (object.id) }
+                            @if let Some(problem) = &object.error { " " (problem.code) " " (crate::manifest::mask_urls(&problem.message)) }
+                        }
+                    }
+                }
+            }
+        }
+        @for warning in &sync.warnings { p.attention { "Warning for " code { (warning.id) } ": " (warning.text) } }
+    }
+}
+
+fn transitions(frame: &Frame<'_>, transitions: &[Transition]) -> Markup {
+    html! {
+        table {
+            thead { tr { th scope="col" { "When" } th scope="col" { "Into" } th scope="col" { "Commit" } th scope="col" { "Why" } } }
+            tbody {
+                @for transition in transitions {
+                    tr {
+                        td data-label="When" { (frame.ago(transition.at)) }
+                        td data-label="Into" { (phase(transition.phase)) }
+                        td data-label="Commit" { (commit_or_dash(transition.desired)) }
+                        td { @if let Some(problem) = &transition.error { (problem.code) " " (crate::manifest::mask_urls(&problem.message)) } }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! Pages from answers alone.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::{
+    git::CommitId,
+    ledger::answers::{
+        ClusterStatus, CommitOnCluster, CommitPhase, Content, HeldObject, History, Log, LogEntry, SCHEMA, StandingObject, Status, Touched,
+        Where,
+    },
+    server::{
+        answers::SourceState,
+        caller::{Role, Scope},
+    },
+    sync::{Health, Phase},
+};
+
+const HASH: CommitId = CommitId([0xab; 20]);
+const PLAN: Digest = Digest([0xcd; 32]);
+const NASTY: &str = "<script>alert(\"1\")</script>&";
+
+fn now() -> Timestamp {
+    "2026-11-27T12:00:00Z".parse().unwrap()
+}
+
+fn caller(role: Option<Role>, environments: &[&str]) -> Caller {
+    let names = environments.iter().map(|name| (*name).to_owned()).collect();
+    let scope = if environments.is_empty() { Scope::Fleet } else { Scope::Environments(names) };
+    Caller { who: "ann (token)".to_owned(), role, scope }
+}
+
+fn cluster(name: &str, environment: &str, region: &str, phase: Phase) -> ClusterStatus {
+    ClusterStatus {
+        name: name.to_owned(),
+        environment: environment.to_owned(),
+        region: region.to_owned(),
+        desired: Some(HASH),
+        applied: Some(HASH),
+        phase,
+        health: Health::Healthy,
+        objects: 1,
+        drifted: 0,
+        held_deletions: 0,
+        held_plan: None,
+        since: now() - jiff::SignedDuration::from_mins(5),
+        retry: None,
+        would: None,
+        error: None,
+        reason: String::new(),
+    }
+}
+
+fn entry(subject: &str) -> LogEntry {
+    LogEntry {
+        commit: HASH,
+        author: "Ann".to_owned(),
+        time: now(),
+        subject: subject.to_owned(),
+        seen: now(),
+        rewritten: false,
+        clusters: Vec::new(),
+    }
+}
+
+fn fleet_of(clusters: Vec<ClusterStatus>) -> String {
+    let caller = caller(None, &[]);
+    let frame = Frame { caller: &caller, signed_in: false, now: now(), query: "" };
+    let log = Log { schema: SCHEMA, commits: vec![entry(NASTY)] };
+    fleet::page(
+        &frame,
+        &Status { schema: SCHEMA, commit: Some(HASH), held_plan: None, clusters, rollout: None },
+        &log,
+        &SourceState::default(),
+    )
+    .into_string()
+}
+
+fn cluster_for(caller: &Caller, cluster: &ClusterStatus) -> String {
+    let frame = Frame { caller, signed_in: false, now: now(), query: "" };
+    let content = Content {
+        objects: vec![StandingObject { bundle: "shop".to_owned(), id: "ConfigMap/ns/one".to_owned(), adopted: false }],
+        held: vec![HeldObject { id: "ConfigMap/ns/gone".to_owned(), plan: PLAN, approved: false }],
+    };
+    let history =
+        History { schema: SCHEMA, cluster: cluster.name.clone(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() };
+    super::cluster::page(&frame, cluster, &content, &history).into_string()
+}
+
+/// Nothing of a page is another site's, and what comes from outside is text.
+fn is_safe(page: &str) {
+    assert!(!page.contains("<script>alert") && !page.contains("://"), "{page}");
+}
+
+#[test]
+fn the_fleet_shows_each_cluster_in_its_cell_and_what_is_wrong_first() {
+    let mut refused = cluster("prod-us-1", "prod", "us", Phase::Refused);
+    refused.error = Some(ErrorAnswer { code: "EK4001".to_owned(), message: NASTY.to_owned(), hint: "Mend it.".to_owned() });
+    let clusters = vec![cluster("dev-eu-1", "dev", "eu", Phase::Synced), cluster("prod-eu-1", "prod", "eu", Phase::Paused), refused];
+    let page = fleet_of(clusters);
+    is_safe(&page);
+    for part in [
+        "Head <a href=\"/commits/abababababababababababababababababababab\"><code>abababa</code></a>",
+        "<span class=\"mark\" aria-hidden=\"true\">✗</span>Refused</span> 1",
+        "<strong>EK4001</strong> &lt;script&gt;",
+        "<th scope=\"row\">dev</th><td data-label=\"eu\"><ul class=\"tiles\">",
+        "<td data-label=\"us\"></td></tr><tr><th scope=\"row\">prod</th>",
+        "href=\"/clusters/prod-us-1\"",
+        "5m ago",
+    ] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    let (worst, less) = (page.find("href=\"/clusters/prod-us-1\"").unwrap(), page.find("href=\"/clusters/prod-eu-1\"").unwrap());
+    assert!(worst < less, "the worst first");
+    assert!(!fleet_of(vec![cluster("a", "dev", "eu", Phase::Synced)]).contains("Needs attention"));
+}
+
+#[test]
+fn one_cause_is_told_once_with_all_that_it_hits() {
+    let with = |name: &str, message: &str| {
+        let error = ErrorAnswer { code: "EK4001".to_owned(), message: message.to_owned(), hint: "Mend it.".to_owned() };
+        ClusterStatus { error: Some(error), ..cluster(name, "dev", "eu", Phase::Refused) }
+    };
+    let page =
+        fleet_of(vec![with("a", "one cause"), with("b", "another"), with("c", "one cause"), cluster("d", "dev", "eu", Phase::Syncing)]);
+    assert_eq!((page.matches("one cause").count(), page.matches("another").count()), (1, 1), "{page}");
+    let together = "2: </span><a href=\"/clusters/a\">a</a>, <a href=\"/clusters/c\">c</a>";
+    assert!(page.contains(together), "{page}");
+    assert!(!fleet_of(vec![cluster("d", "dev", "eu", Phase::Syncing)]).contains("Needs attention"), "it is on its way");
+}
+
+#[test]
+fn only_who_may_approve_has_the_button() {
+    let mut held = cluster("prod-eu-1", "prod", "eu", Phase::Held);
+    (held.held_deletions, held.held_plan) = (1, Some(PLAN));
+    for (caller, may) in [
+        (caller(Some(Role::Approver), &[]), true),
+        (caller(Some(Role::Approver), &["prod"]), true),
+        (caller(Some(Role::Approver), &["dev"]), false),
+        (caller(Some(Role::Operator), &[]), false),
+        (caller(None, &[]), false),
+    ] {
+        let page = cluster_for(&caller, &held);
+        is_safe(&page);
+        assert!(page.contains("ConfigMap/ns/gone"), "{page}");
+        assert_eq!(page.contains("action=\"/approve\""), may, "{caller:?}");
+        assert_eq!(page.contains(&format!("evenkeel approve {PLAN}")), !may, "{caller:?}");
+    }
+    assert!(!cluster_for(&caller(Some(Role::Approver), &[]), &cluster("a", "dev", "eu", Phase::Synced)).contains("gone"));
+}
+
+#[test]
+fn names_that_a_path_may_not_have_are_quoted_in_links() {
+    let page = fleet_of(vec![cluster("a/b \"c\"", "dev", "eu", Phase::Synced)]);
+    assert!(page.contains("href=\"/clusters/a%2Fb%20%22c%22\""), "{page}");
+}
+
+#[test]
+fn a_commit_shows_where_it_is_and_what_it_did() {
+    let caller = caller(None, &[]);
+    let frame = Frame { caller: &caller, signed_in: false, now: now(), query: "" };
+    let on = CommitOnCluster {
+        name: "dev-eu-1".to_owned(),
+        phase: CommitPhase::Cluster(Phase::Refused),
+        since: Some(now()),
+        reason: NASTY.to_owned(),
+        superseded_by: None,
+    };
+    let answer = Where { schema: SCHEMA, commit: HASH, clusters: vec![on] };
+    let touched = |cluster: &str| Touched {
+        cluster: cluster.to_owned(),
+        bundle: "shop".to_owned(),
+        object: "ConfigMap/ns/one".to_owned(),
+        action: "Changed".to_owned(),
+    };
+    let page = super::commit::page(&frame, &answer, Some(&entry(NASTY)), &[touched("a"), touched("b")]).into_string();
+    is_safe(&page);
+    for part in ["<td>Refused</td>", "<td data-label=\"On\">a, b</td>", "&lt;script&gt;"] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+}
+
+#[test]
+fn a_search_finds_by_parts_and_shows_what_was_searched_for_as_text() {
+    let caller = caller(None, &[]);
+    let status = Status {
+        schema: SCHEMA,
+        commit: None,
+        held_plan: None,
+        rollout: None,
+        clusters: vec![cluster("prod-eu-1", "prod", "eu", Phase::Refused), cluster("dev-us-1", "dev", "us", Phase::Synced)],
+    };
+    let log = Log { schema: SCHEMA, commits: vec![entry("Mend the shop")] };
+    let found = |query: &str| {
+        let frame = Frame { caller: &caller, signed_in: false, now: now(), query };
+        let page = search::page(&frame, &status, &log).into_string();
+        is_safe(&page);
+        (page.contains("href=\"/clusters/prod-eu-1\""), page.contains("href=\"/clusters/dev-us-1\""), page.contains("Mend the shop"))
+    };
+    assert_eq!(found("PROD"), (true, false, false));
+    assert_eq!(found("refused"), (true, false, false));
+    assert_eq!(found("abab"), (false, false, true));
+    assert_eq!(found("ann"), (false, false, true));
+    assert_eq!(found("the shop"), (false, false, true));
+    assert_eq!(found(NASTY), (false, false, false));
+    assert_eq!(found("-1"), (true, true, false));
+}
