@@ -11,6 +11,7 @@ use evenkeel::{
         Touched, Transition, Where,
     },
     manifest::Digest,
+    rollout::{Cause, Counts, Shown, ShownHalt, ShownWave, WaveWord},
     server::{Answers, Api, Details, Listen, Server, SourceState},
     sync::{Health, Phase},
 };
@@ -140,11 +141,45 @@ impl Many {
     }
 }
 
+/// A rollout that halted at its canary.
+fn waves() -> Shown {
+    let wave = |name: &str, state, reason: &str| ShownWave {
+        name: name.to_owned(),
+        state,
+        target: Some(COMMIT),
+        clusters: Counts { all: 4, done: 2, begun: 1, waiting: 1, passed_over: 0 },
+        passed_over: Vec::new(),
+        reason: reason.to_owned(),
+        until: None,
+        plan: None,
+        halt: (state == WaveWord::Halted).then(|| ShownHalt {
+            cluster: "production-eu-001".to_owned(),
+            error: Cause {
+                code: "EK4014".to_owned(),
+                message: "Deployment.apps/storefront/storefront-web: ProgressDeadlineExceeded".to_owned(),
+                hint: String::new(),
+            },
+            failed: vec!["production-eu-001".to_owned()],
+            reached: Vec::new(),
+            spared: 12,
+        }),
+        way_out: String::new(),
+    };
+    let halted = "halted by production-eu-001; push a commit that mends it, or evenkeel retry cluster=production-eu-001";
+    Shown {
+        waves: vec![
+            wave("dev", WaveWord::Complete, ""),
+            wave("canary", WaveWord::Halted, halted),
+            wave("production", WaveWord::Waiting, "waits for wave canary"),
+        ],
+    }
+}
+
 impl Answers for Many {
     fn status(&self) -> Result<Status, Diagnostic> {
         let mut clusters: Vec<_> = (0..self.0).map(Self::cluster).collect();
         clusters.sort_by(|a, b| (&a.environment, &a.region, &a.name).cmp(&(&b.environment, &b.region, &b.name)));
-        Ok(Status { schema: SCHEMA, commit: Some(COMMIT), held_plan: None, clusters, rollout: None })
+        Ok(Status { schema: SCHEMA, commit: Some(COMMIT), held_plan: None, clusters, rollout: Some(waves()) })
     }
 
     fn log(&self, _: u32) -> Result<Log, Diagnostic> {

@@ -356,3 +356,24 @@ async fn after_the_ledger_was_lost_the_waves_go_on_where_the_clusters_are() -> R
     agent.phase("b", "Synced", &fixed).await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn a_held_cluster_is_passed_over_and_caught_up_with_when_it_is_released() -> Result<()> {
+    let (scene, first) = scene("held-wave", json!({}), json!({}), json!({})).await?;
+    let agent = scene.agent()?;
+    agent.phase("b", "Synced", &first).await?;
+    let held = evenkeel(&agent.state_dir, &["hold", "cluster=b", "--reason", "looking"])?;
+    ensure!(held.status.success(), "{}", String::from_utf8_lossy(&held.stderr));
+    agent.cluster_is("b", "held", |status| status["phase"] == "Paused" && status["error"]["code"] == "EK4050").await?;
+    let second = change(&scene, "good", "2")?;
+    agent.phase("a", "Synced", &second).await?;
+    let wave = wave_is(&agent, "second", "Unproved").await?;
+    assert!(wave["passed_over"][0].as_str().unwrap().contains("looking"), "{wave}");
+    assert_eq!(v_on(&scene, "b").await?, "1");
+    let released = evenkeel(&agent.state_dir, &["release", "cluster=b"])?;
+    ensure!(released.status.success(), "{}", String::from_utf8_lossy(&released.stderr));
+    agent.phase("b", "Synced", &second).await?;
+    wave_is(&agent, "second", "Complete").await?;
+    assert_eq!(v_on(&scene, "b").await?, "2");
+    Ok(())
+}

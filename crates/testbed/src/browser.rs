@@ -33,6 +33,9 @@ pub struct Browser {
     _profile: TempDir,
 }
 
+/// Looks at an element that a page renews; it is renewed at most once a second, and an answer takes milliseconds.
+const TRIES: u32 = 5;
+
 impl Browser {
     /// Starts one. Debian's packages `chromium` and `chromium-driver` have both programs.
     pub async fn start() -> Result<Self> {
@@ -76,6 +79,18 @@ impl Browser {
         Ok(found[ELEMENT].as_str().context("no element")?.to_owned())
     }
 
+    /// Asks something of the first element of that CSS selector. A page that renews itself may have put another in its place meanwhile.
+    fn of(&self, method: &str, selector: &str, what: &str, body: Option<&Value>) -> Result<Value> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.ask(method, &format!("/element/{}/{what}", self.element(selector)?), body) {
+                Err(error) if tries < TRIES && format!("{error:#}").contains("stale element reference") => {}
+                answer => return answer,
+            }
+        }
+    }
+
     /// Whether the page has an element of that CSS selector.
     pub fn has(&self, selector: &str) -> Result<bool> {
         Ok(self.run("return document.querySelector(arguments[0]) !== null", &json!([selector]))? == json!(true))
@@ -83,18 +98,18 @@ impl Browser {
 
     /// What a person reads of the first element of that CSS selector.
     pub fn text(&self, selector: &str) -> Result<String> {
-        let text = self.ask("GET", &format!("/element/{}/text", self.element(selector)?), None)?;
+        let text = self.of("GET", selector, "text", None)?;
         Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
     /// Clicks on an element.
     pub fn click(&self, selector: &str) -> Result<()> {
-        self.ask("POST", &format!("/element/{}/click", self.element(selector)?), Some(&json!({}))).map(drop)
+        self.of("POST", selector, "click", Some(&json!({}))).map(drop)
     }
 
     /// Types into an element; `\u{e007}` is the Enter key, `\u{e004}` Tab.
     pub fn type_into(&self, selector: &str, text: &str) -> Result<()> {
-        self.ask("POST", &format!("/element/{}/value", self.element(selector)?), Some(&json!({"text": text}))).map(drop)
+        self.of("POST", selector, "value", Some(&json!({"text": text}))).map(drop)
     }
 
     /// Presses keys one after the other where the focus is.

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
 
-use super::parts::{Frame, cluster_path, commit, commit_or_dash, count, error, grade, phase};
+use super::{
+    parts::{Frame, cluster_path, commit, commit_or_dash, count, error, grade, phase},
+    waves,
+};
 use crate::{
     ledger::answers::{ClusterStatus, Log, LogEntry, Status},
     manifest::mask_urls,
@@ -26,6 +29,7 @@ pub(super) fn page(frame: &Frame<'_>, status: &Status, log: &Log, source: &Sourc
             h2 { "Needs attention" }
             (attention(frame, &wrong))
         }
+        @if let Some(rollout) = &status.rollout { (waves::section(frame, &rollout.waves)) }
         h2 { "Clusters" }
         (grid(&status.clusters))
         h2 { "Newest commits" }

@@ -7,6 +7,7 @@ mod fleet;
 mod parts;
 mod search;
 mod sign_in;
+mod waves;
 
 use axum::{
     Extension, Form, Router,
@@ -128,7 +129,9 @@ struct Approval {
 async fn approve(State(api): State<Api>, who: Who, form: Result<Form<Approval>, FormRejection>) -> Result<Redirect, Problem> {
     let Form(Approval { plan, cluster }) = form.map_err(|error| Problem::usage(error.status(), error.body_text()))?;
     routes::act(&api, &who, |who| Action::Approve { plan, who }).await?;
-    Ok(Redirect::to(&parts::cluster_path(&cluster)))
+    // A wave is approved where all of the fleet is shown.
+    let back = if cluster.is_empty() { "/".to_owned() } else { parts::cluster_path(&cluster) };
+    Ok(Redirect::to(&back))
 }
 
 /// The cookies of a request, as one text.

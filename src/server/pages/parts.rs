@@ -7,7 +7,7 @@ use crate::{
     git::CommitId,
     ledger::answers::ErrorAnswer,
     manifest::mask_urls,
-    server::caller::{Caller, Role},
+    server::caller::{Caller, Role, Scope},
     sync::{Health, Phase},
 };
 
@@ -25,6 +25,11 @@ impl Frame<'_> {
     /// Whether the caller may decide on what is held in that environment.
     pub(super) fn may_approve(&self, environment: &str) -> bool {
         self.caller.role.is_some_and(|role| role >= Role::Approver) && self.caller.scope.covers(environment)
+    }
+
+    /// Whether the caller may decide on what concerns the whole fleet, as a wave does.
+    pub(super) fn may_approve_all(&self) -> bool {
+        self.caller.role.is_some_and(|role| role >= Role::Approver) && self.caller.scope == Scope::Fleet
     }
 
     /// A whole page.

@@ -8,6 +8,7 @@ use crate::{
         ClusterStatus, CommitOnCluster, CommitPhase, Content, HeldObject, History, Log, LogEntry, SCHEMA, StandingObject, Status, Touched,
         Where,
     },
+    rollout::{Cause, Counts, ShownHalt, ShownWave, WaveWord},
     server::{
         answers::SourceState,
         caller::{Role, Scope},
@@ -203,4 +204,42 @@ fn a_search_finds_by_parts_and_shows_what_was_searched_for_as_text() {
     assert_eq!(found("the shop"), (false, false, true));
     assert_eq!(found(NASTY), (false, false, false));
     assert_eq!(found("-1"), (true, true, false));
+}
+
+#[test]
+fn waves_say_what_they_wait_for_and_who_may_begin_one() {
+    let wave = |name: &str, state: WaveWord| ShownWave {
+        name: name.to_owned(),
+        state,
+        target: Some(HASH),
+        clusters: Counts { all: 4, done: 1, begun: 2, waiting: 0, passed_over: 1 },
+        passed_over: vec!["dev-1: paused".to_owned()],
+        reason: format!("the reason {NASTY}"),
+        until: None,
+        plan: Some(PLAN),
+        halt: (state == WaveWord::Halted).then(|| ShownHalt {
+            cluster: "prod-1".to_owned(),
+            error: Cause { code: "EK4014".to_owned(), message: NASTY.to_owned(), hint: String::new() },
+            failed: vec!["prod-1".to_owned()],
+            reached: vec!["prod-2".to_owned()],
+            spared: 7,
+        }),
+        way_out: "push a commit that mends it".to_owned(),
+    };
+    let waves = [wave("canary", WaveWord::Halted), wave("prod", WaveWord::Approval)];
+    let shown = |caller: &Caller| {
+        let frame = Frame { caller, signed_in: false, now: now(), query: "" };
+        waves::section(&frame, &waves).into_string()
+    };
+    let page = shown(&caller(Some(Role::Approver), &[]));
+    assert!(!page.contains("<script>alert"), "{page}");
+    for part in
+        ["1 of 4 done, 2 begun, 1 passed over", "/clusters/prod-1", "failed on prod-1; reached prod-2; 7 never saw it", "push a commit"]
+    {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    assert_eq!(page.matches("<form").count(), 1, "the wave that waits for a person");
+    for other in [caller(Some(Role::Operator), &[]), caller(Some(Role::Approver), &["prod"])] {
+        assert!(!shown(&other).contains("<form"));
+    }
 }
