@@ -109,5 +109,8 @@ fn fetch(mirror: &Path, remote: &Path, (branch, tip): (&str, &str), cut: &Cancel
         }
         _ => return leave("it is so much that git is quicker"),
     }
+    if cut.is_cancelled() {
+        return leave("nobody waits for it any more");
+    }
     mirror.reference(tip, newest, true, "fetch").map(drop)
 }

@@ -44,9 +44,14 @@ pub(super) fn write(db: &Connection, cluster: &str, asked: &Asked) -> Result<(),
     Ok(())
 }
 
+/// The clusters on which people are asked about a plan. One that is compared just now does not show it meanwhile; what it found before
+/// still holds, and whether that is so is judged again before anything is deleted.
+const ASKED: &str = "SELECT cluster FROM held JOIN clusters ON clusters.id = cluster \
+     WHERE plan = ?1 AND (held_plan = ?1 OR phase = 'Syncing')";
+
 /// The clusters of which `status` shows this plan, with their environments.
 pub(super) fn holders(db: &Connection, plan: Digest) -> Result<Vec<(String, String)>, LedgerError> {
-    let mut rows = db.prepare_cached("SELECT name, environment FROM clusters WHERE held_plan = ? ORDER BY name")?;
+    let mut rows = db.prepare_cached(&format!("SELECT name, environment FROM clusters WHERE id IN ({ASKED}) ORDER BY name"))?;
     Ok(rows.query_map([plan], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
 }
 
@@ -71,11 +76,9 @@ pub(super) fn approve(db: &Connection, plan: Digest, who: &str, at: Timestamp) -
 }
 
 fn approve_one(db: &Connection, plan: Digest, who: &str, at: Timestamp) -> Result<Vec<String>, LedgerError> {
-    let mut names = db.prepare_cached("SELECT name FROM clusters WHERE held_plan = ? ORDER BY name")?;
+    let mut names = db.prepare_cached(&format!("SELECT name FROM clusters WHERE id IN ({ASKED}) ORDER BY name"))?;
     let names: Vec<String> = names.query_map([plan], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let lines = db
-        .prepare_cached("UPDATE held SET approved = 1 WHERE plan = ?1 AND cluster IN (SELECT id FROM clusters WHERE held_plan = ?1)")?
-        .execute([plan])?;
+    let lines = db.prepare_cached(&format!("UPDATE held SET approved = 1 WHERE plan = ?1 AND cluster IN ({ASKED})"))?.execute([plan])?;
     if lines == 0 {
         return Ok(Vec::new());
     }

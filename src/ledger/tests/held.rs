@@ -47,6 +47,18 @@ async fn an_approval_is_for_the_lines_of_a_plan() {
 }
 
 #[tokio::test]
+async fn a_plan_can_be_approved_while_the_cluster_is_compared_again() {
+    let bed = Bed::new();
+    bed.fleet(&["a", "b"]).await;
+    for (cluster, phase) in [("a", Phase::Syncing), ("b", Phase::Detached)] {
+        hold(&bed, cluster, &[("one", 5, false)]).await;
+        bed.state(cluster, state(phase)).await;
+    }
+    assert_eq!(bed.ledger.approve(digest_of(5), "ada", at(0)).await.unwrap(), ["a"], "b has nothing that is looked after");
+    assert_eq!(bed.ledger.asked("a").await.unwrap(), asked(&[("one", 5, true)]));
+}
+
+#[tokio::test]
 async fn an_approval_that_comes_while_a_verdict_is_written_stands() {
     let bed = Bed::new();
     bed.fleet(&["a"]).await;
