@@ -4,9 +4,9 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::Api;
+use testbed::{Api, wait_until};
 
-use crate::scene::{Agent, Scene, evenkeel, own, yaml};
+use crate::scene::{Agent, PATIENCE, Scene, evenkeel, own, yaml};
 
 /// A path, and what stands there; none where it is removed.
 type File<'a> = (&'a str, Option<&'a str>);
@@ -17,9 +17,15 @@ fn with_spec(kind: &str, name: &str, spec: &Value) -> String {
     yaml(&json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}))
 }
 
-fn approve(state_dir: &Path, plan: &Value) -> Result<()> {
-    let output = evenkeel(state_dir, &["approve", plan.as_str().unwrap_or_default()])?;
-    ensure!(output.status.success(), "{plan}: {}", String::from_utf8_lossy(&output.stderr));
+async fn approve(state_dir: &Path, plan: &Value) -> Result<()> {
+    let ask = || async {
+        let output = evenkeel(state_dir, &["approve", plan.as_str().unwrap_or_default()]).map_err(|error| error.to_string())?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        // An agent that is starting has taken the record and does not answer yet.
+        if told.contains("EK5002") { Err(told) } else { Ok((output.status.success(), told)) }
+    };
+    let (accepted, told) = wait_until(PATIENCE, "the question is taken", ask).await?;
+    ensure!(accepted, "{plan}: {told}");
     Ok(())
 }
 
@@ -68,7 +74,7 @@ async fn what_the_fleet_would_lose_in_one_revision_waits_on_every_cluster() -> R
         plans.push(status["held_plan"].clone());
     }
 
-    approve(&agent.state_dir, &plans[0])?;
+    approve(&agent.state_dir, &plans[0]).await?;
     agent.phase("a", "Synced", &removed).await?;
     assert!(!is_there(&scene, &scene.api("a").await?, "n0").await?);
     agent.stop()?;
@@ -89,7 +95,7 @@ async fn what_the_fleet_would_lose_in_one_revision_waits_on_every_cluster() -> R
         agent.cluster_is(cluster, "held with four", |status| status["held_deletions"] == 4).await?;
     }
     assert_eq!(evenkeel(&agent.state_dir, &["approve", all.as_str().unwrap()])?.status.code(), Some(1));
-    approve(&agent.state_dir, &agent.status()?["held_plan"])?;
+    approve(&agent.state_dir, &agent.status()?["held_plan"]).await?;
     for cluster in ["b", "c"] {
         agent.phase(cluster, "Synced", &more).await?;
         assert!(!is_there(&scene, &scene.api(cluster).await?, "n0").await?);
@@ -201,7 +207,7 @@ async fn a_removed_cluster_keeps_its_objects_unless_git_said_otherwise() -> Resu
     let (a, b) = (scene.api("a").await?, scene.api("b").await?);
     assert!(is_there(&scene, &b, "one").await?);
 
-    approve(&agent.state_dir, &status["held_plan"])?;
+    approve(&agent.state_dir, &status["held_plan"]).await?;
     let status = agent.cluster_is("b", "detached", |status| status["phase"] == "Detached").await?;
     assert_eq!((&status["objects"], &status["applied"]), (&json!(0), &Value::Null));
     let parent = "/api/v1/namespaces/evenkeel-system/configmaps/evenkeel-budget-removal";
