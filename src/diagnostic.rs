@@ -45,6 +45,27 @@ impl fmt::Display for Diagnostic {
 
 impl std::error::Error for Diagnostic {}
 
+/// An error in words alone, as it is kept and as answers carry it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorAnswer {
+    /// `EK` and four digits.
+    pub code: String,
+    /// What happened, with its place in front where it has one; the server's own words where they are known.
+    pub message: String,
+    /// What to do next.
+    pub hint: String,
+}
+
+impl From<&Diagnostic> for ErrorAnswer {
+    fn from(Diagnostic { code, place, message, hint }: &Diagnostic) -> Self {
+        let message = match place {
+            Place::Nowhere => message.clone(),
+            place => format!("{place}: {message}"),
+        };
+        Self { code: code.id.to_owned(), message, hint: hint.clone() }
+    }
+}
+
 /// Where a problem is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default, Hash)]
 #[serde(rename_all = "camelCase")]

@@ -19,5 +19,5 @@ fn main() -> ExitCode {
         roll_back: &agent::roll_back,
         retry: &agent::retry,
     };
-    cli::main(&agent::run, ledger, &records)
+    cli::main(&agent::run, ledger, records)
 }

@@ -3,8 +3,8 @@
 use super::once::ATTEMPTS;
 use crate::{
     codes::{self, Code},
-    diagnostic::{Diagnostic, Place},
-    rollout::{Cause, Condition},
+    diagnostic::{Diagnostic, ErrorAnswer, Place},
+    rollout::Condition,
     sync::{Health, Phase, STUCK, State},
 };
 
@@ -36,7 +36,7 @@ pub(super) fn condition(state: &State, hasty: bool) -> Condition {
 
 fn failed(error: Option<&Diagnostic>, otherwise: &str) -> Condition {
     let none = || Diagnostic::new(codes::HALTED, Place::Nowhere, otherwise);
-    Condition::Failed(Cause::from(&error.cloned().unwrap_or_else(none)))
+    Condition::Failed(ErrorAnswer::from(&error.cloned().unwrap_or_else(none)))
 }
 
 #[cfg(test)]

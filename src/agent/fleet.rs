@@ -215,24 +215,30 @@ impl Fleet {
         if let Some(new) = new {
             self.keep(Kept::name(new), new);
         }
-        if let Some(gone) = gone {
-            let mirror = self.mirror.clone();
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = mirror.unkeep(&Kept::name(gone)) {
-                    warn!(commit = %gone, code = %error.code(), "{error}");
-                }
-            });
+        self.unkeep(gone.map(Kept::name).into_iter().collect());
+    }
+
+    /// Ends what [`Self::keep`] began under these names.
+    pub(super) fn unkeep(&self, names: Vec<String>) {
+        if names.is_empty() {
+            return;
         }
+        let mirror = self.mirror.clone();
+        tokio::task::spawn_blocking(move || {
+            for name in names {
+                if let Err(error) = mirror.unkeep(&name) {
+                    warn!(name, code = %error.code(), "{error}");
+                }
+            }
+        });
     }
 
     /// What clusters run, as the ledger has it; commits that none runs any more need not be kept.
     pub(super) async fn remember_applied(&mut self) -> Result<(), Diagnostic> {
         let mut commits = BTreeMap::new();
-        for cluster in self.ledger.cluster_names().await? {
-            if let Some((_, commit)) = self.ledger.applied(&cluster).await? {
-                self.kept.runs(&cluster, commit);
-                commits.insert(Kept::name(commit), commit);
-            }
+        for (cluster, (commit, _)) in self.ledger.applied_everywhere().await? {
+            self.kept.runs(&cluster, commit);
+            commits.insert(Kept::name(commit), commit);
         }
         let mirror = self.mirror.clone();
         let keep = move || {

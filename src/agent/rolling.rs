@@ -73,10 +73,11 @@ impl Fleet {
         }
         self.ledger.record_rollout(rows).await?;
         let (new, old) = self.waves.noted();
+        let name = |commit: &CommitId| format!("rollout/{commit}");
         for commit in new {
-            self.keep(format!("rollout/{commit}"), commit);
+            self.keep(name(&commit), commit);
         }
-        self.unkeep(old);
+        self.unkeep(old.iter().map(name).collect());
         Ok(())
     }
 
@@ -99,21 +100,6 @@ impl Fleet {
         };
         desired.budget.caution = self.losses.caution(name);
         self.want(name, desired).await
-    }
-
-    /// Ends what [`Self::keep`] began for the rollout.
-    fn unkeep(&self, commits: Vec<CommitId>) {
-        if commits.is_empty() {
-            return;
-        }
-        let mirror = self.mirror.clone();
-        tokio::task::spawn_blocking(move || {
-            for commit in commits {
-                if let Err(error) = mirror.unkeep(&format!("rollout/{commit}")) {
-                    warn!(%commit, code = %error.code(), "{error}");
-                }
-            }
-        });
     }
 
     /// Takes up what an older commit gives.

@@ -8,7 +8,7 @@ use super::{
     printer::Printer,
     settings_file::SettingsFile,
 };
-use crate::{manifest::Digest, server::who};
+use crate::manifest::Digest;
 
 /// Release exactly these held deletions, or exactly what a wave would do
 #[derive(Debug, Args)]
@@ -26,14 +26,8 @@ pub(super) fn run(args: ApproveArgs, file: &SettingsFile, world: &World<'_>, pri
     let output = args.output.resolve(file);
     let plan = args.plan;
     let whom = args.state_dir.resolve(file);
-    let accepted = match ask::act_if_running(&whom, async move |client| client.approve(plan).await)? {
-        Ok(accepted) => accepted,
-        Err(state_dir) => {
-            let accepted = (world.approve)(state_dir, plan, &who(rustix::process::getuid().as_raw()))?;
-            printer.note(&format!("no agent runs on {}; recorded, and done when it starts", whom.name()));
-            accepted
-        }
-    };
+    let record = |state_dir: &_, who: &_| (world.records.approve)(state_dir, plan, who);
+    let accepted = ask::act_or_record(&whom, async move |client| client.approve(plan).await, record, "done", printer)?;
     printer.answer(output, &accepted, |accepted| ask::accepted("Released", accepted))?;
     Ok(Exit::Done)
 }

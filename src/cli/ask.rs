@@ -9,7 +9,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::answers::{History, Log, Status, Where},
-    server::{Accepted, Answers, Client, ClientError, PLAN_TIME_MAX, SourceState},
+    server::{Accepted, Answers, Client, ClientError, PLAN_TIME_MAX, SourceState, who},
 };
 
 /// For the agent to show that it lives. A hanging one is not waited for: the ledger knows what it knows.
@@ -64,8 +64,29 @@ pub(super) fn question<T>(whom: &Whom, question: impl AsyncFnOnce(Client) -> Res
     }
 }
 
+/// As [`act`]; where no agent runs, `record` puts it on record for this user, and the next agent does it at its start (`then` in a word).
+pub(super) fn act_or_record<F>(
+    whom: &Whom,
+    action: impl FnOnce(Client) -> F,
+    record: impl FnOnce(&Path, &str) -> Result<Accepted, Diagnostic>,
+    then: &str,
+    printer: &mut Printer<'_>,
+) -> Result<Accepted, CommandError>
+where
+    F: Future<Output = Result<Accepted, ClientError>>,
+{
+    match act_if_running(whom, action)? {
+        Ok(accepted) => Ok(accepted),
+        Err(state_dir) => {
+            let accepted = record(state_dir, &who(rustix::process::getuid().as_raw()))?;
+            printer.note(&format!("no agent runs on {}; recorded, and {then} when it starts", whom.name()));
+            Ok(accepted)
+        }
+    }
+}
+
 /// As [`act`]; the state directory where no agent runs on it.
-pub(super) fn act_if_running<F>(whom: &Whom, action: impl FnOnce(Client) -> F) -> Result<Result<Accepted, &Path>, CommandError>
+fn act_if_running<F>(whom: &Whom, action: impl FnOnce(Client) -> F) -> Result<Result<Accepted, &Path>, CommandError>
 where
     F: Future<Output = Result<Accepted, ClientError>>,
 {

@@ -12,7 +12,7 @@ use super::{
     printer::Printer,
     settings_file::SettingsFile,
 };
-use crate::server::{HoldRequest, ReleaseRequest, who};
+use crate::server::{HoldRequest, ReleaseRequest};
 
 /// Write nothing to clusters, or to a bundle on them, until they are released
 #[derive(Debug, Args)]
@@ -112,14 +112,8 @@ pub(super) fn hold(args: HoldArgs, file: &SettingsFile, world: &World<'_>, print
     };
     let state_dir = args.state_dir.resolve(file);
     let sent = request.clone();
-    let accepted = match ask::act_if_running(&state_dir, async move |client| client.hold(&sent).await)? {
-        Ok(accepted) => accepted,
-        Err(folder) => {
-            let accepted = (world.hold)(folder, &request, &who(rustix::process::getuid().as_raw()))?;
-            printer.note(&format!("no agent runs on {}; recorded, and obeyed when it starts", folder.display()));
-            accepted
-        }
-    };
+    let record = |state_dir: &_, who: &_| (world.records.hold)(state_dir, &request, who);
+    let accepted = ask::act_or_record(&state_dir, async move |client| client.hold(&sent).await, record, "obeyed", printer)?;
     printer.answer(output, &accepted, |accepted| ask::accepted("Held", accepted))?;
     Ok(Exit::Done)
 }
@@ -129,14 +123,8 @@ pub(super) fn release(args: ReleaseArgs, file: &SettingsFile, world: &World<'_>,
     let request = ReleaseRequest { selector: args.selector, bundle: args.bundle.or_else(|| file.bundle.clone()) };
     let state_dir = args.state_dir.resolve(file);
     let sent = request.clone();
-    let accepted = match ask::act_if_running(&state_dir, async move |client| client.release(&sent).await)? {
-        Ok(accepted) => accepted,
-        Err(folder) => {
-            let accepted = (world.release)(folder, &request, &who(rustix::process::getuid().as_raw()))?;
-            printer.note(&format!("no agent runs on {}; recorded, and done when it starts", folder.display()));
-            accepted
-        }
-    };
+    let record = |state_dir: &_, who: &_| (world.records.release)(state_dir, &request, who);
+    let accepted = ask::act_or_record(&state_dir, async move |client| client.release(&sent).await, record, "done", printer)?;
     printer.answer(output, &accepted, |accepted| ask::accepted("Released", accepted))?;
     Ok(Exit::Done)
 }

@@ -96,18 +96,8 @@ pub struct World<'a> {
     pub agent: &'a Agent<'a>,
     /// Opens the record.
     pub ledger: &'a OpenLedger<'a>,
-    /// Records an approval.
-    pub approve: &'a Approve<'a>,
-    /// Records that clusters may be written again.
-    pub resume: &'a Resume<'a>,
-    /// Records a hold.
-    pub hold: &'a Hold<'a>,
-    /// Records the end of one.
-    pub release: &'a Release<'a>,
-    /// Records that clusters are to be put to a commit.
-    pub roll_back: &'a RollBack<'a>,
-    /// Records that clusters are to be tried again.
-    pub retry: &'a Retry<'a>,
+    /// Puts on record what is asked while no agent runs.
+    pub records: Records<'a>,
 }
 
 /// Evenkeel holds a fleet of Kubernetes clusters to one Git repository
@@ -185,6 +175,7 @@ pub fn command() -> clap::Command {
 }
 
 /// What commands put on record where the agent is stopped.
+#[derive(Clone, Copy)]
 pub struct Records<'a> {
     /// Approves deletions or a wave.
     pub approve: &'a Approve<'a>,
@@ -201,11 +192,10 @@ pub struct Records<'a> {
 }
 
 /// Runs the command line of this process. The arguments are what stands behind the commands.
-pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, records: &Records<'_>) -> ExitCode {
-    let Records { approve, resume, hold, release, roll_back, retry } = *records;
+pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, records: Records<'_>) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let (color, now) = (color_wanted(io::stdout().is_terminal()), Timestamp::now());
-    let world = World { color, now, agent, ledger, approve, resume, hold, release, roll_back, retry };
+    let world = World { color, now, agent, ledger, records };
     execute(&arguments, &world, &mut io::stdout(), &mut io::stderr()).into()
 }
 

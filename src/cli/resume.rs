@@ -8,7 +8,6 @@ use super::{
     printer::Printer,
     settings_file::SettingsFile,
 };
-use crate::server::who;
 
 /// Write clusters again after a damaged ledger was replaced
 #[derive(Debug, Args)]
@@ -22,14 +21,8 @@ pub(super) struct ResumeArgs {
 pub(super) fn run(args: ResumeArgs, file: &SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
     let output = args.output.resolve(file);
     let whom = args.state_dir.resolve(file);
-    let accepted = match ask::act_if_running(&whom, async |client| client.resume().await)? {
-        Ok(accepted) => accepted,
-        Err(state_dir) => {
-            let accepted = (world.resume)(state_dir, &who(rustix::process::getuid().as_raw()))?;
-            printer.note(&format!("no agent runs on {}; recorded, and done when it starts", whom.name()));
-            accepted
-        }
-    };
+    let record = |state_dir: &_, who: &_| (world.records.resume)(state_dir, who);
+    let accepted = ask::act_or_record(&whom, async |client| client.resume().await, record, "done", printer)?;
     printer.answer(output, &accepted, |accepted| ask::accepted("Written again", accepted))?;
     Ok(Exit::Done)
 }

@@ -25,14 +25,8 @@ pub(super) fn run(args: RetryArgs, file: &SettingsFile, world: &World<'_>, print
     let output = args.output.resolve(file);
     let state_dir = args.state_dir.resolve(file);
     let selector = args.selector.as_str();
-    let accepted = match ask::act_if_running(&state_dir, async |client| client.retry(selector).await)? {
-        Ok(accepted) => accepted,
-        Err(folder) => {
-            let accepted = (world.retry)(folder, selector)?;
-            printer.note(&format!("no agent runs on {}; recorded, and done when it starts", folder.display()));
-            accepted
-        }
-    };
+    let record = |state_dir: &_, _: &_| (world.records.retry)(state_dir, selector);
+    let accepted = ask::act_or_record(&state_dir, async |client| client.retry(selector).await, record, "done", printer)?;
     printer.answer(output, &accepted, |accepted| ask::accepted("To be tried again", accepted))?;
     Ok(Exit::Done)
 }

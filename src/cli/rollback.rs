@@ -8,7 +8,6 @@ use super::{
     printer::Printer,
     settings_file::SettingsFile,
 };
-use crate::server::who;
 
 /// Put clusters to a commit, and keep them there until `evenkeel retry`
 #[derive(Debug, Args)]
@@ -29,14 +28,8 @@ pub(super) fn run(args: RollbackArgs, file: &SettingsFile, world: &World<'_>, pr
     let output = args.output.resolve(file);
     let state_dir = args.state_dir.resolve(file);
     let (selector, rev) = (args.selector.as_str(), args.rev.as_str());
-    let accepted = match ask::act_if_running(&state_dir, async |client| client.roll_back(selector, rev).await)? {
-        Ok(accepted) => accepted,
-        Err(folder) => {
-            let accepted = (world.roll_back)(folder, selector, rev, &who(rustix::process::getuid().as_raw()))?;
-            printer.note(&format!("no agent runs on {}; recorded, and done when it starts", folder.display()));
-            accepted
-        }
-    };
+    let record = |state_dir: &_, who: &_| (world.records.roll_back)(state_dir, selector, rev, who);
+    let accepted = ask::act_or_record(&state_dir, async |client| client.roll_back(selector, rev).await, record, "done", printer)?;
     printer.answer(output, &accepted, |accepted| ask::accepted("Put to the commit, and kept there", accepted))?;
     Ok(Exit::Done)
 }

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnostic::{Diagnostic, Place},
     git::CommitId,
     manifest::Digest,
     rollout::Shown,
     sync::{Health, Phase, Retry, Would},
 };
+
+pub use crate::diagnostic::ErrorAnswer;
 
 /// The version of these forms; it grows when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
@@ -66,27 +67,6 @@ pub struct ClusterStatus {
     pub error: Option<ErrorAnswer>,
     /// Why it does not run the newest commit, in one sentence; empty where it does.
     pub reason: String,
-}
-
-/// An error as answers carry it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorAnswer {
-    /// `EK` and four digits.
-    pub code: String,
-    /// What happened, with its place in front where it has one; the server's own words where they are known.
-    pub message: String,
-    /// What to do next.
-    pub hint: String,
-}
-
-impl From<&Diagnostic> for ErrorAnswer {
-    fn from(Diagnostic { code, place, message, hint }: &Diagnostic) -> Self {
-        let message = match place {
-            Place::Nowhere => message.clone(),
-            place => format!("{place}: {message}"),
-        };
-        Self { code: code.id.to_owned(), message, hint: hint.clone() }
-    }
 }
 
 /// `evenkeel log`: the branch's commits, newest first.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    Asks, Cause, ClusterProgress, Condition, Input, Member, Progress, Target, WaveProgress,
+    Asks, ClusterProgress, Condition, Input, Member, Progress, Target, WaveProgress,
     calendar::{Closed, closed},
     observe::after,
     shown::moment,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     codes,
-    diagnostic::{Diagnostic, Place},
+    diagnostic::{Diagnostic, ErrorAnswer, Place},
     layout::{Rollout, Wave},
 };
 
@@ -34,7 +34,7 @@ pub(super) enum State {
     /// This cluster is to be moved now.
     Admits(String),
     /// The target failed on this cluster, of this wave or an earlier one.
-    Halted(String, Cause),
+    Halted(String, ErrorAnswer),
     /// A person is asked.
     Approval(Asks),
     /// A freeze, or outside its windows.
@@ -114,7 +114,7 @@ impl Progress {
     }
 
     /// The cluster, of this wave or an earlier one, on which the target failed or is refused.
-    pub(super) fn failed(&self, ground: &Ground<'_>, target: &Target) -> Option<(String, Cause)> {
+    pub(super) fn failed(&self, ground: &Ground<'_>, target: &Target) -> Option<(String, ErrorAnswer)> {
         (0..=ground.place).find_map(|place| {
             self.counted(&Ground { place, ..*ground }).find_map(|(name, cluster, _)| match target.digests.get(name)? {
                 Some(digest) => cluster.failures.get(digest).map(|failure| (name.to_owned(), failure.cause.clone())),
@@ -224,7 +224,7 @@ fn order(cluster: &ClusterProgress, member: &Member) -> Order {
     }
 }
 
-fn refused(cluster: &str) -> Cause {
+fn refused(cluster: &str) -> ErrorAnswer {
     let message = format!("what the commit gives for {cluster} is refused");
-    Cause::from(&Diagnostic::new(codes::HALTED, Place::Nowhere, message).with_hint("See `evenkeel check`."))
+    ErrorAnswer::from(&Diagnostic::new(codes::HALTED, Place::Nowhere, message).with_hint("See `evenkeel check`."))
 }

@@ -38,11 +38,7 @@ pub use self::{
     hands::is_mark,
     shown::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
 };
-use crate::{
-    diagnostic::{Diagnostic, Place},
-    git::CommitId,
-    manifest::Digest,
-};
+use crate::{diagnostic::ErrorAnswer, git::CommitId, manifest::Digest};
 
 /// The digest of each cluster's rendering at one commit; none where it is refused.
 pub type Digests = BTreeMap<String, Option<Digest>>;
@@ -147,28 +143,7 @@ pub struct Failure {
     /// The commit that the cluster was told.
     pub commit: CommitId,
     /// How.
-    pub cause: Cause,
-}
-
-/// An error in the words of people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Cause {
-    /// `EK` and four digits.
-    pub code: String,
-    /// What happened.
-    pub message: String,
-    /// What to do next.
-    pub hint: String,
-}
-
-impl From<&Diagnostic> for Cause {
-    fn from(Diagnostic { code, place, message, hint }: &Diagnostic) -> Self {
-        let message = match place {
-            Place::Nowhere => message.clone(),
-            place => format!("{place}: {message}"),
-        };
-        Self { code: code.id.to_owned(), message, hint: hint.clone() }
-    }
+    pub cause: ErrorAnswer,
 }
 
 /// What keeps a cluster at a commit.
@@ -200,7 +175,7 @@ pub enum Condition {
     /// It runs it and does not do well yet.
     Unready,
     /// It will not get there by itself.
-    Failed(Cause),
+    Failed(ErrorAnswer),
     /// It does not answer.
     Unreachable,
 }

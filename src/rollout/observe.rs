@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Cause, ClusterProgress, Condition, Failure, Member, Pin, Stand};
+use super::{ClusterProgress, Condition, Failure, Member, Pin, Stand};
 use crate::{
     codes,
-    diagnostic::{Diagnostic, Place},
+    diagnostic::{Diagnostic, ErrorAnswer, Place},
 };
 
 /// Failures that are remembered of a cluster. The oldest go first: a rendering that comes back after so many others is tried again.
@@ -53,7 +53,7 @@ impl ClusterProgress {
         }
     }
 
-    fn fail(&mut self, admitted: Stand, cause: Cause, now: Timestamp) {
+    fn fail(&mut self, admitted: Stand, cause: ErrorAnswer, now: Timestamp) {
         (self.healthy_since, self.proved) = (None, false);
         // The words may change from try to try; that it failed stays.
         self.failures.entry(admitted.digest).or_insert(Failure { at: now, commit: admitted.commit, cause });
@@ -95,8 +95,8 @@ pub(super) fn after(since: Timestamp, span: Duration) -> Timestamp {
     since.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
-fn late(deadline: Duration) -> Cause {
+fn late(deadline: Duration) -> ErrorAnswer {
     let message = format!("not healthy within {} after all was written", crate::layout::written(deadline));
     let hint = "Look at `evenkeel status`; give the bundle a longer `spec.deadline` where it needs it.";
-    Cause::from(&Diagnostic::new(codes::LATE, Place::Nowhere, message).with_hint(hint))
+    ErrorAnswer::from(&Diagnostic::new(codes::LATE, Place::Nowhere, message).with_hint(hint))
 }

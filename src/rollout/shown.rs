@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Cause, ClusterProgress, Failure, Input, Pin, Progress, Target,
+    ClusterProgress, Failure, Input, Pin, Progress, Target,
     gate::{Ground, State},
     step::Membership,
 };
-use crate::{git::CommitId, layout::Rollout, manifest::Digest};
+use crate::{diagnostic::ErrorAnswer, git::CommitId, layout::Rollout, manifest::Digest};
 
 /// Where the waves stand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,7 +84,7 @@ pub struct ShownHalt {
     /// The cluster on which the target failed.
     pub cluster: String,
     /// How.
-    pub error: Cause,
+    pub error: ErrorAnswer,
     /// All clusters on which it failed.
     pub failed: Vec<String>,
     /// Other clusters that run it, in this wave and the earlier ones, and have not done well with it for their soak.

@@ -9,7 +9,7 @@ use evenkeel::{
         ObjectEntry, SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition, WarningEntry, Where,
     },
     manifest::Digest,
-    rollout::{Cause, Counts, Shown, ShownHalt, ShownWave, WaveWord},
+    rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
     server::{Answers, Details},
     sync::{Health, Phase, Retry, Would},
 };
@@ -122,7 +122,7 @@ fn waves() -> Vec<ShownWave> {
     };
     let halt = ShownHalt {
         cluster: "staging-eu-1".to_owned(),
-        error: Cause { code: "EK4001".to_owned(), message: "denied\u{1b}[2J".to_owned(), hint: "Mend it.".to_owned() },
+        error: ErrorAnswer { code: "EK4001".to_owned(), message: "denied\u{1b}[2J".to_owned(), hint: "Mend it.".to_owned() },
         failed: vec!["staging-eu-1".to_owned()],
         reached: Vec::new(),
         spared: 3,

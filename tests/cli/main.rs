@@ -104,12 +104,14 @@ impl Setup {
             now: fleet::now(),
             agent: &*self.agent,
             ledger: &*self.ledger,
-            approve: &*self.approve,
-            resume: &*self.resume,
-            hold: &*self.hold,
-            release: &*self.release,
-            roll_back: &*self.roll_back,
-            retry: &*self.retry,
+            records: cli::Records {
+                approve: &*self.approve,
+                resume: &*self.resume,
+                hold: &*self.hold,
+                release: &*self.release,
+                roll_back: &*self.roll_back,
+                retry: &*self.retry,
+            },
         };
         let code = cli::execute(&arguments, &world, &mut out, &mut err);
         let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -11,7 +11,7 @@ use evenkeel::{
         Touched, Transition, Where,
     },
     manifest::Digest,
-    rollout::{Cause, Counts, Shown, ShownHalt, ShownWave, WaveWord},
+    rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
     server::{Answers, Api, Details, Listen, Server, SourceState},
     sync::{Health, Phase},
 };
@@ -154,7 +154,7 @@ fn waves() -> Shown {
         plan: None,
         halt: (state == WaveWord::Halted).then(|| ShownHalt {
             cluster: "production-eu-001".to_owned(),
-            error: Cause {
+            error: ErrorAnswer {
                 code: "EK4014".to_owned(),
                 message: "Deployment.apps/storefront/storefront-web: ProgressDeadlineExceeded".to_owned(),
                 hint: String::new(),

@@ -58,8 +58,8 @@ async fn jobs_complete_and_namespaces_go() -> Result<()> {
     let options = ControlPlaneOptions::default().with_controllers();
     let cluster = Bed::shared().await?.cluster_with("tidy", options).await?;
     let api = cluster.api()?;
-    api.namespace("work").await?;
-    let jobs = "/apis/batch/v1/namespaces/work/jobs";
+    api.namespace("batch").await?;
+    let jobs = "/apis/batch/v1/namespaces/batch/jobs";
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "once"}, "spec": {"template": {"spec": {
         "restartPolicy": "Never", "containers": [{"name": "app", "image": "app:1.0"}]}}}});
     api.create(jobs, &job).await?;
@@ -69,9 +69,9 @@ async fn jobs_complete_and_namespaces_go() -> Result<()> {
         Ok(())
     })
     .await?;
-    api.delete("/api/v1/namespaces/work").await?;
+    api.delete("/api/v1/namespaces/batch").await?;
     wait_until(PATIENCE, "the namespace is gone", || async {
-        match api.find("/api/v1/namespaces/work").await? {
+        match api.find("/api/v1/namespaces/batch").await? {
             None => Ok(()),
             Some(namespace) => anyhow::bail!("{}", namespace["status"]),
         }

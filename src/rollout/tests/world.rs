@@ -8,11 +8,11 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    diagnostic::Place as At,
+    diagnostic::{ErrorAnswer, Place as At},
     git::CommitId,
     layout::{Freeze, OnFailure, Preempt, Rollout, Wave},
     manifest::Digest,
-    rollout::{Cause, Condition, Decision, Digests, Input, Member, Pin, Progress, Stand},
+    rollout::{Condition, Decision, Digests, Input, Member, Pin, Progress, Stand},
 };
 
 /// Deterministic chance.
@@ -68,8 +68,8 @@ pub(super) fn content(text: &str) -> Digest {
     Digest::of(text.as_bytes())
 }
 
-pub(super) fn cause(message: &str) -> Cause {
-    Cause { code: "EK4014".to_owned(), message: message.to_owned(), hint: String::new() }
+pub(super) fn cause(message: &str) -> ErrorAnswer {
+    ErrorAnswer { code: "EK4014".to_owned(), message: message.to_owned(), hint: String::new() }
 }
 
 /// A cluster as it is in truth.

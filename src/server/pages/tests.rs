@@ -3,12 +3,13 @@
 
 use super::*;
 use crate::{
+    diagnostic::ErrorAnswer,
     git::CommitId,
     ledger::answers::{
         ClusterStatus, CommitOnCluster, CommitPhase, Content, HeldObject, History, Log, LogEntry, SCHEMA, StandingObject, Status, Touched,
         Where,
     },
-    rollout::{Cause, Counts, ShownHalt, ShownWave, WaveWord},
+    rollout::{Counts, ShownHalt, ShownWave, WaveWord},
     server::{
         answers::SourceState,
         caller::{Role, Scope},
@@ -219,7 +220,7 @@ fn waves_say_what_they_wait_for_and_who_may_begin_one() {
         plan: Some(PLAN),
         halt: (state == WaveWord::Halted).then(|| ShownHalt {
             cluster: "prod-1".to_owned(),
-            error: Cause { code: "EK4014".to_owned(), message: NASTY.to_owned(), hint: String::new() },
+            error: ErrorAnswer { code: "EK4014".to_owned(), message: NASTY.to_owned(), hint: String::new() },
             failed: vec!["prod-1".to_owned()],
             reached: vec!["prod-2".to_owned()],
             spared: 7,
