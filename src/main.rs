@@ -6,6 +6,7 @@ use evenkeel::{agent, cli};
 
 /// Rendering allocates many small values on several threads: with this one it takes two thirds of the time that it takes with
 /// glibc's. The service file and the image have it give memory back at once (`MIMALLOC_PURGE_DELAY=0`).
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

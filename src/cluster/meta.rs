@@ -7,7 +7,8 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 
-use crate::manifest::{Digest, HANDOVER};
+use super::Api;
+use crate::manifest::{Digest, HANDOVER, Identity, ObjectId};
 
 /// The metadata of a live object.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -46,6 +47,12 @@ pub struct Meta {
 }
 
 impl Meta {
+    /// The identity of an object of that kind.
+    pub fn id(&self, api: &Api) -> ObjectId {
+        let (group, kind) = (api.group.clone(), api.kind.clone());
+        Identity { group, kind, namespace: self.namespace.clone(), name: self.name.clone() }.into()
+    }
+
     /// The digest of the fields which that manager has applied: SHA-256 over the entry's apiVersion and fieldsV1, not its time.
     ///
     /// It changes when another writer changes or removes such a field, and is gone when managedFields is wiped; it stays when

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{ObjectId, PART_OF, Policy, fold_string_data};
+use super::{Identity, ObjectId, PART_OF, Policy, fold_string_data};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
@@ -252,7 +252,7 @@ pub(crate) fn identify(value: &Value) -> Result<ObjectId, Unidentified> {
         Some(Value::String(text)) if text.len() <= 63 && dotted(text) && !text.contains('.') => Some(text.clone()),
         Some(_) => return Err(refuse("/metadata/namespace", "metadata.namespace is not a namespace's name".to_owned())),
     };
-    Ok(ObjectId { group: group.to_owned(), kind: kind.to_owned(), namespace, name: name.to_owned() })
+    Ok(Identity { group: group.to_owned(), kind: kind.to_owned(), namespace, name: name.to_owned() }.into())
 }
 
 fn own_kind(kind: &str) -> Unidentified {

@@ -1,8 +1,14 @@
 //! Which object is meant, whatever its version.
 
-use std::{fmt, str::FromStr};
+use std::{
+    cmp::Ordering,
+    fmt,
+    ops::{Deref, DerefMut},
+    str::FromStr,
+    sync::Arc,
+};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A kind in its group, without the version: two versions of a kind are the same object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,9 +43,14 @@ impl FromStr for GroupKind {
     }
 }
 
-/// The identity of an object in a cluster: what stays when its version or content changes.
+/// The identity of an object in a cluster: what stays when its version or content changes. Copies share it, since all that is known
+/// of an object on any cluster is kept by it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ObjectId(Arc<Identity>);
+
+/// What an [`ObjectId`] is made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ObjectId {
+pub struct Identity {
     /// API group; empty for the core group.
     pub group: String,
     /// Kind, in its own case.
@@ -50,7 +61,7 @@ pub struct ObjectId {
     pub name: String,
 }
 
-impl ObjectId {
+impl Identity {
     /// Group and kind.
     pub fn group_kind(&self) -> GroupKind {
         GroupKind::new(&*self.group, &*self.kind)
@@ -59,6 +70,57 @@ impl ObjectId {
     /// Whether it is of that group and kind.
     pub fn is(&self, group: &str, kind: &str) -> bool {
         self.group == group && self.kind == kind
+    }
+}
+
+impl From<Identity> for ObjectId {
+    fn from(identity: Identity) -> Self {
+        Self(Arc::new(identity))
+    }
+}
+
+impl Deref for ObjectId {
+    type Target = Identity;
+
+    fn deref(&self) -> &Identity {
+        &self.0
+    }
+}
+
+impl DerefMut for ObjectId {
+    /// Makes it another object's, for this copy alone.
+    fn deref_mut(&mut self) -> &mut Identity {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl Ord for ObjectId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl PartialOrd for ObjectId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl Serialize for ObjectId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for ObjectId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Identity::deserialize(deserializer).map(Self::from)
     }
 }
 
@@ -95,6 +157,6 @@ impl FromStr for ObjectId {
         if kind.is_empty() || name.is_empty() || namespace.as_deref() == Some("") {
             return Err(BadObjectId);
         }
-        Ok(Self { group: group.to_owned(), kind: kind.to_owned(), namespace, name: name.to_owned() })
+        Ok(Identity { group: group.to_owned(), kind: kind.to_owned(), namespace, name: name.to_owned() }.into())
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use body::{fold_string_data, seal, seal_whole};
 pub use digest::Digest;
 pub use file::{Manifest, Manifests, Origin};
 pub(crate) use file::{identify, is_manifest, place_of, pointer, read, scrub, text};
-pub use id::{GroupKind, ObjectId};
+pub use id::{GroupKind, Identity, ObjectId};
 pub use ignore::HANDOVER;
 pub(crate) use ignore::{names, pointers_of, take_out};
 pub use policy::{Drift, Hook, Policy, Prune};

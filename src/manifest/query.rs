@@ -56,7 +56,7 @@ impl std::str::FromStr for ObjectQuery {
         let kind = id.kind.to_lowercase();
         let long = SHORT_NAMES.iter().find(|(short, _)| *short == kind).map(|(_, long)| (*long).to_owned());
         let group = (!id.group.is_empty()).then(|| id.group.to_lowercase());
-        Ok(Self { kind: long.unwrap_or(kind), group, namespace: id.namespace, name: id.name })
+        Ok(Self { kind: long.unwrap_or(kind), group, namespace: id.namespace.clone(), name: id.name.clone() })
     }
 }
 

@@ -10,7 +10,8 @@ use crate::{
     manifest::{Drift, ObjectId, Prune},
     render::{RenderedObject, Rendering},
     sync::{
-        plan::{Inventory, Member, plan},
+        member::{Inventory, Known, Member},
+        plan::plan,
         prune::{Budget, Where, judge},
     },
 };
@@ -108,7 +109,7 @@ fn deletions(gone: &[&Arc<RenderedObject>], base: &Rendering, head: &Rendering, 
     if gone.is_empty() {
         return Vec::new();
     }
-    let inventory: Inventory = base.objects.iter().map(|object| (object.id.clone(), Box::new(member(object)))).collect();
+    let inventory: Inventory = base.objects.iter().map(|object| (object.id.clone(), member(object))).collect();
     let planned = plan(head, &inventory, &std::collections::BTreeSet::new(), Drift::default());
     let verdict = judge(&planned, head, &inventory, budget, Where { fleet: "", cluster_uid: "" }, |_| false);
     let mut fates: HashMap<ObjectId, (Fate, String)> = HashMap::new();
@@ -124,23 +125,11 @@ fn deletions(gone: &[&Arc<RenderedObject>], base: &Rendering, head: &Rendering, 
 }
 
 /// The object as it stands on a cluster after a sync.
-fn member(object: &RenderedObject) -> Member {
+fn member(object: &RenderedObject) -> Box<Member> {
     let prune = object.policy.prune.map(|prune| match prune {
         Prune::Never => "never".to_owned(),
         Prune::Allow => "allow".to_owned(),
     });
-    Member {
-        uid: String::new(),
-        resource_version: String::new(),
-        digest: Some(object.digest),
-        fields: None,
-        recorded: None,
-        bundle: Some(object.bundle.to_string()),
-        adopted: false,
-        prune,
-        run: None,
-        deleting: false,
-        labelled: true,
-        superseded: false,
-    }
+    let bundle = Some(object.bundle.clone());
+    Known { digest: Some(object.digest), bundle, prune, labelled: true, ..Known::default() }.into()
 }

@@ -55,8 +55,9 @@ mod tests {
     use super::*;
     use crate::manifest::Drift;
     use crate::sync::{
+        member::Inventory,
         plan::{
-            Inventory, plan,
+            plan,
             tests::{applied, id, rendering},
         },
         prune::{Budget, Where, judge},
@@ -105,7 +106,7 @@ mod tests {
         assert_eq!(judged(&asked, &inventory, LEFT).0.held.len(), 2, "deleted again by mistake");
 
         let mut recreated = inventory.clone();
-        recreated.get_mut(&id("two")).unwrap().uid = "new".to_owned();
+        recreated.get_mut(&id("two")).unwrap().edit(|known| known.uid = "new".to_owned());
         let (verdict, asked) = judged(&approved(&inventory), &recreated, LEFT);
         assert_eq!((verdict.delete.len(), verdict.held.len()), (1, 1));
         assert_eq!(asked.0.values().filter(|answer| answer.approved).count(), 1);

@@ -28,7 +28,8 @@ use super::{
     hooks::RUN_ANNOTATION,
     order::{Stage, stage},
     parent::ParentStore,
-    plan::{Deletion, Inventory, Member, Plan, Why, Write},
+    member::{Inventory, Known},
+    plan::{Deletion, Plan, Why, Write},
     prune::Verdict,
     recreate,
     untried::{PARTLY_WRITTEN, Waiting, first_the_untried},
@@ -344,8 +345,8 @@ impl<J: Journal> Carrier<'_, J> {
     /// What a write turned out to be.
     fn action(&self, write: &Write, applied: &Applied, admitted: Action) -> Action {
         let inventory = self.inventory.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = inventory.get(&write.object.id).map(|member| member.uid.as_str());
-        action(write.why, applied.created, known, &applied.meta.uid, admitted)
+        let is_the_known = inventory.get(&write.object.id).map(|member| member.has_uid(&applied.meta.uid));
+        action(write.why, applied.created, is_the_known, admitted)
     }
 
     /// Applies the object, in the way in which it was admitted.
@@ -386,24 +387,22 @@ impl<J: Journal> Carrier<'_, J> {
         let live = Live { uid: meta.uid.clone(), digest: object.digest, fields };
         self.written.lock().unwrap_or_else(PoisonError::into_inner).push(object.id.clone());
         let mut inventory = self.inventory.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_adopted = inventory.get(&object.id).is_some_and(|member| member.adopted && member.uid == meta.uid);
-        inventory.insert(
-            object.id.clone(),
-            Box::new(Member {
-                uid: meta.uid.clone(),
-                resource_version: meta.resource_version.clone(),
-                digest: Some(object.digest),
-                fields: Some(fields),
-                recorded: Some(live.clone()),
-                bundle: Some(bundle.to_string()),
-                adopted: adopted || was_adopted,
-                prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
-                run: meta.annotations.get(RUN_ANNOTATION).and_then(|text| text.parse().ok()),
-                deleting: meta.deleting,
-                labelled: true,
-                superseded: meta.is_superseded(),
-            }),
-        );
+        let was_adopted = inventory.get(&object.id).is_some_and(|member| member.is_adopted() && member.has_uid(&meta.uid));
+        let known = Known {
+            uid: meta.uid.clone(),
+            resource_version: meta.resource_version.clone(),
+            digest: Some(object.digest),
+            fields: Some(fields),
+            recorded: Some(live.clone()),
+            bundle: Some(bundle.clone()),
+            adopted: adopted || was_adopted,
+            prune: meta.annotations.get(super::PRUNE_ANNOTATION).cloned(),
+            run: meta.annotations.get(RUN_ANNOTATION).and_then(|text| text.parse().ok()),
+            deleting: meta.deleting,
+            labelled: true,
+            superseded: meta.is_superseded(),
+        };
+        inventory.insert(object.id.clone(), known.into());
         live
     }
 
@@ -492,10 +491,10 @@ fn log_outcome(bundle: &str, outcome: &BundleOutcome) {
 
 /// What a write turned out to be. Someone may have put an object of theirs in the place of ours just before, and then it is one
 /// that was taken over.
-pub(super) fn action(why: Why, created: bool, known_uid: Option<&str>, uid: &str, admitted: Action) -> Action {
-    match known_uid {
+pub(super) fn action(why: Why, created: bool, is_the_known: Option<bool>, admitted: Action) -> Action {
+    match is_the_known {
         _ if created && why == Why::New => Action::Created,
-        Some(known) if !created && known != uid => Action::Adopted,
+        Some(false) if !created => Action::Adopted,
         _ => admitted,
     }
 }

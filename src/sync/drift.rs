@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::{
     observe::member_as,
-    plan::{Inventory, Why, drift_mode, why},
+    member::Inventory,
+    plan::{Why, drift_mode, why},
 };
 use crate::{
     cluster::Meta,
@@ -35,12 +36,12 @@ pub(super) fn absorb(
         }
         Some(meta) => {
             let version = |text: &str| text.parse::<u64>().ok();
-            let versions = known.and_then(|member| version(&meta.resource_version).zip(version(&member.resource_version)));
+            let versions = known.and_then(|member| version(&meta.resource_version).zip(member.version()));
             // One with another uid is one that stood there before.
             let is_echo = versions.is_some_and(|(seen, known)| seen <= known);
             // Controllers copy labels, and others may have put an object of theirs in the place of ours: what was never a member is
             // one only if it carries its own identity.
-            let is_known = known.is_some_and(|member| member.uid == meta.uid);
+            let is_known = known.is_some_and(|member| member.has_uid(&meta.uid));
             let is_other = !is_known && meta.annotations.get(ID_ANNOTATION).is_none_or(|text| *text != id.to_string());
             if is_echo || (is_other && known.is_none()) {
                 return false;
@@ -48,9 +49,9 @@ pub(super) fn absorb(
             if is_other {
                 return absorb(inventory, rendering, manager, drift, id, None);
             }
-            let (bundle, recorded, adopted) =
-                known.map(|member| (member.bundle.clone(), member.recorded.clone(), member.adopted)).unwrap_or_default();
-            inventory.insert(id.clone(), Box::new(member_as(meta, manager, bundle, recorded, adopted)));
+            let known = known.map(|member| member.known()).unwrap_or_default();
+            let member = member_as(meta, manager, known.bundle, known.recorded, known.adopted);
+            inventory.insert(id.clone(), member.into());
         }
     }
     let member = inventory.get(id);
@@ -59,7 +60,7 @@ pub(super) fn absorb(
             let is_let_be = |why: Why| drift_mode(object, rendering, drift) == Drift::Off && why.stays(Drift::Off);
             why(object, member.map(|member| &**member)).is_some_and(|why| !is_let_be(why))
         }
-        None => member.is_some_and(|member| member.labelled && !member.deleting),
+        None => member.is_some_and(|member| member.is_labelled() && !member.is_deleting()),
     }
 }
 
@@ -177,11 +178,11 @@ mod tests {
     fn meta(inventory: &Inventory, name: &str, version: &str, change: impl FnOnce(&mut Meta)) -> Meta {
         let member = &inventory[&id(name)];
         let text = json!({
-            "name": name, "namespace": "shop", "uid": member.uid, "resourceVersion": version,
+            "name": name, "namespace": "shop", "uid": member.uid(), "resourceVersion": version,
             "labels": {(PART_OF): "shop"},
             "annotations": {
                 "evenkeel.dev/id": id(name).to_string(),
-                "evenkeel.dev/digest": member.digest.unwrap().to_string(),
+                "evenkeel.dev/digest": member.digest().unwrap().to_string(),
             },
             "managedFields": [{"manager": "evenkeel-shop", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:v": {}}}}],
         });
@@ -195,9 +196,11 @@ mod tests {
         let mut inventory = applied(rendering);
         let fields = meta(&inventory, "one", "1", |_| {}).fields("evenkeel-shop");
         for member in inventory.values_mut() {
-            member.fields = fields;
-            member.recorded.as_mut().unwrap().fields = fields.unwrap();
-            member.resource_version = "10".to_owned();
+            member.edit(|known| {
+                known.fields = fields;
+                known.recorded.as_mut().unwrap().fields = fields.unwrap();
+                known.resource_version = "10".to_owned();
+            });
         }
         inventory
     }
@@ -247,7 +250,7 @@ mod tests {
             let mut inventory = known(&rendering);
             let seen = meta(&inventory, "one", "11", change);
             assert_eq!(absorb(&mut inventory, &rendering, "evenkeel-shop", mode, &id("one"), Some(seen)), expected, "{mode:?}");
-            assert_eq!(inventory[&id("one")].resource_version, "11", "it is known all the same");
+            assert_eq!(inventory[&id("one")].resource_version(), "11", "it is known all the same");
         }
         let mut inventory = known(&rendering);
         assert!(absorb(&mut inventory, &rendering, "evenkeel-shop", Drift::Off, &id("one"), None), "what is gone comes back");

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::Value;
 
-use super::plan::Inventory;
+use super::member::Inventory;
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
@@ -30,12 +30,12 @@ struct Wait {
 impl Lingering {
     /// Takes in what stands on the cluster. True where something that was told is over.
     pub(super) fn see(&mut self, inventory: &Inventory, now: Duration) -> bool {
-        let waits = |id: &ObjectId, uid: &str| inventory.get(id).is_some_and(|member| member.deleting && member.uid == uid);
+        let waits = |id: &ObjectId, uid: &str| inventory.get(id).is_some_and(|member| member.is_deleting() && member.has_uid(uid));
         let told = self.0.values().filter(|wait| wait.told.is_some()).count();
         self.0.retain(|id, wait| waits(id, &wait.uid));
         let left = self.0.values().filter(|wait| wait.told.is_some()).count();
-        for (id, member) in inventory.iter().filter(|(_, member)| member.deleting) {
-            self.0.entry(id.clone()).or_insert_with(|| Wait { uid: member.uid.clone(), since: now, told: None });
+        for (id, member) in inventory.iter().filter(|(_, member)| member.is_deleting()) {
+            self.0.entry(id.clone()).or_insert_with(|| Wait { uid: member.uid(), since: now, told: None });
         }
         left < told
     }
@@ -100,7 +100,7 @@ mod tests {
     fn deleting(names: &[&str]) -> Inventory {
         let mut inventory = applied(&rendering(&[("a", "one"), ("a", "two")], "1"));
         for name in names {
-            inventory.get_mut(&id(name)).unwrap().deleting = true;
+            inventory.get_mut(&id(name)).unwrap().edit(|known| known.deleting = true);
         }
         inventory
     }
@@ -134,7 +134,7 @@ mod tests {
         let mut lingering = Lingering::default();
         lingering.see(&deleting(&["one"]), at(0));
         let mut again = deleting(&["one"]);
-        again.get_mut(&id("one")).unwrap().uid = "new".to_owned();
+        again.get_mut(&id("one")).unwrap().edit(|known| known.uid = "new".to_owned());
         lingering.see(&again, at(10));
         assert_eq!(lingering.next(), Some(at(40)));
     }

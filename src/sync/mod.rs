@@ -11,6 +11,7 @@ pub mod course;
 pub mod health;
 pub mod hold;
 pub mod holder;
+pub mod member;
 pub mod order;
 pub mod parent;
 pub mod plan;

@@ -1,6 +1,9 @@
 //! What of the fleet stands on a cluster: one list of metadata per kind.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use futures_util::FutureExt as _;
 
@@ -9,7 +12,7 @@ use super::{
     abreast::abreast,
     hooks::RUN_ANNOTATION,
     parent::Parent,
-    plan::{Inventory, Member},
+    member::{Inventory, Known},
 };
 use crate::{
     cluster::{Api, ApiError, Apis, Connection, ErrorKind, Meta, Watch},
@@ -93,17 +96,20 @@ pub(super) async fn observe<'a>(
         };
         from.insert(GroupKind::new(&*api.group, &*api.kind), Onward { version: listed.resource_version, watch });
         for meta in listed.objects {
-            let id =
-                ObjectId { group: api.group.clone(), kind: api.kind.clone(), namespace: meta.namespace.clone(), name: meta.name.clone() };
+            let id = meta.id(api);
             // Controllers copy labels (a Service's to its EndpointSlices): only what carries its own identity is ours.
             if meta.annotations.get(ID_ANNOTATION) == Some(&id.to_string()) {
                 let record = recorded.remove(&id);
                 let adopted = parent.adopted.contains(&id.to_string());
-                inventory.insert(id, Box::new(member(meta, manager, record, adopted)));
+                let (id, known) = shared(rendering, id, member(meta, manager, record, adopted));
+                inventory.insert(id, known.into());
             }
         }
     }
-    inventory.extend(recorded.into_values().filter(|record| unseen.contains_key(&record.id.group_kind())).map(as_recorded));
+    for record in recorded.into_values().filter(|record| unseen.contains_key(&record.id.group_kind())) {
+        let (id, known) = shared(rendering, record.id.clone(), as_recorded(record));
+        inventory.insert(id, known.into());
+    }
     Ok(Observed { inventory, from, unseen })
 }
 
@@ -116,35 +122,39 @@ fn not_served(apis: &Apis, parent: &Parent) -> Unseen {
     parent.kinds.iter().filter(is_unseen).map(|kind| (kind.clone(), why(kind))).collect()
 }
 
-/// A member that cannot be looked at, as it was left.
-fn as_recorded(record: Recorded) -> (ObjectId, Box<Member>) {
-    let member = Member {
-        uid: record.live.uid.clone(),
-        resource_version: String::new(),
-        digest: Some(record.live.digest),
-        fields: Some(record.live.fields),
-        bundle: Some(record.bundle),
-        adopted: record.adopted,
-        recorded: Some(record.live),
-        prune: None,
-        run: None,
-        deleting: false,
-        labelled: true,
-        superseded: false,
-    };
-    (record.id, Box::new(member))
+/// The same with the rendering's own copies of what it has too: they are the same for all clusters.
+fn shared(rendering: &Rendering, id: ObjectId, mut known: Known) -> (ObjectId, Known) {
+    let Some(object) = rendering.object(&id) else { return (id, known) };
+    if known.bundle.as_ref() == Some(&object.bundle) {
+        known.bundle = Some(object.bundle.clone());
+    }
+    (object.id.clone(), known)
 }
 
-pub(super) fn member(meta: Meta, manager: &str, record: Option<Recorded>, adopted: bool) -> Member {
+/// A member that cannot be looked at, as it was left.
+fn as_recorded(record: Recorded) -> Known {
+    Known {
+        uid: record.live.uid.clone(),
+        digest: Some(record.live.digest),
+        fields: Some(record.live.fields),
+        bundle: Some(record.bundle.into()),
+        adopted: record.adopted,
+        recorded: Some(record.live),
+        labelled: true,
+        ..Known::default()
+    }
+}
+
+pub(super) fn member(meta: Meta, manager: &str, record: Option<Recorded>, adopted: bool) -> Known {
     let record = record.filter(|record| record.live.uid == meta.uid);
     let adopted = adopted || record.as_ref().is_some_and(|record| record.adopted);
-    let (bundle, live) = record.map(|record| (record.bundle, record.live)).unzip();
+    let (bundle, live) = record.map(|record| (record.bundle.into(), record.live)).unzip();
     member_as(meta, manager, bundle, live, adopted)
 }
 
 /// A member as its metadata says, with what is known of it besides.
-pub(super) fn member_as(meta: Meta, manager: &str, bundle: Option<String>, recorded: Option<Live>, adopted: bool) -> Member {
-    Member {
+pub(super) fn member_as(meta: Meta, manager: &str, bundle: Option<Arc<str>>, recorded: Option<Live>, adopted: bool) -> Known {
+    Known {
         digest: meta.annotations.get(DIGEST_ANNOTATION).and_then(|text| text.parse::<Digest>().ok()),
         fields: meta.fields(manager),
         bundle,

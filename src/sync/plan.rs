@@ -6,45 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use super::Live;
+use super::member::{Inventory, Member, Record};
 use crate::{
-    manifest::{Digest, Drift, ObjectId},
+    manifest::{Drift, ObjectId},
     render::{RenderedObject, Rendering},
 };
-
-/// An object of the fleet as it stands on the cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "facts that the cluster tells, none of which follows from another")]
-pub struct Member {
-    /// metadata.uid
-    pub uid: String,
-    /// metadata.resourceVersion as last seen.
-    pub resource_version: String,
-    /// What the object says was applied: its annotation evenkeel.dev/digest.
-    pub digest: Option<Digest>,
-    /// The digest of our entry in its managedFields; none where it has none.
-    pub fields: Option<Digest>,
-    /// What the ledger remembers of our last apply; none after the state directory was lost.
-    pub recorded: Option<Live>,
-    /// The bundle it was last applied from; none after the state directory was lost.
-    pub bundle: Option<String>,
-    /// It stood on the cluster before the fleet took it.
-    pub adopted: bool,
-    /// Its live annotation evenkeel.dev/prune.
-    pub prune: Option<String>,
-    /// Of the Job of a hook: for which digest of its bundle it was created.
-    pub run: Option<Digest>,
-    /// Its deletion has begun and waits for finalizers.
-    pub deleting: bool,
-    /// It carries the label of the set. Who takes that away takes it out of the set: what is wanted gets it back, what is not
-    /// wanted is not ours to delete.
-    pub labelled: bool,
-    /// Others own all that was handed over to them ([`Meta::is_superseded`](crate::cluster::Meta::is_superseded)).
-    pub superseded: bool,
-}
-
-/// All objects of the fleet on one cluster. Nearly half of the tree's places are empty, so what they have room for is small.
-pub type Inventory = BTreeMap<ObjectId, Box<Member>>;
 
 /// Why an object is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,14 +111,14 @@ pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<Obj
                 }
             }
             Pair::Left(id, member) => {
-                if member.deleting || !member.labelled || member.bundle.as_deref().is_some_and(paused) {
+                if member.is_deleting() || !member.is_labelled() || member.bundle().is_some_and(|bundle| paused(bundle)) {
                     continue;
                 }
                 plan.deletions.push(Deletion {
                     id: id.clone(),
-                    uid: member.uid.clone(),
-                    resource_version: member.resource_version.clone(),
-                    bundle: member.bundle.clone(),
+                    uid: member.uid(),
+                    resource_version: member.resource_version(),
+                    bundle: member.bundle().map(ToString::to_string),
                 });
             }
         }
@@ -191,16 +157,17 @@ pub(super) fn why(object: &RenderedObject, member: Option<&Member>) -> Option<Wh
         return None;
     }
     let Some(member) = member else { return Some(Why::New) };
-    if member.digest != Some(object.digest) {
+    if member.digest() != Some(object.digest) {
         return Some(Why::Changed);
     }
-    match &member.recorded {
-        None => Some(Why::Unverified),
-        Some(live) if live.digest != object.digest => Some(Why::Changed),
+    match member.record() {
+        Record::None => Some(Why::Unverified),
+        Record::Other(live) if live.digest != object.digest => Some(Why::Changed),
         // Which bundle it belongs to must be on record: deletions go by it.
-        Some(_) if member.bundle.as_deref() != Some(&*object.bundle) => Some(Why::Changed),
-        Some(live) if live.uid != member.uid || Some(live.fields) != member.fields => Some(Why::Drifted),
-        Some(_) => member.superseded.then_some(Why::Superseded),
+        _ if member.bundle() != Some(&object.bundle) => Some(Why::Changed),
+        // Another uid, or other fields.
+        Record::Other(_) => Some(Why::Drifted),
+        Record::AsSeen => member.is_superseded().then_some(Why::Superseded),
     }
 }
 
@@ -214,8 +181,9 @@ pub(super) mod tests {
     use crate::{
         git::MemorySource,
         layout,
-        manifest::DigestKey,
+        manifest::{Digest, DigestKey},
         render::{Facts, Renderer},
+        sync::{Live, member::Known},
     };
 
     /// What a cluster must run when these ConfigMaps (bundle and name) are in the repository.
@@ -239,21 +207,17 @@ pub(super) mod tests {
 
     /// The inventory of a cluster that runs exactly that.
     pub(crate) fn applied(rendering: &Rendering) -> Inventory {
-        let member = |object: &Arc<RenderedObject>| Member {
+        let known = |object: &Arc<RenderedObject>| Known {
             uid: format!("uid of {}", object.id),
             resource_version: "1".to_owned(),
             digest: Some(object.digest),
             fields: Some(Digest::of(b"fields")),
             recorded: Some(Live { uid: format!("uid of {}", object.id), digest: object.digest, fields: Digest::of(b"fields") }),
-            bundle: Some(object.bundle.to_string()),
-            adopted: false,
-            prune: None,
-            run: None,
-            deleting: false,
+            bundle: Some(object.bundle.clone()),
             labelled: true,
-            superseded: false,
+            ..Known::default()
         };
-        rendering.objects.iter().map(|object| (object.id.clone(), Box::new(member(object)))).collect()
+        rendering.objects.iter().map(|object| (object.id.clone(), known(object).into())).collect()
     }
 
     pub(crate) fn id(name: &str) -> ObjectId {
@@ -278,9 +242,9 @@ pub(super) mod tests {
         let mut inventory = applied(&new);
         inventory.remove(&id("new"));
         inventory.insert(id("changed"), applied(&old)[&id("changed")].clone());
-        inventory.get_mut(&id("drifted")).unwrap().fields = Some(Digest::of(b"someone took a field"));
-        inventory.get_mut(&id("recreated")).unwrap().uid = "another".to_owned();
-        inventory.get_mut(&id("unrecorded")).unwrap().recorded = None;
+        inventory.get_mut(&id("drifted")).unwrap().edit(|known| known.fields = Some(Digest::of(b"someone took a field")));
+        inventory.get_mut(&id("recreated")).unwrap().edit(|known| known.uid = "another".to_owned());
+        inventory.get_mut(&id("unrecorded")).unwrap().edit(|known| known.recorded = None);
         let plan = plan(&new, &inventory, &BTreeSet::new(), Drift::Repair);
         let expected = [
             ("changed", Why::Changed),
@@ -304,7 +268,7 @@ pub(super) mod tests {
             rendering
         };
         let mut drifted = applied(&wanted);
-        drifted.get_mut(&id("one")).unwrap().fields = None;
+        drifted.get_mut(&id("one")).unwrap().edit(|known| known.fields = None);
         let resting = BTreeSet::from([id("one")]);
         for (drift, resting, writes, left) in [
             (Drift::Repair, &BTreeSet::new(), 1, 0),
@@ -315,7 +279,7 @@ pub(super) mod tests {
             let plan = plan(&with(drift), &drifted, resting, Drift::Repair);
             assert_eq!((plan.writes.len(), plan.left), (writes, left), "{drift:?}");
         }
-        drifted.get_mut(&id("one")).unwrap().digest = None;
+        drifted.get_mut(&id("one")).unwrap().edit(|known| known.digest = None);
         for drift in [Drift::Repair, Drift::Report, Drift::Off] {
             assert_eq!(plan(&with(drift), &drifted, &resting, Drift::Repair).writes.len(), 1, "what Git changes is written, {drift:?}");
         }
@@ -325,7 +289,7 @@ pub(super) mod tests {
     fn the_most_specific_mode_of_drift_decides() {
         let base = rendering(&[("a", "one")], "1");
         let mut drifted = applied(&base);
-        drifted.get_mut(&id("one")).unwrap().fields = None;
+        drifted.get_mut(&id("one")).unwrap().edit(|known| known.fields = None);
         for (object, bundle, cluster, expected) in [
             (None, None, Drift::Repair, Drift::Repair),
             (None, None, Drift::Report, Drift::Report),
@@ -347,7 +311,7 @@ pub(super) mod tests {
     fn what_is_not_on_record_is_written_only_where_drift_is_put_back() {
         let rendering = rendering(&[("a", "one")], "1");
         let mut inventory = applied(&rendering);
-        inventory.get_mut(&id("one")).unwrap().recorded = None;
+        inventory.get_mut(&id("one")).unwrap().edit(|known| known.recorded = None);
         for (mode, why) in [(Drift::Repair, Why::Unverified), (Drift::Report, Why::Unrecorded), (Drift::Off, Why::Unrecorded)] {
             assert_eq!(whys(&plan(&rendering, &inventory, &BTreeSet::new(), mode)), [("one".to_owned(), why)]);
         }
@@ -357,11 +321,11 @@ pub(super) mod tests {
     fn what_others_took_over_is_let_go_in_every_mode() {
         let rendering = rendering(&[("a", "one")], "1");
         let mut inventory = applied(&rendering);
-        inventory.get_mut(&id("one")).unwrap().superseded = true;
+        inventory.get_mut(&id("one")).unwrap().edit(|known| known.superseded = true);
         for mode in [Drift::Repair, Drift::Report, Drift::Off] {
             assert_eq!(whys(&plan(&rendering, &inventory, &BTreeSet::new(), mode)), [("one".to_owned(), Why::Superseded)]);
         }
-        inventory.get_mut(&id("one")).unwrap().fields = None;
+        inventory.get_mut(&id("one")).unwrap().edit(|known| known.fields = None);
         assert_eq!(whys(&plan(&rendering, &inventory, &BTreeSet::new(), Drift::Repair)), [("one".to_owned(), Why::Drifted)]);
     }
 
@@ -378,7 +342,7 @@ pub(super) mod tests {
     fn what_was_taken_out_of_the_set_is_not_deleted() {
         let before = rendering(&[("a", "one"), ("a", "two")], "1");
         let mut inventory = applied(&before);
-        inventory.get_mut(&id("two")).unwrap().labelled = false;
+        inventory.get_mut(&id("two")).unwrap().edit(|known| known.labelled = false);
         assert!(plan(&rendering(&[("a", "one")], "1"), &inventory, &BTreeSet::new(), Drift::Repair).deletions.is_empty());
     }
 
@@ -386,7 +350,7 @@ pub(super) mod tests {
     fn what_is_being_deleted_is_not_deleted_again() {
         let before = rendering(&[("a", "one"), ("a", "two")], "1");
         let mut inventory = applied(&before);
-        inventory.get_mut(&id("two")).unwrap().deleting = true;
+        inventory.get_mut(&id("two")).unwrap().edit(|known| known.deleting = true);
         assert!(plan(&rendering(&[("a", "one")], "1"), &inventory, &BTreeSet::new(), Drift::Repair).deletions.is_empty());
     }
 

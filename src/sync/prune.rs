@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::plan::{Deletion, Inventory, Plan};
+use super::{
+    member::Inventory,
+    plan::{Deletion, Plan},
+};
 use crate::{
     layout::Allowance,
     manifest::{Digest, ObjectId},
@@ -78,10 +81,10 @@ pub fn judge(
     let mut verdict = Verdict::default();
     for deletion in &plan.deletions {
         let member = inventory.get(&deletion.id);
-        let annotation = member.and_then(|member| member.prune.as_deref());
+        let annotation = member.and_then(|member| member.prune());
         if let Some(reason) = keep(&deletion.id, annotation) {
             verdict.kept.push((deletion.clone(), reason));
-        } else if let Some(reason) = hold(&deletion.id, annotation, member.is_some_and(|member| member.adopted)) {
+        } else if let Some(reason) = hold(&deletion.id, annotation, member.is_some_and(|member| member.is_adopted())) {
             verdict.held.push((deletion.clone(), reason));
         } else {
             verdict.delete.push(deletion.clone());
@@ -201,11 +204,11 @@ mod tests {
 
     #[test]
     fn annotations_and_adoption_decide() {
-        let with = |change: fn(&mut crate::sync::plan::Member)| {
-            judged(&[("a", "one"), ("a", "two")], &[("a", "one")], |inventory| change(inventory.get_mut(&id("two")).unwrap()))
+        let with = |change: fn(&mut crate::sync::member::Known)| {
+            judged(&[("a", "one"), ("a", "two")], &[("a", "one")], |inventory| inventory.get_mut(&id("two")).unwrap().edit(change))
         };
-        assert_eq!(with(|member| member.prune = Some("never".to_owned())).kept.len(), 1);
-        assert_eq!(with(|member| member.adopted = true).held.len(), 1);
+        assert_eq!(with(|known| known.prune = Some("never".to_owned())).kept.len(), 1);
+        assert_eq!(with(|known| known.adopted = true).held.len(), 1);
     }
 
     #[test]
@@ -237,7 +240,7 @@ mod tests {
         assert_eq!(hash(&inventory, "u"), hash(&inventory, "u"));
         assert_ne!(hash(&inventory, "u"), hash(&inventory, "another cluster"));
         let mut recreated = inventory.clone();
-        recreated.get_mut(&id("two")).unwrap().uid = "new".to_owned();
+        recreated.get_mut(&id("two")).unwrap().edit(|known| known.uid = "new".to_owned());
         assert_ne!(hash(&inventory, "u"), hash(&recreated, "u"));
     }
 
@@ -248,7 +251,7 @@ mod tests {
             let before = many(40);
             let mut inventory = applied(&rendering(&refs(&before), "1"));
             for (member, adopted) in inventory.values_mut().zip(adopted) {
-                member.adopted = adopted;
+                member.edit(|known| known.adopted = adopted);
             }
             let after = rendering(&refs(&before[..left]), "1");
             let plan = plan(&after, &inventory, &BTreeSet::new(), Drift::Repair);
@@ -260,7 +263,7 @@ mod tests {
             planned.sort();
             prop_assert_eq!(all, planned);
             if !approve {
-                prop_assert!(verdict.delete.iter().all(|deletion| !inventory[&deletion.id].adopted));
+                prop_assert!(verdict.delete.iter().all(|deletion| !inventory[&deletion.id].is_adopted()));
             }
         }
     }

@@ -35,7 +35,7 @@ impl<J: Journal> Carrier<'_, J> {
         let failed = |message: String| Problem::Failed(Diagnostic::new(codes::DELETE_FAILED, Place::Object(id.to_string()), message));
         let known = {
             let inventory = self.inventory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            inventory.get(id).map(|member| (member.uid.clone(), member.deleting))
+            inventory.get(id).map(|member| (member.uid(), member.is_deleting()))
         };
         let Some((uid, is_deleted)) = known else { return Err(failed("it is to be created anew, but is not ours to delete".to_owned())) };
         let namespace = id.namespace.as_deref();

@@ -11,7 +11,8 @@ use super::{
     course::{Courses, Needs, all_dependents},
     hooks::HookRun,
     parent::Parent,
-    plan::{Inventory, Plan, Write},
+    member::Inventory,
+    plan::{Plan, Write},
     prune::Verdict,
     stages::{Pulse, Situation, Stages, Step, Steps},
 };
@@ -57,7 +58,7 @@ impl Turn {
             let (situation, steps) = (Situation::default(), Steps::new());
             return Self { plan, verdict, hooks: Vec::new(), needs: Needs::new(), situation, steps };
         }
-        let runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run?))).collect();
+        let runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run()?))).collect();
         let mut situation = Situation { stages, courses: courses.clone(), pending: pending(&plan), runs };
         situation.begin(moment.now);
         if moment.asked {
@@ -123,7 +124,7 @@ impl Turn {
         let written = |bundle: &str| matches!(report.bundles.get(bundle), Some(BundleOutcome::Applied));
         let done = self.steps.iter().filter(|(name, step)| **step == Step::Write && written(name)).map(|(name, _)| name.as_str());
         self.situation.wrote(done, now);
-        self.situation.runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run?))).collect();
+        self.situation.runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run()?))).collect();
         self.situation.alarmed();
     }
 
@@ -248,8 +249,8 @@ mod tests {
         let spoil = |inventory: &mut Inventory| {
             for (id, member) in inventory {
                 match &*id.name {
-                    "web" => member.digest = None,
-                    "web2" => member.fields = None,
+                    "web" => member.edit(|known| known.digest = None),
+                    "web2" => member.edit(|known| known.fields = None),
                     _ => {}
                 }
             }
@@ -270,9 +271,9 @@ mod tests {
         let spoil = |inventory: &mut Inventory| {
             for (id, member) in inventory {
                 match &*id.name {
-                    "web" => member.digest = None,
-                    "web2" => member.recorded = None,
-                    "web3" => member.superseded = true,
+                    "web" => member.edit(|known| known.digest = None),
+                    "web2" => member.edit(|known| known.recorded = None),
+                    "web3" => member.edit(|known| known.superseded = true),
                     _ => {}
                 }
             }
@@ -288,7 +289,7 @@ mod tests {
         let before = rendering(&[("db", &[], &[]), ("old", &[], &[]), ("web", &["db", "old"], &[])]);
         let after = rendering(&[("db", &[], &[]), ("web", &["db"], &[])]);
         let spoil = |inventory: &mut Inventory| {
-            inventory.iter_mut().filter(|(id, _)| id.name == "web").for_each(|(_, member)| member.digest = None);
+            inventory.iter_mut().filter(|(id, _)| id.name == "web").for_each(|(_, member)| member.edit(|known| known.digest = None));
         };
         let coming = Pulse::Coming("slow".to_owned());
         assert_eq!(names(&turn(&before, &after, spoil, &coming)), (vec![], vec![]), "web runs as it did, with old");

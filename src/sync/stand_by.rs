@@ -11,7 +11,8 @@ use super::{
     hold::Hold,
     holder::{self, Step},
     parent::{Parent, ParentStore},
-    plan::{Inventory, plan},
+    member::Inventory,
+    plan::plan,
     survey::differ,
 };
 use crate::cluster::ApiError;

@@ -8,7 +8,8 @@ use super::{
     attempt::{Attempt, Early, Memory, Outcome, Session},
     health::Assessment,
     parent::Parent,
-    plan::{Inventory, Plan, Why, Write, plan},
+    member::Inventory,
+    plan::{Plan, Why, Write, plan},
     preview::{Preview, Previewed},
     prune::{Where, judge},
     would::{Strangers, Would, would},
@@ -139,14 +140,14 @@ mod tests {
         let wanted = rendering(&[("a", "one"), ("a", "two"), ("a", "three")], "1");
         let mut inventory = applied(&wanted);
         for member in inventory.values_mut() {
-            member.recorded = None;
+            member.edit(|known| known.recorded = None);
         }
         for drift in [Drift::Repair, Drift::Report, Drift::Off] {
             assert_eq!(differ(&plan(&wanted, &inventory, &BTreeSet::new(), drift)), 0, "{drift:?}");
         }
         inventory.remove(&id("one"));
         if let Some(two) = inventory.get_mut(&id("two")) {
-            two.digest = None;
+            two.edit(|known| known.digest = None);
         }
         assert_eq!(differ(&plan(&wanted, &inventory, &BTreeSet::new(), Drift::Repair)), 2);
     }

@@ -27,8 +27,7 @@ impl<J: Journal> Carrier<'_, J> {
         let fields = meta.fields(self.manager).unwrap_or(object.digest);
         let live = Live { uid: meta.uid, digest: object.digest, fields };
         if let Some(member) = self.inventory.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&object.id) {
-            member.recorded = Some(live.clone());
-            member.bundle = Some(bundle.to_string());
+            member.edit(|known| (known.recorded, known.bundle) = (Some(live.clone()), Some(bundle.clone())));
         }
         self.journal.object(self.sync, bundle, ObjectResult { id: object.id.clone(), action: Action::Kept, live: Some(live), error: None });
         Ok(())

@@ -13,7 +13,7 @@ use super::{
     Health,
     abreast::abreast,
     health::{Assessment, Rules, worst},
-    plan::Inventory,
+    member::Inventory,
     stages::Pulse,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     layout::HealthRules,
-    manifest::{ApplySet, GroupKind, ObjectId, PART_OF},
+    manifest::{ApplySet, GroupKind, Identity, ObjectId, PART_OF},
     render::Rendering,
 };
 
@@ -96,7 +96,7 @@ impl Vitals {
     /// The resourceVersions of the members that are read.
     pub(super) fn versions(&self, inventory: &Inventory) -> BTreeMap<ObjectId, String> {
         let with_status = inventory.iter().filter(|(id, _)| self.rules.read(id));
-        with_status.map(|(id, member)| (id.clone(), member.resource_version.clone())).collect()
+        with_status.map(|(id, member)| (id.clone(), member.resource_version())).collect()
     }
 
     /// These objects were written.
@@ -110,7 +110,7 @@ impl Vitals {
     /// A comparison changed the inventory from those versions to this, and so may have writes after it.
     pub(super) fn compared(&mut self, before: &BTreeMap<ObjectId, String>, inventory: &Inventory) {
         for (id, member) in inventory {
-            if self.rules.read(id) && before.get(id) != Some(&member.resource_version) {
+            if self.rules.read(id) && before.get(id) != Some(&member.resource_version()) {
                 self.due.insert(id.clone());
                 self.awaited.insert(id.clone());
             }
@@ -140,14 +140,11 @@ impl Vitals {
                 let selector = format!("{PART_OF}={}", set.id());
                 let mut see = |object: serde_json::Value| {
                     let text = |name: &str| object["metadata"][name].as_str().map(str::to_owned);
-                    let id = ObjectId {
-                        group: kind.group.clone(),
-                        kind: kind.kind.clone(),
-                        namespace: text("namespace"),
-                        name: text("name").unwrap_or_default(),
-                    };
-                    let now = self.rules.assess(&id, &object);
-                    found.push((id, now));
+                    let (group, kind) = (kind.group.clone(), kind.kind.clone());
+                    let id = Identity { group, kind, namespace: text("namespace"), name: text("name").unwrap_or_default() }.into();
+                    if let Some((id, _)) = inventory.get_key_value(&id) {
+                        found.push((id.clone(), self.rules.assess(id, &object)));
+                    }
                 };
                 match connection.list_objects(api, &selector, &mut see).await {
                     Err(error) if error.is_unreachable() => return Err(error),

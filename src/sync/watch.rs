@@ -230,12 +230,7 @@ impl Watcher {
     }
 
     fn see(&self, meta: Meta, seen: impl FnOnce(Meta) -> Option<Meta>) {
-        let id = ObjectId {
-            group: self.api.group.clone(),
-            kind: self.api.kind.clone(),
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
-        };
+        let id = meta.id(&self.api);
         self.changes.put(|pending| drop(pending.objects.insert(id, seen(meta))));
     }
 }

@@ -166,7 +166,7 @@ mod tests {
         inventory.remove(&id("new"));
         inventory.insert(id("changed"), applied(&old)[&id("changed")].clone());
         inventory.insert(id("gone"), applied(&old)[&id("gone")].clone());
-        inventory.get_mut(&id("drifted")).unwrap().fields = None;
+        inventory.get_mut(&id("drifted")).unwrap().edit(|known| known.fields = None);
         let plan = plan(&new, &inventory, &BTreeSet::new(), Drift::Repair);
         let verdict = Verdict { delete: plan.deletions.clone(), ..Verdict::default() };
         let would = would(&plan, &verdict, &strangers);

@@ -113,7 +113,7 @@ async fn limit(ledger: &Ledger, pages: i64) {
 }
 
 fn big() -> ObjectResult {
-    let id = ObjectId { group: String::new(), kind: "ConfigMap".to_owned(), namespace: None, name: "x".repeat(100_000) };
+    let id = format!("ConfigMap/{}", "x".repeat(100_000)).parse::<ObjectId>().unwrap();
     ObjectResult { id, action: Action::Failed, live: None, error: None }
 }
 

@@ -143,7 +143,7 @@ impl<J: Journal> Carrier<'_, J> {
         self.remember(bundle, object, meta, false);
         if let Some(member) = self.inventory.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&object.id) {
             // Whatever the mode of drift is: this is not drift.
-            (member.recorded, member.digest) = (None, None);
+            member.edit(|known| (known.recorded, known.digest) = (None, None));
         }
     }
 }

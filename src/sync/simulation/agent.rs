@@ -25,7 +25,7 @@ use crate::{
         fights::Fights,
         holder::{self, LOOK, Patience, Step, Waiting},
         parent::Parent,
-        plan::Inventory,
+        member::Inventory,
         target::Desired,
     },
 };

@@ -25,7 +25,8 @@ use crate::{
         observe,
         order::{Stage, stage},
         parent::Parent,
-        plan::{Deletion, Inventory, Plan, Why, Write, plan},
+        member::Inventory,
+        plan::{Deletion, Plan, Why, Write, plan},
         prune::{Verdict, Where, judge},
         removal::due,
         target::Desired,
@@ -256,7 +257,7 @@ impl Agent {
                 if meta.annotations.get(ID_ANNOTATION) == Some(&id.to_string()) {
                     let adopted = parent.adopted.contains(&id.to_string());
                     let member = observe::member(meta, MANAGER, recorded.remove(&id), adopted);
-                    inventory.insert(id, Box::new(member));
+                    inventory.insert(id, member.into());
                 }
             }
         }
@@ -417,14 +418,14 @@ impl Agent {
             Err(error) => return Err(self.problem(sync, &error, false).await),
         };
         let admitted = if sync.adopted.contains(&object.id) { Action::Adopted } else { Action::Changed };
-        let known = sync.inventory.get(&object.id).map(|member| member.uid.as_str());
-        let adopted = action(write.why, created, known, &meta.uid, admitted) == Action::Adopted;
+        let is_the_known = sync.inventory.get(&object.id).map(|member| member.has_uid(&meta.uid));
+        let adopted = action(write.why, created, is_the_known, admitted) == Action::Adopted;
         let fields = meta.fields(MANAGER).unwrap_or(object.digest);
         let live = Applied { uid: meta.uid.clone(), digest: object.digest, fields };
-        let was_adopted = sync.inventory.get(&object.id).is_some_and(|member| member.adopted && member.uid == meta.uid);
-        let member = observe::member_as(meta, MANAGER, Some(bundle.to_string()), Some(live.clone()), adopted || was_adopted);
+        let was_adopted = sync.inventory.get(&object.id).is_some_and(|member| member.is_adopted() && member.has_uid(&meta.uid));
+        let member = observe::member_as(meta, MANAGER, Some(bundle.clone()), Some(live.clone()), adopted || was_adopted);
         let record = Recorded { id: object.id.clone(), bundle: bundle.to_string(), live, adopted: member.adopted };
-        sync.inventory.insert(object.id.clone(), Box::new(member));
+        sync.inventory.insert(object.id.clone(), member.into());
         self.ledger.borrow_mut().unflushed.push((object.id.clone(), Some(record)));
         Ok(())
     }
@@ -439,8 +440,8 @@ impl Agent {
         let fields = meta.fields(MANAGER).unwrap_or(write.object.digest);
         let live = Applied { uid: meta.uid, digest: write.object.digest, fields };
         let Some(member) = sync.inventory.get_mut(id) else { return Ok(()) };
-        (member.recorded, member.bundle) = (Some(live.clone()), Some(bundle.to_string()));
-        let record = Recorded { id: id.clone(), bundle: bundle.to_string(), live, adopted: member.adopted };
+        member.edit(|known| (known.recorded, known.bundle) = (Some(live.clone()), Some(bundle.clone())));
+        let record = Recorded { id: id.clone(), bundle: bundle.to_string(), live, adopted: member.is_adopted() };
         self.ledger.borrow_mut().unflushed.push((id.clone(), Some(record)));
         Ok(())
     }

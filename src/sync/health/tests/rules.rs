@@ -46,7 +46,7 @@ fn widget(current: &str) -> String {
 
 fn id(kind: &str, name: &str) -> ObjectId {
     let kind: crate::manifest::GroupKind = kind.parse().unwrap();
-    ObjectId { group: kind.group, kind: kind.kind, namespace: Some("shop".to_owned()), name: name.to_owned() }
+    crate::manifest::Identity { group: kind.group, kind: kind.kind, namespace: Some("shop".to_owned()), name: name.to_owned() }.into()
 }
 
 #[test]
