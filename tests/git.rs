@@ -182,6 +182,42 @@ async fn a_force_push_is_followed_and_what_is_kept_outlives_it() {
     assert!(matches!(local.mirror.keep("x", CommitId([7; 20])), Err(GitError::Rev { .. })));
 }
 
+/// What is brought from a repository on the same machine is chosen by comparing folders with those of the parent.
+#[tokio::test]
+async fn of_any_history_all_that_is_new_is_fetched() {
+    const PATHS: [&str; 7] = ["a", "a/b", "a/b/c", "d/e/f", "d/e/g", "d", "h"];
+    let remote = GitRemote::new().unwrap();
+    let mut random = 7_u64;
+    let mut pick = |of: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(random >> 33).unwrap() % of
+    };
+    let mut all: Vec<String> = Vec::new();
+    let local = Local::of(&remote);
+    for round in 0..60 {
+        let parents = match (all.len(), pick(6)) {
+            (0, _) | (_, 0..=2) => None,
+            (many, 3) => Some(vec![pick(many)]),
+            (many, _) => Some(vec![pick(many), pick(many)]),
+        };
+        let parents = parents.as_ref().map(|chosen| chosen.iter().map(|at| &*all[*at]).collect());
+        // Content that was there before comes back.
+        let text = format!("{}", pick(4));
+        let (one, other) = (PATHS[pick(PATHS.len())], PATHS[pick(PATHS.len())]);
+        let files = vec![(one, None), (other, Some(&*text))];
+        let message = &*format!("{round}");
+        let Ok(commit) = remote.write(&Commit { message, parents, files, ..Commit::default() }) else { continue };
+        all.push(commit.clone());
+        if pick(3) > 0 {
+            assert_eq!(local.fetch().await.unwrap().tip, Some(id(&commit)), "round {round}");
+            let mirror = local.git().join("mirror.git");
+            let fsck = Command::new("git").arg("-C").arg(mirror).args(["fsck", "--strict", "--no-dangling"]).output().unwrap();
+            assert!(fsck.status.success(), "round {round}: {}", String::from_utf8_lossy(&fsck.stderr));
+        }
+    }
+    assert!(all.len() > 30, "{}", all.len());
+}
+
 #[tokio::test]
 async fn a_revision_is_resolved_and_a_side_commit_belongs_to_its_merge() {
     let remote = GitRemote::new().unwrap();

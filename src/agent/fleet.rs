@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::{
     holds::Holds,
-    kept::{self, Kept},
+    kept::{self, Kept, Refs},
     live_plan::Ground,
     losses::Losses,
     once::{ATTEMPTS, Once},
@@ -195,6 +195,10 @@ impl Fleet {
         self.ledger.record_fetch(commits, tip, was, rewritten, now).await?;
         crash::point("fetch.recorded");
         self.tip = Some(tip);
+        if rewritten {
+            let refs = self.kept.rewritten();
+            self.update(refs);
+        }
         self.render();
         Ok(())
     }
@@ -211,11 +215,16 @@ impl Fleet {
 
     /// A cluster runs that commit.
     pub(super) fn runs(&mut self, cluster: &str, commit: CommitId) {
-        let (new, gone) = self.kept.runs(cluster, commit);
-        if let Some(new) = new {
+        let is_on_branch = self.tip == Some(commit) || self.tip.is_some_and(|tip| self.mirror.contains(tip, commit).unwrap_or(false));
+        let refs = self.kept.runs(cluster, commit, is_on_branch);
+        self.update(refs);
+    }
+
+    fn update(&self, refs: Refs) {
+        for new in refs.new {
             self.keep(Kept::name(new), new);
         }
-        self.unkeep(gone.map(Kept::name).into_iter().collect());
+        self.unkeep(refs.gone.into_iter().map(Kept::name).collect());
     }
 
     /// Ends what [`Self::keep`] began under these names.
@@ -237,7 +246,8 @@ impl Fleet {
     pub(super) async fn remember_applied(&mut self) -> Result<(), Diagnostic> {
         let mut commits = BTreeMap::new();
         for (cluster, (commit, _)) in self.ledger.applied_everywhere().await? {
-            self.kept.runs(&cluster, commit);
+            // Whether the branch holds it is not asked: it may have been moved while the agent was away.
+            self.kept.runs(&cluster, commit, false);
             commits.insert(Kept::name(commit), commit);
         }
         let mirror = self.mirror.clone();

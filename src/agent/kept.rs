@@ -1,20 +1,42 @@
 //! The commits that clusters run: kept in the mirror, so that a force-push cannot take them away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::git::CommitId;
 
-/// What each cluster runs. A commit is kept once, however many clusters run it: a commit that changes nothing reaches all of them.
+/// What each cluster runs. What the branch holds needs no ref of its own: most commits reach all clusters at once and are followed by
+/// others that are built on them.
 #[derive(Default)]
-pub(super) struct Kept(BTreeMap<String, CommitId>);
+pub(super) struct Kept {
+    running: BTreeMap<String, CommitId>,
+    /// Those that have a ref.
+    with_ref: BTreeSet<CommitId>,
+}
+
+/// What is to be done in the mirror.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Refs {
+    /// Commits that get a ref.
+    pub(super) new: Vec<CommitId>,
+    /// Commits that need none any more.
+    pub(super) gone: Vec<CommitId>,
+}
 
 impl Kept {
-    /// A cluster runs that commit now: what is to be kept from now on, and what need not be any more.
-    pub(super) fn runs(&mut self, cluster: &str, commit: CommitId) -> (Option<CommitId>, Option<CommitId>) {
-        let was = self.0.insert(cluster.to_owned(), commit).filter(|was| *was != commit);
-        let running = |wanted: CommitId| self.0.values().filter(|running| **running == wanted).count();
-        let is_new = running(commit) == 1;
-        (Some(commit).filter(|_| is_new), was.filter(|was| running(*was) == 0))
+    /// A cluster runs that commit now, which the branch holds or not.
+    pub(super) fn runs(&mut self, cluster: &str, commit: CommitId, is_on_branch: bool) -> Refs {
+        let was = self.running.insert(cluster.to_owned(), commit).filter(|was| *was != commit);
+        let new = !is_on_branch && self.with_ref.insert(commit);
+        let gone = was.filter(|was| !self.running.values().any(|running| running == was) && self.with_ref.remove(was));
+        Refs { new: new.then_some(commit).into_iter().collect(), gone: gone.into_iter().collect() }
+    }
+
+    /// The branch was moved to where it may not hold any of them. What Git cannot reach it keeps for two weeks (gc.pruneExpire), so
+    /// that refs made soon after are made in time.
+    pub(super) fn rewritten(&mut self) -> Refs {
+        let running: BTreeSet<CommitId> = self.running.values().copied().collect();
+        let new = running.into_iter().filter(|commit| self.with_ref.insert(*commit)).collect();
+        Refs { new, gone: Vec::new() }
     }
 
     /// The name under which a commit is kept.
@@ -30,15 +52,24 @@ pub(super) const PREFIX: &str = "applied/";
 mod tests {
     use super::*;
 
+    fn refs(new: &[u8], gone: &[u8]) -> Refs {
+        let commits = |of: &[u8]| of.iter().map(|n| CommitId([*n; 20])).collect();
+        Refs { new: commits(new), gone: commits(gone) }
+    }
+
     #[test]
-    fn a_commit_is_kept_once_for_all_who_run_it() {
+    fn a_commit_gets_a_ref_where_the_branch_does_not_hold_it() {
         let commit = |n| CommitId([n; 20]);
         let mut kept = Kept::default();
-        assert_eq!(kept.runs("a", commit(1)), (Some(commit(1)), None));
-        assert_eq!(kept.runs("b", commit(1)), (None, None));
-        assert_eq!(kept.runs("a", commit(2)), (Some(commit(2)), None), "b runs the first");
-        assert_eq!(kept.runs("b", commit(2)), (None, Some(commit(1))));
-        assert_eq!(kept.runs("b", commit(3)), (Some(commit(3)), None));
-        assert_eq!(kept.runs("b", commit(2)), (None, Some(commit(3))));
+        assert_eq!(kept.runs("a", commit(1), true), refs(&[], &[]));
+        assert_eq!(kept.runs("b", commit(2), true), refs(&[], &[]));
+        assert_eq!(kept.rewritten(), refs(&[1, 2], &[]), "whether it still holds them is not asked");
+        assert_eq!(kept.rewritten(), refs(&[], &[]));
+        assert_eq!(kept.runs("b", commit(1), false), refs(&[], &[2]), "it has one already");
+        assert_eq!(kept.runs("a", commit(3), true), refs(&[], &[]), "b runs the first");
+        assert_eq!(kept.runs("b", commit(3), true), refs(&[], &[1]));
+        assert_eq!(kept.runs("b", commit(4), false), refs(&[4], &[]));
+        assert_eq!(kept.runs("b", commit(4), false), refs(&[], &[]));
+        assert_eq!(kept.runs("b", commit(3), true), refs(&[], &[4]));
     }
 }

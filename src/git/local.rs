@@ -16,12 +16,15 @@ use std::{
     time::Duration,
 };
 
-use git2::Repository;
+use git2::{ObjectType, Oid, PackBuilder, Repository, Tree};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{command::Ended, store::OWN_REFS};
+use super::{
+    command::Ended,
+    store::{OWN_REFS, Store},
+};
 
 /// More objects are packed better, and with less memory, by `git`, which makes the first fetch of all.
 const OBJECTS_MAX: usize = 10_000;
@@ -31,12 +34,12 @@ const OBJECTS_MAX: usize = 10_000;
 pub(super) struct Reading(Arc<AtomicBool>);
 
 impl Reading {
-    /// Brings the mirror's ref `tip` to the branch of the repository at that path. None where `git` has to try.
+    /// Brings the mirror to the branch of the repository at that path. None where `git` has to try.
     pub(super) async fn fetch(
         &self,
-        mirror: &Path,
+        mirror: &Arc<Store>,
         remote: &Path,
-        (branch, tip): (&str, &str),
+        branch: &str,
         deadline: Duration,
         cancel: &CancellationToken,
     ) -> Option<Ended> {
@@ -47,10 +50,10 @@ impl Reading {
         let (answer, answered) = oneshot::channel();
         let (busy, cut) = (self.0.clone(), cancel.child_token());
         let _cut = cut.clone().drop_guard();
-        let (mirror, remote) = (mirror.to_owned(), remote.to_owned());
-        let (branch, tip) = (branch.to_owned(), tip.to_owned());
+        let (mirror, remote, branch) = (Arc::clone(mirror), remote.to_owned(), branch.to_owned());
         let read = move || {
-            let fetched = fetch(&mirror, &remote, (&branch, &tip), &cut);
+            let fetched = mirror.with(|repository| Ok(fetch(repository, &remote, (&branch, mirror.tip_ref()), &cut)));
+            let fetched = fetched.unwrap_or_else(|why| Err(git2::Error::from_str(&why.to_string())));
             busy.store(false, Ordering::Release);
             // Nobody waits any more where it was cut.
             let _ = answer.send(fetched);
@@ -76,10 +79,10 @@ impl Reading {
 }
 
 /// Brings what the mirror lacks of the branch's commit as one pack, then moves the mirror's ref.
-fn fetch(mirror: &Path, remote: &Path, (branch, tip): (&str, &str), cut: &CancellationToken) -> Result<(), git2::Error> {
+fn fetch(mirror: &Repository, remote: &Path, (branch, tip): (&str, &str), cut: &CancellationToken) -> Result<(), git2::Error> {
     let leave = |why: &str| Err(git2::Error::from_str(why));
-    let (mirror, remote) = (Repository::open_bare(mirror)?, Repository::open(remote)?);
-    if remote.is_shallow() {
+    let remote = Repository::open(remote)?;
+    if remote.is_shallow() || mirror.is_shallow() {
         return leave("where its history ends would be lost");
     }
     let newest = remote.find_reference(&format!("refs/heads/{branch}"))?.peel_to_commit()?.id();
@@ -98,7 +101,9 @@ fn fetch(mirror: &Path, remote: &Path, (branch, tip): (&str, &str), cut: &Cancel
     let mut pack = remote.packbuilder()?;
     // A few objects: threads would cost more than they do.
     pack.set_threads(1);
-    pack.insert_walk(&mut missing)?;
+    for commit in missing {
+        add_commit(&mut pack, &remote, commit?)?;
+    }
     match pack.object_count() {
         0 => {}
         1..=OBJECTS_MAX => {
@@ -113,4 +118,40 @@ fn fetch(mirror: &Path, remote: &Path, (branch, tip): (&str, &str), cut: &Cancel
         return leave("nobody waits for it any more");
     }
     mirror.reference(tip, newest, true, "fetch").map(drop)
+}
+
+/// Adds a commit with what its first parent does not have: whatever that has is in the mirror, or is added with it. (libgit2's own walk
+/// reads every folder of the parent.)
+fn add_commit(pack: &mut PackBuilder<'_>, remote: &Repository, id: Oid) -> Result<(), git2::Error> {
+    let commit = remote.find_commit(id)?;
+    pack.insert_object(id, None)?;
+    let before = match commit.parents().next() {
+        Some(parent) => Some(parent.tree()?),
+        None => None,
+    };
+    add_tree(pack, remote, &commit.tree()?, before.as_ref())
+}
+
+fn add_tree(pack: &mut PackBuilder<'_>, remote: &Repository, tree: &Tree<'_>, before: Option<&Tree<'_>>) -> Result<(), git2::Error> {
+    if before.is_some_and(|before| before.id() == tree.id()) {
+        return Ok(());
+    }
+    pack.insert_object(tree.id(), None)?;
+    for entry in tree {
+        let was = before.and_then(|before| before.get_name_bytes(entry.name_bytes()));
+        if was.as_ref().is_some_and(|was| was.id() == entry.id()) {
+            continue;
+        }
+        match entry.kind() {
+            Some(ObjectType::Tree) => {
+                let was = was.filter(|was| was.kind() == Some(ObjectType::Tree));
+                let was = was.map(|was| remote.find_tree(was.id())).transpose()?;
+                add_tree(pack, remote, &remote.find_tree(entry.id())?, was.as_ref())?;
+            }
+            // A submodule's commit is in another repository.
+            Some(ObjectType::Commit) => {}
+            _ => pack.insert_object(entry.id(), None)?,
+        }
+    }
+    Ok(())
 }

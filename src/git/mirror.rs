@@ -116,8 +116,7 @@ impl Mirror {
         let refspec = format!("+refs/heads/{}:{}", self.remote.branch(), self.store.tip_ref());
         let ended = match self.remote.address() {
             Address::Local(path) => {
-                let refs = (self.remote.branch(), self.store.tip_ref());
-                self.reading.fetch(self.store.path(), path, refs, deadline, cancel).await
+                self.reading.fetch(&self.store, path, self.remote.branch(), deadline, cancel).await
             }
             Address::Http(_) | Address::Ssh(_) => None,
         };
@@ -197,7 +196,7 @@ impl Mirror {
     async fn fetched(&self, was: Option<CommitId>) -> Result<Fetched, GitError> {
         crate::crash::point("fetch.done");
         let store = self.store.clone();
-        store.reset();
+        store.fetched();
         let fetched = blocking(move || {
             let tip = store.tip()?;
             let rewritten = match (tip, was) {

@@ -246,15 +246,26 @@ impl Store {
         };
         let repository = free.map_or_else(|| Repository::open(&self.path), Ok).map_err(|why| self.broken(&why))?;
         let result = read(&repository);
+        self.put_back(repository, generation);
+        result
+    }
+
+    /// Keeps a handle for the next reader.
+    fn put_back(&self, repository: Repository, generation: u64) {
         let mut handles = guard(&self.handles);
         if handles.generation == generation && handles.free.len() < HANDLES {
             handles.free.push(repository);
         }
-        result
     }
 
-    /// The repository was replaced by another in its place, or fetched: handles that are open keep to the ends of a shallow
-    /// history that they found.
+    /// The repository was fetched: handles that are open keep to the ends of a shallow history that they found.
+    pub(super) fn fetched(&self) {
+        if self.path.join("shallow").exists() {
+            self.reset();
+        }
+    }
+
+    /// The repository was replaced by another in its place.
     pub(super) fn reset(&self) {
         let mut handles = guard(&self.handles);
         handles.generation += 1;
@@ -264,6 +275,7 @@ impl Store {
     /// What is wrong with the repository, if anything: an object that could not be read still cannot, or a ref leads nowhere.
     pub(super) fn damage(&self) -> Option<String> {
         let suspect = guard(&self.suspect).take();
+        let generation = guard(&self.handles).generation;
         let check = |repository: &Repository| -> Result<(), git2::Error> {
             if let Some(id) = suspect {
                 repository.odb()?.read(id)?;
@@ -280,7 +292,14 @@ impl Store {
             }
             Ok(())
         };
-        Repository::open(&self.path).and_then(|repository| check(&repository)).err().map(|why| why.message().to_owned())
+        let opened = Repository::open(&self.path).and_then(|repository| check(&repository).map(|()| repository));
+        match opened {
+            Ok(repository) => {
+                self.put_back(repository, generation);
+                None
+            }
+            Err(why) => Some(why.message().to_owned()),
+        }
     }
 
     pub(super) fn broken(&self, why: &git2::Error) -> GitError {

@@ -84,6 +84,8 @@ pub(super) struct Session {
     pub(super) apis: Arc<Apis>,
     /// None before the first list, and again when it may be wrong.
     pub(super) inventory: Option<Inventory>,
+    /// It may be another than when it was last looked through for deletions that do not end.
+    pub(super) stirred: bool,
     /// What that list does not show.
     pub(super) unseen: Unseen,
     /// The last attempt made the list, so that anything may be another than before.
@@ -107,7 +109,7 @@ impl Session {
     /// Takes in what a comparison found.
     pub(super) fn take(&mut self, observed: Observed) {
         (self.inventory, self.from, self.unseen) = (Some(observed.inventory), observed.from, observed.unseen);
-        self.compared = true;
+        (self.compared, self.stirred) = (true, true);
     }
 
     /// Lets go of the watches that nobody reads yet; they are begun again from where they were.
@@ -383,6 +385,7 @@ impl<M: Memory> Attempt<'_, M> {
             uid,
             apis,
             inventory: None,
+            stirred: false,
             unseen: Unseen::new(),
             compared: false,
             parent_uid,
@@ -512,7 +515,7 @@ impl<M: Memory> Attempt<'_, M> {
         {
             outcome = failure(&error);
         }
-        session.inventory = Some(inventory);
+        (session.inventory, session.stirred) = (Some(inventory), true);
         self.memory.end_sync(sync, outcome.error.clone()).await?;
         (outcome.written, outcome.staged) = (written, turn.into_staged());
         Ok(outcome)

@@ -12,7 +12,7 @@ use super::{
     abreast::abreast,
     hooks::RUN_ANNOTATION,
     parent::Parent,
-    member::{Inventory, Known},
+    member::{Inventory, Known, Member},
 };
 use crate::{
     cluster::{Api, ApiError, Apis, Connection, ErrorKind, Meta, Watch},
@@ -80,7 +80,7 @@ pub(super) async fn observe<'a>(
     };
     let lists = abreast(served, LISTS, &list).await;
     let mut recorded: BTreeMap<ObjectId, Recorded> = recorded.into_iter().map(|record| (record.id.clone(), record)).collect();
-    let mut inventory = Inventory::new();
+    let mut members: Vec<(ObjectId, Box<Member>)> = Vec::new();
     let mut from = BTreeMap::new();
     let mut unseen = not_served(apis, parent);
     for (api, list) in lists {
@@ -102,15 +102,16 @@ pub(super) async fn observe<'a>(
                 let record = recorded.remove(&id);
                 let adopted = parent.adopted.contains(&id.to_string());
                 let (id, known) = shared(rendering, id, member(meta, manager, record, adopted));
-                inventory.insert(id, known.into());
+                members.push((id, known.into()));
             }
         }
     }
     for record in recorded.into_values().filter(|record| unseen.contains_key(&record.id.group_kind())) {
         let (id, known) = shared(rendering, record.id.clone(), as_recorded(record));
-        inventory.insert(id, known.into());
+        members.push((id, known.into()));
     }
-    Ok(Observed { inventory, from, unseen })
+    // All at once, which leaves no room in the tree: a second cluster of the same objects costs little more than this.
+    Ok(Observed { inventory: members.into_iter().collect(), from, unseen })
 }
 
 fn not_served(apis: &Apis, parent: &Parent) -> Unseen {

@@ -517,6 +517,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let drifted = match (seen, session.inventory.as_mut()) {
             (Err(error), _) if error.is_unreachable() => return self.lost(live, desired, error.diagnostic(Place::Nowhere)).await,
             (Ok(Some(objects)), Some(inventory)) => {
+                session.stirred = true;
                 let absorb = |(id, seen)| drift::absorb(inventory, rendering, &desired.manager, desired.drift, &id, seen);
                 let mut gone = objects.iter().filter(|(_, seen)| seen.is_none()).map(|(id, _)| id);
                 let misses = live.resting.as_ref().is_some_and(|resting| resting.misses(&mut gone));

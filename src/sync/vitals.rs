@@ -177,8 +177,8 @@ impl Vitals {
     }
 
     fn take(&mut self, found: Vec<(ObjectId, Assessment)>, inventory: &Inventory) {
-        for (id, now) in found {
-            let was = self.known.get(&id).map(|known| known.health);
+        for (id, now) in &found {
+            let was = self.known.get(id).map(|known| known.health);
             match now.health {
                 Health::Degraded if was != Some(Health::Degraded) => {
                     warn!(object = %id, code = codes::DEGRADED.id, "degraded: {}", now.reason);
@@ -186,7 +186,12 @@ impl Vitals {
                 Health::Healthy if was == Some(Health::Degraded) => info!(object = %id, "healthy again"),
                 _ => {}
             }
-            self.known.insert(id, now);
+        }
+        if self.known.is_empty() {
+            // All at once, which leaves no room in the tree.
+            self.known = found.into_iter().collect();
+        } else {
+            self.known.extend(found);
         }
         self.known.retain(|id, _| inventory.contains_key(id) && self.rules.read(id));
         self.due.clear();

@@ -50,7 +50,7 @@ impl Mirror {
 
     async fn aside(&self, target: String, rev: String) -> Result<CommitId, GitError> {
         let store = self.store.clone();
-        store.reset();
+        store.fetched();
         let read = move || {
             store.with(|repository| {
                 let commit = repository.find_reference(&target).and_then(|found| found.peel_to_commit());

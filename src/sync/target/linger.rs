@@ -10,8 +10,9 @@ impl<M: Memory, C: Connect> Target<M, C> {
     /// Takes in which objects are being deleted, and shows it where one that was told of is gone. When to ask after the next.
     pub(super) async fn see_lingering(&self, live: &mut Live) -> Option<Instant> {
         let now = live.now();
-        let inventory = live.session.as_ref()?.inventory.as_ref()?;
-        if live.lingering.see(inventory, now) {
+        let session = live.session.as_mut()?;
+        let inventory = session.inventory.as_ref()?;
+        if std::mem::take(&mut session.stirred) && live.lingering.see(inventory, now) {
             let state = live.state.clone().map(|state| live.with_health(state));
             self.publish(live, state).await;
         }
