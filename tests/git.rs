@@ -543,7 +543,7 @@ async fn packing_leaves_all_that_is_there() {
     let remote = GitRemote::new().unwrap();
     let local = Local::of(&remote);
     let mut commits = Vec::new();
-    for n in 0..25 {
+    for n in 0..55 {
         commits.push(id(&remote.commit(&[("x", Some(&n.to_string()))], "next").unwrap()));
         local.fetch().await.unwrap();
     }
@@ -553,7 +553,7 @@ async fn packing_leaves_all_that_is_there() {
             .filter(|file| file.as_ref().unwrap().path().extension().unwrap() == "pack")
             .count()
     };
-    assert_eq!(packs(), 25);
+    assert_eq!(packs(), 55);
     local.mirror.tidy(&CancellationToken::new()).await.unwrap();
     assert!(packs() < 5, "{} packs", packs());
     for (n, commit) in commits.iter().enumerate() {

@@ -31,8 +31,8 @@ const LINGER: Duration = Duration::from_millis(500);
 /// How long an orphaned program of an agent that died may take to be gone once it is killed.
 const ORPHAN: Duration = Duration::from_secs(5);
 
-/// More packs than these are packed into one: `autoPackLimit` below.
-pub(super) const PACKS_MAX: usize = 20;
+/// More packs than these are packed into one: `autoPackLimit` below, and what Git itself takes for it.
+pub(super) const PACKS_MAX: usize = 50;
 
 /// Settings of every `git` that is run here, in place of the system's and the user's own.
 ///
@@ -54,7 +54,7 @@ const CONFIG: &str = "\
 [gc]
 \tauto = 0
 \tautoDetach = false
-\tautoPackLimit = 20
+\tautoPackLimit = 50
 [http]
 \tlowSpeedLimit = 1
 \tlowSpeedTime = 30

@@ -115,9 +115,7 @@ impl Mirror {
         let was = self.store.tip()?.or_else(|| self.last().lost);
         let refspec = format!("+refs/heads/{}:{}", self.remote.branch(), self.store.tip_ref());
         let ended = match self.remote.address() {
-            Address::Local(path) => {
-                self.reading.fetch(&self.store, path, self.remote.branch(), deadline, cancel).await
-            }
+            Address::Local(path) => self.reading.fetch(&self.store, path, self.remote.branch(), deadline, cancel).await,
             Address::Http(_) | Address::Ssh(_) => None,
         };
         let ended = match ended {

@@ -1,6 +1,8 @@
 //! Caches that hold what the last few revisions used, and nothing else. Their keys are content ids, so an entry is never stale.
 
-use std::{collections::HashMap, hash::Hash};
+use std::hash::Hash;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 /// Keeps values for as long as one of the last revisions uses them.
 pub(super) struct Cache<K, V>(HashMap<K, Entry<V>>);

@@ -1,7 +1,7 @@
 //! One layer's folder, read: its manifests, patches, bundle settings and overlays.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::{HashMap, HashMapExt as _};
 use kube_overlay::{LabelSelector, Rename, Scope, Table};
 use serde_json::Value;
 
@@ -288,7 +289,7 @@ impl LayerReader<'_> {
 
     /// The same identity twice in one layer: which of the two is meant cannot be told.
     fn refuse_doubles(&mut self) {
-        let mut first: HashMap<&ObjectId, &Origin> = HashMap::new();
+        let mut first: HashMap<&ObjectId, &Origin> = HashMap::with_capacity(self.read.manifests.len());
         for piece in &self.read.manifests {
             if let Some(origin) = first.get(&piece.id) {
                 let message = format!("{} stands at {} already", piece.id, origin.place());

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    observe::member_as,
     member::Inventory,
+    observe::member_as,
     plan::{Why, drift_mode, why},
 };
 use crate::{

@@ -328,7 +328,8 @@ mod tests {
     fn a_member_is_small() {
         // What it may take of the 200 bytes for an object that clusters share (docs/PERFORMANCE.md).
         assert!(size_of::<Member>() <= 120, "{}", size_of::<Member>());
-        let usual = Known { uid: "0b3a7c52-95d6-4a0e-8d2b-6a5f43b1c0de".to_owned(), resource_version: "4711".to_owned(), ..Known::default() };
+        let usual =
+            Known { uid: "0b3a7c52-95d6-4a0e-8d2b-6a5f43b1c0de".to_owned(), resource_version: "4711".to_owned(), ..Known::default() };
         assert!(Member::from(usual).rest.is_none());
     }
 }

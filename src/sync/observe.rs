@@ -11,8 +11,8 @@ use super::{
     Live,
     abreast::abreast,
     hooks::RUN_ANNOTATION,
-    parent::Parent,
     member::{Inventory, Known, Member},
+    parent::Parent,
 };
 use crate::{
     cluster::{Api, ApiError, Apis, Connection, ErrorKind, Meta, Watch},

@@ -10,8 +10,8 @@ use super::{
     attempt::{Attempt, Early, Memory, Outcome, Session, must_compare},
     hold::Hold,
     holder::{self, Step},
-    parent::{Parent, ParentStore},
     member::Inventory,
+    parent::{Parent, ParentStore},
     plan::plan,
     survey::differ,
 };

@@ -24,8 +24,8 @@ use crate::{
         drift,
         fights::Fights,
         holder::{self, LOOK, Patience, Step, Waiting},
-        parent::Parent,
         member::Inventory,
+        parent::Parent,
         target::Desired,
     },
 };
