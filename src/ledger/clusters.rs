@@ -141,12 +141,16 @@ pub(super) fn objects(db: &Connection, name: &str) -> Result<Vec<Recorded>, Ledg
     let mut objects = db.prepare_cached(
         "SELECT object, bundle, objects.uid, digest, fields, adopted FROM objects JOIN clusters ON clusters.id = cluster WHERE name = ?",
     )?;
-    let objects = objects.query_map([name], |row| {
+    let found = objects.query_map([name], |row| {
         let id = row.get_ref(0)?.as_str()?.parse::<ObjectId>().map_err(rusqlite::types::FromSqlError::other)?;
         let live = Live { uid: row.get(2)?, digest: row.get(3)?, fields: row.get(4)? };
         Ok(Recorded { id, bundle: row.get(1)?, live, adopted: row.get(5)? })
     })?;
-    Ok(objects.collect::<Result<_, _>>()?)
+    let found = found.collect::<Result<_, _>>()?;
+    drop(objects);
+    // A task asks for them once; what their pages take would be some 250 bytes for each object.
+    db.release_memory()?;
+    Ok(found)
 }
 
 pub(super) fn forget_objects(db: &Connection, name: &str, ids: &[ObjectId]) -> Result<(), LedgerError> {

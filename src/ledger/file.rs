@@ -166,7 +166,8 @@ fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(
 fn check(connection: &Connection) -> Result<(), LedgerError> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict == "ok" {
-        return Ok(());
+        // It read every page, and most of them are needed once in a long while.
+        return Ok(connection.release_memory()?);
     }
     let corrupt = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);
     Err(rusqlite::Error::SqliteFailure(corrupt, Some(verdict)).into())
