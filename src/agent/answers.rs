@@ -12,7 +12,7 @@ use crate::{
     git::{CommitId, GitError, Store},
     ledger::{
         Ledger, Reader,
-        answers::{Content, History, Log, Status, Touched, Where},
+        answers::{Content, EventQuery, Events, History, Log, Status, Touched, Where},
     },
     server::{Answers, Details},
 };
@@ -71,6 +71,10 @@ impl Answers for RecordedAnswers {
 
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
         Ok(self.reader().history(cluster, limit)?)
+    }
+
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
+        Ok(self.reader().events(query)?)
     }
 }
 

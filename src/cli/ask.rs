@@ -8,7 +8,7 @@ use super::{World, error::CommandError, printer::Printer, table::clean, whom::Wh
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{History, Log, Status, Where},
+    ledger::answers::{EventQuery, Events, History, Log, Status, Where},
     server::{Accepted, Answers, Client, ClientError, PLAN_TIME_MAX, SourceState, who},
 };
 
@@ -97,7 +97,7 @@ where
     }
 }
 
-fn runtime() -> Result<Runtime, Diagnostic> {
+pub(super) fn runtime() -> Result<Runtime, Diagnostic> {
     let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
     started.map_err(|error| Diagnostic::new(codes::AGENT_GONE, Place::Nowhere, format!("the agent cannot be asked: {error}")))
 }
@@ -129,6 +129,10 @@ impl Answers for AgentAnswers {
 
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
         self.wait(self.client.history(cluster, limit))
+    }
+
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
+        self.wait(self.client.events(query))
     }
 }
 

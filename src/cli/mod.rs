@@ -11,6 +11,7 @@ mod blame;
 mod check;
 mod diff;
 mod error;
+mod events;
 mod explain;
 mod history;
 mod hold;
@@ -127,6 +128,7 @@ enum Command {
     Where(where_is::WhereArgs),
     Diff(diff::DiffArgs),
     History(history::HistoryArgs),
+    Events(events::EventsArgs),
     Sync(sync::SyncArgs),
     Approve(approve::ApproveArgs),
     Hold(hold::HoldArgs),
@@ -156,13 +158,18 @@ impl OutputArg {
 #[derive(Debug, Args)]
 struct LimitArg {
     /// How many entries, newest first, at most 1000 [default: 20]
-    #[arg(long, value_name = "NUMBER", env = "EVENKEEL_LIMIT")]
+    #[arg(short = 'n', long, value_name = "NUMBER", env = "EVENKEEL_LIMIT")]
     limit: Option<Limit>,
 }
 
 impl LimitArg {
     fn resolve(&self, file: &SettingsFile) -> u32 {
-        self.limit.or(file.limit).unwrap_or(Limit(20)).0
+        self.resolve_or(file, 20)
+    }
+
+    /// The same with another number where none is named.
+    fn resolve_or(&self, file: &SettingsFile, default: u32) -> u32 {
+        self.limit.or(file.limit).unwrap_or(Limit(default)).0
     }
 }
 
@@ -241,6 +248,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Where(args) => where_is::run(args, &file, world, printer),
         Command::Diff(args) => diff::run(args, &file, printer),
         Command::History(args) => history::run(args, &file, world, printer),
+        Command::Events(args) => events::run(args, &file, world, printer),
         Command::Sync(args) => sync::run(args, &file, printer),
         Command::Approve(args) => approve::run(args, &file, world, printer),
         Command::Hold(args) => hold::hold(args, &file, world, printer),

@@ -12,6 +12,7 @@ use crate::{
     sync::{Health, Phase, Retry, Would},
 };
 
+pub use super::events::answer::{Cursor, Done, Event, EventQuery, Events, Repeats, What};
 pub use crate::diagnostic::ErrorAnswer;
 
 /// The version of these forms; it grows when a field changes its meaning or goes.

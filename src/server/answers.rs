@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, History, Log, Status, Touched, Where},
+    ledger::answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, Status, Touched, Where},
     manifest::mask_urls,
 };
 
@@ -20,6 +20,8 @@ pub trait Answers {
     fn where_is(&self, rev: &str) -> Result<Where, Diagnostic>;
     /// The newest syncs and transitions of a cluster, at most `limit` of each.
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic>;
+    /// What happened over the fleet, oldest first.
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic>;
 }
 
 /// What the pages ask besides.

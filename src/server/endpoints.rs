@@ -46,6 +46,8 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("GET", "/api/v1/diff/{cluster}", Needs::Reading),
     endpoint("GET", "/api/v1/source", Needs::Reading),
     endpoint("GET", "/api/v1/changes", Needs::Reading),
+    endpoint("GET", "/api/v1/events", Needs::Reading),
+    endpoint("GET", "/api/v1/events/stream", Needs::Reading),
     endpoint("POST", "/api/v1/plan", Needs::Role(Role::Operator)),
     endpoint("POST", "/api/v1/sync", Needs::Role(Role::Operator)),
     endpoint("POST", "/api/v1/hold", Needs::Role(Role::Operator)),

@@ -23,7 +23,7 @@ use super::{
     },
     answers::{Answers, SourceState},
     caller::{Caller, Scope},
-    changes, guard, pages, probes,
+    changes, events, guard, pages, probes,
     problem::Problem,
     questions::{DIFF_TIME_MAX, PLAN_TIME_MAX, PlanBody, Question},
     scoped::Scoped,
@@ -39,8 +39,8 @@ use crate::{
 /// For the ledger or the agent to answer. Below the client's own limit, so that it hears why.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
 /// Entries of a list when the request names no number, and at most.
-const LIMIT_DEFAULT: u32 = 20;
-const LIMIT_MAX: u32 = 1000;
+pub(super) const LIMIT_DEFAULT: u32 = 20;
+pub(super) const LIMIT_MAX: u32 = 1000;
 
 /// All paths, for callers by whichever way; `guard` lets them through to what `endpoints` says is for them.
 pub(super) fn router(api: Api) -> Router {
@@ -55,6 +55,8 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/history/{cluster}", get(history))
         .route("/api/v1/diff/{cluster}", get(diff))
         .route("/api/v1/plan", post(plan))
+        .route("/api/v1/events", get(events::events))
+        .route("/api/v1/events/stream", get(events::stream))
         .route("/api/v1/source", get(source))
         .route("/api/v1/sync", post(sync))
         .route("/api/v1/rollback", post(rollback))
@@ -91,7 +93,7 @@ impl Limit {
     }
 }
 
-type Who = Extension<Caller>;
+pub(super) type Who = Extension<Caller>;
 
 async fn status(State(api): State<Api>, who: Who) -> Result<Json<Status>, Problem> {
     ask(&api, &who, |answers| answers.status()).await.map(Json)

@@ -10,7 +10,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{CommitOnCluster, Content, History, Log, Status, Touched, Where},
+    ledger::answers::{CommitOnCluster, Content, EventQuery, Events, History, Log, Status, Touched, Where},
 };
 
 /// In the place of a reason that names clusters which are not in the scope.
@@ -83,6 +83,13 @@ impl Answers for Scoped<'_> {
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
         self.sees(cluster)?;
         self.answers.history(cluster, limit)
+    }
+
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
+        if *self.scope == Scope::Fleet {
+            return self.answers.events(query);
+        }
+        self.answers.events(&EventQuery { within: Some(self.seen()?), ..query.clone() })
     }
 }
 

@@ -5,6 +5,7 @@ mod blame;
 mod check;
 mod diff;
 mod docs;
+mod events;
 mod fleet;
 mod init;
 mod kinds;

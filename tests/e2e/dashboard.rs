@@ -7,8 +7,8 @@ use evenkeel::{
     diagnostic::Diagnostic,
     git::CommitId,
     ledger::answers::{
-        ClusterStatus, Content, ErrorAnswer, HeldObject, History, Log, LogEntry, ObjectEntry, SCHEMA, StandingObject, Status, SyncEntry,
-        Touched, Transition, Where,
+        ClusterStatus, Content, ErrorAnswer, EventQuery, Events, HeldObject, History, Log, LogEntry, ObjectEntry, SCHEMA, StandingObject,
+        Status, SyncEntry, Touched, Transition, Where,
     },
     manifest::Digest,
     rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
@@ -226,6 +226,10 @@ impl Answers for Many {
             transitions: vec![transition; 3],
             actions: Vec::new(),
         })
+    }
+
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
+        panic!("no page asks {query:?}")
     }
 }
 
