@@ -12,7 +12,7 @@ use crate::{
     git::{CommitId, GitError, Store},
     ledger::{
         Ledger, Reader,
-        answers::{Content, EventQuery, Events, History, Log, Status, Touched, Where},
+        answers::{Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, Where},
     },
     server::{Answers, Details},
 };
@@ -60,8 +60,8 @@ impl Answers for RecordedAnswers {
         Ok(self.reader().status()?)
     }
 
-    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
-        Ok(self.reader().log(limit)?)
+    fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
+        Ok(self.reader().log(query.clone())?)
     }
 
     fn where_is(&self, rev: &str) -> Result<Where, Diagnostic> {

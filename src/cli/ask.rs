@@ -8,7 +8,7 @@ use super::{World, error::CommandError, printer::Printer, table::clean, whom::Wh
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{EventQuery, Events, History, Log, Status, Where},
+    ledger::answers::{EventQuery, Events, History, Log, LogQuery, Status, Where},
     server::{Accepted, Answers, Client, ClientError, PLAN_TIME_MAX, SourceState, who},
 };
 
@@ -119,8 +119,8 @@ impl Answers for AgentAnswers {
         self.wait(self.client.status())
     }
 
-    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
-        self.wait(self.client.log(limit))
+    fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
+        self.wait(self.client.log(query))
     }
 
     fn where_is(&self, rev: &str) -> Result<Where, Diagnostic> {

@@ -39,6 +39,7 @@ mod whom;
 use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -91,6 +92,8 @@ pub type Retry<'a> = dyn Fn(&Path, &str) -> Result<Accepted, Diagnostic> + 'a;
 pub struct World<'a> {
     /// Standard output may be coloured.
     pub color: bool,
+    /// Columns of the terminal that standard output is; none where it is no terminal.
+    pub width: Option<usize>,
     /// The time.
     pub now: Timestamp,
     /// Runs the agent.
@@ -202,8 +205,13 @@ pub struct Records<'a> {
 pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, records: Records<'_>) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let (color, now) = (color_wanted(io::stdout().is_terminal()), Timestamp::now());
-    let world = World { color, now, agent, ledger, records };
+    let world = World { color, width: width_of(io::stdout()), now, agent, ledger, records };
     execute(&arguments, &world, &mut io::stdout(), &mut io::stderr()).into()
+}
+
+/// Columns of the terminal that a stream is.
+fn width_of(stream: impl AsFd) -> Option<usize> {
+    rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
 }
 
 /// Whether a stream may be coloured (<https://no-color.org>).

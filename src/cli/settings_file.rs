@@ -63,6 +63,8 @@ pub(super) struct SettingsFile {
     pub(super) follow: Option<bool>,
     pub(super) since: Option<Since>,
     pub(super) cluster: Option<String>,
+    pub(super) author: Option<String>,
+    pub(super) failed: Option<bool>,
 }
 
 impl SettingsFile {

@@ -94,8 +94,23 @@ pub struct LogEntry {
     pub seen: Timestamp,
     /// The branch was forced away from it; it is no longer on the branch.
     pub rewritten: bool,
+    /// The clusters on which it was refused, failed or halted a wave at some time, by name, whatever became of it later.
+    pub failed: Vec<String>,
     /// What became of it on each cluster.
     pub clusters: Vec<CommitOnCluster>,
+}
+
+/// Which commits [`Log`] has: the newest of those that all of this is true of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// The agent first saw them since then.
+    pub since: Option<Timestamp>,
+    /// This is in the author's name or address, in whatever case.
+    pub author: Option<String>,
+    /// They failed somewhere.
+    pub failed: bool,
+    /// At most so many.
+    pub limit: u32,
 }
 
 /// `evenkeel where REV`: what became of one commit on every cluster.

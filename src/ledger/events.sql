@@ -26,4 +26,5 @@ CREATE INDEX notes_by_subject ON notes (cluster, kind, subject);
 CREATE INDEX notes_by_last ON notes (last);
 
 -- What a commit did badly, for `log --failed`.
+CREATE INDEX renderings_refused ON renderings (from_fetch, until) WHERE refusal NOT NULL;
 CREATE INDEX syncs_amiss ON syncs (target, cluster) WHERE result IN ('Failed', 'Refused');

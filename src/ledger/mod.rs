@@ -22,6 +22,7 @@ mod holds;
 mod journal;
 mod last_words;
 mod notes;
+mod picked;
 mod reader;
 mod report_only;
 mod retention;

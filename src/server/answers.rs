@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, Status, Touched, Where},
+    ledger::answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, Touched, Where},
     manifest::mask_urls,
 };
 
@@ -14,8 +14,8 @@ use crate::{
 pub trait Answers {
     /// Where every cluster stands.
     fn status(&self) -> Result<Status, Diagnostic>;
-    /// The newest commits of the branch, at most `limit`.
-    fn log(&self, limit: u32) -> Result<Log, Diagnostic>;
+    /// The newest commits of the branch that are asked for.
+    fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic>;
     /// What became of a commit, given by at least 7 characters of its hash.
     fn where_is(&self, rev: &str) -> Result<Where, Diagnostic>;
     /// The newest syncs and transitions of a cluster, at most `limit` of each.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{ErrorAnswer, EventQuery, Events, History, Log, Status, Where},
+    ledger::answers::{ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, Where},
     manifest::Digest,
     plan::{judged::LivePlan, live::Diff},
 };
@@ -85,8 +85,12 @@ impl Client {
     }
 
     /// The newest commits.
-    pub async fn log(&self, limit: u32) -> Result<Log, ClientError> {
-        self.get(&format!("/api/v1/log?limit={limit}")).await
+    pub async fn log(&self, query: &LogQuery) -> Result<Log, ClientError> {
+        let LogQuery { since, author, failed, limit } = query;
+        let since = since.map(|since| format!("&since={}", segment(&since.to_string()))).unwrap_or_default();
+        let author = author.as_ref().map(|author| format!("&author={}", segment(author))).unwrap_or_default();
+        let failed = if *failed { "&failed=true" } else { "" };
+        self.get(&format!("/api/v1/log?limit={limit}{since}{author}{failed}")).await
     }
 
     /// What became of a commit.

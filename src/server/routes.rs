@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot},
@@ -32,7 +33,7 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{History, Log, Status, Where},
+    ledger::answers::{History, Log, LogQuery, Status, Where},
     plan::{judged::LivePlan, live::Diff},
 };
 
@@ -99,9 +100,22 @@ async fn status(State(api): State<Api>, who: Who) -> Result<Json<Status>, Proble
     ask(&api, &who, |answers| answers.status()).await.map(Json)
 }
 
-async fn log(State(api): State<Api>, who: Who, query: Result<Query<Limit>, QueryRejection>) -> Result<Json<Log>, Problem> {
-    let limit = Limit::of(query)?;
-    ask(&api, &who, move |answers| answers.log(limit)).await.map(Json)
+/// Which commits are wanted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Commits {
+    limit: Option<u32>,
+    since: Option<Timestamp>,
+    author: Option<String>,
+    failed: Option<bool>,
+}
+
+async fn log(State(api): State<Api>, who: Who, query: Result<Query<Commits>, QueryRejection>) -> Result<Json<Log>, Problem> {
+    let Query(Commits { limit, since, author, failed }) =
+        query.map_err(|error| Problem::usage(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let limit = limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    let query = LogQuery { since, author, failed: failed.unwrap_or(false), limit };
+    ask(&api, &who, move |answers| answers.log(&query)).await.map(Json)
 }
 
 async fn where_is(State(api): State<Api>, who: Who, Path(rev): Path<String>) -> Result<Json<Where>, Problem> {

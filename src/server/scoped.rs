@@ -10,7 +10,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{CommitOnCluster, Content, EventQuery, Events, History, Log, Status, Touched, Where},
+    ledger::answers::{CommitOnCluster, Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, Where},
 };
 
 /// In the place of a reason that names clusters which are not in the scope.
@@ -68,9 +68,15 @@ impl Answers for Scoped<'_> {
         Ok(status)
     }
 
-    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
-        let mut log = self.answers.log(limit)?;
+    fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
+        let mut log = self.answers.log(query)?;
         self.keep(log.commits.iter_mut().map(|commit| &mut commit.clusters))?;
+        if *self.scope != Scope::Fleet {
+            let seen = self.seen()?;
+            log.commits.iter_mut().for_each(|commit| commit.failed.retain(|name| seen.contains(name)));
+            // That it failed in another environment is not this caller's to know.
+            log.commits.retain(|commit| !query.failed || !commit.failed.is_empty());
+        }
         Ok(log)
     }
 

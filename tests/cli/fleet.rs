@@ -6,7 +6,7 @@ use evenkeel::{
     git::CommitId,
     ledger::answers::{
         ActionEntry, ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, Done, ErrorAnswer, Event, EventQuery, Events,
-        HeldObject, History, Log, LogEntry, ObjectEntry, Repeats, SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition,
+        HeldObject, History, Log, LogEntry, LogQuery, ObjectEntry, Repeats, SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition,
         WarningEntry, What, Where,
     },
     manifest::Digest,
@@ -172,6 +172,7 @@ pub(crate) fn log() -> Log {
         subject: subject.to_owned(),
         seen: ago(3590),
         rewritten: false,
+        failed: Vec::new(),
         clusters,
     };
     let all = |phase: CommitPhase| {
@@ -181,7 +182,11 @@ pub(crate) fn log() -> Log {
         schema: SCHEMA,
         commits: vec![
             entry(0xc3, "Zoë", "Raise the limits of the shop", on_clusters()),
-            LogEntry { rewritten: true, ..entry(0xc2, "Bob", "Try something\u{1b}[31m", all(CommitPhase::Commit(CommitOnly::Applied))) },
+            LogEntry {
+                rewritten: true,
+                failed: vec!["prod-eu-1".to_owned(), "prod-eu-2".to_owned()],
+                ..entry(0xc2, "Bob", "Try something\u{1b}[31m", all(CommitPhase::Commit(CommitOnly::Applied)))
+            },
             entry(0xc1, "Zoë", "Say hello in the README", all(CommitPhase::Commit(CommitOnly::NotAffected))),
         ],
     }
@@ -309,6 +314,7 @@ pub(crate) fn events() -> Events {
                 wave: text("prod"),
                 state: WaveWord::Halted,
                 commit: Some(c3),
+                failed: Some(text("prod-eu-1")),
                 reason: text("failed"),
                 way_out: text("Push a commit that mends it."),
             },
@@ -336,9 +342,12 @@ impl Answers for Record {
         Ok(status())
     }
 
-    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
+    fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
         let mut log = log();
-        log.commits.truncate(limit as usize);
+        log.commits.retain(|entry| query.author.as_ref().is_none_or(|author| entry.author == *author));
+        log.commits.retain(|entry| !query.failed || !entry.failed.is_empty());
+        log.commits.retain(|entry| query.since.is_none_or(|since| entry.seen >= since));
+        log.commits.truncate(query.limit as usize);
         Ok(log)
     }
 
@@ -394,7 +403,7 @@ impl Answers for Empty {
         Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new(), rollout: None })
     }
 
-    fn log(&self, _: u32) -> Result<Log, Diagnostic> {
+    fn log(&self, _: &LogQuery) -> Result<Log, Diagnostic> {
         Ok(Log { schema: SCHEMA, commits: Vec::new() })
     }
 

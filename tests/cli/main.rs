@@ -58,6 +58,7 @@ struct Setup {
     roll_back: Box<cli::RollBack<'static>>,
     retry: Box<cli::Retry<'static>>,
     color: bool,
+    width: Option<usize>,
 }
 
 impl Default for Setup {
@@ -92,6 +93,7 @@ impl Default for Setup {
             }),
             retry: Box::new(|_, selector| Ok(Accepted { clusters: vec![format!("those of {selector}")] })),
             color: false,
+            width: None,
         }
     }
 }
@@ -102,6 +104,7 @@ impl Setup {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let world = cli::World {
             color: self.color,
+            width: self.width,
             now: fleet::now(),
             agent: &*self.agent,
             ledger: &*self.ledger,

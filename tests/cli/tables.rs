@@ -37,6 +37,9 @@ whole!(status_json format!("evenkeel status {NOWHERE} -o json"));
 whole!(status_yaml format!("evenkeel status {NOWHERE} -o yaml"));
 whole!(log_table format!("evenkeel log {NOWHERE}"));
 whole!(log_of_one format!("evenkeel log --limit 1 {NOWHERE} -o json"));
+whole!(log_of_an_author format!("evenkeel log --author Bob --since 2h -n 5 {NOWHERE}"));
+whole!(log_of_failures format!("evenkeel log --failed {NOWHERE} -o json"));
+whole!(log_of_nobody format!("evenkeel log --author Nobody {NOWHERE}"));
 whole!(where_table format!("evenkeel where c3c3c3c {NOWHERE}"));
 whole!(where_json format!("evenkeel where c3c3c3c {NOWHERE} -o json"));
 whole!(where_unknown format!("evenkeel where 1234567 {NOWHERE}"));
@@ -78,6 +81,13 @@ fn an_empty_ledger_is_no_error() {
     let whole = ["status", "log", "where 0101010", "history prod-eu-1", "events"]
         .map(|line| setup.run(&format!("evenkeel {line} {NOWHERE}")).whole());
     insta::assert_snapshot!(whole.join("\n"));
+}
+
+#[test]
+fn a_log_is_read_on_a_narrow_terminal_too() {
+    let on = |width| Setup { width: Some(width), ..Setup::default() }.run(&format!("evenkeel log {NOWHERE}")).out;
+    assert_eq!(on(200), run(&format!("evenkeel log {NOWHERE}")).out, "there is room");
+    insta::assert_snapshot!(on(60));
 }
 
 #[test]

@@ -22,7 +22,7 @@ const LIMIT_SINCE: u32 = 1000;
 #[derive(Debug, Args)]
 #[command(
     after_help = "The oldest comes first, so that what follows stands below. With -f and -o json every event is one object on a line of \
-    its own;\nwith -f and -o yaml a document of its own."
+    its own, and with -o yaml a document of its own."
 )]
 pub(super) struct EventsArgs {
     /// Go on with what happens, until interrupted; also while the agent is stopped or starts again

@@ -163,6 +163,8 @@ pub enum What {
         state: WaveWord,
         /// The commit that its clusters are brought to.
         commit: Option<CommitId>,
+        /// The cluster on which the commit failed, where that is why it stands.
+        failed: Option<String>,
         /// What it waits for, in one sentence.
         reason: String,
         /// What a person can do; empty where nothing needs to be done.

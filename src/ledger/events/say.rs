@@ -40,6 +40,7 @@ pub(in crate::ledger) fn turns(before: Option<&Shown>, after: Option<&Shown>) ->
         wave: wave.name,
         state: wave.state,
         commit: wave.target,
+        failed: wave.halt.map(|halt| halt.cluster),
         reason: wave.reason,
         way_out: wave.way_out,
     };
@@ -80,7 +81,7 @@ pub(super) fn text(what: &What, repeats: Option<&Repeats>) -> String {
             let outcome = if outcome == "accepted" { String::new() } else { format!("; refused: {outcome}") };
             format!("{action}{target} by {who}{reason}{outcome}")
         }
-        What::Wave { wave, state, commit, reason, way_out } => self::wave(wave, *state, *commit, [reason, way_out]),
+        What::Wave { wave, state, commit, reason, way_out, .. } => self::wave(wave, *state, *commit, [reason, way_out]),
     };
     match repeats {
         Some(Repeats { times, first, last }) => format!("{text} ({times} times since {}, last at {})", second(*first), second(*last)),

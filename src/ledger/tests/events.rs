@@ -6,10 +6,10 @@ use super::*;
 use crate::{
     ledger::{
         ActionRow, LedgerError, Retention,
-        answers::{Cursor, Event, EventQuery, What},
+        answers::{Cursor, Event, EventQuery, LogQuery, What},
     },
     manifest::ObjectId,
-    rollout::{Counts, Shown, ShownWave, WaveWord, rows::Board},
+    rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord, rows::Board},
     sync::{Action, Departure, Found, Journal as _, Live, ObjectResult, SyncId},
 };
 
@@ -379,4 +379,39 @@ async fn an_older_ledger_has_its_syncs_in_order() {
     let events = Ledger::reader(dir.path()).unwrap().events(&query()).unwrap().events;
     let syncs: Vec<String> = events.iter().map(|event| event.text.split(" to ").next().unwrap().to_owned() + " " + &kind(event)).collect();
     assert_eq!(syncs, ["sync 1 SyncBegan", "sync 2 SyncBegan", "sync 2 SyncEnded", "sync 3 SyncBegan", "sync 1 SyncEnded"]);
+}
+
+/// What `log --failed` shows: what was refused, what failed and was mended by a retry, and what halted a wave.
+#[tokio::test]
+async fn commits_are_found_by_what_is_true_of_them() {
+    let bed = bed().await;
+    bed.fetch(&[2]).await;
+    bed.render(2, &[("a", Some(2)), ("b", None), ("c", None)]).await;
+    bed.fetch(&[3, 4]).await;
+    bed.render(4, &[("a", Some(2)), ("b", None), ("c", Some(4))]).await;
+    let start = |cluster: &str, commit: u8| SyncStart { commit: id(commit), ..start(cluster, commit, commit) };
+    for error in [Some(problem("no")), None] {
+        let sync = bed.ledger.begin_sync(start("c", 4)).await.unwrap();
+        bed.ledger.end_sync(sync, error).await.unwrap();
+    }
+    let since = bed.now();
+    bed.fetch(&[5]).await;
+    bed.render(5, &[("a", Some(5)), ("b", Some(5)), ("c", Some(4))]).await;
+    let mut halted = shown(WaveWord::Halted, 5, "b failed");
+    let error = crate::ledger::answers::ErrorAnswer { code: String::new(), message: String::new(), hint: String::new() };
+    let halt = ShownHalt { cluster: "b".to_owned(), error, failed: Vec::new(), reached: Vec::new(), spared: 0 };
+    halted.shown.as_mut().unwrap().waves[0].halt = Some(halt);
+    bed.ledger.record_rollout(halted.changes(&Board::default())).await.unwrap();
+
+    let log = |query: &LogQuery| {
+        let commits = bed.reader().log(query.clone()).unwrap().commits;
+        commits.iter().map(|entry| format!("{}: {}", entry.commit.0[19], entry.failed.join(" "))).collect::<Vec<_>>()
+    };
+    let all = LogQuery { limit: 10, ..LogQuery::default() };
+    assert_eq!(log(&all), ["5: b", "4: b c", "3: ", "2: b c", "1: "]);
+    assert_eq!(log(&LogQuery { failed: true, ..all.clone() }), ["5: b", "4: b c", "2: b c"]);
+    assert_eq!(log(&LogQuery { failed: true, limit: 1, ..all.clone() }), ["5: b"]);
+    assert_eq!(log(&LogQuery { since: Some(since), ..all.clone() }), ["5: b"]);
+    assert_eq!(log(&LogQuery { author: Some("ADA@EX".to_owned()), limit: 2, ..all.clone() }), ["5: b", "4: b c"]);
+    assert_eq!(log(&LogQuery { author: Some("Bob".to_owned()), ..all }), [""; 0]);
 }
