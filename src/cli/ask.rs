@@ -15,7 +15,7 @@ use crate::{
 /// For the agent to show that it lives. A hanging one is not waited for: the ledger knows what it knows.
 const SIGN_TIME_MAX: Duration = Duration::from_secs(3);
 /// For an answer.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// Who answers, and how the agent stands with the repository where an agent runs.
 pub(super) struct Asked {

@@ -20,8 +20,8 @@ use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
     ledger::answers::{ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, Where},
-    manifest::Digest,
-    plan::{judged::LivePlan, live::Diff},
+    manifest::{Digest, ObjectId},
+    plan::{judged::LivePlan, live::Diff, object::LiveObject},
 };
 
 /// Bytes of an answer: a thousand commits on a thousand clusters stay below.
@@ -125,6 +125,11 @@ impl Client {
     /// What a sync of a cluster would do, as its API server says.
     pub async fn diff(&self, cluster: &str) -> Result<Diff, ClientError> {
         self.get(&format!("/api/v1/diff/{}", segment(cluster))).await
+    }
+
+    /// How an object stands on a cluster, field by field.
+    pub async fn object(&self, cluster: &str, object: &ObjectId) -> Result<LiveObject, ClientError> {
+        self.get(&format!("/api/v1/object/{}/{}", segment(cluster), segment(&object.to_string()))).await
     }
 
     /// What a change would do to every cluster, as their API servers say.

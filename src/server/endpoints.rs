@@ -44,6 +44,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("GET", "/api/v1/where/{rev}", Needs::Reading),
     endpoint("GET", "/api/v1/history/{cluster}", Needs::Reading),
     endpoint("GET", "/api/v1/diff/{cluster}", Needs::Reading),
+    endpoint("GET", "/api/v1/object/{cluster}/{object}", Needs::Reading),
     endpoint("GET", "/api/v1/source", Needs::Reading),
     endpoint("GET", "/api/v1/changes", Needs::Reading),
     endpoint("GET", "/api/v1/events", Needs::Reading),

@@ -34,7 +34,8 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::answers::{History, Log, LogQuery, Status, Where},
-    plan::{judged::LivePlan, live::Diff},
+    manifest::ObjectId,
+    plan::{judged::LivePlan, live::Diff, object::LiveObject},
 };
 
 /// For the ledger or the agent to answer. Below the client's own limit, so that it hears why.
@@ -55,6 +56,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/where/{rev}", get(where_is))
         .route("/api/v1/history/{cluster}", get(history))
         .route("/api/v1/diff/{cluster}", get(diff))
+        .route("/api/v1/object/{cluster}/{object}", get(object))
         .route("/api/v1/plan", post(plan))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/events/stream", get(events::stream))
@@ -136,6 +138,13 @@ async fn diff(State(api): State<Api>, who: Who, Path(cluster): Path<String>) -> 
     let name = cluster.clone();
     ask(&api, &who, move |answers| answers.sees(&name)).await?;
     question(&api, DIFF_TIME_MAX, |answer| Question::Diff { cluster, answer }).await
+}
+
+async fn object(State(api): State<Api>, who: Who, Path((cluster, object)): Path<(String, String)>) -> Result<Json<LiveObject>, Problem> {
+    let object: ObjectId = object.parse().map_err(|error| Problem::usage(StatusCode::BAD_REQUEST, format!("{error}")))?;
+    let name = cluster.clone();
+    ask(&api, &who, move |answers| answers.sees(&name)).await?;
+    question(&api, DIFF_TIME_MAX, |answer| Question::Object { cluster, object, answer }).await
 }
 
 /// The change is judged on all clusters, so it is for those who may see all.

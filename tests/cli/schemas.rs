@@ -6,7 +6,7 @@ use evenkeel::{
     ledger::answers::{CommitOnly, CommitPhase},
     plan::{Fate, Op, Outcome},
     rollout::WaveWord,
-    sync::{Action, Health, Phase, Trigger},
+    sync::{Action, Health, Phase, Trigger, preview::FieldOrigin},
 };
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ fn printed(line: &str) -> Value {
     serde_json::from_str(&output.out).unwrap()
 }
 
-fn answers() -> [(&'static str, Value); 9] {
+fn answers() -> [(&'static str, Value); 10] {
     [
         ("status", printed("status")),
         ("log", printed("log")),
@@ -53,6 +53,7 @@ fn answers() -> [(&'static str, Value); 9] {
         ("events", printed("events")),
         ("plan", crate::plan::answer()),
         ("blame", crate::blame::printed()),
+        ("live-object", serde_json::to_value(crate::blame::live("ConfigMap/shop/words".parse().unwrap())).unwrap()),
         ("diff", serde_json::to_value(crate::diff::answer()).unwrap()),
         ("plan-live", serde_json::to_value(crate::plan_live::answer()).unwrap()),
     ]
@@ -174,6 +175,11 @@ fn words_are_the_same_in_program_and_schema() {
     ];
     assert_eq!(words(&schema("history"), "/$defs/object/properties/action/enum"), actions.iter().map(|word| said(word)).collect());
 
+    let origins = [FieldOrigin::Git, FieldOrigin::Drifted, FieldOrigin::GivenUp, FieldOrigin::Other, FieldOrigin::Default];
+    for (name, pointer) in [("live-object", "live_field"), ("blame", "live_field"), ("blame", "standing")] {
+        let said: BTreeSet<String> = origins.iter().map(|word| said(word)).collect();
+        assert_eq!(words(&schema(name), &format!("/$defs/{pointer}/properties/origin/enum")), said);
+    }
     let events = schema("events");
     let waves = [
         WaveWord::Waiting,

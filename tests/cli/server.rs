@@ -46,15 +46,15 @@ fn tokens() -> String {
 }
 
 /// An agent that answers from [`Record`] over TCP, and notes what is asked of it.
-struct TcpAgent {
+pub(crate) struct TcpAgent {
     dir: tempfile::TempDir,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     pulse: Arc<Pulse>,
     asked: Arc<Mutex<Vec<(Action, Scope)>>>,
     _runtime: Runtime,
 }
 
-fn agent() -> TcpAgent {
+pub(crate) fn agent() -> TcpAgent {
     agent_on("127.0.0.1:0", None)
 }
 
@@ -86,6 +86,7 @@ fn agent_on(address: &str, tls: Option<TlsFiles>) -> TcpAgent {
         while let Some(question) = questioned.recv().await {
             match question {
                 Question::Diff { answer, .. } => drop(answer.send(Ok(crate::diff::answer()))),
+                Question::Object { object, answer, .. } => drop(answer.send(Ok(crate::blame::live(object)))),
                 Question::Plan { answer, .. } => drop(answer.send(Ok(crate::plan_live::answer()))),
             }
         }
@@ -294,7 +295,7 @@ fn a_token_for_an_environment_sees_that_alone() {
     let events = events["events"].as_array().unwrap();
     let names_dev = |event: &Value| event["clusters"].as_array().unwrap().iter().any(|name| name == "dev-eu-1");
     assert!(!events.is_empty() && events.iter().all(names_dev), "{events:?}");
-    for path in ["/api/v1/history/prod-eu-1", "/api/v1/diff/prod-eu-1"] {
+    for path in ["/api/v1/history/prod-eu-1", "/api/v1/diff/prod-eu-1", "/api/v1/object/prod-eu-1/Namespace%2Fshop"] {
         assert_eq!(agent.with(SCOPED, "GET", path, "").code(), codes::UNKNOWN_CLUSTER.id, "{path}");
     }
     let plan = agent.with(SCOPED, "POST", "/api/v1/plan", r#"{"head": "main"}"#);
