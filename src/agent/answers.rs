@@ -12,7 +12,7 @@ use crate::{
     git::{CommitId, GitError, Store},
     ledger::{
         Ledger, Reader,
-        answers::{Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, Where},
+        answers::{Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
     },
     server::{Answers, Details},
 };
@@ -81,6 +81,10 @@ impl Answers for RecordedAnswers {
 impl Details for RecordedAnswers {
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
         Ok(self.reader().content(cluster)?)
+    }
+
+    fn under_way(&self) -> Result<UnderWay, Diagnostic> {
+        Ok(self.reader().under_way()?)
     }
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {

@@ -97,6 +97,15 @@ where
     }
 }
 
+/// What another try does not mend.
+pub(super) fn is_final(error: &ClientError) -> bool {
+    match error {
+        ClientError::NotAllowed | ClientError::BadAddress(_) => true,
+        ClientError::Refused(answer) => answer.code != codes::BUSY.id && answer.code != codes::AGENT_GONE.id,
+        _ => false,
+    }
+}
+
 pub(super) fn runtime() -> Result<Runtime, Diagnostic> {
     let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
     started.map_err(|error| Diagnostic::new(codes::AGENT_GONE, Place::Nowhere, format!("the agent cannot be asked: {error}")))

@@ -20,6 +20,7 @@ mod later;
 mod log;
 mod plan;
 mod printer;
+mod progress;
 mod render;
 mod repo;
 mod resume;
@@ -211,7 +212,13 @@ pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, records: Records<'_>) ->
 
 /// Columns of the terminal that a stream is.
 fn width_of(stream: impl AsFd) -> Option<usize> {
-    rustix::termios::tcgetwinsize(stream).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
+    size_of(stream).map(|(width, _)| width)
+}
+
+/// Columns and lines of the terminal that a stream is.
+fn size_of(stream: impl AsFd) -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some((size.ws_col.into(), size.ws_row.into())).filter(|(width, height)| *width > 0 && *height > 0)
 }
 
 /// Whether a stream may be coloured (<https://no-color.org>).
@@ -257,7 +264,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Diff(args) => diff::run(args, &file, printer),
         Command::History(args) => history::run(args, &file, world, printer),
         Command::Events(args) => events::run(args, &file, world, printer),
-        Command::Sync(args) => sync::run(args, &file, printer),
+        Command::Sync(args) => sync::run(args, &file, world, printer),
         Command::Approve(args) => approve::run(args, &file, world, printer),
         Command::Hold(args) => hold::hold(args, &file, world, printer),
         Command::Release(args) => hold::release(args, &file, world, printer),

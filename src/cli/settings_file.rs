@@ -65,6 +65,9 @@ pub(super) struct SettingsFile {
     pub(super) cluster: Option<String>,
     pub(super) author: Option<String>,
     pub(super) failed: Option<bool>,
+    pub(super) wait: Option<bool>,
+    pub(super) deadline: Option<Interval>,
+    pub(super) quiet: Option<bool>,
 }
 
 impl SettingsFile {

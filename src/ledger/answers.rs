@@ -252,6 +252,30 @@ pub struct WarningEntry {
     pub text: String,
 }
 
+/// The syncs that run now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// By cluster.
+    pub syncs: Vec<UnderWaySync>,
+}
+
+/// How far a sync is that runs now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWaySync {
+    /// The cluster.
+    pub cluster: String,
+    /// Number in the ledger.
+    pub sync: i64,
+    /// The bundle that was begun last; empty before the first.
+    pub bundle: String,
+    /// Objects that are written or deleted.
+    pub done: u64,
+    /// Objects of the bundles begun so far that are to be; it grows with each bundle.
+    pub total: u64,
+}
+
 /// One change of phase.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {

@@ -29,6 +29,7 @@ mod retention;
 mod rollout;
 mod sql;
 mod syncs;
+mod under_way;
 mod walk;
 mod writer;
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, Touched, Where},
+    ledger::answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
     manifest::mask_urls,
 };
 
@@ -28,6 +28,8 @@ pub trait Answers {
 pub trait Details: Answers {
     /// What stands on a cluster, by the record.
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic>;
+    /// The syncs that run now.
+    fn under_way(&self) -> Result<UnderWay, Diagnostic>;
     /// What the syncs to a commit did, by cluster.
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic>;
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, Where},
+    ledger::answers::{ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, UnderWay, Where},
     manifest::{Digest, ObjectId},
     plan::{judged::LivePlan, live::Diff, object::LiveObject},
 };
@@ -82,6 +82,11 @@ impl Client {
     /// Where every cluster stands.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.get("/api/v1/status").await
+    }
+
+    /// The syncs that run now.
+    pub async fn under_way(&self) -> Result<UnderWay, ClientError> {
+        self.get("/api/v1/under-way").await
     }
 
     /// The newest commits.

@@ -22,7 +22,7 @@ use super::{
         AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, RetryBody, RollbackBody,
         SyncBody,
     },
-    answers::{Answers, SourceState},
+    answers::{Answers, Details as _, SourceState},
     caller::{Caller, Scope},
     changes, events, guard, pages, probes,
     problem::Problem,
@@ -33,7 +33,7 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{History, Log, LogQuery, Status, Where},
+    ledger::answers::{History, Log, LogQuery, Status, UnderWay, Where},
     manifest::ObjectId,
     plan::{judged::LivePlan, live::Diff, object::LiveObject},
 };
@@ -60,6 +60,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/plan", post(plan))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/events/stream", get(events::stream))
+        .route("/api/v1/under-way", get(under_way))
         .route("/api/v1/source", get(source))
         .route("/api/v1/sync", post(sync))
         .route("/api/v1/rollback", post(rollback))
@@ -118,6 +119,10 @@ async fn log(State(api): State<Api>, who: Who, query: Result<Query<Commits>, Que
     let limit = limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
     let query = LogQuery { since, author, failed: failed.unwrap_or(false), limit };
     ask(&api, &who, move |answers| answers.log(&query)).await.map(Json)
+}
+
+async fn under_way(State(api): State<Api>, who: Who) -> Result<Json<UnderWay>, Problem> {
+    ask(&api, &who, |answers| answers.under_way()).await.map(Json)
 }
 
 async fn where_is(State(api): State<Api>, who: Who, Path(rev): Path<String>) -> Result<Json<Where>, Problem> {

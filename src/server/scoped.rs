@@ -10,7 +10,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{CommitOnCluster, Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, Where},
+    ledger::answers::{CommitOnCluster, Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
 };
 
 /// In the place of a reason that names clusters which are not in the scope.
@@ -103,6 +103,15 @@ impl Details for Scoped<'_> {
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
         self.sees(cluster)?;
         self.answers.content(cluster)
+    }
+
+    fn under_way(&self) -> Result<UnderWay, Diagnostic> {
+        let mut under_way = self.answers.under_way()?;
+        if *self.scope != Scope::Fleet {
+            let seen = self.seen()?;
+            under_way.syncs.retain(|sync| seen.contains(&sync.cluster));
+        }
+        Ok(under_way)
     }
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {

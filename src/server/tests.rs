@@ -16,7 +16,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, SCHEMA, Status, Touched, Where},
+    ledger::answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, SCHEMA, Status, Touched, UnderWay, Where},
     manifest::Digest,
 };
 
@@ -49,6 +49,10 @@ impl Answers for Record {
 impl Details for Record {
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
         panic!("nobody asks for {cluster}")
+    }
+
+    fn under_way(&self) -> Result<UnderWay, Diagnostic> {
+        panic!("nobody asks for progress")
     }
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {

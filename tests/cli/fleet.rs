@@ -7,7 +7,7 @@ use evenkeel::{
     ledger::answers::{
         ActionEntry, ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, Done, ErrorAnswer, Event, EventQuery, Events,
         HeldObject, History, Log, LogEntry, LogQuery, ObjectEntry, Repeats, SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition,
-        WarningEntry, What, Where,
+        UnderWay, UnderWaySync, WarningEntry, What, Where,
     },
     manifest::Digest,
     rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
@@ -334,6 +334,11 @@ pub(crate) fn events() -> Events {
     Events { schema: SCHEMA, events, cursor }
 }
 
+pub(crate) fn under_way() -> UnderWay {
+    let sync = |cluster: &str, sync| UnderWaySync { cluster: cluster.to_owned(), sync, bundle: "shop".to_owned(), done: 3, total: 40 };
+    UnderWay { schema: SCHEMA, syncs: vec![sync("dev-eu-1", 7), sync("prod-eu-1", 8)] }
+}
+
 /// Answers with the fleet above.
 pub(crate) struct Record;
 
@@ -387,6 +392,10 @@ impl Details for Record {
         });
         let object = StandingObject { bundle: "shop".to_owned(), id: "Deployment.apps/shop/web".to_owned(), adopted: false };
         Ok(Content { objects: vec![object], held: held.into_iter().collect() })
+    }
+
+    fn under_way(&self) -> Result<UnderWay, Diagnostic> {
+        Ok(under_way())
     }
 
     fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {

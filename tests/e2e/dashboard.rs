@@ -8,7 +8,7 @@ use evenkeel::{
     git::CommitId,
     ledger::answers::{
         ClusterStatus, Content, ErrorAnswer, EventQuery, Events, HeldObject, History, Log, LogEntry, LogQuery, ObjectEntry, SCHEMA,
-        StandingObject, Status, SyncEntry, Touched, Transition, Where,
+        StandingObject, Status, SyncEntry, Touched, Transition, UnderWay, Where,
     },
     manifest::Digest,
     rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
@@ -246,6 +246,10 @@ impl Details for Many {
             objects: vec![object("network", "a"), object("storefront", "a"), object("storefront", "b")],
             held: ["x", "y", "z"].map(held).into(),
         })
+    }
+
+    fn under_way(&self) -> Result<UnderWay, Diagnostic> {
+        panic!("no page asks for progress")
     }
 
     fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {

@@ -12,7 +12,7 @@ use super::Lines;
 use crate::{
     cli::{
         World,
-        ask::runtime,
+        ask::{is_final, runtime},
         error::{CommandError, Exit},
         printer::Printer,
         values::Output,
@@ -148,15 +148,6 @@ impl Follower<'_, '_> {
         }
         sleep(pause(self.failures, state_dir.is_some())).await;
         Ok(!is_left(&io::stdout()))
-    }
-}
-
-/// What another try does not mend.
-fn is_final(error: &ClientError) -> bool {
-    match error {
-        ClientError::NotAllowed | ClientError::BadAddress(_) => true,
-        ClientError::Refused(answer) => answer.code != codes::BUSY.id && answer.code != codes::AGENT_GONE.id,
-        _ => false,
     }
 }
 

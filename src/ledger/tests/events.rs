@@ -10,7 +10,7 @@ use crate::{
     },
     manifest::ObjectId,
     rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord, rows::Board},
-    sync::{Action, Departure, Found, Journal as _, Live, ObjectResult, SyncId},
+    sync::{Action, BundleOutcome, Departure, Found, Journal as _, Live, ObjectResult, SyncId},
 };
 
 async fn bed() -> Bed {
@@ -414,4 +414,28 @@ async fn commits_are_found_by_what_is_true_of_them() {
     assert_eq!(log(&LogQuery { since: Some(since), ..all.clone() }), ["5: b"]);
     assert_eq!(log(&LogQuery { author: Some("ADA@EX".to_owned()), limit: 2, ..all.clone() }), ["5: b", "4: b c"]);
     assert_eq!(log(&LogQuery { author: Some("Bob".to_owned()), ..all }), [""; 0]);
+}
+
+/// How far a sync is follows from what it has put on record.
+#[tokio::test]
+async fn how_far_a_sync_is() {
+    let bed = bed().await;
+    let progress = || {
+        let syncs = bed.reader().under_way().unwrap().syncs;
+        syncs.iter().map(|sync| format!("{} {}/{} {}", sync.cluster, sync.done, sync.total, sync.bundle)).collect::<Vec<_>>()
+    };
+    assert_eq!(progress(), [""; 0]);
+    let (sync, other) = (begin(&bed, "b").await, begin(&bed, "a").await);
+    assert_eq!(progress(), ["a 0/0 ", "b 0/0 "]);
+    bed.ledger.begin_bundle(sync, "network", 2, 1).await.unwrap();
+    treated(&bed, sync, "one", Action::Created);
+    treated(&bed, sync, "kept", Action::Kept);
+    treated(&bed, sync, "gone", Action::Pruned);
+    treated(&bed, sync, "two", Action::Changed);
+    bed.ledger.end_bundle(sync, "network", BundleOutcome::Applied);
+    bed.ledger.begin_bundle(sync, "shop", 40, 0).await.unwrap();
+    assert_eq!(progress(), ["a 0/0 ", "b 3/43 shop"]);
+    bed.ledger.end_sync(sync, None).await.unwrap();
+    bed.ledger.end_sync(other, None).await.unwrap();
+    assert_eq!(progress(), [""; 0]);
 }

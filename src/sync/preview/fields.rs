@@ -79,8 +79,13 @@ struct Owner<'a> {
 }
 
 fn below<'a>(owners: &[Owner<'a>], key: &str) -> Vec<Owner<'a>> {
-    let below = |owner: &Owner<'a>| owner.set.get(key).map(|set| Owner { set, ..*owner });
+    let below = |owner: &Owner<'a>| if is_whole(owner.set) { Some(*owner) } else { owner.set.get(key).map(|set| Owner { set, ..*owner }) };
     owners.iter().filter_map(below).collect()
+}
+
+/// Whether a manager has all of a place: what the server keeps as one value, such as a Service's selector, has no parts in its set.
+fn is_whole(set: &Value) -> bool {
+    set.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 /// Whoever wrote last of them, the fleet apart.
@@ -179,6 +184,9 @@ fn of_item<'a>(owners: &[Owner<'a>], item: &Value) -> Vec<Owner<'a>> {
         keys.is_some_and(|keys| keys.iter().all(|(name, value)| item.get(name).is_none_or(|found| found == value)))
     };
     let of = |owner: &Owner<'a>| {
+        if is_whole(owner.set) {
+            return Some(*owner);
+        }
         let (_, set) = owner.set.as_object()?.iter().find(|(key, _)| is_it(key))?;
         Some(Owner { set, ..*owner })
     };
