@@ -113,7 +113,9 @@ pub(super) fn run(args: BlameArgs, file: &SettingsFile, world: &World<'_>, print
     let mut fields = fields(leaves, &blame, &repo)?;
     let live = live::ask(&args.state_dir.resolve(file), &args.cluster, &object.id, printer);
     let live = live.map(|live| live::lay_beside(&mut fields, live));
-    live.iter().for_each(|live| live::remarks(live, commit, printer));
+    if let Some(live) = &live {
+        live::remarks(live, commit, printer);
+    }
     let (cluster, bundle) = (args.cluster, object.bundle.to_string());
     let answer = Answer { schema: SCHEMA, cluster, commit, object: object.id.clone(), bundle, fields, live };
     let color = printer.color;

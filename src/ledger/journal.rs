@@ -35,7 +35,9 @@ impl Journal for Ledger {
         let (bundle, now) = (bundle.to_owned(), (self.clock)());
         let found = self.found().remove(&(sync.0, result.id.clone()));
         self.tell(sync, move |db| {
-            syncs::drift(db, sync, found, &result, now)?;
+            if let Some(found) = found {
+                syncs::drift(db, sync, found, &result, now)?;
+            }
             syncs::object(db, sync, &bundle, &result)
         });
     }

@@ -91,17 +91,13 @@ pub(super) fn object(db: &Connection, sync: SyncId, bundle: &str, result: &Objec
 
 /// Puts on record that someone had changed an object, and what became of that. One that is made though the cluster ran all of the
 /// rendering already was deleted by someone.
-pub(super) fn drift(db: &Connection, sync: SyncId, found: Option<Found>, result: &ObjectResult, now: Timestamp) -> Result<(), LedgerError> {
-    let is_made = found.is_none() && result.action == Action::Created;
-    if found.is_none() && result.action != Action::Repaired && !is_made {
-        return Ok(());
-    }
+pub(super) fn drift(db: &Connection, sync: SyncId, found: Found, result: &ObjectResult, now: Timestamp) -> Result<(), LedgerError> {
     let mut row = db.prepare_cached(
         "SELECT cluster, clusters.rendering IS syncs.rendering FROM syncs JOIN clusters ON clusters.id = cluster WHERE syncs.id = ?",
     )?;
     let row: Option<(i64, bool)> = row.query_row([sync.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    let Some((cluster, _)) = row.filter(|(_, ran_it)| *ran_it || !is_made) else { return Ok(()) };
-    let Found { lost, fields } = found.unwrap_or_default();
+    let Some((cluster, _)) = row.filter(|(_, ran_it)| *ran_it || result.action != Action::Created) else { return Ok(()) };
+    let Found { lost, fields } = found;
     let what = What::Drift { object: result.id.to_string(), outcome: sql::action(result.action).to_owned(), lost, fields };
     notes::note(db, Some(cluster), &what, now)
 }

@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn an_endless_line_is_not_kept() {
         let mut parser = Parser::default();
-        let error = std::iter::repeat_with(|| parser.take(&[b'x'; 65536])).take(100).find_map(Result::err);
+        let error = std::iter::repeat_with(|| parser.take(&vec![b'x'; 65536])).take(100).find_map(Result::err);
         assert!(matches!(error, Some(ClientError::Strange(_))));
     }
 }

@@ -328,8 +328,12 @@ impl<J: Journal> Carrier<'_, J> {
         for warning in &applied.warnings {
             self.journal.warning(self.sync, &object.id, warning);
         }
-        if applied.created && write.why == Why::New && admission.untried {
-            self.note_created(&object.id);
+        if applied.created && write.why == Why::New {
+            // Whether Git brought it just now, or someone had deleted it, the record knows.
+            self.journal.drift(self.sync, &object.id, Found::default());
+            if admission.untried {
+                self.note_created(&object.id);
+            }
         }
         let action = self.action(write, &applied, admission.action);
         let meta = self.let_go(&api, object, applied.meta).await;

@@ -29,7 +29,8 @@ pub trait Journal: Send + Sync {
     fn object(&self, sync: SyncId, bundle: &str, result: ObjectResult);
     /// A warning of the server about an object.
     fn warning(&self, sync: SyncId, object: &ObjectId, text: &str);
-    /// Someone had changed an object, which is about to be put back. What becomes of that is told by [`Self::object`].
+    /// Someone had changed an object, which is about to be put back, or it was not there and is made. What becomes of that is told by
+    /// [`Self::object`].
     fn drift(&self, sync: SyncId, object: &ObjectId, found: Found);
     /// A bundle is done, refused or failed.
     fn end_bundle(&self, sync: SyncId, bundle: &str, outcome: BundleOutcome);

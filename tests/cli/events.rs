@@ -184,7 +184,9 @@ fn it_ends_when_nobody_reads_on() {
         assert_eq!(out.read(&mut [0]).unwrap(), 1);
         drop(out);
         assert_eq!(ended(&mut child).code(), Some(0), "agent: {with_agent}");
-        server.into_iter().for_each(|server| played.stop(server));
+        if let Some(server) = server {
+            played.stop(server);
+        }
     }
 }
 

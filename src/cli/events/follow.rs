@@ -36,7 +36,7 @@ pub(super) fn follow(
     world: &World<'_>,
     whom: &Whom,
     query: EventQuery,
-    begin: Vec<Event>,
+    begin: &[Event],
     lines: &mut Lines,
     output: Output,
     printer: &mut Printer<'_>,
@@ -47,7 +47,7 @@ pub(super) fn follow(
         let no_signals = |error: io::Error| Diagnostic::new(codes::OUTPUT, Place::Nowhere, format!("cannot listen for signals: {error}"));
         let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
-        if !follower.begin(&begin)? {
+        if !follower.begin(begin)? {
             return Ok(Exit::Done);
         }
         tokio::select! {
@@ -97,7 +97,12 @@ impl Follower<'_, '_> {
     async fn run(&mut self) -> Result<Exit, CommandError> {
         loop {
             let goes_on = match self.client.follow(&self.query).await {
-                Ok(stream) => self.listen(stream).await?,
+                Ok(stream) => {
+                    let goes_on = self.listen(stream).await?;
+                    // An agent that ends every stream at once is not asked all the time.
+                    sleep(LOOK).await;
+                    goes_on
+                }
                 Err(error) if is_final(&error) => return Err(error.into()),
                 Err(error) => self.wait(&error).await?,
             };
@@ -139,11 +144,16 @@ impl Follower<'_, '_> {
                 // While an agent brings the file up to date it cannot be read, and then the agent itself answers soon.
                 self.record = (self.world.ledger)(state_dir).ok();
             }
-            if let Some(Ok(page)) = self.record.as_ref().map(|record| record.events(&self.query)) {
-                if !self.tell(&page.events)? {
-                    return Ok(false);
+            match self.record.as_ref().map(|record| record.events(&self.query)) {
+                Some(Ok(page)) => {
+                    if !self.tell(&page.events)? {
+                        return Ok(false);
+                    }
+                    self.query.after = Some(page.cursor);
                 }
-                self.query.after = Some(page.cursor);
+                // It may be another file by now.
+                Some(Err(_)) => self.record = None,
+                None => {}
             }
         }
         sleep(pause(self.failures, state_dir.is_some())).await;

@@ -69,15 +69,13 @@ fn clusters(event: &Event) -> String {
 
 /// What somebody should look at.
 fn color(what: &What) -> Color {
+    let is_failure = |outcome: &str| matches!(outcome, "Failed" | "Refused");
     match what {
         What::Phase { phase, error, .. } => phase_color(*phase).max(if error.is_some() { Color::Attention } else { Color::Plain }),
-        What::Health { health: Health::Healthy, .. } => Color::Good,
-        What::Health { .. } => Color::Bad,
-        What::SyncEnded { result, .. } if matches!(result.as_str(), "Failed" | "Refused") => Color::Bad,
-        What::Drift { outcome, .. } if matches!(outcome.as_str(), "Failed" | "Refused") => Color::Bad,
+        What::Health { health: Health::Healthy, .. } | What::Wave { state: WaveWord::Complete, .. } => Color::Good,
+        What::Health { .. } | What::Wave { state: WaveWord::Halted, .. } => Color::Bad,
+        What::SyncEnded { result: outcome, .. } | What::Drift { outcome, .. } if is_failure(outcome) => Color::Bad,
         What::Action { outcome, .. } if outcome != "accepted" => Color::Bad,
-        What::Wave { state: WaveWord::Halted, .. } => Color::Bad,
-        What::Wave { state: WaveWord::Complete, .. } => Color::Good,
         What::ForcePush { .. }
         | What::Drift { .. }
         | What::More

@@ -51,7 +51,7 @@ pub(super) fn run(args: EventsArgs, file: &SettingsFile, world: &World<'_>, prin
     let mut lines = Lines::new(printer.color, &answer.events);
     if args.follow || file.follow.unwrap_or(false) {
         let query = EventQuery { since: None, after: Some(answer.cursor), ..query };
-        return follow::follow(world, &whom, query, answer.events, &mut lines, output, printer);
+        return follow::follow(world, &whom, query, &answer.events, &mut lines, output, printer);
     }
     match output {
         Output::Table if answer.events.is_empty() => printer.data("Nothing happened\n")?,

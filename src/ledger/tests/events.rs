@@ -301,7 +301,9 @@ async fn what_became_of_drift() {
     let bed = bed().await;
     bed.synced("a", 1, 1).await;
     let sync = begin(&bed, "a").await;
+    bed.ledger.drift(sync, &object("gone"), Found::default());
     treated(&bed, sync, "gone", Action::Created);
+    treated(&bed, sync, "run-of-a-hook", Action::Created);
     let lost = Found { lost: "managedFields were cleared".to_owned(), fields: Vec::new() };
     bed.ledger.drift(sync, &object("wiped"), lost);
     treated(&bed, sync, "wiped", Action::Failed);
@@ -316,6 +318,7 @@ async fn what_became_of_drift() {
         ]
     );
     let sync = begin(&bed, "b").await;
+    bed.ledger.drift(sync, &object("first"), Found::default());
     treated(&bed, sync, "first", Action::Created);
     bed.ledger.end_sync(sync, None).await.unwrap();
     assert_eq!(drift(told(&bed, &of("b"))), [""; 0], "what a cluster did not run yet was not deleted there");

@@ -220,7 +220,7 @@ mod tests {
         renderer.render(&source, &fleet, fleet.cluster("one").unwrap(), &Facts::default()).unwrap()
     }
 
-    fn entry(manager: &str, operation: &str, day: u8, fields: Value) -> Value {
+    fn entry(manager: &str, operation: &str, day: u8, fields: &Value) -> Value {
         json!({"manager": manager, "operation": operation, "time": format!("2026-01-0{day}T00:00:00Z"), "fieldsV1": fields})
     }
 
@@ -257,11 +257,11 @@ mod tests {
             "metadata": {"name": "web", "namespace": "shop", "uid": "1", "resourceVersion": "7", "generation": 3,
                 "labels": {"team": "blue"}, "annotations": {"evenkeel.dev/ignore": "/spec/replicas"},
                 "managedFields": [
-                    entry("evenkeel-shop", "Apply", 1, containers(json!({"k:{\"name\":\"log\"}": {"f:image": {}}, "k:{\"name\":\"web\"}": web}))),
-                    entry("hpa", "Update", 2, json!({"f:spec": {"f:replicas": {}}})),
-                    entry("kubectl-edit", "Update", 3, containers(json!({"k:{\"name\":\"web\"}": {"f:image": {}},
+                    entry("evenkeel-shop", "Apply", 1, &containers(json!({"k:{\"name\":\"log\"}": {"f:image": {}}, "k:{\"name\":\"web\"}": web}))),
+                    entry("hpa", "Update", 2, &json!({"f:spec": {"f:replicas": {}}})),
+                    entry("kubectl-edit", "Update", 3, &containers(json!({"k:{\"name\":\"web\"}": {"f:image": {}},
                         "k:{\"name\":\"side\"}": {".": {}, "f:name": {}, "f:image": {}}}))),
-                    entry("kubectl-label", "Update", 4, json!({"f:metadata": {"f:labels": {"f:team": {}}}}))]},
+                    entry("kubectl-label", "Update", 4, &json!({"f:metadata": {"f:labels": {"f:team": {}}}}))]},
             "spec": {"replicas": 5, "selector": {"matchLabels": {"app": "web"}}, "progressDeadlineSeconds": 600, "template": {
                 "metadata": {"labels": {"app": "web"}},
                 "spec": {"restartPolicy": "Always", "containers": [
@@ -304,7 +304,7 @@ mod tests {
             "stringData": {"password": "hunter2"}});
         let live = json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": "key", "namespace": "shop",
                 "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "hunter2"},
-                "managedFields": [entry("kubectl", "Update", 2, json!({"f:data": {"f:password": {}, "f:other": {}}}))]},
+                "managedFields": [entry("kubectl", "Update", 2, &json!({"f:data": {"f:password": {}, "f:other": {}}}))]},
             "data": {"password": "aHVudGVyMw==", "other": "aHVudGVyNA=="}});
         let lines = lines(&wanted, &live);
         assert!(lines.contains("/data/password \"***\" Drifted by kubectl at 2026-01-02T00:00:00Z"), "{lines}");
