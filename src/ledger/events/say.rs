@@ -152,3 +152,59 @@ fn short(commit: CommitId) -> String {
 fn second(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rollout::Counts;
+
+    fn shown(state: WaveWord, commit: u8) -> Shown {
+        let wave = ShownWave {
+            name: "prod".to_owned(),
+            state,
+            target: Some(CommitId([commit; 20])),
+            clusters: Counts::default(),
+            passed_over: Vec::new(),
+            reason: String::new(),
+            until: None,
+            plan: None,
+            halt: None,
+            way_out: String::new(),
+        };
+        Shown { waves: vec![wave] }
+    }
+
+    #[test]
+    fn of_waves_only_what_is_news_is_told() {
+        use WaveWord::{Complete, Halted, Rolling, Soaking, Waiting};
+        for (before, after, is_told) in [
+            ((Rolling, 1), (Rolling, 1), false),
+            ((Rolling, 1), (Rolling, 2), true),
+            ((Rolling, 1), (Soaking, 1), true),
+            ((Rolling, 1), (Halted, 1), true),
+            ((Soaking, 1), (Complete, 1), true),
+            ((Complete, 1), (Complete, 2), false),
+            ((Complete, 1), (Waiting, 2), false),
+            ((Waiting, 1), (Waiting, 2), false),
+            ((Waiting, 2), (Rolling, 2), true),
+        ] {
+            let turned = turns(Some(&shown(before.0, before.1)), Some(&shown(after.0, after.1)));
+            assert_eq!(!turned.is_empty(), is_told, "{before:?} to {after:?}");
+        }
+        assert!(turns(None, Some(&shown(Complete, 1))).is_empty() && turns(Some(&shown(Rolling, 1)), None).is_empty());
+        assert_eq!(turns(None, Some(&shown(Rolling, 1))).len(), 1);
+    }
+
+    #[test]
+    fn of_health_only_what_is_not_told_by_the_phase() {
+        let (synced, failed) = (Phase::Synced, Phase::Failed);
+        let degraded = codes::DEGRADED.id;
+        let error = |code: &str| Some(ErrorAnswer { code: code.to_owned(), message: "web crashes".to_owned(), hint: String::new() });
+        let told = |was, phase, error| text(&transition(was, phase, None, error), None);
+        assert_eq!(told(Some((synced, None)), synced, error(degraded)), "Degraded; EK4014 web crashes");
+        assert_eq!(told(Some((synced, Some(degraded))), synced, None), "Healthy");
+        assert_eq!(told(Some((failed, None)), synced, error(degraded)), "Synced after Failed; EK4014 web crashes");
+        assert_eq!(told(Some((synced, Some(degraded))), failed, error("EK4006")), "Failed after Synced; EK4006 web crashes");
+        assert_eq!(told(None, synced, None), "Synced");
+    }
+}
