@@ -323,4 +323,6 @@ codes! {
     CROSS_SITE "EK6046" "The request came by a page of another site"
         because "A browser sent it for another page, or under a name that is not this machine's."
         => "Open the server by its own address; a proxy in front of a loopback address must send that as Host.";
+    NOT_IN_TIME "EK6054" "The clusters were not there in time"
+        => "`evenkeel status` says what each waits for; nothing was called off. Wait longer with --deadline.";
 }

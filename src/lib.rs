@@ -23,5 +23,6 @@ pub mod manifest;
 pub mod plan;
 pub mod render;
 pub mod rollout;
+mod screen;
 pub mod server;
 pub mod sync;

@@ -24,6 +24,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     manifest::mask_urls,
+    screen,
 };
 
 /// What libraries say below these levels is noise to the person on call. Directives of `--log-level` come later and win.
@@ -68,7 +69,7 @@ impl FromStr for Format {
 pub fn init(settings: &Settings, terminal: bool, color: bool) -> Result<(), Diagnostic> {
     let human = settings.format == Format::Human || settings.format == Format::Auto && terminal;
     let style = if human { Style::Human { color } } else { Style::Json };
-    let started = Registry::default().with(filter(&settings.level)?).with(LogLayer::new(style, io::stderr())).try_init();
+    let started = Registry::default().with(filter(&settings.level)?).with(LogLayer::new(style, screen::Above)).try_init();
     started.map_err(|error| Diagnostic::new(codes::SETTINGS, Place::Nowhere, format!("logging cannot be set up: {error}")))
 }
 

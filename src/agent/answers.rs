@@ -12,7 +12,7 @@ use crate::{
     git::{CommitId, GitError, Store},
     ledger::{
         Ledger, Reader,
-        answers::{Content, History, Log, Status, Touched, Where},
+        answers::{Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
     },
     server::{Answers, Details},
 };
@@ -60,8 +60,8 @@ impl Answers for RecordedAnswers {
         Ok(self.reader().status()?)
     }
 
-    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
-        Ok(self.reader().log(limit)?)
+    fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
+        Ok(self.reader().log(query.clone())?)
     }
 
     fn where_is(&self, rev: &str) -> Result<Where, Diagnostic> {
@@ -72,11 +72,19 @@ impl Answers for RecordedAnswers {
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
         Ok(self.reader().history(cluster, limit)?)
     }
+
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
+        Ok(self.reader().events(query)?)
+    }
 }
 
 impl Details for RecordedAnswers {
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
         Ok(self.reader().content(cluster)?)
+    }
+
+    fn under_way(&self) -> Result<UnderWay, Diagnostic> {
+        Ok(self.reader().under_way()?)
     }
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {

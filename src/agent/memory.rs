@@ -14,7 +14,7 @@ use crate::{
     render::Facts,
     server::Whereabouts,
     sync::{
-        Action, BundleOutcome, Journal, JournalError, ObjectResult, Recorded, State, SyncId, SyncStart, approval::Asked, hold::Hold,
+        Action, BundleOutcome, Found, Journal, JournalError, ObjectResult, Recorded, State, SyncId, SyncStart, approval::Asked, hold::Hold,
         target::Memory,
     },
 };
@@ -83,6 +83,10 @@ impl Journal for ClusterMemory {
 
     fn warning(&self, sync: SyncId, object: &ObjectId, text: &str) {
         self.ledger.warning(sync, object, text);
+    }
+
+    fn drift(&self, sync: SyncId, object: &ObjectId, found: Found) {
+        self.ledger.drift(sync, object, found);
     }
 
     fn end_bundle(&self, sync: SyncId, bundle: &str, outcome: BundleOutcome) {

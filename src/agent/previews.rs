@@ -15,14 +15,16 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::Ledger,
+    manifest::ObjectId,
     plan::{
         judged::Touched,
         live::{self, Diff, FIELDS_LEN_MAX, Teller, Told},
+        object::LiveObject,
     },
     render::{RenderedObject, Rendering},
     server::{DIFF_TIME_MAX, PLAN_TIME_MAX, Question},
     sync::{
-        preview::{Leaving, Preview},
+        preview::{Leaving, Preview, live_fields},
         target::{Connect as _, Desired},
     },
 };
@@ -47,6 +49,13 @@ impl Previews {
             Question::Diff { cluster, answer } => match fleet.desired.get(&cluster) {
                 Some(desired) => self.diff(fleet.targets.lookers().of(&cluster), desired.clone(), answer),
                 // Whoever asked may have gone in this moment; so below.
+                None => drop(answer.send(Err(unknown(&cluster)))),
+            },
+            Question::Object { cluster, object, answer } => match fleet.desired.get(&cluster) {
+                Some(desired) => {
+                    let (looker, desired) = (fleet.targets.lookers().of(&cluster), desired.clone());
+                    self.answer(answer, DIFF_TIME_MAX, async move { looker.object(&desired, &object).await });
+                }
                 None => drop(answer.send(Err(unknown(&cluster)))),
             },
             Question::Plan { base, head, answer } => {
@@ -146,6 +155,20 @@ impl Looker {
         let leaving = view.leaving(desired, &rendering).await?;
         let told = view.tell(desired, &rendering, rendering.objects.clone(), FIELDS_LEN_MAX).await?;
         Ok(live::diff(self.cluster(), desired.commit, desired.paused.clone(), told, live::deletions(leaving)))
+    }
+
+    /// How an object stands.
+    async fn object(&self, desired: &Desired, id: &ObjectId) -> Result<LiveObject, Diagnostic> {
+        let rendering = desired.rendering.clone()?;
+        let missing = || {
+            let message = format!("{} at {} has no such object", self.cluster(), desired.commit);
+            Diagnostic::new(codes::NO_OBJECT, Place::Object(id.to_string()), message)
+        };
+        let object = rendering.object(id).ok_or_else(missing)?;
+        let view = self.open(desired).await?;
+        let live = view.preview(desired).live(object).await.map_err(|error| error.diagnostic(Place::Nowhere))?;
+        let fields = live.map(|live| live_fields(object, &live, &desired.manager));
+        Ok(LiveObject { schema: 1, cluster: self.cluster().to_owned(), commit: desired.commit, object: id.clone(), fields })
     }
 
     /// What a sync would do to the objects that a change touches; `clusters` are asked about it.

@@ -8,14 +8,14 @@ use super::{World, error::CommandError, printer::Printer, table::clean, whom::Wh
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{History, Log, Status, Where},
+    ledger::answers::{EventQuery, Events, History, Log, LogQuery, Status, Where},
     server::{Accepted, Answers, Client, ClientError, PLAN_TIME_MAX, SourceState, who},
 };
 
 /// For the agent to show that it lives. A hanging one is not waited for: the ledger knows what it knows.
 const SIGN_TIME_MAX: Duration = Duration::from_secs(3);
 /// For an answer.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
+pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// Who answers, and how the agent stands with the repository where an agent runs.
 pub(super) struct Asked {
@@ -97,7 +97,16 @@ where
     }
 }
 
-fn runtime() -> Result<Runtime, Diagnostic> {
+/// What another try does not mend.
+pub(super) fn is_final(error: &ClientError) -> bool {
+    match error {
+        ClientError::NotAllowed | ClientError::BadAddress(_) => true,
+        ClientError::Refused(answer) => answer.code != codes::BUSY.id && answer.code != codes::AGENT_GONE.id,
+        _ => false,
+    }
+}
+
+pub(super) fn runtime() -> Result<Runtime, Diagnostic> {
     let started = tokio::runtime::Builder::new_current_thread().enable_all().build();
     started.map_err(|error| Diagnostic::new(codes::AGENT_GONE, Place::Nowhere, format!("the agent cannot be asked: {error}")))
 }
@@ -119,8 +128,8 @@ impl Answers for AgentAnswers {
         self.wait(self.client.status())
     }
 
-    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
-        self.wait(self.client.log(limit))
+    fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
+        self.wait(self.client.log(query))
     }
 
     fn where_is(&self, rev: &str) -> Result<Where, Diagnostic> {
@@ -129,6 +138,10 @@ impl Answers for AgentAnswers {
 
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
         self.wait(self.client.history(cluster, limit))
+    }
+
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
+        self.wait(self.client.events(query))
     }
 }
 

@@ -1,4 +1,6 @@
-//! `evenkeel blame`: where each field of an object comes from, and who wrote it.
+//! `evenkeel blame`: where each field of an object comes from, who wrote it, and how it stands on the cluster.
+
+mod live;
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -7,8 +9,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 
+use self::live::{Beside, Standing};
 use super::{
-    OutputArg, World,
+    OutputArg, StateDirArg, World,
     error::{CommandError, Exit},
     printer::Printer,
     render::{shown, unknown},
@@ -30,8 +33,10 @@ const SCHEMA: u32 = 1;
 /// How many objects are named where several could be meant.
 const NAMED_MAX: usize = 10;
 
-/// Show which line, layer and commit each field of an object comes from
+/// Show which line, layer and commit each field of an object comes from, and what differs in the cluster
 #[derive(Debug, Args)]
+#[command(after_help = "What stands in the cluster is the running agent's to say; nothing is written, and values of Secrets are masked. \
+    Without an agent there is what Git gives.")]
 pub(super) struct BlameArgs {
     /// The cluster's name
     #[arg(value_name = "CLUSTER")]
@@ -41,6 +46,8 @@ pub(super) struct BlameArgs {
     object: ObjectQuery,
     #[command(flatten)]
     repo: RepoArgs,
+    #[command(flatten)]
+    state_dir: StateDirArg,
     #[command(flatten)]
     output: OutputArg,
 }
@@ -55,6 +62,8 @@ struct Answer {
     object: ObjectId,
     bundle: String,
     fields: Vec<Field>,
+    /// What the cluster adds; none where it was not asked.
+    live: Option<Beside>,
 }
 
 /// One field that holds no others.
@@ -70,6 +79,8 @@ struct Field {
     author: Option<String>,
     email: Option<String>,
     time: Option<Timestamp>,
+    /// How it stands on the cluster; none where that is not known.
+    live: Option<Standing>,
 }
 
 pub(super) fn run(args: BlameArgs, file: &SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
@@ -98,14 +109,15 @@ pub(super) fn run(args: BlameArgs, file: &SettingsFile, world: &World<'_>, print
     if repo.head.is_none() {
         printer.note("there is no Git repository with a commit here, so that nothing is known of who wrote it");
     }
-    let answer = Answer {
-        schema: SCHEMA,
-        cluster: args.cluster,
-        commit: repo.head.as_ref().filter(|_| repo.committed).map(|(_, commit)| *commit),
-        object: object.id.clone(),
-        bundle: object.bundle.to_string(),
-        fields: fields(leaves, &blame, &repo)?,
-    };
+    let commit = repo.head.as_ref().filter(|_| repo.committed).map(|(_, commit)| *commit);
+    let mut fields = fields(leaves, &blame, &repo)?;
+    let live = live::ask(&args.state_dir.resolve(file), &args.cluster, &object.id, printer);
+    let live = live.map(|live| live::lay_beside(&mut fields, live));
+    if let Some(live) = &live {
+        live::remarks(live, commit, printer);
+    }
+    let (cluster, bundle) = (args.cluster, object.bundle.to_string());
+    let answer = Answer { schema: SCHEMA, cluster, commit, object: object.id.clone(), bundle, fields, live };
     let color = printer.color;
     printer.answer(output, &answer, |answer| table(answer, object, &repo, world.now, color))?;
     Ok(Exit::Done)
@@ -156,6 +168,7 @@ fn fields(leaves: Vec<(String, Value)>, blame: &Blame, repo: &Opened) -> Result<
             author: commit.map(|commit| commit.author.clone()),
             email: commit.map(|commit| commit.email.clone()),
             time: commit.map(|commit| commit.time),
+            live: None,
         }
     });
     Ok(fields.collect())
@@ -197,7 +210,7 @@ const fn layer(level: Level) -> &'static str {
 
 fn table(answer: &Answer, object: &RenderedObject, repo: &Opened, now: Timestamp, color: bool) -> String {
     let mut text = format!("{} of cluster {}, bundle {}\n\n", clean(&object.id.to_string()), clean(&answer.cluster), clean(&answer.bundle));
-    let mut table = Table::new(["FIELD", "VALUE", "PLACE", "LAYER", "COMMIT", "AUTHOR", "AGE"]);
+    let mut table = Table::new(["FIELD", "VALUE", "PLACE", "LAYER", "COMMIT", "AUTHOR", "AGE", "IN THE CLUSTER"]);
     let uncommitted = if repo.head.is_some() { "not committed" } else { "" };
     for field in &answer.fields {
         let place = field.file.as_ref().zip(field.line).map(|(file, line)| format!("{file}:{line}"));
@@ -210,10 +223,11 @@ fn table(answer: &Answer, object: &RenderedObject, repo: &Opened, now: Timestamp
             Cell::from(field.commit.map_or_else(|| missing.to_owned(), short)),
             Cell::from(field.author.as_deref().unwrap_or_default()),
             Cell::from(field.time.map(|time| age(now, time)).unwrap_or_default()),
+            live::cell(field, now),
         ]);
     }
     text.push_str(&table.render(color));
-    text
+    text + &answer.live.as_ref().map(|live| live::table(live, now, color)).unwrap_or_default()
 }
 
 /// A JSON pointer as people write a path: `spec.ports[0].name`, `metadata.labels["app.kubernetes.io/name"]`.

@@ -11,6 +11,7 @@ use super::{
     error::{CommandError, Exit},
     printer::Printer,
     settings_file::SettingsFile,
+    values::span_of_time,
 };
 use crate::server::{HoldRequest, ReleaseRequest};
 
@@ -74,7 +75,7 @@ impl FromStr for Until {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let span = || text.parse::<SignedDuration>().ok().filter(SignedDuration::is_positive).map(Self::In);
+        let span = || span_of_time(text).map(Self::In);
         let at = || text.parse().ok().map(Self::At);
         span().or_else(at).ok_or_else(|| format!("`{text}` is no span of time such as 30m or 2h, and no time such as 2030-01-31T06:00:00Z"))
     }
@@ -139,6 +140,7 @@ mod tests {
         let now: Timestamp = "2030-01-31T06:00:00.5Z".parse().unwrap();
         let of = |text: &str| text.parse::<Until>().unwrap().after(now).unwrap().to_string();
         assert_eq!(of("2h"), "2030-01-31T08:00:00Z");
+        assert_eq!(of("3d"), "2030-02-03T06:00:00Z");
         assert_eq!(of("2030-02-01T00:00:00+01:00"), "2030-01-31T23:00:00Z");
         for text in ["", "soon", "-2h", "0s", "2030-02-01"] {
             assert!(text.parse::<Until>().unwrap_err().contains(text), "{text}");

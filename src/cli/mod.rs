@@ -11,6 +11,7 @@ mod blame;
 mod check;
 mod diff;
 mod error;
+mod events;
 mod explain;
 mod history;
 mod hold;
@@ -19,6 +20,7 @@ mod later;
 mod log;
 mod plan;
 mod printer;
+mod progress;
 mod render;
 mod repo;
 mod resume;
@@ -38,6 +40,7 @@ mod whom;
 use std::{
     ffi::OsString,
     io::{self, IsTerminal, Write},
+    os::fd::AsFd,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -90,6 +93,8 @@ pub type Retry<'a> = dyn Fn(&Path, &str) -> Result<Accepted, Diagnostic> + 'a;
 pub struct World<'a> {
     /// Standard output may be coloured.
     pub color: bool,
+    /// Columns of the terminal that standard output is; none where it is no terminal.
+    pub width: Option<usize>,
     /// The time.
     pub now: Timestamp,
     /// Runs the agent.
@@ -127,6 +132,7 @@ enum Command {
     Where(where_is::WhereArgs),
     Diff(diff::DiffArgs),
     History(history::HistoryArgs),
+    Events(events::EventsArgs),
     Sync(sync::SyncArgs),
     Approve(approve::ApproveArgs),
     Hold(hold::HoldArgs),
@@ -156,13 +162,18 @@ impl OutputArg {
 #[derive(Debug, Args)]
 struct LimitArg {
     /// How many entries, newest first, at most 1000 [default: 20]
-    #[arg(long, value_name = "NUMBER", env = "EVENKEEL_LIMIT")]
+    #[arg(short = 'n', long, value_name = "NUMBER", env = "EVENKEEL_LIMIT")]
     limit: Option<Limit>,
 }
 
 impl LimitArg {
     fn resolve(&self, file: &SettingsFile) -> u32 {
-        self.limit.or(file.limit).unwrap_or(Limit(20)).0
+        self.resolve_or(file, 20)
+    }
+
+    /// The same with another number where none is named.
+    fn resolve_or(&self, file: &SettingsFile, default: u32) -> u32 {
+        self.limit.or(file.limit).unwrap_or(Limit(default)).0
     }
 }
 
@@ -195,8 +206,19 @@ pub struct Records<'a> {
 pub fn main(agent: &Agent<'_>, ledger: &OpenLedger<'_>, records: Records<'_>) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let (color, now) = (color_wanted(io::stdout().is_terminal()), Timestamp::now());
-    let world = World { color, now, agent, ledger, records };
+    let world = World { color, width: width_of(io::stdout()), now, agent, ledger, records };
     execute(&arguments, &world, &mut io::stdout(), &mut io::stderr()).into()
+}
+
+/// Columns of the terminal that a stream is.
+fn width_of(stream: impl AsFd) -> Option<usize> {
+    size_of(stream).map(|(width, _)| width)
+}
+
+/// Columns and lines of the terminal that a stream is.
+fn size_of(stream: impl AsFd) -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    Some((size.ws_col.into(), size.ws_row.into())).filter(|(width, height)| *width > 0 && *height > 0)
 }
 
 /// Whether a stream may be coloured (<https://no-color.org>).
@@ -241,7 +263,8 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Where(args) => where_is::run(args, &file, world, printer),
         Command::Diff(args) => diff::run(args, &file, printer),
         Command::History(args) => history::run(args, &file, world, printer),
-        Command::Sync(args) => sync::run(args, &file, printer),
+        Command::Events(args) => events::run(args, &file, world, printer),
+        Command::Sync(args) => sync::run(args, &file, world, printer),
         Command::Approve(args) => approve::run(args, &file, world, printer),
         Command::Hold(args) => hold::hold(args, &file, world, printer),
         Command::Release(args) => hold::release(args, &file, world, printer),

@@ -22,9 +22,14 @@ impl<'a> Printer<'a> {
 
     /// Data, as it is. That nobody reads on (`| head`) is no error.
     pub(super) fn data(&mut self, text: &str) -> Result<(), CommandError> {
+        self.part(text).map(drop)
+    }
+
+    /// A part of data that goes on. False where nobody reads on, so that there is no more to do.
+    pub(super) fn part(&mut self, text: &str) -> Result<bool, CommandError> {
         match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            written => written.map(|()| true).map_err(CommandError::from),
         }
     }
 

@@ -1,9 +1,12 @@
 //! `evenkeel run`: the agent.
 
+mod shown;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::Args;
 
+use self::shown::Shown;
 use super::{
     World,
     error::{CommandError, Exit},
@@ -38,6 +41,9 @@ pub(super) struct RunArgs {
     /// Bring the clusters to the head of the branch once, report, and end
     #[arg(long, value_name = "BOOL", env = "EVENKEEL_ONCE", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     once: Option<bool>,
+    /// With --once on a terminal, show no progress below the log
+    #[arg(short, long, env = "EVENKEEL_QUIET")]
+    quiet: bool,
     /// sync (hold the clusters to the repository) or observe (report what that would do, and write nothing to any cluster) [default: sync]
     #[arg(long, value_name = "MODE", env = "EVENKEEL_MODE", value_enum, hide_possible_values = true)]
     mode: Option<Mode>,
@@ -130,9 +136,13 @@ struct LogArgs {
 }
 
 pub(super) fn run(args: RunArgs, file: SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
+    let quiet = args.quiet || file.quiet.unwrap_or(false);
     let (settings, log) = resolve(args, file)?;
     let (once, state_dir) = (settings.once, settings.state_dir.clone());
-    let outcome = (world.agent)(settings, &log)?;
+    let shown = if once && !quiet { Shown::start(state_dir.clone()) } else { None };
+    let outcome = (world.agent)(settings, &log);
+    drop(shown);
+    let outcome = outcome?;
     if once {
         status::report(&state_dir, &outcome.clusters, world, printer)?;
     }

@@ -5,7 +5,7 @@ use std::{fs::File, io::Read, net::SocketAddr, path::Path, path::PathBuf};
 use serde::Deserialize;
 
 use super::hold::Until;
-use super::values::{Interval, Limit, Namespace, OfCluster, OfFleet, Output};
+use super::values::{Interval, Limit, Namespace, OfCluster, OfFleet, Output, Since};
 use crate::{
     agent::Mode,
     codes,
@@ -60,6 +60,14 @@ pub(super) struct SettingsFile {
     pub(super) until: Option<Until>,
     pub(super) bundle: Option<String>,
     pub(super) drift: Option<bool>,
+    pub(super) follow: Option<bool>,
+    pub(super) since: Option<Since>,
+    pub(super) cluster: Option<String>,
+    pub(super) author: Option<String>,
+    pub(super) failed: Option<bool>,
+    pub(super) wait: Option<bool>,
+    pub(super) deadline: Option<Interval>,
+    pub(super) quiet: Option<bool>,
 }
 
 impl SettingsFile {

@@ -41,12 +41,17 @@ pub(super) fn run(args: StatusArgs, file: &SettingsFile, world: &World<'_>, prin
 
 /// The table after a run with `--once`, of these clusters.
 pub(super) fn report(state_dir: &Path, clusters: &[String], world: &World<'_>, printer: &mut Printer<'_>) -> Result<(), CommandError> {
-    let mut status = (world.ledger)(state_dir)?.status()?;
-    status.clusters.retain(|cluster| clusters.contains(&cluster.name));
+    let status = part((world.ledger)(state_dir)?.status()?, clusters);
     printer.data(&render(&status, None, world.now, printer.color))
 }
 
-fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: bool) -> String {
+/// The same of some clusters, with what is wrong with them.
+pub(super) fn part(mut status: Status, clusters: &[String]) -> Status {
+    status.clusters.retain(|cluster| clusters.contains(&cluster.name));
+    status
+}
+
+pub(super) fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: bool) -> String {
     let mut text = headline(status);
     text.push_str(&observed(status));
     if let Some(source) = source {

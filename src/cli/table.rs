@@ -51,6 +51,11 @@ impl Cell {
     pub(super) fn colored(color: Color, text: impl fmt::Display) -> Self {
         Self { text: clean(&text.to_string()), color }
     }
+
+    /// Outside of a table.
+    pub(super) fn painted(&self, color: bool) -> String {
+        if color { painted(self.color, &self.text) } else { self.text.clone() }
+    }
 }
 
 impl<T: fmt::Display> From<T> for Cell {
@@ -82,6 +87,11 @@ impl Table {
     /// An empty line before the next row.
     pub(super) fn gap(&mut self) {
         self.gaps.push(self.rows.len());
+    }
+
+    /// How many characters its longest line takes.
+    pub(super) fn width(&self) -> usize {
+        self.render(false).lines().map(|line| line.chars().count()).max().unwrap_or(0)
     }
 
     pub(super) fn render(&self, color: bool) -> String {
@@ -151,7 +161,7 @@ pub(super) fn phase(phase: Phase) -> Cell {
     Cell::colored(phase_color(phase), format!("{phase:?}"))
 }
 
-fn phase_color(phase: Phase) -> Color {
+pub(super) fn phase_color(phase: Phase) -> Color {
     match phase {
         Phase::Synced => Color::Good,
         Phase::Syncing | Phase::Waiting => Color::Moving,

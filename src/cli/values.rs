@@ -3,6 +3,7 @@
 use std::{fmt, marker::PhantomData, str::FromStr, time::Duration};
 
 use clap::ValueEnum;
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use serde::{
     Deserialize, Deserializer,
     de::{self, Visitor},
@@ -37,11 +38,45 @@ impl FromStr for Interval {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let span: jiff::SignedDuration = text.parse().map_err(|_| format!("`{text}` is no span of time such as 30s, 5m or 1h30m"))?;
+        let span: SignedDuration = text.parse().map_err(|_| format!("`{text}` is no span of time such as 30s, 5m or 1h30m"))?;
         match Duration::try_from(span) {
             Ok(span) if span >= Duration::from_secs(1) && span <= Duration::from_hours(24) => Ok(Self(span)),
             _ => Err(format!("`{text}` is not between 1s and 24h")),
         }
+    }
+}
+
+/// A span of time such as 30m, 2h or 3d; a day has 24 hours.
+pub(super) fn span_of_time(text: &str) -> Option<SignedDuration> {
+    let span = text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?;
+    Some(span).filter(SignedDuration::is_positive)
+}
+
+/// A time, or how long ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Since {
+    At(Timestamp),
+    Ago(SignedDuration),
+}
+
+impl Since {
+    pub(super) fn before(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(span) => now.checked_sub(span).unwrap_or(Timestamp::MIN),
+        }
+    }
+}
+
+impl FromStr for Since {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let at = || text.parse().ok().map(Self::At);
+        span_of_time(text)
+            .map(Self::Ago)
+            .or_else(at)
+            .ok_or_else(|| format!("`{text}` is no span of time such as 2h or 3d, and no time such as 2030-01-31T06:00:00Z"))
     }
 }
 
@@ -133,7 +168,7 @@ macro_rules! deserialize_as_flag {
     )*};
 }
 
-deserialize_as_flag!(Interval, Limit, Namespace, ServerUrl);
+deserialize_as_flag!(Interval, Limit, Since, Namespace, ServerUrl);
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
@@ -145,6 +180,18 @@ mod tests {
         assert_eq!("1h30m".parse::<Interval>().unwrap(), Interval::seconds(5400));
         for text in ["30", "", "0s", "-5s", "25h", "500ms", "soon"] {
             assert!(text.parse::<Interval>().unwrap_err().contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_or_how_long_ago() {
+        let now: Timestamp = "2030-01-31T06:00:00Z".parse().unwrap();
+        let of = |text: &str| text.parse::<Since>().unwrap().before(now).to_string();
+        assert_eq!(of("2h"), "2030-01-31T04:00:00Z");
+        assert_eq!(of("3d"), "2030-01-28T06:00:00Z");
+        assert_eq!(of("2030-01-30T00:00:00+01:00"), "2030-01-29T23:00:00Z");
+        for text in ["", "yesterday", "-2h", "0s", "1mo", "2030-01-30"] {
+            assert!(text.parse::<Since>().unwrap_err().contains(text), "{text}");
         }
     }
 

@@ -12,6 +12,7 @@ use crate::{
     sync::{Health, Phase, Retry, Would},
 };
 
+pub use super::events::answer::{Cursor, Done, Event, EventQuery, Events, Repeats, What};
 pub use crate::diagnostic::ErrorAnswer;
 
 /// The version of these forms; it grows when a field changes its meaning or goes.
@@ -93,8 +94,23 @@ pub struct LogEntry {
     pub seen: Timestamp,
     /// The branch was forced away from it; it is no longer on the branch.
     pub rewritten: bool,
+    /// The clusters on which it was refused, failed or halted a wave at some time, by name, whatever became of it later.
+    pub failed: Vec<String>,
     /// What became of it on each cluster.
     pub clusters: Vec<CommitOnCluster>,
+}
+
+/// Which commits [`Log`] has: the newest of those that all of this is true of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    /// The agent first saw them since then.
+    pub since: Option<Timestamp>,
+    /// This is in the author's name or address, in whatever case.
+    pub author: Option<String>,
+    /// They failed somewhere.
+    pub failed: bool,
+    /// At most so many.
+    pub limit: u32,
 }
 
 /// `evenkeel where REV`: what became of one commit on every cluster.
@@ -234,6 +250,30 @@ pub struct WarningEntry {
     pub id: String,
     /// The server's words.
     pub text: String,
+}
+
+/// The syncs that run now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWay {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// By cluster.
+    pub syncs: Vec<UnderWaySync>,
+}
+
+/// How far a sync is that runs now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderWaySync {
+    /// The cluster.
+    pub cluster: String,
+    /// Number in the ledger.
+    pub sync: i64,
+    /// The bundle that was begun last; empty before the first.
+    pub bundle: String,
+    /// Objects that are written or deleted.
+    pub done: u64,
+    /// Objects of the bundles begun so far that are to be; it grows with each bundle.
+    pub total: u64,
 }
 
 /// One change of phase.

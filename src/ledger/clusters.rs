@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
-    LedgerError, branch,
+    LedgerError, branch, notes,
     sql::{At, Count, Problem, Word},
 };
 use crate::{
@@ -105,6 +105,7 @@ pub(super) fn set_state(db: &Connection, name: &str, state: &State, at: Timestam
         error,
         state.would.as_ref().and_then(|would| serde_json::to_string(would).ok())
     ])?;
+    notes::note_left(db, cluster, state, at)?;
     // A newer commit that leaves everything as it is moves `desired` on every cluster: that is no transition.
     if same_phase.is_none_or(|(before, _)| before.error != state.error) {
         db.prepare_cached("INSERT INTO transitions (cluster, at, phase, desired, error) VALUES (?, ?, ?, ?, ?)")?.execute(params![

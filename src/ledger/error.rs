@@ -57,6 +57,9 @@ pub enum LedgerError {
     /// No cluster of that name was ever recorded.
     #[error("the ledger knows no cluster {0}")]
     UnknownCluster(String),
+    /// The text is neither a cluster's name nor a label selector.
+    #[error("{0}")]
+    BadSelector(String),
     /// No such commit was ever recorded.
     #[error("the ledger knows no commit {0}")]
     UnknownCommit(String),
@@ -80,6 +83,7 @@ impl LedgerError {
             Self::Newer { .. } => codes::LEDGER_NEWER,
             Self::Missing(_) => codes::NO_LEDGER,
             Self::UnknownCluster(_) => codes::UNKNOWN_CLUSTER,
+            Self::BadSelector(_) => codes::SELECTOR,
             Self::UnknownCommit(_) | Self::BadPrefix(_) | Self::Ambiguous { .. } => codes::GIT_REV,
             Self::Sqlite(_) | Self::File { .. } | Self::Older { .. } | Self::NotALedger(_) | Self::Closed | Self::Overrun => codes::LEDGER,
         }

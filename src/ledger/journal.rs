@@ -8,7 +8,7 @@ use super::{Ledger, LedgerError, syncs};
 use crate::{
     diagnostic::Diagnostic,
     manifest::ObjectId,
-    sync::{BundleOutcome, Journal, JournalError, ObjectResult, SyncId, SyncStart},
+    sync::{BundleOutcome, Found, Journal, JournalError, ObjectResult, SyncId, SyncStart},
 };
 
 impl Journal for Ledger {
@@ -32,13 +32,23 @@ impl Journal for Ledger {
     }
 
     fn object(&self, sync: SyncId, bundle: &str, result: ObjectResult) {
-        let bundle = bundle.to_owned();
-        self.tell(sync, move |db| syncs::object(db, sync, &bundle, &result));
+        let (bundle, now) = (bundle.to_owned(), (self.clock)());
+        let found = self.found().remove(&(sync.0, result.id.clone()));
+        self.tell(sync, move |db| {
+            if let Some(found) = found {
+                syncs::drift(db, sync, found, &result, now)?;
+            }
+            syncs::object(db, sync, &bundle, &result)
+        });
     }
 
     fn warning(&self, sync: SyncId, object: &ObjectId, text: &str) {
         let (object, text) = (object.clone(), text.to_owned());
         self.tell(sync, move |db| syncs::warning(db, sync, &object, &text));
+    }
+
+    fn drift(&self, sync: SyncId, object: &ObjectId, found: Found) {
+        self.found().insert((sync.0, object.clone()), found);
     }
 
     fn end_bundle(&self, sync: SyncId, bundle: &str, outcome: BundleOutcome) {
@@ -60,6 +70,7 @@ impl Ledger {
             syncs::end(db, sync, error.or(lost).as_ref(), now)
         });
         let ended = ended.await;
+        self.found().retain(|(of, _), _| *of != sync.0);
         match self.lost().remove(&sync.0) {
             Some(error) => Err(error.into()),
             None => Ok(ended?),
@@ -72,6 +83,10 @@ impl Ledger {
         self.writer.tell(work, move |error| {
             lost.lock().unwrap_or_else(PoisonError::into_inner).entry(sync.0).or_insert(error);
         });
+    }
+
+    fn found(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<(i64, ObjectId), Found>> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lost(&self) -> std::sync::MutexGuard<'_, std::collections::BTreeMap<i64, LedgerError>> {

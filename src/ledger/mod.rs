@@ -14,18 +14,22 @@ mod branch;
 mod clusters;
 mod details;
 mod error;
+mod events;
 mod fate;
 mod file;
 mod held;
 mod holds;
 mod journal;
 mod last_words;
+mod notes;
+mod picked;
 mod reader;
 mod report_only;
 mod retention;
 mod rollout;
 mod sql;
 mod syncs;
+mod under_way;
 mod walk;
 mod writer;
 
@@ -56,7 +60,7 @@ use crate::{
     diagnostic::Diagnostic,
     git::{CommitId, CommitInfo},
     manifest::{Digest, ObjectId},
-    sync::{Recorded, State, approval::Asked},
+    sync::{Found, Recorded, State, approval::Asked},
 };
 
 /// Tells the time; tests have their own.
@@ -69,6 +73,8 @@ pub struct Ledger {
     clock: Clock,
     /// Running syncs of which results could not be written, with the reason.
     lost: Arc<Mutex<BTreeMap<i64, LedgerError>>>,
+    /// What running syncs found changed, until they tell what became of it.
+    found: Arc<Mutex<BTreeMap<(i64, ObjectId), Found>>>,
 }
 
 impl fmt::Debug for Ledger {
@@ -99,7 +105,7 @@ impl Ledger {
         let instance = format!("{:032x}", rand::random::<u128>());
         connection.execute("INSERT OR IGNORE INTO meta (key, value) VALUES ('instance', ?)", [instance])?;
         let writer = Writer::start(connection, &file::path(dir))?;
-        Ok(Opened { ledger: Self { writer, clock, lost: Arc::default() }, damaged })
+        Ok(Opened { ledger: Self { writer, clock, lost: Arc::default(), found: Arc::default() }, damaged })
     }
 
     /// Opens the ledger of a state directory to read it, whether an agent runs there or not.
@@ -270,7 +276,12 @@ impl Ledger {
                 }
             }
         }
-        Ok(removed)
+        loop {
+            match self.ask(move |db| retention::remove_notes(db, keep, now)).await? {
+                0 => return Ok(removed),
+                some => removed.notes += some,
+            }
+        }
     }
 
     async fn ask<T, W>(&self, work: W) -> Result<T, LedgerError>

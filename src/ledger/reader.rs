@@ -9,7 +9,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     LedgerError, actions,
-    answers::{ClusterStatus, ErrorAnswer, History, Log, ObjectEntry, SCHEMA, Status, SyncEntry, Transition, WarningEntry, Where},
+    answers::{
+        ClusterStatus, ErrorAnswer, History, Log, LogQuery, ObjectEntry, SCHEMA, Status, SyncEntry, Transition, WarningEntry, Where,
+    },
     clusters, file, rollout,
     sql::{At, Problem, Word},
     walk,
@@ -49,8 +51,8 @@ impl Reader {
     }
 
     /// The newest commits of the branch, newest first, and what became of each on every cluster.
-    pub fn log(&self, limit: u32) -> Result<Log, LedgerError> {
-        self.read(|db| walk::log(db, limit))
+    pub fn log(&self, query: impl Into<LogQuery>) -> Result<Log, LedgerError> {
+        self.read(|db| walk::log(db, &query.into()))
     }
 
     /// What became of a commit on every cluster.

@@ -5,13 +5,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{LedgerError, sql::At};
+use super::{LedgerError, notes, sql::At};
 
 /// Rows that one transaction deletes; others write in between.
 const BATCH: u32 = 500;
 
 /// What is kept of each cluster's syncs (with their objects and warnings) and transitions: all that are newer than
-/// `time`, and the newest `newest` whatever their age. Commits and renderings stay: they are small, and `where` answers
+/// `time`, and the newest `newest` whatever their age. Notes of drift and of waves are kept for `time`. Commits and renderings stay: they are small, and `where` answers
 /// from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
@@ -34,6 +34,8 @@ pub struct Removed {
     pub syncs: usize,
     /// Transitions.
     pub transitions: usize,
+    /// Notes of drift and of waves.
+    pub notes: usize,
 }
 
 /// Removes a batch of one cluster's rows.
@@ -49,5 +51,10 @@ pub(super) fn remove_some(db: &Connection, cluster: i64, keep: Retention, now: T
         "DELETE FROM transitions WHERE id IN (SELECT id FROM transitions WHERE cluster = ?1 AND at < ?2 \
          AND id <= (SELECT id FROM transitions WHERE cluster = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?3) ORDER BY id LIMIT ?4)",
     )?;
-    Ok(Removed { syncs, transitions })
+    Ok(Removed { syncs, transitions, notes: 0 })
+}
+
+/// Removes a batch of the notes that are older than `time`, of all clusters.
+pub(super) fn remove_notes(db: &Connection, keep: Retention, now: Timestamp) -> Result<usize, LedgerError> {
+    notes::remove_some(db, At(now.checked_sub(keep.time).unwrap_or(Timestamp::MIN)), BATCH)
 }

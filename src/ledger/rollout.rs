@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube_overlay::LabelSelector;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Ledger, LedgerError, sql::At};
+use super::{Ledger, LedgerError, notes, sql::At};
 use crate::{
     git::CommitId,
     manifest::Digest,
@@ -33,9 +33,15 @@ impl Ledger {
         .await
     }
 
-    /// Puts these rows on record, all or none.
+    /// Puts these rows on record, all or none, and notes how waves went on.
     pub async fn record_rollout(&self, rows: Vec<Row>) -> Result<(), LedgerError> {
-        self.ask(move |db| write(db, &rows)).await
+        let now = (self.clock)();
+        self.ask(move |db| {
+            let before = shown(db)?;
+            write(db, &rows)?;
+            notes::note_turns(db, before.as_ref(), shown(db)?.as_ref(), now)
+        })
+        .await
     }
 
     /// Puts on record who approved which plan of a wave.

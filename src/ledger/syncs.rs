@@ -4,14 +4,16 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    LedgerError, branch, clusters,
+    LedgerError,
+    answers::What,
+    branch, clusters, notes,
     sql::{self, At, Count, Problem},
 };
 use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
     manifest::{Digest, ObjectId},
-    sync::{Action, BundleOutcome, ObjectResult, SyncId, SyncStart},
+    sync::{Action, BundleOutcome, Found, ObjectResult, SyncId, SyncStart},
 };
 
 /// Syncs that were running belong to an agent that died: they have no end.
@@ -87,6 +89,19 @@ pub(super) fn object(db: &Connection, sync: SyncId, bundle: &str, result: &Objec
     Ok(())
 }
 
+/// Puts on record that someone had changed an object, and what became of that. One that is made though the cluster ran all of the
+/// rendering already was deleted by someone.
+pub(super) fn drift(db: &Connection, sync: SyncId, found: Found, result: &ObjectResult, now: Timestamp) -> Result<(), LedgerError> {
+    let mut row = db.prepare_cached(
+        "SELECT cluster, clusters.rendering IS syncs.rendering FROM syncs JOIN clusters ON clusters.id = cluster WHERE syncs.id = ?",
+    )?;
+    let row: Option<(i64, bool)> = row.query_row([sync.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((cluster, _)) = row.filter(|(_, ran_it)| *ran_it || result.action != Action::Created) else { return Ok(()) };
+    let Found { lost, fields } = found;
+    let what = What::Drift { object: result.id.to_string(), outcome: sql::action(result.action).to_owned(), lost, fields };
+    notes::note(db, Some(cluster), &what, now)
+}
+
 pub(super) fn warning(db: &Connection, sync: SyncId, object: &ObjectId, text: &str) -> Result<(), LedgerError> {
     db.prepare_cached("INSERT INTO warnings (sync, object, text) VALUES (?, ?, ?)")?.execute(params![sync.0, object.to_string(), text])?;
     Ok(())
@@ -95,12 +110,11 @@ pub(super) fn warning(db: &Connection, sync: SyncId, object: &ObjectId, text: &s
 /// Ends a sync, and says how it ended.
 pub(super) fn end(db: &Connection, sync: SyncId, error: Option<&Diagnostic>, now: Timestamp) -> Result<&'static str, LedgerError> {
     let result = result(db, sync, error)?;
-    db.prepare_cached("UPDATE syncs SET ended = ?, result = ?, error = ? WHERE id = ?")?.execute(params![
-        At(now),
-        result,
-        error.map(Problem::text),
-        sync.0
-    ])?;
+    db.prepare_cached(
+        "UPDATE syncs SET ended = ?, result = ?, error = ?, \
+         ended_as = (SELECT coalesce(max(ended_as), 0) + 1 FROM syncs WHERE ended_as NOT NULL) WHERE id = ?",
+    )?
+    .execute(params![At(now), result, error.map(Problem::text), sync.0])?;
     if result == "Succeeded" {
         let sync: Option<(i64, CommitId, Digest)> = db
             .prepare_cached("SELECT cluster, target, rendering FROM syncs WHERE id = ?")?

@@ -7,9 +7,10 @@ use rusqlite::{Connection, OptionalExtension as _, Row as SqlRow, params};
 
 use super::{
     LedgerError,
-    answers::{CommitOnCluster, CommitOnly, CommitPhase, ErrorAnswer, Log, LogEntry, SCHEMA, Where},
+    answers::{CommitOnCluster, CommitOnly, CommitPhase, ErrorAnswer, Log, LogQuery, SCHEMA, Where},
     branch, clusters,
     fate::{Fate, Kind, Place, Row, Standing, Tip, Tips, fate},
+    picked::picked,
     rollout,
     sql::{At, Problem},
 };
@@ -42,8 +43,8 @@ pub(super) fn where_is(db: &Connection, commit: CommitId) -> Result<Where, Ledge
     Ok(answer)
 }
 
-pub(super) fn log(db: &Connection, limit: u32) -> Result<Log, LedgerError> {
-    let mut commits = newest(db, limit)?;
+pub(super) fn log(db: &Connection, query: &LogQuery) -> Result<Log, LedgerError> {
+    let mut commits = picked(db, query)?;
     let standings: Vec<Standing> = commits
         .iter()
         .map(|entry| standing(db, entry.commit)?.ok_or_else(|| LedgerError::UnknownCommit(entry.commit.to_string())))
@@ -58,23 +59,6 @@ pub(super) fn log(db: &Connection, limit: u32) -> Result<Log, LedgerError> {
         }
     }
     Ok(Log { schema: SCHEMA, commits })
-}
-
-fn newest(db: &Connection, limit: u32) -> Result<Vec<LogEntry>, LedgerError> {
-    let mut commits = db.prepare_cached("SELECT id, author, time, subject, seen, rewritten FROM commits ORDER BY seq DESC LIMIT ?")?;
-    let commits = commits.query_map([limit], |row| {
-        let (At(time), At(seen)) = (row.get(2)?, row.get(4)?);
-        Ok(LogEntry {
-            commit: row.get(0)?,
-            author: row.get(1)?,
-            time,
-            subject: row.get(3)?,
-            seen,
-            rewritten: row.get(5)?,
-            clusters: Vec::new(),
-        })
-    })?;
-    Ok(commits.collect::<Result<_, _>>()?)
 }
 
 fn standing(db: &Connection, commit: CommitId) -> Result<Option<Standing>, LedgerError> {

@@ -10,6 +10,7 @@ mod fields;
 mod fleet;
 pub mod judged;
 pub mod live;
+pub mod object;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, History, Log, Status, Touched, Where},
+    ledger::answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
     manifest::mask_urls,
 };
 
@@ -14,18 +14,22 @@ use crate::{
 pub trait Answers {
     /// Where every cluster stands.
     fn status(&self) -> Result<Status, Diagnostic>;
-    /// The newest commits of the branch, at most `limit`.
-    fn log(&self, limit: u32) -> Result<Log, Diagnostic>;
+    /// The newest commits of the branch that are asked for.
+    fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic>;
     /// What became of a commit, given by at least 7 characters of its hash.
     fn where_is(&self, rev: &str) -> Result<Where, Diagnostic>;
     /// The newest syncs and transitions of a cluster, at most `limit` of each.
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic>;
+    /// What happened over the fleet, oldest first.
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic>;
 }
 
 /// What the pages ask besides.
 pub trait Details: Answers {
     /// What stands on a cluster, by the record.
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic>;
+    /// The syncs that run now.
+    fn under_way(&self) -> Result<UnderWay, Diagnostic>;
     /// What the syncs to a commit did, by cluster.
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic>;
 }

@@ -17,7 +17,7 @@ use crate::codes;
 /// Between two events at least: a sync of many clusters changes `status` many times a second.
 const PAUSE: Duration = Duration::from_millis(250);
 /// Between two signs of life: proxies cut what is silent for a minute.
-const SIGN: Duration = Duration::from_secs(20);
+pub(super) const SIGN: Duration = Duration::from_secs(20);
 
 /// One event `changed` at once and one after each change; what changed is for the listener to ask. The stream ends with the
 /// longest time that a connection may take, and browsers open another one.

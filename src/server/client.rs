@@ -4,26 +4,31 @@ use std::{fmt::Write as _, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{Method, Request, StatusCode, client::conn::http1, header};
+use hyper::{Method, Request, Response, StatusCode, body::Incoming, client::conn::http1, header};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::timeout;
+use tokio::{task::AbortHandle, time::timeout};
 
 use super::{
     actions::{AcceptClusterBody, Accepted, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, RetryBody, RollbackBody, SyncBody},
     address::Address,
     answers::SourceState,
+    events,
+    follow::Following,
     questions::PlanBody,
 };
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{ErrorAnswer, History, Log, Status, Where},
-    manifest::Digest,
-    plan::{judged::LivePlan, live::Diff},
+    ledger::answers::{ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, UnderWay, Where},
+    manifest::{Digest, ObjectId},
+    plan::{judged::LivePlan, live::Diff, object::LiveObject},
 };
 
 /// Bytes of an answer: a thousand commits on a thousand clusters stay below.
 const ANSWER_LEN_MAX: usize = 512 * 1024 * 1024;
+
+/// Bytes of the answer where a stream is refused.
+const REFUSAL_LEN_MAX: usize = 1024 * 1024;
 
 /// Why an agent did not answer a question.
 #[derive(Debug, thiserror::Error)]
@@ -79,9 +84,18 @@ impl Client {
         self.get("/api/v1/status").await
     }
 
+    /// The syncs that run now.
+    pub async fn under_way(&self) -> Result<UnderWay, ClientError> {
+        self.get("/api/v1/under-way").await
+    }
+
     /// The newest commits.
-    pub async fn log(&self, limit: u32) -> Result<Log, ClientError> {
-        self.get(&format!("/api/v1/log?limit={limit}")).await
+    pub async fn log(&self, query: &LogQuery) -> Result<Log, ClientError> {
+        let LogQuery { since, author, failed, limit } = query;
+        let since = since.map(|since| format!("&since={}", segment(&since.to_string()))).unwrap_or_default();
+        let author = author.as_ref().map(|author| format!("&author={}", segment(author))).unwrap_or_default();
+        let failed = if *failed { "&failed=true" } else { "" };
+        self.get(&format!("/api/v1/log?limit={limit}{since}{author}{failed}")).await
     }
 
     /// What became of a commit.
@@ -94,9 +108,33 @@ impl Client {
         self.get(&format!("/api/v1/history/{}?limit={limit}", segment(cluster))).await
     }
 
+    /// What happened.
+    pub async fn events(&self, query: &EventQuery) -> Result<Events, ClientError> {
+        self.get(&format!("/api/v1/events?{}", events::asked(query))).await
+    }
+
+    /// What happens from the place in the query on, for as long as the agent tells of it.
+    pub async fn follow(&self, query: &EventQuery) -> Result<Following, ClientError> {
+        let path = format!("/api/v1/events/stream?{}", events::asked(&EventQuery { limit: 0, ..query.clone() }));
+        let opened = self.request(Method::GET, &path, Bytes::new());
+        let (response, driver) = timeout(self.time_max, opened).await.unwrap_or(Err(ClientError::Late(self.time_max)))?;
+        if response.status().is_success() {
+            return Ok(Following::new(response.into_body(), driver));
+        }
+        let answer = Limited::new(response.into_body(), REFUSAL_LEN_MAX).collect().await;
+        driver.abort();
+        let answer = answer.map_err(|error| ClientError::Broken(error.to_string()))?.to_bytes();
+        Err(ClientError::Refused(serde_json::from_slice(&answer).map_err(|error| ClientError::Strange(error.to_string()))?))
+    }
+
     /// What a sync of a cluster would do, as its API server says.
     pub async fn diff(&self, cluster: &str) -> Result<Diff, ClientError> {
         self.get(&format!("/api/v1/diff/{}", segment(cluster))).await
+    }
+
+    /// How an object stands on a cluster, field by field.
+    pub async fn object(&self, cluster: &str, object: &ObjectId) -> Result<LiveObject, ClientError> {
+        self.get(&format!("/api/v1/object/{}/{}", segment(cluster), segment(&object.to_string()))).await
     }
 
     /// What a change would do to every cluster, as their API servers say.
@@ -165,17 +203,22 @@ impl Client {
     }
 
     async fn exchange(&self, method: Method, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), ClientError> {
-        let stream = self.address.connect().await?;
-        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
-        let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
-        let driver = tokio::spawn(connection);
-        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
-        let request = self.address.headers(request).body(Full::new(body)).map_err(|error| ClientError::Strange(error.to_string()))?;
-        let response = sender.send_request(request).await.map_err(broken)?;
+        let (response, driver) = self.request(method, path, body).await?;
         let status = response.status();
         let answer = Limited::new(response.into_body(), ANSWER_LEN_MAX).collect().await;
         driver.abort();
         answer.map(|answer| (status, answer.to_bytes())).map_err(|error| ClientError::Broken(error.to_string()))
+    }
+
+    /// The head of an answer, and what carries its body.
+    async fn request(&self, method: Method, path: &str, body: Bytes) -> Result<(Response<Incoming>, AbortHandle), ClientError> {
+        let stream = self.address.connect().await?;
+        let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
+        let (mut sender, connection) = http1::handshake(stream).await.map_err(broken)?;
+        let driver = tokio::spawn(connection).abort_handle();
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        let request = self.address.headers(request).body(Full::new(body)).map_err(|error| ClientError::Strange(error.to_string()))?;
+        Ok((sender.send_request(request).await.map_err(broken)?, driver))
     }
 }
 

@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 
 use crate::{
     diagnostic::Diagnostic,
-    plan::{judged::LivePlan, live::Diff},
+    manifest::ObjectId,
+    plan::{judged::LivePlan, live::Diff, object::LiveObject},
 };
 
 /// How long the comparison of a cluster may take: some 20,000 requests of 25 ms, eight at a time.
@@ -25,6 +26,15 @@ pub enum Question {
         cluster: String,
         /// Takes the answer.
         answer: oneshot::Sender<Result<Diff, Diagnostic>>,
+    },
+    /// How does an object stand, field by field?
+    Object {
+        /// The cluster's name.
+        cluster: String,
+        /// Which.
+        object: ObjectId,
+        /// Takes the answer.
+        answer: oneshot::Sender<Result<LiveObject, Diagnostic>>,
     },
     /// What would that change do to every cluster, as the clusters say?
     Plan {

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{
     sync::{mpsc::error::TrySendError, oneshot},
@@ -21,9 +22,9 @@ use super::{
         AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, RetryBody, RollbackBody,
         SyncBody,
     },
-    answers::{Answers, SourceState},
+    answers::{Answers, Details as _, SourceState},
     caller::{Caller, Scope},
-    changes, guard, pages, probes,
+    changes, events, guard, pages, probes,
     problem::Problem,
     questions::{DIFF_TIME_MAX, PLAN_TIME_MAX, PlanBody, Question},
     scoped::Scoped,
@@ -32,15 +33,16 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{History, Log, Status, Where},
-    plan::{judged::LivePlan, live::Diff},
+    ledger::answers::{History, Log, LogQuery, Status, UnderWay, Where},
+    manifest::ObjectId,
+    plan::{judged::LivePlan, live::Diff, object::LiveObject},
 };
 
 /// For the ledger or the agent to answer. Below the client's own limit, so that it hears why.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(8);
 /// Entries of a list when the request names no number, and at most.
-const LIMIT_DEFAULT: u32 = 20;
-const LIMIT_MAX: u32 = 1000;
+pub(super) const LIMIT_DEFAULT: u32 = 20;
+pub(super) const LIMIT_MAX: u32 = 1000;
 
 /// All paths, for callers by whichever way; `guard` lets them through to what `endpoints` says is for them.
 pub(super) fn router(api: Api) -> Router {
@@ -54,7 +56,11 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/where/{rev}", get(where_is))
         .route("/api/v1/history/{cluster}", get(history))
         .route("/api/v1/diff/{cluster}", get(diff))
+        .route("/api/v1/object/{cluster}/{object}", get(object))
         .route("/api/v1/plan", post(plan))
+        .route("/api/v1/events", get(events::events))
+        .route("/api/v1/events/stream", get(events::stream))
+        .route("/api/v1/under-way", get(under_way))
         .route("/api/v1/source", get(source))
         .route("/api/v1/sync", post(sync))
         .route("/api/v1/rollback", post(rollback))
@@ -91,15 +97,32 @@ impl Limit {
     }
 }
 
-type Who = Extension<Caller>;
+pub(super) type Who = Extension<Caller>;
 
 async fn status(State(api): State<Api>, who: Who) -> Result<Json<Status>, Problem> {
     ask(&api, &who, |answers| answers.status()).await.map(Json)
 }
 
-async fn log(State(api): State<Api>, who: Who, query: Result<Query<Limit>, QueryRejection>) -> Result<Json<Log>, Problem> {
-    let limit = Limit::of(query)?;
-    ask(&api, &who, move |answers| answers.log(limit)).await.map(Json)
+/// Which commits are wanted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Commits {
+    limit: Option<u32>,
+    since: Option<Timestamp>,
+    author: Option<String>,
+    failed: Option<bool>,
+}
+
+async fn log(State(api): State<Api>, who: Who, query: Result<Query<Commits>, QueryRejection>) -> Result<Json<Log>, Problem> {
+    let Query(Commits { limit, since, author, failed }) =
+        query.map_err(|error| Problem::usage(StatusCode::BAD_REQUEST, error.body_text()))?;
+    let limit = limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    let query = LogQuery { since, author, failed: failed.unwrap_or(false), limit };
+    ask(&api, &who, move |answers| answers.log(&query)).await.map(Json)
+}
+
+async fn under_way(State(api): State<Api>, who: Who) -> Result<Json<UnderWay>, Problem> {
+    ask(&api, &who, |answers| answers.under_way()).await.map(Json)
 }
 
 async fn where_is(State(api): State<Api>, who: Who, Path(rev): Path<String>) -> Result<Json<Where>, Problem> {
@@ -120,6 +143,13 @@ async fn diff(State(api): State<Api>, who: Who, Path(cluster): Path<String>) -> 
     let name = cluster.clone();
     ask(&api, &who, move |answers| answers.sees(&name)).await?;
     question(&api, DIFF_TIME_MAX, |answer| Question::Diff { cluster, answer }).await
+}
+
+async fn object(State(api): State<Api>, who: Who, Path((cluster, object)): Path<(String, String)>) -> Result<Json<LiveObject>, Problem> {
+    let object: ObjectId = object.parse().map_err(|error| Problem::usage(StatusCode::BAD_REQUEST, format!("{error}")))?;
+    let name = cluster.clone();
+    ask(&api, &who, move |answers| answers.sees(&name)).await?;
+    question(&api, DIFF_TIME_MAX, |answer| Question::Object { cluster, object, answer }).await
 }
 
 /// The change is judged on all clusters, so it is for those who may see all.

@@ -10,7 +10,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{CommitOnCluster, Content, History, Log, Status, Touched, Where},
+    ledger::answers::{CommitOnCluster, Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
 };
 
 /// In the place of a reason that names clusters which are not in the scope.
@@ -68,9 +68,15 @@ impl Answers for Scoped<'_> {
         Ok(status)
     }
 
-    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
-        let mut log = self.answers.log(limit)?;
+    fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
+        let mut log = self.answers.log(query)?;
         self.keep(log.commits.iter_mut().map(|commit| &mut commit.clusters))?;
+        if *self.scope != Scope::Fleet {
+            let seen = self.seen()?;
+            log.commits.iter_mut().for_each(|commit| commit.failed.retain(|name| seen.contains(name)));
+            // That it failed in another environment is not this caller's to know.
+            log.commits.retain(|commit| !query.failed || !commit.failed.is_empty());
+        }
         Ok(log)
     }
 
@@ -84,12 +90,28 @@ impl Answers for Scoped<'_> {
         self.sees(cluster)?;
         self.answers.history(cluster, limit)
     }
+
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
+        if *self.scope == Scope::Fleet {
+            return self.answers.events(query);
+        }
+        self.answers.events(&EventQuery { within: Some(self.seen()?), ..query.clone() })
+    }
 }
 
 impl Details for Scoped<'_> {
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
         self.sees(cluster)?;
         self.answers.content(cluster)
+    }
+
+    fn under_way(&self) -> Result<UnderWay, Diagnostic> {
+        let mut under_way = self.answers.under_way()?;
+        if *self.scope != Scope::Fleet {
+            let seen = self.seen()?;
+            under_way.syncs.retain(|sync| seen.contains(&sync.cluster));
+        }
+        Ok(under_way)
     }
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {

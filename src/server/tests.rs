@@ -16,7 +16,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, History, Log, SCHEMA, Status, Touched, Where},
+    ledger::answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, SCHEMA, Status, Touched, UnderWay, Where},
     manifest::Digest,
 };
 
@@ -28,8 +28,8 @@ impl Answers for Record {
         Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new(), rollout: None })
     }
 
-    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
-        Err(Diagnostic::new(codes::LEDGER, Place::Nowhere, format!("limit {limit}")))
+    fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
+        Err(Diagnostic::new(codes::LEDGER, Place::Nowhere, format!("{query:?}")))
     }
 
     fn where_is(&self, rev: &str) -> Result<Where, Diagnostic> {
@@ -40,11 +40,19 @@ impl Answers for Record {
         assert_eq!((cluster, limit), ("prod/eu 1", 5));
         Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() })
     }
+
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
+        panic!("nobody asks {query:?}")
+    }
 }
 
 impl Details for Record {
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
         panic!("nobody asks for {cluster}")
+    }
+
+    fn under_way(&self) -> Result<UnderWay, Diagnostic> {
+        panic!("nobody asks for progress")
     }
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
@@ -107,7 +115,14 @@ async fn questions_reach_the_record_and_errors_come_back_whole() {
     let error = refused(client.where_is("abcdef0").await.unwrap_err());
     assert_eq!((error.code.as_str(), error.message.as_str()), ("EK2006", "no commit abcdef0 in https://***@h"));
     assert_eq!(error.hint, codes::GIT_REV.next);
-    assert_eq!(refused(client.log(9999).await.unwrap_err()).message, "limit 1000");
+    let query = LogQuery {
+        since: Some("2030-01-31T06:00:00+01:00".parse().unwrap()),
+        author: Some("Zoë & Ann".to_owned()),
+        failed: true,
+        limit: 9999,
+    };
+    let told = refused(client.log(&query).await.unwrap_err()).message;
+    assert_eq!(told, format!("{:?}", LogQuery { limit: 1000, ..query }));
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::{
-    Action, BundleOutcome, Journal, Live, ObjectResult, SyncId,
+    Action, BundleOutcome, Found, Journal, Live, ObjectResult, SyncId,
     abreast::abreast_within,
     admit::Admission,
     course::Needs,
@@ -290,8 +290,10 @@ impl<J: Journal> Carrier<'_, J> {
         };
         let wanted = || serde_json::from_slice(object.body.as_slice()).unwrap_or_default();
         let found = live.as_ref().map(|live| departures(&wanted(), live, self.manager)).unwrap_or_default();
-        let text = account(live.as_ref().and_then(|live| lost(live, self.manager)), &found);
+        let lost = live.as_ref().and_then(|live| lost(live, self.manager));
+        let text = account(lost, &found);
         self.journal.warning(self.sync, &object.id, &text);
+        self.journal.drift(self.sync, &object.id, Found { lost: lost.unwrap_or_default().to_owned(), fields: found });
         warn!(bundle, object = %object.id, "{text}; put back as it should be");
     }
 
@@ -327,8 +329,12 @@ impl<J: Journal> Carrier<'_, J> {
         for warning in &applied.warnings {
             self.journal.warning(self.sync, &object.id, warning);
         }
-        if applied.created && write.why == Why::New && admission.untried {
-            self.note_created(&object.id);
+        if applied.created && write.why == Why::New {
+            // Whether Git brought it just now, or someone had deleted it, the record knows.
+            self.journal.drift(self.sync, &object.id, Found::default());
+            if admission.untried {
+                self.note_created(&object.id);
+            }
         }
         let action = self.action(write, &applied, admission.action);
         let meta = self.let_go(&api, object, applied.meta).await;

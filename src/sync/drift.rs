@@ -105,7 +105,7 @@ fn compare(wanted: &Value, live: Option<&Value>, path: &str, owners: &Owners<'_>
     match (wanted, live) {
         (Value::Object(wanted), Some(Value::Object(live))) => {
             for (name, wanted) in wanted {
-                let below = owners.iter().map(|(entry, fields)| (*entry, &fields[format!("f:{name}")])).collect();
+                let below = owners.iter().map(|(entry, fields)| (*entry, below(fields, &format!("f:{name}")))).collect();
                 compare(wanted, live.get(name), &format!("{path}.{name}"), &below, found);
             }
         }
@@ -125,6 +125,12 @@ fn compare(wanted: &Value, live: Option<&Value>, path: &str, owners: &Owners<'_>
             }
         }
     }
+}
+
+/// What of the fields is below that key. What the server keeps as one value, such as a Service's selector, has no parts in the set:
+/// whoever has it has all of it.
+fn below<'a>(fields: &'a Value, key: &str) -> &'a Value {
+    if fields.as_object().is_some_and(serde_json::Map::is_empty) { fields } else { &fields[key] }
 }
 
 fn keyed(items: &[Value]) -> bool {
@@ -281,6 +287,18 @@ mod tests {
         let copy = Meta { annotations: [(ID_ANNOTATION.to_owned(), id("one").to_string())].into(), ..two };
         assert!(!absorb(&mut inventory, &new, "evenkeel-shop", Drift::Repair, &id("two"), Some(copy)), "a copy of labels is no member");
         assert!(!inventory.contains_key(&id("two")));
+    }
+
+    #[test]
+    fn what_is_kept_as_one_value_has_one_writer() {
+        let wanted = json!({"spec": {"selector": {"app": "web"}, "kept": {"a": 1}}});
+        let live = json!({"metadata": {"managedFields": [
+            {"manager": "edit", "operation": "Update", "time": "2026-01-02T00:00:00Z", "fieldsV1": {"f:spec": {"f:selector": {}}}},
+        ]}, "spec": {"selector": {"app": "other"}, "kept": {"a": 1}}});
+        assert_eq!(
+            describe(&departures(&wanted, &live, "us")),
+            "changed in the cluster: .spec.selector.app by edit at 2026-01-02T00:00:00Z"
+        );
     }
 
     #[test]

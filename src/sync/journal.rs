@@ -4,6 +4,7 @@
 
 use std::future::Future;
 
+use super::Departure;
 use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
@@ -28,6 +29,9 @@ pub trait Journal: Send + Sync {
     fn object(&self, sync: SyncId, bundle: &str, result: ObjectResult);
     /// A warning of the server about an object.
     fn warning(&self, sync: SyncId, object: &ObjectId, text: &str);
+    /// Someone had changed an object, which is about to be put back, or it was not there and is made. What becomes of that is told by
+    /// [`Self::object`].
+    fn drift(&self, sync: SyncId, object: &ObjectId, found: Found);
     /// A bundle is done, refused or failed.
     fn end_bundle(&self, sync: SyncId, bundle: &str, outcome: BundleOutcome);
     /// The try is over. Returns once all that was reported of it is on disk.
@@ -86,6 +90,15 @@ pub struct ObjectResult {
     pub live: Option<Live>,
     /// What went wrong.
     pub error: Option<Diagnostic>,
+}
+
+/// What someone had done to an object of the fleet, as far as its server tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// What became of the fleet's own marks on it, where that is how it was noticed; empty otherwise.
+    pub lost: String,
+    /// The fields that were not as they should be; none where nobody was asked.
+    pub fields: Vec<Departure>,
 }
 
 /// What is remembered of an applied object, so that a restart sends nothing that has not changed.

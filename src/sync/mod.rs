@@ -55,7 +55,7 @@ mod watch;
 mod would;
 
 pub use drift::Departure;
-pub use journal::{Action, BundleOutcome, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};
+pub use journal::{Action, BundleOutcome, Found, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};
 pub use observe::Recorded;
 pub use phase::{Health, Phase, Retry, State};
 pub(crate) use stages::STUCK;

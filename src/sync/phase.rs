@@ -33,6 +33,13 @@ pub enum Phase {
     Synced,
 }
 
+impl Phase {
+    /// Nothing is under way: what is told of the cluster's objects is what stands.
+    pub fn is_at_rest(self) -> bool {
+        matches!(self, Self::Held | Self::Returned | Self::Paused | Self::Synced)
+    }
+}
+
 /// Health of what runs, apart from whether it was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Health {

@@ -2,9 +2,14 @@
 
 use std::path::Path;
 
-use serde_json::Value;
+use evenkeel::{
+    manifest::ObjectId,
+    plan::object::LiveObject,
+    sync::preview::{FieldOrigin, LiveField},
+};
+use serde_json::{Value, json};
 
-use crate::{fleet, repo, run};
+use crate::{fleet, repo, run, server};
 
 const OVERLAY: &str = "environments/dev/base/overlay.yaml";
 
@@ -34,13 +39,40 @@ fn history() -> tempfile::TempDir {
 
 fn whole(dir: &Path, line: &str) -> String {
     let dir = dir.display().to_string();
-    run(&format!("evenkeel blame {line} --repo {dir}")).whole().replace(&dir, "REPO")
+    run(&format!("evenkeel blame {line} --repo {dir} --state-dir /nonexistent")).whole().replace(&dir, "REPO")
+}
+
+/// The object as an agent would say that it stands: of each origin something.
+pub(crate) fn live(object: ObjectId) -> LiveObject {
+    let field = |path: &str, value: Value, origin, manager: Option<&str>| LiveField {
+        path: path.to_owned(),
+        value: Some(value).filter(|value| !value.is_null()),
+        origin,
+        manager: manager.map(str::to_owned),
+        time: manager.map(|_| "2026-11-24T09:00:00Z".to_owned()),
+    };
+    let fields = vec![
+        field("/data/a", json!("no\u{1b}[2J"), FieldOrigin::Drifted, Some("kubectl-edit")),
+        field("/data/b", Value::Null, FieldOrigin::Drifted, None),
+        field("/data/c", json!("more"), FieldOrigin::Other, Some("kubectl-patch")),
+        field("/immutable", json!(false), FieldOrigin::Default, None),
+        field("/kind", json!("ConfigMap"), FieldOrigin::Git, None),
+        field("/metadata/annotations/note", json!("theirs"), FieldOrigin::GivenUp, Some("notes")),
+        field("/metadata/finalizers", json!(["a", "b"]), FieldOrigin::GivenUp, Some("notes")),
+    ];
+    LiveObject { schema: 1, cluster: "dev-eu-1".to_owned(), commit: fleet::commit(0xc3), object, fields: Some(fields) }
+}
+
+/// The same line asked of an agent that answers so.
+fn asked(dir: &Path, line: &str) -> crate::Output {
+    let agent = server::agent();
+    run(&format!("evenkeel blame {line} --repo {} --server http://{}", dir.display(), agent.address))
 }
 
 /// What `-o json` says.
 pub(crate) fn printed() -> Value {
     let repo = history();
-    let output = run(&format!("evenkeel blame dev-eu-1 cm/words -o json --rev HEAD --repo {}", repo.path().display()));
+    let output = asked(repo.path(), "dev-eu-1 cm/words -o json --rev HEAD");
     assert_eq!(output.code, 0, "{}", output.err);
     serde_json::from_str(&output.out).unwrap()
 }
@@ -51,6 +83,15 @@ fn lines_commits_and_authors() {
     let lines = ["dev-eu-1 ConfigMap/shop/words", "dev-eu-1 configmaps/words --rev HEAD", "dev-eu-1 secret/key", "prod-eu-1 ns/shop"];
     insta::assert_snapshot!(lines.map(|line| whole(repo.path(), line)).join("\n"));
     insta::assert_snapshot!(whole(repo.path(), "dev-eu-1 ns/shop -o json --rev HEAD"));
+}
+
+/// What differs in the cluster stands beside its line, and what only the cluster has below.
+#[test]
+fn the_cluster_stands_beside_git() {
+    let repo = history();
+    let output = asked(repo.path(), "dev-eu-1 cm/words --rev HEAD");
+    insta::assert_snapshot!(format!("{}{}", output.out, output.err));
+    assert_eq!(output.code, 0);
 }
 
 /// A bare repository is read at its HEAD.

@@ -5,13 +5,14 @@ use evenkeel::{
     diagnostic::{Diagnostic, Place},
     git::CommitId,
     ledger::answers::{
-        ActionEntry, ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, ErrorAnswer, HeldObject, History, Log, LogEntry,
-        ObjectEntry, SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition, WarningEntry, Where,
+        ActionEntry, ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, Done, ErrorAnswer, Event, EventQuery, Events,
+        HeldObject, History, Log, LogEntry, LogQuery, ObjectEntry, Repeats, SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition,
+        UnderWay, UnderWaySync, WarningEntry, What, Where,
     },
     manifest::Digest,
     rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
     server::{Answers, Details},
-    sync::{Health, Phase, Retry, Would},
+    sync::{Departure, Health, Phase, Retry, Would},
 };
 use jiff::{Timestamp, ToSpan};
 
@@ -171,6 +172,7 @@ pub(crate) fn log() -> Log {
         subject: subject.to_owned(),
         seen: ago(3590),
         rewritten: false,
+        failed: Vec::new(),
         clusters,
     };
     let all = |phase: CommitPhase| {
@@ -180,7 +182,11 @@ pub(crate) fn log() -> Log {
         schema: SCHEMA,
         commits: vec![
             entry(0xc3, "Zoë", "Raise the limits of the shop", on_clusters()),
-            LogEntry { rewritten: true, ..entry(0xc2, "Bob", "Try something\u{1b}[31m", all(CommitPhase::Commit(CommitOnly::Applied))) },
+            LogEntry {
+                rewritten: true,
+                failed: vec!["prod-eu-1".to_owned(), "prod-eu-2".to_owned()],
+                ..entry(0xc2, "Bob", "Try something\u{1b}[31m", all(CommitPhase::Commit(CommitOnly::Applied)))
+            },
             entry(0xc1, "Zoë", "Say hello in the README", all(CommitPhase::Commit(CommitOnly::NotAffected))),
         ],
     }
@@ -245,6 +251,94 @@ pub(crate) fn history() -> History {
     }
 }
 
+/// One event of each kind.
+pub(crate) fn events() -> Events {
+    let (c3, c2) = (commit(0xc3), commit(0xc2));
+    let all = ["dev-eu-1", "prod-eu-1"];
+    let refused = || Some(error(codes::REFUSED, "no limits\u{1b}[2J"));
+    let field = |path: &str, manager: Option<&str>| Departure {
+        path: path.to_owned(),
+        manager: manager.map(str::to_owned),
+        time: manager.map(|_| "2026-11-24T11:00:00Z".to_owned()),
+    };
+    let text = |text: &str| text.to_owned();
+    let kinds: Vec<(&[&str], What, &str)> = vec![
+        (&[], What::Commits { commit: c3, author: text("Zoë"), subject: text("Raise it"), count: 2 }, "two commits"),
+        (&[], What::ForcePush { commit: c3, was: Some(c2), author: text("Bob"), subject: text("Again") }, "a force-push"),
+        (
+            &all[1..],
+            What::Phase { phase: Phase::Refused, was: Some(Phase::Synced), desired: Some(c3), error: refused() },
+            "Refused\u{1b}[2J",
+        ),
+        (&all[..1], What::Phase { phase: Phase::Synced, was: None, desired: None, error: None }, "Synced"),
+        (&all[..1], What::Health { health: Health::Degraded, desired: Some(c3), error: refused() }, "Degraded"),
+        (&all[..1], What::SyncBegan { sync: 7, commit: c3, trigger: text("Commit"), cut: false }, "began"),
+        (
+            &all[..1],
+            What::SyncEnded {
+                sync: 7,
+                commit: c3,
+                trigger: text("Commit"),
+                result: text("Failed"),
+                done: vec![Done { action: text("Created"), objects: 2 }],
+                error: refused(),
+            },
+            "ended",
+        ),
+        (
+            &all[1..],
+            What::Drift {
+                object: text("ConfigMap/shop/a"),
+                outcome: text("Repaired"),
+                lost: String::new(),
+                fields: vec![field(".data.a", Some("kubectl-edit")), field(".data.b", None)],
+            },
+            "put back",
+        ),
+        (&all[1..], What::Left { objects: 3 }, "left"),
+        (&all[1..], What::More, "more"),
+        (
+            &all,
+            What::Action {
+                who: text("ada (uid 1000)"),
+                action: text("hold"),
+                target: text("a=b"),
+                reason: text("why"),
+                outcome: text("accepted"),
+            },
+            "hold",
+        ),
+        (
+            &[],
+            What::Wave {
+                wave: text("prod"),
+                state: WaveWord::Halted,
+                commit: Some(c3),
+                failed: Some(text("prod-eu-1")),
+                reason: text("failed"),
+                way_out: text("Push a commit that mends it."),
+            },
+            "halted",
+        ),
+    ];
+    let event = |(at, (clusters, what, text)): (usize, (&[&str], What, &str))| Event {
+        cursor: format!("0000beef.{at}.0.0.0.0.0").parse().unwrap(),
+        at: ago(600 - i64::try_from(at).unwrap()),
+        clusters: clusters.iter().map(|&name| name.to_owned()).collect(),
+        repeats: matches!(what, What::Drift { .. }).then(|| Repeats { times: 4, first: ago(900), last: ago(60) }),
+        what,
+        text: text.to_owned(),
+    };
+    let events: Vec<Event> = kinds.into_iter().enumerate().map(event).collect();
+    let cursor = events.last().unwrap().cursor;
+    Events { schema: SCHEMA, events, cursor }
+}
+
+pub(crate) fn under_way() -> UnderWay {
+    let sync = |cluster: &str, sync| UnderWaySync { cluster: cluster.to_owned(), sync, bundle: "shop".to_owned(), done: 3, total: 40 };
+    UnderWay { schema: SCHEMA, syncs: vec![sync("dev-eu-1", 7), sync("prod-eu-1", 8)] }
+}
+
 /// Answers with the fleet above.
 pub(crate) struct Record;
 
@@ -253,9 +347,12 @@ impl Answers for Record {
         Ok(status())
     }
 
-    fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
+    fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
         let mut log = log();
-        log.commits.truncate(limit as usize);
+        log.commits.retain(|entry| query.author.as_ref().is_none_or(|author| entry.author == *author));
+        log.commits.retain(|entry| !query.failed || !entry.failed.is_empty());
+        log.commits.retain(|entry| query.since.is_none_or(|since| entry.seen >= since));
+        log.commits.truncate(query.limit as usize);
         Ok(log)
     }
 
@@ -272,6 +369,17 @@ impl Answers for Record {
         }
         Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {cluster}")))
     }
+
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
+        let mut events = events();
+        let named = query.clusters.iter().cloned().collect();
+        let wanted = query.within.as_ref().or((query.clusters.is_some()).then_some(&named));
+        events.events.retain(|event| wanted.is_none_or(|wanted| event.clusters.iter().any(|name| wanted.contains(name))));
+        events.events.retain(|event| query.since.is_none_or(|since| event.at >= since));
+        let many = events.events.len();
+        events.events.drain(..many.saturating_sub(query.limit as usize));
+        Ok(events)
+    }
 }
 
 impl Details for Record {
@@ -284,6 +392,10 @@ impl Details for Record {
         });
         let object = StandingObject { bundle: "shop".to_owned(), id: "Deployment.apps/shop/web".to_owned(), adopted: false };
         Ok(Content { objects: vec![object], held: held.into_iter().collect() })
+    }
+
+    fn under_way(&self) -> Result<UnderWay, Diagnostic> {
+        Ok(under_way())
     }
 
     fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {
@@ -300,7 +412,7 @@ impl Answers for Empty {
         Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new(), rollout: None })
     }
 
-    fn log(&self, _: u32) -> Result<Log, Diagnostic> {
+    fn log(&self, _: &LogQuery) -> Result<Log, Diagnostic> {
         Ok(Log { schema: SCHEMA, commits: Vec::new() })
     }
 
@@ -310,5 +422,9 @@ impl Answers for Empty {
 
     fn history(&self, cluster: &str, _: u32) -> Result<History, Diagnostic> {
         Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() })
+    }
+
+    fn events(&self, _: &EventQuery) -> Result<Events, Diagnostic> {
+        Ok(Events { events: Vec::new(), ..events() })
     }
 }

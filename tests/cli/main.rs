@@ -5,6 +5,7 @@ mod blame;
 mod check;
 mod diff;
 mod docs;
+mod events;
 mod fleet;
 mod init;
 mod kinds;
@@ -57,6 +58,7 @@ struct Setup {
     roll_back: Box<cli::RollBack<'static>>,
     retry: Box<cli::Retry<'static>>,
     color: bool,
+    width: Option<usize>,
 }
 
 impl Default for Setup {
@@ -91,6 +93,7 @@ impl Default for Setup {
             }),
             retry: Box::new(|_, selector| Ok(Accepted { clusters: vec![format!("those of {selector}")] })),
             color: false,
+            width: None,
         }
     }
 }
@@ -101,6 +104,7 @@ impl Setup {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let world = cli::World {
             color: self.color,
+            width: self.width,
             now: fleet::now(),
             agent: &*self.agent,
             ledger: &*self.ledger,

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use evenkeel::{
     ledger::answers::{CommitOnly, CommitPhase},
     plan::{Fate, Op, Outcome},
-    sync::{Action, Health, Phase, Trigger},
+    rollout::WaveWord,
+    sync::{Action, Health, Phase, Trigger, preview::FieldOrigin},
 };
 use serde_json::{Value, json};
 
@@ -43,14 +44,16 @@ fn printed(line: &str) -> Value {
     serde_json::from_str(&output.out).unwrap()
 }
 
-fn answers() -> [(&'static str, Value); 8] {
+fn answers() -> [(&'static str, Value); 10] {
     [
         ("status", printed("status")),
         ("log", printed("log")),
         ("where", printed("where c3c3c3c")),
         ("history", printed("history prod-eu-1")),
+        ("events", printed("events")),
         ("plan", crate::plan::answer()),
         ("blame", crate::blame::printed()),
+        ("live-object", serde_json::to_value(crate::blame::live("ConfigMap/shop/words".parse().unwrap())).unwrap()),
         ("diff", serde_json::to_value(crate::diff::answer()).unwrap()),
         ("plan-live", serde_json::to_value(crate::plan_live::answer()).unwrap()),
     ]
@@ -171,6 +174,36 @@ fn words_are_the_same_in_program_and_schema() {
         Action::Failed,
     ];
     assert_eq!(words(&schema("history"), "/$defs/object/properties/action/enum"), actions.iter().map(|word| said(word)).collect());
+
+    let origins = [FieldOrigin::Git, FieldOrigin::Drifted, FieldOrigin::GivenUp, FieldOrigin::Other, FieldOrigin::Default];
+    for (name, pointer) in [("live-object", "live_field"), ("blame", "live_field"), ("blame", "standing")] {
+        let said: BTreeSet<String> = origins.iter().map(|word| said(word)).collect();
+        assert_eq!(words(&schema(name), &format!("/$defs/{pointer}/properties/origin/enum")), said);
+    }
+    let events = schema("events");
+    let waves = [
+        WaveWord::Waiting,
+        WaveWord::Halted,
+        WaveWord::Approval,
+        WaveWord::Closed,
+        WaveWord::Rolling,
+        WaveWord::Soaking,
+        WaveWord::Unproved,
+        WaveWord::Complete,
+    ];
+    assert_eq!(words(&events, "/$defs/Wave/properties/state/enum"), waves.iter().map(|word| said(word)).collect());
+    for (pointer, same) in [
+        ("/$defs/phase", schema("status")["$defs"]["phase"].clone()),
+        ("/$defs/trigger", schema("history").pointer("/$defs/sync/properties/trigger").unwrap().clone()),
+        ("/$defs/done/properties/action", schema("history").pointer("/$defs/object/properties/action").unwrap().clone()),
+    ] {
+        assert_eq!(*events.pointer(pointer).unwrap(), same, "{pointer}");
+    }
+    let kinds: BTreeSet<String> =
+        fleet::events().events.iter().map(|it| serde_json::to_value(it).unwrap()["kind"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(kinds.len(), events["$defs"]["event"]["oneOf"].as_array().unwrap().len(), "one event of each kind: {kinds:?}");
+    let sent = serde_json::to_value(fleet::events()).unwrap();
+    assert_eq!(serde_json::from_value::<evenkeel::ledger::answers::Events>(sent).unwrap(), fleet::events(), "comes back as it went");
 
     let outcomes = [Outcome::Refused, Outcome::Removed, Outcome::Recovered, Outcome::Added, Outcome::Changed, Outcome::Unchanged];
     assert_eq!(words(&schema("plan"), "/$defs/cluster/properties/outcome/enum"), outcomes.iter().map(|word| said(word)).collect());

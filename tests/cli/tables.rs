@@ -37,12 +37,18 @@ whole!(status_json format!("evenkeel status {NOWHERE} -o json"));
 whole!(status_yaml format!("evenkeel status {NOWHERE} -o yaml"));
 whole!(log_table format!("evenkeel log {NOWHERE}"));
 whole!(log_of_one format!("evenkeel log --limit 1 {NOWHERE} -o json"));
+whole!(log_of_an_author format!("evenkeel log --author Bob --since 2h -n 5 {NOWHERE}"));
+whole!(log_of_failures format!("evenkeel log --failed {NOWHERE} -o json"));
+whole!(log_of_nobody format!("evenkeel log --author Nobody {NOWHERE}"));
 whole!(where_table format!("evenkeel where c3c3c3c {NOWHERE}"));
 whole!(where_json format!("evenkeel where c3c3c3c {NOWHERE} -o json"));
 whole!(where_unknown format!("evenkeel where 1234567 {NOWHERE}"));
 whole!(history_table format!("evenkeel history prod-eu-1 {NOWHERE}"));
 whole!(history_json format!("evenkeel history prod-eu-1 {NOWHERE} -o json"));
 whole!(history_unknown format!("evenkeel history prod-xx-1 {NOWHERE}"));
+whole!(events_table format!("evenkeel events {NOWHERE}"));
+whole!(events_of_a_cluster format!("evenkeel events --cluster dev-eu-1 --since 595s -n 2 {NOWHERE} -o json"));
+whole!(events_since_nobody_knows_when format!("evenkeel events --since yesterday {NOWHERE}"));
 whole!(sync_without_an_agent format!("evenkeel sync environment=production {NOWHERE}"));
 whole!(approve_without_an_agent format!("evenkeel approve {} {NOWHERE}", "ab".repeat(32)));
 whole!(approve_of_no_hash format!("evenkeel approve abab {NOWHERE}"));
@@ -72,15 +78,22 @@ whole!(settings_file_missing "evenkeel status --config /nonexistent/settings.yam
 #[test]
 fn an_empty_ledger_is_no_error() {
     let setup = Setup { ledger: Box::new(|_| Ok(Box::new(Empty))), ..Setup::default() };
-    let whole =
-        ["status", "log", "where 0101010", "history prod-eu-1"].map(|line| setup.run(&format!("evenkeel {line} {NOWHERE}")).whole());
+    let whole = ["status", "log", "where 0101010", "history prod-eu-1", "events"]
+        .map(|line| setup.run(&format!("evenkeel {line} {NOWHERE}")).whole());
     insta::assert_snapshot!(whole.join("\n"));
+}
+
+#[test]
+fn a_log_is_read_on_a_narrow_terminal_too() {
+    let on = |width| Setup { width: Some(width), ..Setup::default() }.run(&format!("evenkeel log {NOWHERE}")).out;
+    assert_eq!(on(200), run(&format!("evenkeel log {NOWHERE}")).out, "there is room");
+    insta::assert_snapshot!(on(60));
 }
 
 #[test]
 fn colour_changes_nothing_but_colour() {
     let colored = Setup { color: true, ..Setup::default() };
-    for line in ["status", "log", "where c3c3c3c", "history prod-eu-1"] {
+    for line in ["status", "log", "where c3c3c3c", "history prod-eu-1", "events"] {
         let line = format!("evenkeel {line} {NOWHERE}");
         let (plain, colored) = (run(&line).out, colored.run(&line).out);
         assert!(!plain.contains('\u{1b}') && colored.contains("\u{1b}[31m"), "{colored}");

@@ -7,8 +7,8 @@ use evenkeel::{
     diagnostic::Diagnostic,
     git::CommitId,
     ledger::answers::{
-        ClusterStatus, Content, ErrorAnswer, HeldObject, History, Log, LogEntry, ObjectEntry, SCHEMA, StandingObject, Status, SyncEntry,
-        Touched, Transition, Where,
+        ClusterStatus, Content, ErrorAnswer, EventQuery, Events, HeldObject, History, Log, LogEntry, LogQuery, ObjectEntry, SCHEMA,
+        StandingObject, Status, SyncEntry, Touched, Transition, UnderWay, Where,
     },
     manifest::Digest,
     rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
@@ -182,7 +182,7 @@ impl Answers for Many {
         Ok(Status { schema: SCHEMA, commit: Some(COMMIT), held_plan: None, clusters, rollout: Some(waves()) })
     }
 
-    fn log(&self, _: u32) -> Result<Log, Diagnostic> {
+    fn log(&self, _: &LogQuery) -> Result<Log, Diagnostic> {
         let entry = LogEntry {
             commit: COMMIT,
             author: "Ann Example".to_owned(),
@@ -190,6 +190,7 @@ impl Answers for Many {
             subject: "Give the storefront two more replicas in production".to_owned(),
             seen: Timestamp::now(),
             rewritten: false,
+            failed: Vec::new(),
             clusters: Vec::new(),
         };
         Ok(Log { schema: SCHEMA, commits: vec![entry; 10] })
@@ -227,6 +228,10 @@ impl Answers for Many {
             actions: Vec::new(),
         })
     }
+
+    fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
+        panic!("no page asks {query:?}")
+    }
 }
 
 impl Details for Many {
@@ -241,6 +246,10 @@ impl Details for Many {
             objects: vec![object("network", "a"), object("storefront", "a"), object("storefront", "b")],
             held: ["x", "y", "z"].map(held).into(),
         })
+    }
+
+    fn under_way(&self) -> Result<UnderWay, Diagnostic> {
+        panic!("no page asks for progress")
     }
 
     fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {

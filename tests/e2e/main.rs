@@ -30,4 +30,5 @@ mod rollout;
 mod scene;
 mod secrets;
 mod server;
+mod trail;
 mod untried;

@@ -3,6 +3,7 @@
 
 mod clock;
 mod crash;
+mod events;
 mod file;
 mod hands;
 mod held;

@@ -247,7 +247,7 @@ async fn old_syncs_and_transitions_go() {
         "all are among the newest"
     );
     let removed = bed.ledger.clean_up(Retention { time: Duration::ZERO, newest: 2 }).await.unwrap();
-    assert_eq!((removed, kept(&bed)), (Removed { syncs: 4, transitions: 4 }, (2, 2)));
+    assert_eq!((removed, kept(&bed)), (Removed { syncs: 4, transitions: 4, notes: 0 }, (2, 2)));
     let running = begin(&bed).await;
     bed.ledger.clean_up(Retention { time: Duration::ZERO, newest: 0 }).await.unwrap();
     assert_eq!((kept(&bed), bed.reader().history("a", 10).unwrap().syncs[0].id), ((1, 0), running.0));
@@ -270,5 +270,5 @@ async fn more_than_a_batch_goes() {
                INSERT INTO transitions (cluster, at, phase) SELECT 1, 1000 + i, 'Synced' FROM n";
     bed.ledger.ask(move |db| Ok(db.execute(sql, [])?)).await.unwrap();
     let removed = bed.ledger.clean_up(Retention::default()).await.unwrap();
-    assert_eq!(removed, Removed { syncs: 0, transitions: 1100 });
+    assert_eq!(removed, Removed { syncs: 0, transitions: 1100, notes: 0 });
 }

@@ -83,7 +83,7 @@ fn frame<'a>(caller: &'a Caller, headers: &HeaderMap, query: &'a str) -> Frame<'
 type Who = Extension<Caller>;
 
 async fn fleet(State(api): State<Api>, who: Who, headers: HeaderMap) -> Result<Response, Problem> {
-    let (status, log) = routes::ask(&api, &who, |answers| Ok((answers.status()?, answers.log(COMMITS_SHOWN)?))).await?;
+    let (status, log) = routes::ask(&api, &who, |answers| Ok((answers.status()?, answers.log(&COMMITS_SHOWN.into())?))).await?;
     let source = api.source.borrow().clone();
     Ok(shown(StatusCode::OK, fleet::page(&frame(&who, &headers, ""), &status, &log, &source)))
 }
@@ -101,7 +101,7 @@ async fn cluster(State(api): State<Api>, who: Who, headers: HeaderMap, Path(name
 async fn commit(State(api): State<Api>, who: Who, headers: HeaderMap, Path(rev): Path<String>) -> Result<Response, Problem> {
     let (answer, entry, touched) = routes::ask(&api, &who, move |answers| {
         let answer = answers.where_is(&rev)?;
-        let entry = answers.log(COMMITS_SEARCHED)?.commits.into_iter().find(|entry| entry.commit == answer.commit);
+        let entry = answers.log(&COMMITS_SEARCHED.into())?.commits.into_iter().find(|entry| entry.commit == answer.commit);
         let touched = answers.touched(answer.commit)?;
         Ok((answer, entry, touched))
     })
@@ -116,7 +116,7 @@ struct Wanted {
 }
 
 async fn search(State(api): State<Api>, who: Who, headers: HeaderMap, Query(wanted): Query<Wanted>) -> Result<Response, Problem> {
-    let (status, log) = routes::ask(&api, &who, |answers| Ok((answers.status()?, answers.log(COMMITS_SEARCHED)?))).await?;
+    let (status, log) = routes::ask(&api, &who, |answers| Ok((answers.status()?, answers.log(&COMMITS_SEARCHED.into())?))).await?;
     Ok(shown(StatusCode::OK, search::page(&frame(&who, &headers, wanted.q.trim()), &status, &log)))
 }
 

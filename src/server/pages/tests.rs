@@ -60,6 +60,7 @@ fn entry(subject: &str) -> LogEntry {
         subject: subject.to_owned(),
         seen: now(),
         rewritten: false,
+        failed: Vec::new(),
         clusters: Vec::new(),
     }
 }

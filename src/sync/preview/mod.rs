@@ -3,6 +3,7 @@
 //! A sync compares digests and asks only about what differs. Here every object that is asked for is asked about, whatever is on record,
 //! so that the answer also holds for a cluster that was never synced. How an object may be written is decided as in `admit`.
 
+mod fields;
 mod judge;
 
 use std::sync::{
@@ -13,6 +14,7 @@ use std::sync::{
 use futures_util::FutureExt as _;
 use serde_json::Value;
 
+pub use self::fields::{FieldOrigin, LiveField, live_fields};
 pub use self::judge::{Drifted, Previewed, Standing, Tried, content};
 use self::judge::{kept_whole, managers, other_fleet, owned_by_others};
 use super::{
@@ -78,6 +80,14 @@ impl Preview<'_> {
         let rest = self.all(rest, reduce).await?;
         done.extend(first.into_iter().map(|(.., reduced)| reduced).chain(rest));
         Ok(done)
+    }
+
+    /// An object as it stands; none where it does not.
+    pub async fn live(&self, object: &RenderedObject) -> Result<Option<Value>, ApiError> {
+        match self.apis.find(&object.id.group, &object.version, &object.id.kind) {
+            Some(api) => self.connection.get(api, object.id.namespace.as_deref(), &object.id.name).await,
+            None => Ok(None),
+        }
     }
 
     /// What would become of objects that left that rendering.

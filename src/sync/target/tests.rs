@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     cluster::{ClusterError, Connection},
     render::Facts,
-    sync::{BundleOutcome, Journal, JournalError, ObjectResult, Recorded, SyncId, SyncStart, approval::Asked, hold::Hold},
+    sync::{BundleOutcome, Found, Journal, JournalError, ObjectResult, Recorded, SyncId, SyncStart, approval::Asked, hold::Hold},
 };
 
 /// Tells what it is told, and fails that many times.
@@ -28,6 +28,7 @@ impl Journal for Told {
     }
     fn object(&self, _: SyncId, _: &str, _: ObjectResult) {}
     fn warning(&self, _: SyncId, _: &ObjectId, _: &str) {}
+    fn drift(&self, _: SyncId, _: &ObjectId, _: Found) {}
     fn end_bundle(&self, _: SyncId, _: &str, _: BundleOutcome) {}
     async fn end_sync(&self, _: SyncId, _: Option<Diagnostic>) -> Result<(), JournalError> {
         Ok(())
