@@ -323,4 +323,14 @@ codes! {
     CROSS_SITE "EK6046" "The request came by a page of another site"
         because "A browser sent it for another page, or under a name that is not this machine's."
         => "Open the server by its own address; a proxy in front of a loopback address must send that as Host.";
+    WEBHOOK_SECRETS "EK6060" "The file of webhook secrets cannot be used"
+        => "It is YAML: `webhooks`, a list of forge (github, gitlab, gitea, generic) and secret; only the agent and root may read it.";
+    WEBHOOK_SIGNATURE "EK6061" "A webhook is not signed with a secret of the agent"
+        because "The secret at the forge is another one, none is set there, a proxy changed the body, or somebody tries."
+        => "Set the same secret at the forge and in the agent's file of webhook secrets.";
+    WEBHOOK_BODY "EK6062" "A webhook cannot be understood"
+        because "It was sent to the path of another forge, or is not what docs/WEBHOOKS.md says."
+        => "Check the path (/hooks/github, /hooks/gitlab, /hooks/gitea, /hooks/generic) and that the content is JSON.";
+    NO_WEBHOOKS "EK6063" "The agent takes no webhooks of that forge"
+        => "Put a secret for the forge into the file that --webhook-secrets-file names.";
 }

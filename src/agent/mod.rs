@@ -56,7 +56,7 @@ use crate::{
     log,
     manifest::Digest,
     render::Renderer,
-    server::{Accepted, Api, HoldRequest, Metrics, ReleaseRequest, Server, SourceState},
+    server::{Accepted, Api, HoldRequest, Hooks, Metrics, ReleaseRequest, Server, SourceState},
     sync::Reporting,
 };
 use kube_overlay::LabelSelector;
@@ -168,8 +168,11 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     let servers = if settings.once { Vec::new() } else { servers(&settings, state_dir.path())? };
     let answers = Arc::new(RecordedAnswers::open(state_dir.path())?);
     let meter = Arc::new(Meter::new(Metrics::new(ledger_path(state_dir.path()))));
+    let hooks = settings.webhook_secrets_file.as_deref().filter(|_| !settings.once);
+    let hooks = hooks.map(|file| Hooks::open(file, remote.clone(), trigger.clone(), meter.metrics.clone())).transpose()?;
     let api =
         Api::new(answers, action_sender, source).with_questions(question_sender).with_signs(meter.pulse.clone(), meter.metrics.clone());
+    let api = api.with_hooks(hooks);
     let servers: Vec<_> = servers.into_iter().map(|server| tokio::spawn(server.serve(api.clone(), stop.clone()))).collect();
     let follow = FollowerSettings { interval: settings.poll_interval, deadline: settings.git.timeout };
     let follower = Follower::new(mirror.clone(), follow, trigger.clone()).timed({

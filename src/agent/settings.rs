@@ -36,6 +36,8 @@ pub struct RunSettings {
     pub max_requests_per_cluster: usize,
     /// Where the API is served besides the socket; with `once` nowhere.
     pub listen: Option<Listen>,
+    /// The file with the secrets of webhooks; without it none are taken.
+    pub webhook_secrets_file: Option<PathBuf>,
     /// How to reach the remote.
     pub git: GitSettings,
 }

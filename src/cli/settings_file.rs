@@ -46,6 +46,7 @@ pub(super) struct SettingsFile {
     pub(super) tokens_file: Option<PathBuf>,
     pub(super) tls_cert_file: Option<PathBuf>,
     pub(super) tls_key_file: Option<PathBuf>,
+    pub(super) webhook_secrets_file: Option<PathBuf>,
     pub(super) server: Option<ServerUrl>,
     pub(super) token_file: Option<PathBuf>,
     pub(super) server_ca_file: Option<PathBuf>,

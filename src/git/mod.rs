@@ -19,6 +19,7 @@ mod remote;
 mod source;
 mod store;
 mod watch;
+pub mod webhook;
 
 pub use blame::LineCommits;
 pub use credentials::{Credential, Credentials};

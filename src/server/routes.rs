@@ -23,7 +23,7 @@ use super::{
     },
     answers::{Answers, SourceState},
     caller::{Caller, Scope},
-    changes, guard, pages, probes,
+    changes, guard, hooks, pages, probes,
     problem::Problem,
     questions::{DIFF_TIME_MAX, PLAN_TIME_MAX, PlanBody, Question},
     scoped::Scoped,
@@ -54,6 +54,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/where/{rev}", get(where_is))
         .route("/api/v1/history/{cluster}", get(history))
         .route("/api/v1/diff/{cluster}", get(diff))
+        .route("/hooks/{forge}", post(hooks::hook))
         .route("/api/v1/plan", post(plan))
         .route("/api/v1/source", get(source))
         .route("/api/v1/sync", post(sync))

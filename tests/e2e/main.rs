@@ -31,3 +31,4 @@ mod scene;
 mod secrets;
 mod server;
 mod untried;
+mod webhooks;

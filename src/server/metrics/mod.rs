@@ -59,6 +59,7 @@ struct Counted {
     render: Histogram,
     fetch: BTreeMap<&'static str, Histogram>,
     requests: BTreeMap<(&'static str, String, u16), u64>,
+    hooks: BTreeMap<(&'static str, &'static str), u64>,
 }
 
 /// Shared by the agent, which counts, and its servers, which tell.
@@ -120,6 +121,11 @@ impl Metrics {
         *self.counted().requests.entry((method, path.unwrap_or("other").to_owned(), status)).or_default() += 1;
     }
 
+    /// So many more webhooks of that forge ended so.
+    pub(super) fn hooked(&self, forge: &'static str, result: &'static str, count: u64) {
+        *self.counted().hooks.entry((forge, result)).or_default() += count;
+    }
+
     /// All of it as Prometheus reads it, of what is in the scope.
     pub(super) fn text(&self, status: &Status, source: &SourceState, scope: &Scope) -> String {
         let mut text = Text::default();
@@ -177,6 +183,10 @@ impl Metrics {
         let mut family = text.family("evenkeel_api_requests_total", "counter", "Requests that were answered");
         for ((method, path, status), count) in &counted.requests {
             family.sample(&[("method", method), ("path", path), ("status", &status.to_string())], count);
+        }
+        let mut family = text.family("evenkeel_webhooks_total", "counter", "Webhooks of forges, by what came of them");
+        for ((forge, result), count) in &counted.hooks {
+            family.sample(&[("forge", forge), ("result", result)], count);
         }
         if let Some(ledger) = &self.ledger {
             let size = |suffix: &str| {
