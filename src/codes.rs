@@ -288,6 +288,10 @@ codes! {
         because "The ledger was damaged, by a disk or by hand, and an empty one was begun in its place."
         => "Compare what is reported with what the clusters should run; `evenkeel resume` has them written again.";
 
+    STATUS_GIVEN_UP "EK5020" "The forge does not take a commit's status"
+        because "The token may not write statuses there, the repository has another path, or the forge does not know the commit."
+        => "Mend the token, --forge-repo or --forge-url; later commits are told then. What was given up stays as the forge shows it.";
+
     // 6xxx: the command line and its settings
     USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";
     SETTINGS "EK6002" "A setting is wrong" => "Mend the flag, the environment variable or the key of the settings file named.";
@@ -333,4 +337,7 @@ codes! {
         => "Check the path (/hooks/github, /hooks/gitlab, /hooks/gitea, /hooks/generic) and that the content is JSON.";
     NO_WEBHOOKS "EK6063" "The agent takes no webhooks of that forge"
         => "Put a secret for the forge into the file that --webhook-secrets-file names.";
+    FORGE "EK6064" "The forge cannot be told of commits"
+        because "Where its API is does not follow from the repository's address, or the file with the token cannot be used."
+        => "See --forge, --forge-url, --forge-repo and --forge-token-file in docs/FORGES.md.";
 }

@@ -22,6 +22,7 @@ mod settings;
 mod state_dir;
 mod supervisor;
 mod targets;
+mod tellers;
 #[cfg(test)]
 mod tests;
 mod waves;
@@ -181,6 +182,8 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     });
     let follower = tokio::spawn(follower.run(event_sender, stop.clone()));
 
+    let tellers = tellers::start(&settings, &remote, &ledger, state_dir.path(), &meter, &stop)?;
+
     let targets = Targets::new(Shared {
         kubeconfig,
         ledger: ledger.clone(),
@@ -224,6 +227,9 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     stop.cancel();
     supervisor.fleet.targets.stop(PATIENCE).await;
     let _ = tokio::time::timeout(PATIENCE, follower).await;
+    for teller in tellers {
+        let _ = tokio::time::timeout(PATIENCE, teller).await;
+    }
     for server in servers {
         let _ = tokio::time::timeout(PATIENCE, server).await;
     }

@@ -29,6 +29,7 @@ mod settings_file;
 mod status;
 mod sync;
 mod table;
+mod tellers;
 mod usage;
 mod values;
 mod waves;

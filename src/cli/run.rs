@@ -10,6 +10,7 @@ use super::{
     printer::Printer,
     settings_file::SettingsFile,
     status,
+    tellers::TellArgs,
     values::{Concurrency, Interval, Namespace, OfCluster, OfFleet},
 };
 use crate::{
@@ -61,6 +62,8 @@ pub(super) struct RunArgs {
     max_requests_per_cluster: Option<OfCluster>,
     #[command(flatten)]
     server: ServerArgs,
+    #[command(flatten)]
+    tell: TellArgs,
     #[command(flatten)]
     git: GitArgs,
     #[command(flatten)]
@@ -144,7 +147,8 @@ pub(super) fn run(args: RunArgs, file: SettingsFile, world: &World<'_>, printer:
 
 /// Flag and environment over file over default.
 fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSettings), CommandError> {
-    let RunArgs { git, log, server, .. } = args;
+    let RunArgs { git, log, server, tell, .. } = args;
+    let told = tell.resolve(&file)?;
     let webhook_secrets_file = server.webhook_secrets_file.clone().or_else(|| file.webhook_secrets_file.clone());
     let listen = server.resolve(&file)?;
     let namespace = args.namespace.map_or_else(|| file.namespace().to_owned(), |Namespace(name)| name);
@@ -177,6 +181,8 @@ fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSetting
         max_requests_per_cluster: args.max_requests_per_cluster.or(file.max_requests_per_cluster).unwrap_or(Concurrency(CONCURRENCY)).0,
         listen,
         webhook_secrets_file,
+        forge: told.forge,
+        public_url: told.public_url,
         git: GitSettings {
             timeout: git.timeout.or(file.git_timeout).unwrap_or(Interval::seconds(120)).0,
             username: git.username.or(file.git_username),

@@ -26,6 +26,7 @@ mod retention;
 mod rollout;
 mod sql;
 mod syncs;
+mod told;
 mod walk;
 mod writer;
 
@@ -50,6 +51,7 @@ pub use self::{
     last_words::{Known, LastWord, OnRecord},
     reader::Reader,
     retention::{Removed, Retention},
+    told::{Telling, ToldRow},
 };
 use self::{branch::Fetch, writer::Writer};
 use crate::{

@@ -69,6 +69,8 @@ fn settings(secret: &str) -> String {
         max_requests_per_cluster: 0,
         listen: None,
         webhook_secrets_file: None,
+        forge: None,
+        public_url: None,
         git: GitSettings {
             timeout: std::time::Duration::ZERO,
             username: None,

@@ -5,9 +5,6 @@
 //! hook is taken.
 
 use std::{
-    fs::File,
-    io::Read as _,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -20,12 +17,11 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::webhook::{Forge, GITLAB_SIGNING},
     manifest::Masked,
+    private,
 };
 
 /// Characters of a secret at least: what is shorter can be guessed from one signed request that somebody captured.
 const SECRET_LEN_MIN: usize = 16;
-/// Bytes of the file: some thousand secrets.
-const FILE_LEN_MAX: u64 = 64 * 1024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -90,7 +86,7 @@ fn reload(path: &Path) -> Known {
 fn read(path: &Path) -> Result<Known, Diagnostic> {
     let name = path.display().to_string();
     let wrong = |why: String| Diagnostic::new(codes::WEBHOOK_SECRETS, Place::file(&*name), why);
-    let text = private_text(path).map_err(wrong)?;
+    let text = private::text(path).map_err(wrong)?;
     let file: FileForm = serde_yaml::from_str(&text).map_err(|error| {
         // The reader's words would show what stands there.
         let place = error.location().map_or(Place::file(&*name), |at| {
@@ -106,19 +102,6 @@ fn read(path: &Path) -> Result<Known, Diagnostic> {
         }
     };
     file.webhooks.into_iter().enumerate().map(secret).collect()
-}
-
-/// Reads a file with secrets in it, which must not be everybody's to read.
-pub(crate) fn private_text(path: &Path) -> Result<String, String> {
-    let cannot = |error: std::io::Error| format!("the file cannot be read: {error}");
-    let file = File::open(path).map_err(cannot)?;
-    let mode = file.metadata().map_err(cannot)?.mode();
-    if mode & 0o007 != 0 {
-        return Err(format!("everybody can use the file (mode {:04o}), and it has secrets in it: chmod o= it", mode & 0o7777));
-    }
-    let mut text = String::new();
-    file.take(FILE_LEN_MAX + 1).read_to_string(&mut text).map_err(cannot)?;
-    if text.len() as u64 > FILE_LEN_MAX { Err("the file is larger than 64 KiB".to_owned()) } else { Ok(text) }
 }
 
 fn fault(forge: Forge, secret: &str) -> Option<&'static str> {

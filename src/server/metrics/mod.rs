@@ -16,6 +16,7 @@ use self::text::{Histogram, Text};
 use super::{answers::SourceState, caller::Scope};
 use crate::{
     ledger::answers::{ClusterStatus, Status},
+    notify::Tally,
     sync::Phase,
 };
 
@@ -26,6 +27,9 @@ const SERIES_MAX: usize = 5000;
 const OTHER: &str = "_other";
 /// Every way in which a sync ends.
 const RESULTS: [&str; 5] = ["Succeeded", "Waiting", "Refused", "Failed", "Interrupted"];
+
+/// Every way in which a try to tell somebody ends.
+const TOLD: [&str; 3] = ["Sent", "Failed", "GivenUp"];
 
 /// Where a cluster is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +64,8 @@ struct Counted {
     fetch: BTreeMap<&'static str, Histogram>,
     requests: BTreeMap<(&'static str, String, u16), u64>,
     hooks: BTreeMap<(&'static str, &'static str), u64>,
+    told: BTreeMap<(&'static str, &'static str), u64>,
+    waiting: BTreeMap<&'static str, usize>,
 }
 
 /// Shared by the agent, which counts, and its servers, which tell.
@@ -188,6 +194,14 @@ impl Metrics {
         for ((forge, result), count) in &counted.hooks {
             family.sample(&[("forge", forge), ("result", result)], count);
         }
+        let mut family = text.family("evenkeel_deliveries_total", "counter", "Tries to tell forges and receivers, by how they ended");
+        for ((kind, result), count) in &counted.told {
+            family.sample(&[("kind", kind), ("result", result)], count);
+        }
+        let mut family = text.family("evenkeel_deliveries_waiting", "gauge", "What forges and receivers are yet to be told");
+        for (kind, count) in &counted.waiting {
+            family.sample(&[("kind", kind)], count);
+        }
         if let Some(ledger) = &self.ledger {
             let size = |suffix: &str| {
                 let mut path = ledger.clone().into_os_string();
@@ -198,6 +212,23 @@ impl Metrics {
         }
         text.family("evenkeel_build_info", "gauge", "Always 1")
             .sample(&[("version", env!("CARGO_PKG_VERSION")), ("fleet", &counted.fleet)], 1);
+    }
+}
+
+impl Tally for Metrics {
+    fn expects(&self, kind: &'static str) {
+        // A counter that is not there before its first event hides that event from a rate.
+        let mut counted = self.counted();
+        TOLD.into_iter().for_each(|result| *counted.told.entry((kind, result)).or_default() += 0);
+        counted.waiting.entry(kind).or_default();
+    }
+
+    fn told(&self, kind: &'static str, result: &'static str) {
+        *self.counted().told.entry((kind, result)).or_default() += 1;
+    }
+
+    fn waiting(&self, kind: &'static str, count: usize) {
+        self.counted().waiting.insert(kind, count);
     }
 }
 
