@@ -291,6 +291,12 @@ codes! {
     STATUS_GIVEN_UP "EK5020" "The forge does not take a commit's status"
         because "The token may not write statuses there, the repository has another path, or the forge does not know the commit."
         => "Mend the token, --forge-repo or --forge-url; later commits are told then. What was given up stays as the forge shows it.";
+    NOTICE_GIVEN_UP "EK5021" "A receiver does not take a notification"
+        because "Its address was withdrawn, the channel is gone, or it wants another form."
+        => "Mend the receiver's address; `evenkeel notify test RECEIVER` tries it.";
+    NOTES "EK5022" "Git notes cannot be pushed"
+        because "The agent's credentials may only read, the remote is away, or a rule of the forge protects refs/notes."
+        => "Give credentials that may push refs/notes/evenkeel, or leave --git-notes out; what is missing is pushed later.";
 
     // 6xxx: the command line and its settings
     USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";
@@ -340,4 +346,11 @@ codes! {
     FORGE "EK6064" "The forge cannot be told of commits"
         because "Where its API is does not follow from the repository's address, or the file with the token cannot be used."
         => "See --forge, --forge-url, --forge-repo and --forge-token-file in docs/FORGES.md.";
+    RECEIVERS "EK6065" "The file of receivers cannot be used"
+        => "It is YAML: `receivers`, a list of name, type (slack, webhook, alertmanager), url or urlFile, and secretFile; only the agent and root may read it.";
+    NO_RECEIVER "EK6066" "There is no receiver of that name"
+        because "A rule of spec.notifications names a receiver that the agent's file does not have."
+        => "Add it to the file that --receivers-file names and start the agent again, or mend the rule.";
+    NOTIFY_TEST "EK6067" "A receiver did not take the test message"
+        => "Its own words are in the message; check its address and, of a webhook, its secret.";
 }

@@ -38,7 +38,8 @@ impl Meter {
     /// A commit was read.
     pub(super) fn read(&self, fleet: &layout::Fleet) {
         self.metrics.fleet(&fleet.name);
-        let said = Said { fleet: fleet.name.clone() };
+        let labels = fleet.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.labels.clone())).collect();
+        let said = Said { fleet: fleet.name.clone(), rules: fleet.spec.notifications.clone(), labels: Arc::new(labels) };
         self.said.send_if_modified(|before| std::mem::replace(before, said.clone()) != said);
     }
 

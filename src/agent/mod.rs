@@ -182,7 +182,7 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     });
     let follower = tokio::spawn(follower.run(event_sender, stop.clone()));
 
-    let tellers = tellers::start(&settings, &remote, &ledger, state_dir.path(), &meter, &stop)?;
+    let tellers = tellers::start(&settings, &remote, &ledger, state_dir.path(), &meter, &source_sender, &stop)?;
 
     let targets = Targets::new(Shared {
         kubeconfig,

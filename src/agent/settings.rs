@@ -40,6 +40,10 @@ pub struct RunSettings {
     pub webhook_secrets_file: Option<PathBuf>,
     /// The forge that is told how far commits are.
     pub forge: Option<ForgeSettings>,
+    /// Push notes about commits to the remote.
+    pub git_notes: bool,
+    /// The file with the receivers of notifications.
+    pub receivers_file: Option<PathBuf>,
     /// Where people reach the dashboard.
     pub public_url: Option<String>,
     /// How to reach the remote.

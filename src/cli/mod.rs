@@ -17,6 +17,7 @@ mod hold;
 mod init;
 mod later;
 mod log;
+mod notify;
 mod plan;
 mod printer;
 mod render;
@@ -136,6 +137,7 @@ enum Command {
     Retry(retry::RetryArgs),
     AcceptCluster(accept_cluster::AcceptClusterArgs),
     Resume(resume::ResumeArgs),
+    Notify(notify::NotifyArgs),
     Explain(explain::ExplainArgs),
 }
 
@@ -250,6 +252,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Retry(args) => retry::run(args, &file, world, printer),
         Command::AcceptCluster(args) => accept_cluster::run(args, &file, printer),
         Command::Resume(args) => resume::run(args, &file, world, printer),
+        Command::Notify(args) => notify::run(args, &file, world, printer),
         Command::Explain(args) => explain::run(&args, printer),
     }
 }

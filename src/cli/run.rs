@@ -182,6 +182,8 @@ fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSetting
         listen,
         webhook_secrets_file,
         forge: told.forge,
+        git_notes: told.git_notes,
+        receivers_file: told.receivers_file,
         public_url: told.public_url,
         git: GitSettings {
             timeout: git.timeout.or(file.git_timeout).unwrap_or(Interval::seconds(120)).0,

@@ -5,7 +5,7 @@ use std::{fs::File, io::Read, net::SocketAddr, path::Path, path::PathBuf};
 use serde::Deserialize;
 
 use super::hold::Until;
-use super::tellers::ForgeWord;
+use super::tellers::{ForgeWord, NotesWord};
 use super::values::{Interval, Limit, Namespace, OfCluster, OfFleet, Output};
 use crate::{
     agent::Mode,
@@ -52,6 +52,8 @@ pub(super) struct SettingsFile {
     pub(super) forge_url: Option<String>,
     pub(super) forge_repo: Option<String>,
     pub(super) forge_token_file: Option<PathBuf>,
+    pub(super) git_notes: Option<NotesWord>,
+    pub(super) receivers_file: Option<PathBuf>,
     pub(super) public_url: Option<String>,
     pub(super) server: Option<ServerUrl>,
     pub(super) token_file: Option<PathBuf>,

@@ -22,6 +22,17 @@ pub(super) enum ForgeWord {
     Gitea,
 }
 
+/// Whether notes about commits are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum NotesWord {
+    /// None are
+    #[serde(alias = "false")]
+    Off,
+    /// They are pushed to the remote
+    Push,
+}
+
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Telling others")]
 pub(super) struct TellArgs {
@@ -37,6 +48,12 @@ pub(super) struct TellArgs {
     /// File with the forge's token, which may write commit statuses
     #[arg(long, value_name = "FILE", env = "EVENKEEL_FORGE_TOKEN_FILE")]
     forge_token_file: Option<PathBuf>,
+    /// push (lines about each commit, which `git log --notes=evenkeel` shows) or off [default: off]
+    #[arg(long, value_name = "MODE", env = "EVENKEEL_GIT_NOTES", value_enum, hide_possible_values = true)]
+    git_notes: Option<NotesWord>,
+    /// File with the addresses and secrets of those who are notified of troubles
+    #[arg(long, value_name = "FILE", env = "EVENKEEL_RECEIVERS_FILE")]
+    receivers_file: Option<PathBuf>,
     /// Where people reach the dashboard; links to it go into what others are told
     #[arg(long, value_name = "URL", env = "EVENKEEL_PUBLIC_URL")]
     public_url: Option<String>,
@@ -45,6 +62,8 @@ pub(super) struct TellArgs {
 /// What was said about telling others.
 pub(super) struct Told {
     pub(super) forge: Option<ForgeSettings>,
+    pub(super) git_notes: bool,
+    pub(super) receivers_file: Option<PathBuf>,
     pub(super) public_url: Option<String>,
 }
 
@@ -70,7 +89,9 @@ impl TellArgs {
         if public_url.as_deref().is_some_and(|url| !is_address(url)) {
             return Err(CommandError::usage("--public-url must be of the form https://host/path, without a user"));
         }
-        Ok(Told { forge, public_url })
+        let receivers_file = self.receivers_file.or_else(|| file.receivers_file.clone());
+        let git_notes = self.git_notes.or(file.git_notes) == Some(NotesWord::Push);
+        Ok(Told { forge, git_notes, receivers_file, public_url })
     }
 }
 

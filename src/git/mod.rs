@@ -15,6 +15,7 @@ mod follower;
 mod local;
 mod memory;
 mod mirror;
+pub mod notes;
 mod remote;
 mod source;
 mod store;

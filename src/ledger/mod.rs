@@ -15,11 +15,13 @@ mod clusters;
 mod details;
 mod error;
 mod fate;
+mod fights;
 mod file;
 mod held;
 mod holds;
 mod journal;
 mod last_words;
+mod notices;
 mod reader;
 mod report_only;
 mod retention;
@@ -47,6 +49,7 @@ pub use self::{
     actions::ActionRow,
     branch::ClusterRow,
     error::LedgerError,
+    fights::Fight,
     file::path,
     last_words::{Known, LastWord, OnRecord},
     reader::Reader,

@@ -10,34 +10,52 @@
 //! could not be told.
 
 mod answer;
+mod board;
 mod client;
 mod commits;
 mod forge;
+mod notes;
+mod notices;
+mod pace;
 mod queue;
+mod receivers;
 mod statuses;
+mod trouble;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 pub use client::Http;
 pub use commits::{Due, Progress, Sink, due};
 pub use forge::{Api as ForgeApi, ForgeSettings};
+pub use notes::Notes;
+pub use notices::Notices;
+pub(crate) use pace::Pace;
+pub use receivers::Receiver;
 pub use statuses::Statuses;
+
+use crate::layout::Notification;
 
 /// What the repository says that matters here.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Said {
     /// The fleet's name; empty as long as it is not known.
     pub fleet: String,
+    /// Who is notified of what.
+    pub rules: Arc<Vec<Notification>>,
+    /// The clusters' labels, for the rules.
+    pub labels: Arc<BTreeMap<String, BTreeMap<String, String>>>,
 }
 
 /// Counts what is told.
 pub trait Tally: Send + Sync {
     /// Something of that kind will be told: its counters begin.
-    fn expects(&self, kind: &'static str);
+    fn expects(&self, kind: &'static str, receiver: &str);
 
     /// A try to tell one of that kind ended so: `Sent`, `Failed` (it is tried again) or `GivenUp`.
-    fn told(&self, kind: &'static str, result: &'static str);
+    fn told(&self, kind: &'static str, receiver: &str, result: &'static str);
 
     /// So many of that kind wait to be told.
-    fn waiting(&self, kind: &'static str, count: usize);
+    fn waiting(&self, kind: &'static str, receiver: &str, count: usize);
 }
 
 /// Text from clusters and repositories on one line of at most so many characters, with an ellipsis where it is cut.

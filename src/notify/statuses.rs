@@ -32,7 +32,7 @@ const WAITING_MAX: usize = 1000;
 /// Between two looks at the record, and two requests: GitHub asks for a second between requests that change something.
 const PACE: Duration = Duration::from_secs(1);
 /// After a change the record is looked at once more when what lasted a while has lasted: just above `commits::GRACE`.
-const LATER: Duration = Duration::from_secs(31);
+pub(super) const LATER: Duration = Duration::from_secs(31);
 
 /// What the task needs.
 pub struct Statuses {
@@ -60,7 +60,7 @@ impl Statuses {
     /// Tells until it is told to stop. A request that is under way then is ended, since it may have been told and must be put on record.
     pub async fn run(mut self, stop: CancellationToken) {
         info!(forge = self.api.kind(), "telling {} of commits", self.api.place());
-        self.tally.expects(self.api.kind());
+        self.tally.expects(self.api.kind(), self.api.kind());
         let begun = Instant::now();
         let mut queue = Waiting::new(WAITING_MAX);
         let mut later = None;
@@ -69,7 +69,7 @@ impl Statuses {
             if let Err(error) = self.look(&mut queue).await {
                 error!(code = %error.code, "what the forge is to be told is not known: {error}");
             }
-            self.tally.waiting(self.api.kind(), queue.len());
+            self.tally.waiting(self.api.kind(), self.api.kind(), queue.len());
             if let Some((key, due)) = queue.next(begun.elapsed()) {
                 self.tell(&key, &due, &mut queue, begun).await;
                 stop.run_until_cancelled(sleep(PACE)).await;
@@ -129,12 +129,12 @@ impl Statuses {
             }
             Outcome::Again { why, after } => {
                 warn!(%commit, environment, progress, forge = kind, "the forge was not told and will be later: {why}");
-                self.tally.told(kind, "Failed");
+                self.tally.told(kind, kind, "Failed");
                 queue.failed(key, after, rand::random(), begun.elapsed());
                 return;
             }
         };
-        self.tally.told(kind, result);
+        self.tally.told(kind, kind, result);
         let told = vec![(due.commit, due.environment.clone(), progress)];
         match self.ledger.record_told(Sink::Statuses.word(), told, refused).await {
             Ok(()) => queue.done(key),

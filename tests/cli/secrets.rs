@@ -70,6 +70,8 @@ fn settings(secret: &str) -> String {
         listen: None,
         webhook_secrets_file: None,
         forge: None,
+        git_notes: false,
+        receivers_file: None,
         public_url: None,
         git: GitSettings {
             timeout: std::time::Duration::ZERO,

@@ -21,6 +21,8 @@ mod hooks;
 mod life;
 mod metrics;
 mod modes;
+mod notes;
+mod notices;
 mod observe;
 mod order;
 mod plan_live;

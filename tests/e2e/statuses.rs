@@ -176,7 +176,9 @@ async fn a_commit_is_told_where_it_matters_and_to_its_end() -> Result<()> {
     // The forge has it a moment before the agent has its answer.
     wait_until(PATIENCE, "the word is counted", || async {
         let metrics = get(&address, "/metrics").map_err(|error| error.to_string())?;
-        let counted = [r#"total{kind="github",result="Sent"} 1"#, r#"waiting{kind="github"} 0"#].iter().all(|line| metrics.contains(line));
+        let counted = [r#"total{kind="github",receiver="github",result="Sent"} 1"#, r#"waiting{kind="github",receiver="github"} 0"#]
+            .iter()
+            .all(|line| metrics.contains(line));
         if counted { Ok(()) } else { Err(metrics) }
     })
     .await?;
@@ -212,7 +214,8 @@ async fn what_the_forge_never_takes_is_given_up_and_said() -> Result<()> {
     let given_up = || async {
         let metrics = get(&address, "/metrics").map_err(|error| error.to_string())?;
         // One word or two, as the forge was asked before or after the cluster was done.
-        let done = receiver.wrong().iter().any(|request| request.contains("success")) && metrics.contains("kind=\"github\"} 0");
+        let done = receiver.wrong().iter().any(|request| request.contains("success"))
+            && metrics.contains("waiting{kind=\"github\",receiver=\"github\"} 0");
         if done { Ok(()) } else { Err(metrics) }
     };
     wait_until(PATIENCE, "the word was given up", given_up).await?;

@@ -9,6 +9,7 @@ mod held;
 mod property;
 mod rollout;
 mod syncs;
+mod told;
 mod verdicts;
 
 use std::{

@@ -4,7 +4,6 @@
 //! fetched, so what is bounded here is work: how much is read, how many are read at a time, how many are looked at in a second.
 //! One that comes twice does nothing twice.
 
-mod pace;
 mod secrets;
 mod seen;
 
@@ -24,7 +23,7 @@ use tokio::{
     time::Instant,
 };
 
-use self::{pace::Pace, secrets::Secrets, seen::Seen};
+use self::{secrets::Secrets, seen::Seen};
 use super::{metrics::Metrics, problem::Problem, serve::Api};
 use crate::{
     codes,
@@ -33,6 +32,7 @@ use crate::{
         Remote,
         webhook::{Event, Forge, Unproven, Verdict, judge, verify},
     },
+    notify::Pace,
 };
 
 /// Bytes of a hook's body. GitHub sends up to 25 MB and tells up to 2,048 commits; one commit is some 700 bytes, so this is a push of

@@ -64,8 +64,8 @@ struct Counted {
     fetch: BTreeMap<&'static str, Histogram>,
     requests: BTreeMap<(&'static str, String, u16), u64>,
     hooks: BTreeMap<(&'static str, &'static str), u64>,
-    told: BTreeMap<(&'static str, &'static str), u64>,
-    waiting: BTreeMap<&'static str, usize>,
+    told: BTreeMap<(&'static str, String, &'static str), u64>,
+    waiting: BTreeMap<(&'static str, String), usize>,
 }
 
 /// Shared by the agent, which counts, and its servers, which tell.
@@ -195,12 +195,12 @@ impl Metrics {
             family.sample(&[("forge", forge), ("result", result)], count);
         }
         let mut family = text.family("evenkeel_deliveries_total", "counter", "Tries to tell forges and receivers, by how they ended");
-        for ((kind, result), count) in &counted.told {
-            family.sample(&[("kind", kind), ("result", result)], count);
+        for ((kind, receiver, result), count) in &counted.told {
+            family.sample(&[("kind", kind), ("receiver", receiver), ("result", result)], count);
         }
         let mut family = text.family("evenkeel_deliveries_waiting", "gauge", "What forges and receivers are yet to be told");
-        for (kind, count) in &counted.waiting {
-            family.sample(&[("kind", kind)], count);
+        for ((kind, receiver), count) in &counted.waiting {
+            family.sample(&[("kind", kind), ("receiver", receiver)], count);
         }
         if let Some(ledger) = &self.ledger {
             let size = |suffix: &str| {
@@ -216,19 +216,19 @@ impl Metrics {
 }
 
 impl Tally for Metrics {
-    fn expects(&self, kind: &'static str) {
+    fn expects(&self, kind: &'static str, receiver: &str) {
         // A counter that is not there before its first event hides that event from a rate.
         let mut counted = self.counted();
-        TOLD.into_iter().for_each(|result| *counted.told.entry((kind, result)).or_default() += 0);
-        counted.waiting.entry(kind).or_default();
+        TOLD.into_iter().for_each(|result| *counted.told.entry((kind, receiver.to_owned(), result)).or_default() += 0);
+        counted.waiting.entry((kind, receiver.to_owned())).or_default();
     }
 
-    fn told(&self, kind: &'static str, result: &'static str) {
-        *self.counted().told.entry((kind, result)).or_default() += 1;
+    fn told(&self, kind: &'static str, receiver: &str, result: &'static str) {
+        *self.counted().told.entry((kind, receiver.to_owned(), result)).or_default() += 1;
     }
 
-    fn waiting(&self, kind: &'static str, count: usize) {
-        self.counted().waiting.insert(kind, count);
+    fn waiting(&self, kind: &'static str, receiver: &str, count: usize) {
+        self.counted().waiting.insert((kind, receiver.to_owned()), count);
     }
 }
 

@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 /// So many a second on average, and more at once after a pause.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     per_second: f64,
     most: f64,
     left: f64,
@@ -14,17 +14,17 @@ pub(super) struct Pace {
 
 impl Pace {
     /// `(per second, at once)`
-    pub(super) fn new((per_second, most): (f64, f64), now: Instant) -> Self {
+    pub(crate) fn new((per_second, most): (f64, f64), now: Instant) -> Self {
         Self { per_second, most, left: most, at: now, refused: 0 }
     }
 
     /// Whether one more may happen now.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         self.take_counting(now).is_some()
     }
 
     /// The same; with how many might not since the last one that might.
-    pub(super) fn take_counting(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn take_counting(&mut self, now: Instant) -> Option<u64> {
         self.left = (self.left + now.saturating_duration_since(self.at).as_secs_f64() * self.per_second).min(self.most);
         self.at = now;
         if self.left < 1.0 {
