@@ -126,7 +126,9 @@ fn write(path: &Path, lines: &[NoteLine]) -> Result<bool, git2::Error> {
     let repository = Repository::open_bare(path)?;
     let who = Signature::now("evenkeel", "evenkeel@localhost")?;
     let mut by_commit: BTreeMap<CommitId, Vec<&NoteLine>> = BTreeMap::new();
-    lines.iter().for_each(|line| by_commit.entry(line.commit).or_default().push(line));
+    for line in lines {
+        by_commit.entry(line.commit).or_default().push(line);
+    }
     let mut changed = false;
     for (commit, lines) in by_commit {
         let before = match repository.find_note(Some(NOTES), oid(commit.0)) {

@@ -42,7 +42,9 @@ impl Heard {
     fn at(&mut self, second: i64, seen: &Seen) -> Vec<String> {
         self.board.observe("team", &[rule("team", None, Severity::Info, &[])], seen, at(second));
         let due = self.board.due(self.again, at(second));
-        due.iter().for_each(|message| drop(self.board.told(message, at(second)).cloned()));
+        for message in &due {
+            self.board.told(message, at(second));
+        }
         let short = |message: &Message| {
             let clusters: Vec<_> = message.clusters.keys().map(String::as_str).collect();
             format!(

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::rt::{Read, Write};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnectorBuilder};
 use hyper_util::{
@@ -94,7 +94,7 @@ impl Http {
     fn tls(&self, uri: &Uri) -> Result<Arc<ClientConfig>, String> {
         let builder = || {
             let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-            builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())
+            builder.with_safe_default_protocol_versions().map_err(|error| format!("TLS cannot be used: {error}"))
         };
         if uri.scheme_str() != Some("https") {
             return Ok(Arc::new(builder()?.with_root_certificates(RootCertStore::empty()).with_no_client_auth()));
@@ -130,7 +130,7 @@ where
     let answer = client.request(request).await.map_err(|error| cause(&error))?;
     let (head, body) = answer.into_parts();
     // An answer that is cut off has said what matters by its status.
-    let body = Limited::new(body, ANSWER_LEN_MAX).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = Limited::new(body, ANSWER_LEN_MAX).collect().await.map(Collected::to_bytes).unwrap_or_default();
     Ok(Reply { status: head.status, headers: head.headers, text: String::from_utf8_lossy(&body).into_owned() })
 }
 

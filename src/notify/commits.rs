@@ -120,7 +120,6 @@ fn place(on: &CommitOnCluster, health: Health, now: Timestamp) -> Option<Place> 
     Some(match on.phase {
         CommitPhase::Commit(CommitOnly::NotAffected) => return None,
         CommitPhase::Commit(CommitOnly::Pending) => Place::Unbegun,
-        CommitPhase::Commit(CommitOnly::WaitingForWave) => Place::Pending,
         CommitPhase::Commit(CommitOnly::Applied) => Place::Ran,
         // It was refused, and mended by a newer one.
         CommitPhase::Commit(CommitOnly::Superseded) if !on.reason.is_empty() => Place::Failure,
@@ -135,7 +134,7 @@ fn place(on: &CommitOnCluster, health: Health, now: Timestamp) -> Option<Place> 
             Health::Degraded => Place::Failure,
             Health::Progressing | Health::Unknown => Place::Pending,
         },
-        CommitPhase::Cluster(_) => Place::Pending,
+        CommitPhase::Commit(CommitOnly::WaitingForWave) | CommitPhase::Cluster(_) => Place::Pending,
     })
 }
 

@@ -53,10 +53,10 @@ impl Notes {
     /// Pushes until it is told to stop.
     pub async fn run(mut self, stop: CancellationToken) {
         self.tally.expects(KIND, KIND);
-        let (mut later, mut failures) = (None, 0u32);
+        let (mut later, mut failures, mut begun) = (None, 0u32, false);
         while !stop.is_cancelled() {
             self.changes.borrow_and_update();
-            let due = self.look().await.unwrap_or_else(|error| {
+            let due = self.look(&mut begun).await.unwrap_or_else(|error| {
                 error!(code = %error.code, "what the notes are to say is not known: {error}");
                 Vec::new()
             });
@@ -83,11 +83,14 @@ impl Notes {
         }
     }
 
-    async fn look(&self) -> Result<Vec<Due>, Diagnostic> {
+    async fn look(&self, begun: &mut bool) -> Result<Vec<Due>, Diagnostic> {
         if self.said.borrow().fleet.is_empty() {
             return Ok(Vec::new());
         }
-        self.ledger.begin_telling(Sink::Notes.word()).await?;
+        if !*begun {
+            self.ledger.begin_telling(Sink::Notes.word()).await?;
+            *begun = true;
+        }
         let reader = Arc::clone(&self.reader);
         let looked = tokio::task::spawn_blocking(move || wanted(&reader, Sink::Notes, Timestamp::now()));
         let mut due = looked.await.unwrap_or_else(|_| Ok(Vec::new()))?;

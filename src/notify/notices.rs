@@ -25,8 +25,10 @@ use crate::{
     ledger::{Ledger, LedgerError, Reader},
 };
 
-/// Messages to a receiver: ten at once, and then one in five seconds. Slack takes one a second; people fewer.
+/// Messages to people: ten at once, and then one in five seconds. Slack takes one a second; people fewer.
 const RATE: (f64, f64) = (0.2, 10.0);
+/// Messages to a program that must hear every minute of all that stands: all of them in that time.
+const RATE_AGAIN: (f64, f64) = (5.0, 50.0);
 /// Messages that wait, at most; the worst come first.
 const WAITING_MAX: usize = 200;
 /// Between two looks at the record.
@@ -61,7 +63,8 @@ impl Notices {
     pub async fn run(mut self, stop: CancellationToken) {
         self.tally.expects(self.receiver.kind(), self.receiver.name());
         let begun = Instant::now();
-        let (mut queue, mut pace) = (Queue::new(WAITING_MAX), Pace::new(RATE, begun));
+        let rate = if self.receiver.again().is_some() { RATE_AGAIN } else { RATE };
+        let (mut queue, mut pace) = (Queue::new(WAITING_MAX), Pace::new(rate, begun));
         let mut board = self.remembered().await;
         while !stop.is_cancelled() {
             self.changes.borrow_and_update();

@@ -63,10 +63,10 @@ impl Statuses {
         self.tally.expects(self.api.kind(), self.api.kind());
         let begun = Instant::now();
         let mut queue = Waiting::new(WAITING_MAX);
-        let mut later = None;
+        let (mut later, mut begun_telling) = (None, false);
         while !stop.is_cancelled() {
             self.changes.borrow_and_update();
-            if let Err(error) = self.look(&mut queue).await {
+            if let Err(error) = self.look(&mut queue, &mut begun_telling).await {
                 error!(code = %error.code, "what the forge is to be told is not known: {error}");
             }
             self.tally.waiting(self.api.kind(), self.api.kind(), queue.len());
@@ -92,12 +92,15 @@ impl Statuses {
         }
     }
 
-    /// What is to be told now.
-    async fn look(&self, queue: &mut Waiting) -> Result<(), Diagnostic> {
+    /// What is to be told now. It is put on record once that it is told.
+    async fn look(&self, queue: &mut Waiting, begun: &mut bool) -> Result<(), Diagnostic> {
         if self.said.borrow().fleet.is_empty() {
             return Ok(());
         }
-        self.ledger.begin_telling(Sink::Statuses.word()).await?;
+        if !*begun {
+            self.ledger.begin_telling(Sink::Statuses.word()).await?;
+            *begun = true;
+        }
         let reader = Arc::clone(&self.reader);
         let looked = tokio::task::spawn_blocking(move || wanted(&reader, Sink::Statuses, Timestamp::now()));
         let wanted = looked.await.unwrap_or_else(|_| Ok(Vec::new()))?;

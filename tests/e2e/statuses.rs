@@ -15,6 +15,9 @@ use crate::{
 const TOKEN: &str = "forge-token-hunter2";
 const PUBLIC: &str = "https://evenkeel.example.com";
 
+/// Says why a forge would not take a request.
+type Check = fn(&Request) -> Result<(), String>;
+
 /// A status as any forge takes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Status {
@@ -113,7 +116,9 @@ fn begin(scene: &Scene, clusters: &[&str]) -> Result<String> {
 /// No word was told twice.
 fn nothing_twice(receiver: &Receiver) -> Result<()> {
     let mut counts: BTreeMap<_, usize> = BTreeMap::new();
-    told(receiver).into_iter().for_each(|it| *counts.entry((it.commit, it.context, it.state)).or_default() += 1);
+    for it in told(receiver) {
+        *counts.entry((it.commit, it.context, it.state)).or_default() += 1;
+    }
     ensure!(counts.values().all(|count| *count == 1), "{counts:#?}");
     ensure!(receiver.wrong().is_empty(), "{:#?}", receiver.wrong());
     Ok(())
@@ -175,7 +180,7 @@ async fn a_commit_is_told_where_it_matters_and_to_its_end() -> Result<()> {
     let address = address_of(&agent).await?;
     // The forge has it a moment before the agent has its answer.
     wait_until(PATIENCE, "the word is counted", || async {
-        let metrics = get(&address, "/metrics").map_err(|error| error.to_string())?;
+        let metrics = get(&address, "/metrics").map_err(|error| format!("{error:#}"))?;
         let counted = [r#"total{kind="github",receiver="github",result="Sent"} 1"#, r#"waiting{kind="github",receiver="github"} 0"#]
             .iter()
             .all(|line| metrics.contains(line));
@@ -189,7 +194,7 @@ async fn a_commit_is_told_where_it_matters_and_to_its_end() -> Result<()> {
 
 #[tokio::test]
 async fn every_forge_is_told_in_its_own_form() -> Result<()> {
-    let checks: [(&str, &str, &str, fn(&Request) -> Result<(), String>); 2] =
+    let checks: [(&str, &str, &str, Check); 2] =
         [("forge-gitlab", "gitlab", "acme/sub/fleet", gitlab), ("forge-forgejo", "forgejo", "acme/fleet", gitea)];
     for (fleet, forge, repo, check) in checks {
         let scene = Scene::new(fleet, &["a"]).await?;
@@ -212,7 +217,7 @@ async fn what_the_forge_never_takes_is_given_up_and_said() -> Result<()> {
     agent.phase("a", "Synced", &first).await?;
     let address = address_of(&agent).await?;
     let given_up = || async {
-        let metrics = get(&address, "/metrics").map_err(|error| error.to_string())?;
+        let metrics = get(&address, "/metrics").map_err(|error| format!("{error:#}"))?;
         // One word or two, as the forge was asked before or after the cluster was done.
         let done = receiver.wrong().iter().any(|request| request.contains("success"))
             && metrics.contains("waiting{kind=\"github\",receiver=\"github\"} 0");

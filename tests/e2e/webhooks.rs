@@ -2,6 +2,7 @@
 //! that nothing else could have told them.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{Read as _, Write as _},
     net::TcpStream,
@@ -60,7 +61,9 @@ impl Hooked {
 
     fn post(&self, forge: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<(u16, Value)> {
         let mut head = format!("POST /hooks/{forge} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", self.address, body.len());
-        headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
+        for (name, value) in headers {
+            write!(head, "{name}: {value}\r\n")?;
+        }
         let mut stream = TcpStream::connect(&self.address)?;
         stream.write_all(format!("{head}\r\n").as_bytes())?;
         stream.write_all(body)?;
@@ -129,7 +132,7 @@ async fn a_push_is_acted_on_at_once_whichever_forge_tells_of_it() -> Result<()> 
                 hooked.post("github", &[&headers[..], &[("Content-Type", "application/json")]].concat(), body.as_bytes())?
             }
             "github-form" => {
-                let escaped: String = body.bytes().map(|byte| format!("%{byte:02X}")).collect();
+                let escaped = body.bytes().fold(String::new(), |text, byte| format!("{text}%{byte:02X}"));
                 let form = format!("payload={escaped}");
                 let kind = ("Content-Type", "application/x-www-form-urlencoded");
                 let headers = [kind, ("X-GitHub-Event", "push"), ("X-GitHub-Delivery", "2"), ("X-Hub-Signature-256", &sha256(&form))];

@@ -159,6 +159,7 @@ mod tests {
         Event::read(forge, &headers, body.as_bytes())
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the form in which a payload is read")]
     fn push(reference: &str, repositories: &[&str]) -> Result<Event, BadPayload> {
         let repositories = repositories.iter().map(|name| (*name).to_owned()).collect();
         Ok(Event::Push { reference: reference.to_owned(), repositories })

@@ -49,23 +49,33 @@ pub enum Unproven {
 pub fn verify(forge: Forge, secrets: &[&str], headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Proven, Unproven> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let tried: Vec<Result<Vec<u8>, Unproven>> = match forge {
-        Forge::Github => by_hmac(secrets, text("x-hub-signature-256").map(|value| value.strip_prefix("sha256=")), body),
-        Forge::Generic => by_hmac(secrets, text("x-evenkeel-signature").map(|value| value.strip_prefix("sha256=")), body),
+        Forge::Github => by_hmac(secrets, text("x-hub-signature-256"), "sha256=", body),
+        Forge::Generic => by_hmac(secrets, text("x-evenkeel-signature"), "sha256=", body),
         Forge::Gitea => {
             let given = text("x-forgejo-signature").or_else(|| text("x-gitea-signature"));
-            by_hmac(secrets, given.map(Some), &payload::signed_by_gitea(headers, body))
+            by_hmac(secrets, given, "", &payload::signed_by_gitea(headers, body))
         }
         Forge::Gitlab => secrets.iter().map(|secret| by_gitlab(secret, &text, body, now)).collect(),
     };
-    // The best of the reasons: a secret that is being replaced must not hide why the other one was not taken.
-    let signed = tried.into_iter().fold(Err(Unproven::Unsigned), |best, result| match (&best, &result) {
-        (Ok(_), _) | (Err(Unproven::Old), Err(_)) => best,
-        (_, Ok(_)) | (_, Err(Unproven::Old)) | (Err(Unproven::Unsigned), _) => result,
-        _ => best,
-    })?;
+    let signed = decide(tried)?;
     let id = ids(forge).iter().find_map(|name| text(name)).map(|id| mark("id", forge, id.as_bytes()));
     let content = (!signed.is_empty()).then(|| mark("content", forge, &signed));
     Ok(Proven { marks: id.into_iter().chain(content).collect() })
+}
+
+/// What one of the secrets proves; else the best of the reasons, since a secret that is being replaced must not hide why the other one was
+/// not taken.
+fn decide(tried: Vec<Result<Vec<u8>, Unproven>>) -> Result<Vec<u8>, Unproven> {
+    let (mut proven, mut why) = (None, Unproven::Unsigned);
+    for result in tried {
+        match result {
+            Ok(signed) => proven = Some(signed),
+            Err(Unproven::Old) => why = Unproven::Old,
+            Err(Unproven::Wrong) if why == Unproven::Unsigned => why = Unproven::Wrong,
+            Err(_) => {}
+        }
+    }
+    proven.ok_or(why)
 }
 
 /// The headers in which a forge names a delivery, the first that is there.
@@ -86,10 +96,10 @@ pub fn signature(secret: &str, body: &[u8]) -> String {
     })
 }
 
-/// One answer for each secret. `given` is none where the header is not there, and inside that where it has another form.
-fn by_hmac(secrets: &[&str], given: Option<Option<&str>>, body: &[u8]) -> Vec<Result<Vec<u8>, Unproven>> {
-    let Some(given) = given.filter(|given| *given != Some("")) else { return vec![Err(Unproven::Unsigned)] };
-    let Some(given) = given.map(str::to_ascii_lowercase) else { return vec![Err(Unproven::Wrong)] };
+/// One answer for each secret. `given` stands in the header, after the prefix.
+fn by_hmac(secrets: &[&str], given: Option<&str>, prefix: &str, body: &[u8]) -> Vec<Result<Vec<u8>, Unproven>> {
+    let Some(given) = given.filter(|given| !given.is_empty()) else { return vec![Err(Unproven::Unsigned)] };
+    let Some(given) = given.strip_prefix(prefix).map(str::to_ascii_lowercase) else { return vec![Err(Unproven::Wrong)] };
     let check = |secret: &&str| {
         let expected = signature(secret, body);
         let same = bool::from(expected.as_bytes().ct_eq(given.as_bytes()));
@@ -125,7 +135,9 @@ fn by_gitlab<'h>(secret: &str, text: &impl Fn(&str) -> Option<&'h str>, body: &[
 fn hmac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     // A key of any length is one for HMAC (RFC 2104, section 2).
     let Ok(mut hmac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
-    parts.iter().for_each(|part| hmac.update(part));
+    for part in parts {
+        hmac.update(part);
+    }
     hmac.finalize().into_bytes().into()
 }
 

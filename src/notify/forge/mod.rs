@@ -175,8 +175,8 @@ impl Found {
     /// Base of the API below the address at which the forge is, and `owner/name`: for forges that have no deeper ones.
     fn split(&self, api: &str) -> (String, String) {
         let (before, repo) = self.path.split_at(self.path.len().saturating_sub(2));
-        let before: String = before.iter().map(|part| format!("/{part}")).collect();
-        (format!("{}://{}{before}{api}", self.scheme, self.host), repo.join("/"))
+        let place = [&[self.host.clone()][..], before].concat().join("/");
+        (format!("{}://{place}{api}", self.scheme), repo.join("/"))
     }
 }
 

@@ -74,7 +74,9 @@ impl Hooks {
         let secrets = Secrets::open(file)?;
         for forge in secrets.forges() {
             // A counter that is not there before its first event hides that event from a rate.
-            RESULTS.iter().for_each(|result| metrics.hooked(forge.word(), result, 0));
+            for result in RESULTS {
+                metrics.hooked(forge.word(), result, 0);
+            }
         }
         let (room, pace) = (Arc::new(Semaphore::new(ROOM)), |pace| Mutex::new(Pace::new(pace, Instant::now())));
         let (pace, log_pace, seen) = (pace(PACE), pace(LOG_PACE), Mutex::new(Seen::new()));

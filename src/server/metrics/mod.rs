@@ -219,7 +219,9 @@ impl Tally for Metrics {
     fn expects(&self, kind: &'static str, receiver: &str) {
         // A counter that is not there before its first event hides that event from a rate.
         let mut counted = self.counted();
-        TOLD.into_iter().for_each(|result| *counted.told.entry((kind, receiver.to_owned(), result)).or_default() += 0);
+        for result in TOLD {
+            counted.told.entry((kind, receiver.to_owned(), result)).or_default();
+        }
         counted.waiting.entry((kind, receiver.to_owned())).or_default();
     }
 
