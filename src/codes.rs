@@ -288,6 +288,16 @@ codes! {
         because "The ledger was damaged, by a disk or by hand, and an empty one was begun in its place."
         => "Compare what is reported with what the clusters should run; `evenkeel resume` has them written again.";
 
+    STATUS_GIVEN_UP "EK5020" "The forge does not take a commit's status"
+        because "The token may not write statuses there, the repository has another path, or the forge does not know the commit."
+        => "Mend the token, --forge-repo or --forge-url; later commits are told then. What was given up stays as the forge shows it.";
+    NOTICE_GIVEN_UP "EK5021" "A receiver does not take a notification"
+        because "Its address was withdrawn, the channel is gone, or it wants another form."
+        => "Mend the receiver's address; `evenkeel notify test RECEIVER` tries it.";
+    NOTES "EK5022" "Git notes cannot be pushed"
+        because "The agent's credentials may only read, the remote is away, or a rule of the forge protects refs/notes."
+        => "Give credentials that may push refs/notes/evenkeel, or leave --git-notes out; what is missing is pushed later.";
+
     // 6xxx: the command line and its settings
     USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";
     SETTINGS "EK6002" "A setting is wrong" => "Mend the flag, the environment variable or the key of the settings file named.";
@@ -325,4 +335,24 @@ codes! {
         => "Open the server by its own address; a proxy in front of a loopback address must send that as Host.";
     NOT_IN_TIME "EK6054" "The clusters were not there in time"
         => "`evenkeel status` says what each waits for; nothing was called off. Wait longer with --deadline.";
+    WEBHOOK_SECRETS "EK6060" "The file of webhook secrets cannot be used"
+        => "It is YAML: `webhooks`, a list of forge (github, gitlab, gitea, generic) and secret; only the agent and root may read it.";
+    WEBHOOK_SIGNATURE "EK6061" "A webhook is not signed with a secret of the agent"
+        because "The secret at the forge is another one, none is set there, a proxy changed the body, or somebody tries."
+        => "Set the same secret at the forge and in the agent's file of webhook secrets.";
+    WEBHOOK_BODY "EK6062" "A webhook cannot be understood"
+        because "It was sent to the path of another forge, or is not what docs/WEBHOOKS.md says."
+        => "Check the path (/hooks/github, /hooks/gitlab, /hooks/gitea, /hooks/generic) and that the content is JSON.";
+    NO_WEBHOOKS "EK6063" "The agent takes no webhooks of that forge"
+        => "Put a secret for the forge into the file that --webhook-secrets-file names.";
+    FORGE "EK6064" "The forge cannot be told of commits"
+        because "Where its API is does not follow from the repository's address, or the file with the token cannot be used."
+        => "See --forge, --forge-url, --forge-repo and --forge-token-file in docs/FORGES.md.";
+    RECEIVERS "EK6065" "The file of receivers cannot be used"
+        => "It is YAML: `receivers`, a list of name, type (slack, webhook, alertmanager), url or urlFile, and secretFile; only the agent and root may read it.";
+    NO_RECEIVER "EK6066" "There is no receiver of that name"
+        because "A rule of spec.notifications names a receiver that the agent's file does not have."
+        => "Add it to the file that --receivers-file names and start the agent again, or mend the rule.";
+    NOTIFY_TEST "EK6067" "A receiver did not take the test message"
+        => "Its own words are in the message; check its address and, of a webhook, its secret.";
 }

@@ -3,7 +3,7 @@
 //! The modules are the way of a commit, from left to right; nothing imports what is on its right:
 //!
 //! ```text
-//! git  ->  layout  ->  render  ->  gate  ->  rollout  ->  sync  ->  ledger  ->  (server, cli)
+//! git  ->  layout  ->  render  ->  gate  ->  rollout  ->  sync  ->  ledger  ->  notify  ->  (server, cli)
 //! ```
 //!
 //! `plan` compares two renderings, `expression` holds conditions in CEL, `manifest` is the object that travels, `cluster` the connection it travels over, `agent` the daemon that wires it all.
@@ -20,7 +20,9 @@ pub mod layout;
 pub mod ledger;
 pub mod log;
 pub mod manifest;
+pub mod notify;
 pub mod plan;
+mod private;
 pub mod render;
 pub mod rollout;
 mod screen;

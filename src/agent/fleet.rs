@@ -287,7 +287,7 @@ impl Fleet {
             let rendered = render(commit, &mirror, &layouts, &renderer, &facts, only.as_ref());
             meter.metrics.rendered(begun.elapsed());
             if let Ok(fleet) = &rendered.fleet {
-                meter.metrics.fleet(&fleet.name);
+                meter.read(fleet);
             }
             rendered
         });

@@ -6,9 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::watch;
+
 use crate::{
     git::CommitId,
+    layout,
     manifest::Digest,
+    notify::Said,
     server::{Metrics, Pulse},
     sync::{Health, Phase, State, SyncStart, Trigger},
 };
@@ -21,12 +25,22 @@ const PUSHES: usize = 256;
 pub(super) struct Meter {
     pub(super) pulse: Arc<Pulse>,
     pub(super) metrics: Arc<Metrics>,
+    /// What the repository says, for those who tell others.
+    pub(super) said: watch::Sender<Said>,
     pushes: Mutex<VecDeque<(CommitId, Instant)>>,
 }
 
 impl Meter {
     pub(super) fn new(metrics: Metrics) -> Self {
         Self { metrics: Arc::new(metrics), ..Self::default() }
+    }
+
+    /// A commit was read.
+    pub(super) fn read(&self, fleet: &layout::Fleet) {
+        self.metrics.fleet(&fleet.name);
+        let labels = fleet.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.labels.clone())).collect();
+        let said = Said { fleet: fleet.name.clone(), rules: fleet.spec.notifications.clone(), labels: Arc::new(labels) };
+        self.said.send_if_modified(|before| std::mem::replace(before, said.clone()) != said);
     }
 
     /// A push brought the branch there just now.

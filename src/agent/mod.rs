@@ -22,6 +22,7 @@ mod settings;
 mod state_dir;
 mod supervisor;
 mod targets;
+mod tellers;
 #[cfg(test)]
 mod tests;
 mod waves;
@@ -56,7 +57,7 @@ use crate::{
     log,
     manifest::Digest,
     render::Renderer,
-    server::{Accepted, Api, HoldRequest, Metrics, ReleaseRequest, Server, SourceState},
+    server::{Accepted, Api, HoldRequest, Hooks, Metrics, ReleaseRequest, Server, SourceState},
     sync::Reporting,
 };
 use kube_overlay::LabelSelector;
@@ -168,8 +169,11 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     let servers = if settings.once { Vec::new() } else { servers(&settings, state_dir.path())? };
     let answers = Arc::new(RecordedAnswers::open(state_dir.path())?);
     let meter = Arc::new(Meter::new(Metrics::new(ledger_path(state_dir.path()))));
+    let hooks = settings.webhook_secrets_file.as_deref().filter(|_| !settings.once);
+    let hooks = hooks.map(|file| Hooks::open(file, remote.clone(), trigger.clone(), meter.metrics.clone())).transpose()?;
     let api =
         Api::new(answers, action_sender, source).with_questions(question_sender).with_signs(meter.pulse.clone(), meter.metrics.clone());
+    let api = api.with_hooks(hooks);
     let servers: Vec<_> = servers.into_iter().map(|server| tokio::spawn(server.serve(api.clone(), stop.clone()))).collect();
     let follow = FollowerSettings { interval: settings.poll_interval, deadline: settings.git.timeout };
     let follower = Follower::new(mirror.clone(), follow, trigger.clone()).timed({
@@ -177,6 +181,8 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         move |succeeded, took| metrics.fetched(succeeded, took)
     });
     let follower = tokio::spawn(follower.run(event_sender, stop.clone()));
+
+    let tellers = tellers::start(&settings, &remote, &ledger, state_dir.path(), &meter, &source_sender, &stop)?;
 
     let targets = Targets::new(Shared {
         kubeconfig,
@@ -221,6 +227,9 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     stop.cancel();
     supervisor.fleet.targets.stop(PATIENCE).await;
     let _ = tokio::time::timeout(PATIENCE, follower).await;
+    for teller in tellers {
+        let _ = tokio::time::timeout(PATIENCE, teller).await;
+    }
     for server in servers {
         let _ = tokio::time::timeout(PATIENCE, server).await;
     }

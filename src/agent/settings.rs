@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::ValueEnum;
 use serde::Deserialize;
 
-use crate::{manifest::Masked, server::Listen};
+use crate::{manifest::Masked, notify::ForgeSettings, server::Listen};
 
 /// The settings of one agent, resolved from flags, environment and settings file, and checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,16 @@ pub struct RunSettings {
     pub max_requests_per_cluster: usize,
     /// Where the API is served besides the socket; with `once` nowhere.
     pub listen: Option<Listen>,
+    /// The file with the secrets of webhooks; without it none are taken.
+    pub webhook_secrets_file: Option<PathBuf>,
+    /// The forge that is told how far commits are.
+    pub forge: Option<ForgeSettings>,
+    /// Push notes about commits to the remote.
+    pub git_notes: bool,
+    /// The file with the receivers of notifications.
+    pub receivers_file: Option<PathBuf>,
+    /// Where people reach the dashboard.
+    pub public_url: Option<String>,
     /// How to reach the remote.
     pub git: GitSettings,
 }

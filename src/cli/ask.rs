@@ -29,6 +29,9 @@ pub(super) fn open(world: &World<'_>, whom: &Whom, printer: &mut Printer<'_>) ->
     let address = whom.address()?;
     let error = match runtime.block_on(Client::at(address.clone(), SIGN_TIME_MAX).source()) {
         Ok(source) => {
+            for warning in &source.warnings {
+                printer.note(&format!("{} {}", warning.message, warning.hint));
+            }
             let client = Client::at(address, ANSWER_TIME_MAX);
             return Ok(Asked { answers: Box::new(AgentAnswers { client, runtime }), source: Some(source) });
         }

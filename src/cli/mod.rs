@@ -18,6 +18,7 @@ mod hold;
 mod init;
 mod later;
 mod log;
+mod notify;
 mod plan;
 mod printer;
 mod progress;
@@ -31,6 +32,7 @@ mod settings_file;
 mod status;
 mod sync;
 mod table;
+mod tellers;
 mod usage;
 mod values;
 mod waves;
@@ -141,6 +143,7 @@ enum Command {
     Retry(retry::RetryArgs),
     AcceptCluster(accept_cluster::AcceptClusterArgs),
     Resume(resume::ResumeArgs),
+    Notify(notify::NotifyArgs),
     Explain(explain::ExplainArgs),
 }
 
@@ -272,6 +275,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Retry(args) => retry::run(args, &file, world, printer),
         Command::AcceptCluster(args) => accept_cluster::run(args, &file, printer),
         Command::Resume(args) => resume::run(args, &file, world, printer),
+        Command::Notify(args) => notify::run(args, &file, world, printer),
         Command::Explain(args) => explain::run(&args, printer),
     }
 }

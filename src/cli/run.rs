@@ -13,6 +13,7 @@ use super::{
     printer::Printer,
     settings_file::SettingsFile,
     status,
+    tellers::TellArgs,
     values::{Concurrency, Interval, Namespace, OfCluster, OfFleet},
 };
 use crate::{
@@ -68,6 +69,8 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
+    tell: TellArgs,
+    #[command(flatten)]
     git: GitArgs,
     #[command(flatten)]
     log: LogArgs,
@@ -88,6 +91,9 @@ struct ServerArgs {
     /// PEM file with its private key
     #[arg(long, value_name = "FILE", env = "EVENKEEL_TLS_KEY_FILE")]
     tls_key_file: Option<PathBuf>,
+    /// File with the secrets that forges sign webhooks with [default: no webhooks are taken]
+    #[arg(long, value_name = "FILE", env = "EVENKEEL_WEBHOOK_SECRETS_FILE")]
+    webhook_secrets_file: Option<PathBuf>,
 }
 
 impl ServerArgs {
@@ -151,7 +157,9 @@ pub(super) fn run(args: RunArgs, file: SettingsFile, world: &World<'_>, printer:
 
 /// Flag and environment over file over default.
 fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSettings), CommandError> {
-    let RunArgs { git, log, server, .. } = args;
+    let RunArgs { git, log, server, tell, .. } = args;
+    let told = tell.resolve(&file)?;
+    let webhook_secrets_file = server.webhook_secrets_file.clone().or_else(|| file.webhook_secrets_file.clone());
     let listen = server.resolve(&file)?;
     let namespace = args.namespace.map_or_else(|| file.namespace().to_owned(), |Namespace(name)| name);
     let repo = args.repo.or(file.repo).ok_or_else(|| missing("repo"))?;
@@ -182,6 +190,11 @@ fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSetting
         max_requests: args.max_requests.or(file.max_requests).unwrap_or(Concurrency(FLEET_CONCURRENCY)).0,
         max_requests_per_cluster: args.max_requests_per_cluster.or(file.max_requests_per_cluster).unwrap_or(Concurrency(CONCURRENCY)).0,
         listen,
+        webhook_secrets_file,
+        forge: told.forge,
+        git_notes: told.git_notes,
+        receivers_file: told.receivers_file,
+        public_url: told.public_url,
         git: GitSettings {
             timeout: git.timeout.or(file.git_timeout).unwrap_or(Interval::seconds(120)).0,
             username: git.username.or(file.git_username),

@@ -5,6 +5,7 @@ use std::{fs::File, io::Read, net::SocketAddr, path::Path, path::PathBuf};
 use serde::Deserialize;
 
 use super::hold::Until;
+use super::tellers::{ForgeWord, NotesWord};
 use super::values::{Interval, Limit, Namespace, OfCluster, OfFleet, Output, Since};
 use crate::{
     agent::Mode,
@@ -46,6 +47,14 @@ pub(super) struct SettingsFile {
     pub(super) tokens_file: Option<PathBuf>,
     pub(super) tls_cert_file: Option<PathBuf>,
     pub(super) tls_key_file: Option<PathBuf>,
+    pub(super) webhook_secrets_file: Option<PathBuf>,
+    pub(super) forge: Option<ForgeWord>,
+    pub(super) forge_url: Option<String>,
+    pub(super) forge_repo: Option<String>,
+    pub(super) forge_token_file: Option<PathBuf>,
+    pub(super) git_notes: Option<NotesWord>,
+    pub(super) receivers_file: Option<PathBuf>,
+    pub(super) public_url: Option<String>,
     pub(super) server: Option<ServerUrl>,
     pub(super) token_file: Option<PathBuf>,
     pub(super) server_ca_file: Option<PathBuf>,

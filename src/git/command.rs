@@ -165,12 +165,36 @@ impl Program {
             "--update-shallow",
             "--refmap=",
         ];
+        self.talk(FETCH, remote, refspec, deadline, cancel).await
+    }
+
+    /// Pushes `refspec` to the remote; without force where the refspec has none.
+    pub(super) async fn push(
+        &self,
+        remote: &Remote,
+        refspec: &str,
+        deadline: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Ended, GitError> {
+        const PUSH: &[&str] = &["push", "--quiet", "--no-verify", "--no-signed", "--no-recurse-submodules"];
+        self.talk(PUSH, remote, refspec, deadline, cancel).await
+    }
+
+    /// Runs a command of `git` that talks to the remote about `refspec`.
+    async fn talk(
+        &self,
+        args: &[&str],
+        remote: &Remote,
+        refspec: &str,
+        deadline: Duration,
+        cancel: &CancellationToken,
+    ) -> Result<Ended, GitError> {
         let login = remote.credentials().login()?;
         let address = match remote.address() {
             Address::Local(path) => path.to_str().ok_or_else(|| self.broken("the remote's path is not UTF-8"))?,
             Address::Http(url) | Address::Ssh(url) => url,
         };
-        let mut command = self.command(&[FETCH, &[address, refspec]].concat());
+        let mut command = self.command(&[args, &[address, refspec]].concat());
         match remote.address() {
             Address::Local(_) => command.env("GIT_ALLOW_PROTOCOL", "file"),
             // A redirect must not lead from an encrypted connection to one in the clear.

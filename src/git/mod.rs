@@ -15,10 +15,12 @@ mod follower;
 mod local;
 mod memory;
 mod mirror;
+pub mod notes;
 mod remote;
 mod source;
 mod store;
 mod watch;
+pub mod webhook;
 
 pub use blame::LineCommits;
 pub use credentials::{Credential, Credentials};

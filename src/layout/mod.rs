@@ -16,6 +16,7 @@
 mod health;
 mod ignored;
 mod names;
+mod notifications;
 mod own;
 mod reader;
 mod rollout;
@@ -33,6 +34,7 @@ use crate::{
 pub use health::{Condition, HealthRule, HealthRules};
 pub use ignored::Ignored;
 pub(crate) use names::{is_dns_label, is_label, one_edit_apart};
+pub use notifications::{Notification, Severity, Trouble};
 pub(crate) use own::{BUNDLE, Own};
 pub use reader::Reader;
 pub use rollout::{Freeze, OnFailure, Preempt, Rollout, Wave, Window};
@@ -98,6 +100,9 @@ pub struct FleetSpec {
     /// In which order a commit reaches the clusters; without it, all at once.
     #[serde(skip)]
     pub rollout: Option<Arc<Rollout>>,
+    /// Who is told when something is wrong.
+    #[serde(skip)]
+    pub notifications: Arc<Vec<Notification>>,
 }
 
 /// `spec.onRemoval`: what becomes of the objects of a cluster that leaves the repository.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{API_VERSION, is_label, rollout::DAY_WORDS, span};
+use super::{API_VERSION, is_label, notifications, rollout::DAY_WORDS, span};
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
@@ -100,7 +100,7 @@ pub(super) const FLEET: Kind = Kind {
         ("health", HEALTH),
         ("defaults", Later),
         ("rollout", ROLLOUT),
-        ("notifications", Later),
+        ("notifications", notifications::FORM),
     ],
 };
 

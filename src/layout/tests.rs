@@ -249,8 +249,8 @@ fn the_roots_own_files_refuse_all() {
         (&[("evenkeel.yml", "")], "refused evenkeel.yaml: error[EK1004]: there is none; rename evenkeel.yml\n"),
         (&[("evenkeel.yaml", "")], "refused evenkeel.yaml: error[EK1004]: the file is empty; it should hold kind: Fleet\n"),
         (
-            &[("evenkeel.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nspec:\n  notifications: {}\n")],
-            "refused evenkeel.yaml:4:3: error[EK1006]: notifications is not built yet\n",
+            &[("evenkeel.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Fleet\nspec:\n  defaults: {}\n")],
+            "refused evenkeel.yaml:4:3: error[EK1006]: defaults is not built yet\n",
         ),
         (
             &[("evenkeel.yaml", "apiVersion: evenkeel.dev/v1\nkind: Fleet\nmetadata: {name: Shop}\n")],

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     Cluster, Connection, Fleet, FleetSpec, HealthRules, Ignored, Layer, Level, OnRemoval, Rollout, Validate, is_label,
     names::{is_dns_label, one_edit_apart},
+    notifications,
     own::{CLUSTER, ENVIRONMENT, FLEET, Kind, Own, REGION},
     sort_problems,
 };
@@ -77,6 +78,7 @@ fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec)
         None if problems.is_empty() => problems.extend(refuse("metadata.name is missing; it names the fleet")),
         None => {}
     }
+    let notifications = Arc::new(notifications::read(&own, &mut problems));
     let health = Arc::new(HealthRules::read(&own, &mut problems));
     if !problems.is_empty() {
         return Err(problems);
@@ -90,6 +92,7 @@ fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec)
         validate: own.field("validate"),
         on_removal: own.field("onRemoval"),
         rollout,
+        notifications,
     };
     Ok((own.name.unwrap_or_default(), spec))
 }

@@ -22,13 +22,14 @@ const STEPS: &[&str] = &[
     include_str!("hands.sql"),
     include_str!("rollout.sql"),
     include_str!("events.sql"),
+    include_str!("forge.sql"),
 ];
 /// How long a lock of another process is waited for. Only a reader that checkpoints, or a second agent, holds one.
 const BUSY: Duration = Duration::from_secs(5);
 /// The write-ahead log is cut back to this after a burst, in bytes.
 const WAL_KEPT: i64 = 64 << 20;
 /// Statements that a connection keeps prepared; more than there are in this module.
-const STATEMENTS: usize = 128;
+const STATEMENTS: usize = 256;
 
 /// Where the ledger of a state directory is.
 pub fn path(dir: &Path) -> PathBuf {

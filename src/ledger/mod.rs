@@ -16,12 +16,14 @@ mod details;
 mod error;
 mod events;
 mod fate;
+mod fights;
 mod file;
 mod held;
 mod holds;
 mod journal;
 mod last_words;
 mod notes;
+mod notices;
 mod picked;
 mod reader;
 mod report_only;
@@ -29,6 +31,7 @@ mod retention;
 mod rollout;
 mod sql;
 mod syncs;
+mod told;
 mod under_way;
 mod walk;
 mod writer;
@@ -50,10 +53,12 @@ pub use self::{
     actions::ActionRow,
     branch::ClusterRow,
     error::LedgerError,
+    fights::Fight,
     file::path,
     last_words::{Known, LastWord, OnRecord},
     reader::Reader,
     retention::{Removed, Retention},
+    told::{Telling, ToldRow},
 };
 use self::{branch::Fetch, writer::Writer};
 use crate::{

@@ -49,6 +49,9 @@ pub struct SourceState {
     pub last_fetch: Option<Timestamp>,
     /// Why the last fetch failed.
     pub error: Option<ErrorAnswer>,
+    /// What of the repository's settings the agent cannot do; the rest goes on.
+    #[serde(default)]
+    pub warnings: Vec<ErrorAnswer>,
 }
 
 fn masked<S: Serializer>(remote: &str, serializer: S) -> Result<S::Ok, S::Error> {

@@ -7,6 +7,8 @@ use super::caller::Role;
 pub enum Needs {
     /// Nothing: probes of an orchestrator have no token.
     Nothing,
+    /// A signature of what is sent, by a secret that the handler knows: a forge has no token.
+    Signature,
     /// A token of any role; on loopback none.
     Reading,
     /// A token of that role, on loopback too.
@@ -50,6 +52,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("GET", "/api/v1/changes", Needs::Reading),
     endpoint("GET", "/api/v1/events", Needs::Reading),
     endpoint("GET", "/api/v1/events/stream", Needs::Reading),
+    endpoint("POST", "/hooks/{forge}", Needs::Signature),
     endpoint("POST", "/api/v1/plan", Needs::Role(Role::Operator)),
     endpoint("POST", "/api/v1/sync", Needs::Role(Role::Operator)),
     endpoint("POST", "/api/v1/hold", Needs::Role(Role::Operator)),

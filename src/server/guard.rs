@@ -10,12 +10,13 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
-use tokio::time::timeout;
+use tokio::{sync::OwnedSemaphorePermit, time::timeout};
 
 use super::{
     caller::Caller,
     client::segment,
     endpoints::{self, Endpoint, Needs},
+    hooks,
     listen::TcpDoor,
     pages,
     peer::Peer,
@@ -62,8 +63,8 @@ pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
         Ok(caller) => {
             request.extensions_mut().insert(caller.clone());
             // Nothing is read of what nobody is allowed to ask.
-            match whole(request, BODY_TIME_MAX).await {
-                Ok(request) => (caller, next.run(request).await),
+            match received(&api, endpoint, request).await {
+                Ok((request, _room)) => (caller, next.run(request).await),
                 Err(problem) => (caller, problem.into_response()),
             }
         }
@@ -81,15 +82,28 @@ pub(super) async fn guard(State(api): State<Api>, mut request: Request, next: Ne
     answer
 }
 
+/// The request with its body, and the room that it has. Who has no token gets some only after asking for it.
+async fn received(api: &Api, endpoint: Option<&Endpoint>, request: Request) -> Result<(Request, Option<OwnedSemaphorePermit>), Problem> {
+    if endpoint.is_none_or(|endpoint| endpoint.needs != Needs::Signature) {
+        return Ok((whole(request, BODY_LEN_MAX, BODY_TIME_MAX).await?, None));
+    }
+    let room = api.hooks.as_ref().map(|hooks| hooks.enter()).transpose()?;
+    let len_max = if room.is_some() { hooks::BODY_LEN_MAX } else { BODY_LEN_MAX };
+    Ok((whole(request, len_max, BODY_TIME_MAX).await?, room))
+}
+
 /// The request with its body, read to its end: one that is sent slowly takes a connection for so long and no longer.
-async fn whole(request: Request, time_max: Duration) -> Result<Request, Problem> {
+async fn whole(request: Request, len_max: usize, time_max: Duration) -> Result<Request, Problem> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         return Ok(request);
     }
     let (parts, body) = request.into_parts();
-    match timeout(time_max, to_bytes(body, BODY_LEN_MAX)).await {
+    match timeout(time_max, to_bytes(body, len_max)).await {
         Ok(Ok(body)) => Ok(Request::from_parts(parts, Body::from(body))),
-        Ok(Err(_)) => Err(Problem::usage(StatusCode::PAYLOAD_TOO_LARGE, "the body is longer than 64 KiB, or broke off")),
+        Ok(Err(_)) => {
+            let why = format!("the body is longer than {} KiB, or broke off", len_max / 1024);
+            Err(Problem::usage(StatusCode::PAYLOAD_TOO_LARGE, why))
+        }
         Err(_) => Err(Problem::usage(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {} s", time_max.as_secs()))),
     }
 }
@@ -131,7 +145,7 @@ fn admit(request: &Request, there: bool, endpoint: Option<&Endpoint>) -> Result<
     let endpoint = endpoint.ok_or_else(|| Problem::usage(StatusCode::METHOD_NOT_ALLOWED, "the path takes another method"))?;
     let open = matches!(door, Door::Tcp(door) if door.loopback);
     match endpoint.needs {
-        Needs::Nothing => Ok(caller),
+        Needs::Nothing | Needs::Signature => Ok(caller),
         Needs::Reading if open || caller.role.is_some() => Ok(caller),
         Needs::Reading => Err(Problem::unknown("it needs a token")),
         Needs::Role(_) if caller.role.is_none() => Err(Problem::unknown("it needs a token")),
@@ -191,10 +205,10 @@ mod tests {
     async fn a_body_that_does_not_come_is_not_waited_for() {
         let never = futures_util::stream::pending::<Result<bytes::Bytes, std::io::Error>>();
         let request = Request::post("/api/v1/sync").body(Body::from_stream(never)).unwrap();
-        let refused = whole(request, Duration::from_millis(1)).await.err().unwrap().into_response();
+        let refused = whole(request, BODY_LEN_MAX, Duration::from_millis(1)).await.err().unwrap().into_response();
         assert_eq!(refused.status(), StatusCode::REQUEST_TIMEOUT);
         let request = Request::post("/api/v1/sync").body(Body::from("{}")).unwrap();
-        let whole = whole(request, BODY_TIME_MAX).await.ok().unwrap();
+        let whole = whole(request, BODY_LEN_MAX, BODY_TIME_MAX).await.ok().unwrap();
         assert_eq!(to_bytes(whole.into_body(), 10).await.unwrap(), "{}");
     }
 

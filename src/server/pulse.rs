@@ -41,7 +41,7 @@ impl Pulse {
     }
 
     /// Counts changes.
-    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+    pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 }

@@ -24,7 +24,7 @@ use super::{
     },
     answers::{Answers, Details as _, SourceState},
     caller::{Caller, Scope},
-    changes, events, guard, pages, probes,
+    changes, events, guard, hooks, pages, probes,
     problem::Problem,
     questions::{DIFF_TIME_MAX, PLAN_TIME_MAX, PlanBody, Question},
     scoped::Scoped,
@@ -57,6 +57,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/history/{cluster}", get(history))
         .route("/api/v1/diff/{cluster}", get(diff))
         .route("/api/v1/object/{cluster}/{object}", get(object))
+        .route("/hooks/{forge}", post(hooks::hook))
         .route("/api/v1/plan", post(plan))
         .route("/api/v1/events", get(events::events))
         .route("/api/v1/events/stream", get(events::stream))

@@ -18,6 +18,7 @@ use super::{
     actions::ActionRequest,
     answers::{Details, SourceState},
     guard::Door,
+    hooks::Hooks,
     listen::{self, Listen, TcpDoor},
     metrics::Metrics,
     peer::Peer,
@@ -67,6 +68,8 @@ pub struct Api {
     pub(super) queries: Arc<Semaphore>,
     /// None where nobody answers questions about clusters.
     pub(super) questions: Option<mpsc::Sender<Question>>,
+    /// None where no webhooks are taken.
+    pub(super) hooks: Option<Arc<Hooks>>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) streams: Arc<Semaphore>,
@@ -85,6 +88,7 @@ impl Api {
             source,
             queries: Arc::new(Semaphore::new(QUERIES_MAX)),
             questions: None,
+            hooks: None,
             pulse: Arc::default(),
             metrics: Arc::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
@@ -95,6 +99,13 @@ impl Api {
     #[must_use]
     pub fn with_signs(mut self, pulse: Arc<Pulse>, metrics: Arc<Metrics>) -> Self {
         (self.pulse, self.metrics) = (pulse, metrics);
+        self
+    }
+
+    /// Takes webhooks.
+    #[must_use]
+    pub fn with_hooks(mut self, hooks: Option<Hooks>) -> Self {
+        self.hooks = hooks.map(Arc::new);
         self
     }
 

@@ -48,7 +48,8 @@ fn every_flag_has_its_place() {
     let (_, seen) = resolved(
         "evenkeel run --repo /r --branch b --state-dir /s --kubeconfig /k --once --mode observe --only environment=dev --namespace ns --poll-interval 1s \
          --compare-interval 2s --max-requests 3 --max-requests-per-cluster 2 --git-timeout 3s --git-username u --git-password-file /p --git-ssh-key-file /i --git-known-hosts-file /h \
-         --log-format json --log-level debug --listen [::1]:8480 --tokens-file /t --tls-cert-file /c --tls-key-file /y",
+         --log-format json --log-level debug --listen [::1]:8480 --tokens-file /t --tls-cert-file /c --tls-key-file /y --webhook-secrets-file /w \
+         --forge forgejo --forge-url https://h/api --forge-repo a/b --forge-token-file /o --receivers-file /q --git-notes=push --public-url https://e",
     );
     insta::assert_debug_snapshot!(seen.unwrap());
 }

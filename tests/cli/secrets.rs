@@ -68,6 +68,11 @@ fn settings(secret: &str) -> String {
         max_requests: 0,
         max_requests_per_cluster: 0,
         listen: None,
+        webhook_secrets_file: None,
+        forge: None,
+        git_notes: false,
+        receivers_file: None,
+        public_url: None,
         git: GitSettings {
             timeout: std::time::Duration::ZERO,
             username: None,

@@ -197,6 +197,7 @@ fn the_document_has_the_servers_paths_and_what_they_need() {
         let operation = documented[&(endpoint.method.to_owned(), endpoint.path.to_owned())];
         let (security, role) = match endpoint.needs {
             Needs::Nothing => (json!([]), Value::Null),
+            Needs::Signature => (json!([{"signature": []}]), Value::Null),
             Needs::Reading => (json!([{}, {"token": []}]), Value::Null),
             Needs::Role(role) => (json!([{"token": []}]), serde_json::to_value(role).unwrap()),
         };
@@ -208,7 +209,8 @@ fn the_document_has_the_servers_paths_and_what_they_need() {
 fn answers_and_bodies_are_as_documented() {
     let (agent, document) = (agent(), document());
     for ((method, path), operation) in operations(&document) {
-        if is_stream(operation) {
+        // The one never ends; the other is signed, and tested with an agent that has secrets.
+        if is_stream(operation) || path.starts_with("/hooks/") {
             continue;
         }
         let request = &operation["requestBody"]["content"]["application/json"];
@@ -248,7 +250,8 @@ fn each_path_is_for_whom_the_list_says() {
         let body = example_body(operation);
         for (agent, open) in [(&near, true), (&far, false)] {
             let allowed = match endpoint.needs {
-                Needs::Nothing => true,
+                // Without a secret, a hook is nobody's.
+                Needs::Nothing | Needs::Signature => true,
                 Needs::Reading => open,
                 Needs::Role(_) => false,
             };

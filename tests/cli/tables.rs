@@ -202,6 +202,7 @@ fn a_repository_that_cannot_be_followed_is_told_above_the_table() {
                 message: "https://deploy:hunter2@git.example/config.git: no route to host".to_owned(),
                 hint: codes::GIT_UNREACHABLE.next.to_owned(),
             }),
+            warnings: Vec::new(),
         };
     });
     let output = agent.run("status");

@@ -50,18 +50,7 @@ impl Listening {
         let file = scene.folder.path().join("tokens.yaml");
         std::fs::write(&file, tokens()?)?;
         let agent = scene.agent_with("state", &["--listen", "127.0.0.1:0", "--tokens-file", &file.display().to_string()])?;
-        // The port is the kernel's choice; the log has it.
-        let address = wait_until(PATIENCE, "the agent listens", || async {
-            let log = std::fs::read_to_string(&agent.log).unwrap_or_default();
-            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let line = lines.find(|line| line.to_string().contains("\"listening\"")).ok_or_else(|| log.clone())?;
-            line.pointer("/address")
-                .or(line.pointer("/fields/address"))
-                .and_then(Value::as_str)
-                .map(str::to_owned)
-                .ok_or_else(|| line.to_string())
-        })
-        .await?;
+        let address = address_of(&agent).await?;
         Ok(Self { agent, address })
     }
 
@@ -70,6 +59,19 @@ impl Listening {
         let (url, file) = (format!("http://{}", self.address), scene.folder.path().join(name).display().to_string());
         evenkeel(&scene.folder.path().join("elsewhere"), &[args, &["--server", &url, "--token-file", &file]].concat())
     }
+}
+
+/// Where an agent listens. The port is the kernel's choice; the log has it.
+pub(crate) async fn address_of(agent: &Agent) -> Result<String> {
+    wait_until(PATIENCE, "the agent listens", || async {
+        let log = std::fs::read_to_string(&agent.log).unwrap_or_default();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        // After a restart the log has the addresses of before too.
+        let line = lines.rfind(|line| line.to_string().contains("\"listening\"")).ok_or_else(|| log.clone())?;
+        let address = line.pointer("/address").or(line.pointer("/fields/address"));
+        address.and_then(Value::as_str).map(str::to_owned).ok_or_else(|| line.to_string())
+    })
+    .await
 }
 
 /// The body of a page that needs no token.

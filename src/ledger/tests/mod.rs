@@ -10,6 +10,7 @@ mod held;
 mod property;
 mod rollout;
 mod syncs;
+mod told;
 mod verdicts;
 
 use std::{

@@ -16,6 +16,7 @@ use self::text::{Histogram, Text};
 use super::{answers::SourceState, caller::Scope};
 use crate::{
     ledger::answers::{ClusterStatus, Status},
+    notify::Tally,
     sync::Phase,
 };
 
@@ -26,6 +27,9 @@ const SERIES_MAX: usize = 5000;
 const OTHER: &str = "_other";
 /// Every way in which a sync ends.
 const RESULTS: [&str; 5] = ["Succeeded", "Waiting", "Refused", "Failed", "Interrupted"];
+
+/// Every way in which a try to tell somebody ends.
+const TOLD: [&str; 3] = ["Sent", "Failed", "GivenUp"];
 
 /// Where a cluster is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +63,9 @@ struct Counted {
     render: Histogram,
     fetch: BTreeMap<&'static str, Histogram>,
     requests: BTreeMap<(&'static str, String, u16), u64>,
+    hooks: BTreeMap<(&'static str, &'static str), u64>,
+    told: BTreeMap<(&'static str, String, &'static str), u64>,
+    waiting: BTreeMap<(&'static str, String), usize>,
 }
 
 /// Shared by the agent, which counts, and its servers, which tell.
@@ -120,6 +127,11 @@ impl Metrics {
         *self.counted().requests.entry((method, path.unwrap_or("other").to_owned(), status)).or_default() += 1;
     }
 
+    /// So many more webhooks of that forge ended so.
+    pub(super) fn hooked(&self, forge: &'static str, result: &'static str, count: u64) {
+        *self.counted().hooks.entry((forge, result)).or_default() += count;
+    }
+
     /// All of it as Prometheus reads it, of what is in the scope.
     pub(super) fn text(&self, status: &Status, source: &SourceState, scope: &Scope) -> String {
         let mut text = Text::default();
@@ -178,6 +190,18 @@ impl Metrics {
         for ((method, path, status), count) in &counted.requests {
             family.sample(&[("method", method), ("path", path), ("status", &status.to_string())], count);
         }
+        let mut family = text.family("evenkeel_webhooks_total", "counter", "Webhooks of forges, by what came of them");
+        for ((forge, result), count) in &counted.hooks {
+            family.sample(&[("forge", forge), ("result", result)], count);
+        }
+        let mut family = text.family("evenkeel_deliveries_total", "counter", "Tries to tell forges and receivers, by how they ended");
+        for ((kind, receiver, result), count) in &counted.told {
+            family.sample(&[("kind", kind), ("receiver", receiver), ("result", result)], count);
+        }
+        let mut family = text.family("evenkeel_deliveries_waiting", "gauge", "What forges and receivers are yet to be told");
+        for ((kind, receiver), count) in &counted.waiting {
+            family.sample(&[("kind", kind), ("receiver", receiver)], count);
+        }
         if let Some(ledger) = &self.ledger {
             let size = |suffix: &str| {
                 let mut path = ledger.clone().into_os_string();
@@ -188,6 +212,25 @@ impl Metrics {
         }
         text.family("evenkeel_build_info", "gauge", "Always 1")
             .sample(&[("version", env!("CARGO_PKG_VERSION")), ("fleet", &counted.fleet)], 1);
+    }
+}
+
+impl Tally for Metrics {
+    fn expects(&self, kind: &'static str, receiver: &str) {
+        // A counter that is not there before its first event hides that event from a rate.
+        let mut counted = self.counted();
+        for result in TOLD {
+            counted.told.entry((kind, receiver.to_owned(), result)).or_default();
+        }
+        counted.waiting.entry((kind, receiver.to_owned())).or_default();
+    }
+
+    fn told(&self, kind: &'static str, receiver: &str, result: &'static str) {
+        *self.counted().told.entry((kind, receiver.to_owned(), result)).or_default() += 1;
+    }
+
+    fn waiting(&self, kind: &'static str, receiver: &str, count: usize) {
+        self.counted().waiting.insert((kind, receiver.to_owned()), count);
     }
 }
 
