@@ -10,6 +10,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     ledger::answers::{History, Log, Status, Where},
     server::{Accepted, Answers, Client, ClientError, PLAN_TIME_MAX, SourceState, who},
+    why::Why,
 };
 
 /// For the agent to show that it lives. A hanging one is not waited for: the ledger knows what it knows.
@@ -129,6 +130,10 @@ impl Answers for AgentAnswers {
 
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
         self.wait(self.client.history(cluster, limit))
+    }
+
+    fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic> {
+        self.wait(self.client.why(cluster, object))
     }
 }
 

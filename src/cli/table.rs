@@ -151,7 +151,7 @@ pub(super) fn phase(phase: Phase) -> Cell {
     Cell::colored(phase_color(phase), format!("{phase:?}"))
 }
 
-fn phase_color(phase: Phase) -> Color {
+pub(super) fn phase_color(phase: Phase) -> Color {
     match phase {
         Phase::Synced => Color::Good,
         Phase::Syncing | Phase::Waiting => Color::Moving,

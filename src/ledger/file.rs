@@ -21,6 +21,7 @@ const STEPS: &[&str] = &[
     include_str!("would.sql"),
     include_str!("hands.sql"),
     include_str!("rollout.sql"),
+    include_str!("why.sql"),
 ];
 /// How long a lock of another process is waited for. Only a reader that checkpoints, or a second agent, holds one.
 const BUSY: Duration = Duration::from_secs(5);

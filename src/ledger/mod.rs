@@ -14,6 +14,7 @@ mod branch;
 mod clusters;
 mod details;
 mod error;
+mod evidence;
 mod fate;
 mod file;
 mod held;
@@ -24,6 +25,7 @@ mod reader;
 mod report_only;
 mod retention;
 mod rollout;
+mod source;
 mod sql;
 mod syncs;
 mod walk;
@@ -46,6 +48,7 @@ pub use self::{
     actions::ActionRow,
     branch::ClusterRow,
     error::LedgerError,
+    evidence::{Brought, BundleEnd, Drifted, Evidence, ObjectEnd, ObjectEvidence, Wanted},
     file::path,
     last_words::{Known, LastWord, OnRecord},
     reader::Reader,

@@ -4,10 +4,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
-    diagnostic::Diagnostic,
+    codes,
+    diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, History, Log, Status, Touched, Where},
+    ledger::{
+        Evidence,
+        answers::{Content, ErrorAnswer, History, Log, Status, Touched, Where},
+    },
     manifest::mask_urls,
+    why::{Why, explain},
 };
 
 /// The questions that the record answers. Calls block; the server makes them on threads of their own.
@@ -20,12 +25,16 @@ pub trait Answers {
     fn where_is(&self, rev: &str) -> Result<Where, Diagnostic>;
     /// The newest syncs and transitions of a cluster, at most `limit` of each.
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic>;
+    /// Why a cluster is as it is, or an object on it, given as `kind[.group]/[namespace/]name`.
+    fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic>;
 }
 
 /// What the pages ask besides.
 pub trait Details: Answers {
     /// What stands on a cluster, by the record.
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic>;
+    /// What may explain why a cluster, or an object on it, is as it is.
+    fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic>;
     /// What the syncs to a commit did, by cluster.
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic>;
 }
@@ -49,4 +58,10 @@ pub struct SourceState {
 
 fn masked<S: Serializer>(remote: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&mask_urls(remote))
+}
+
+/// The explanation that follows from the evidence.
+pub(crate) fn explained(evidence: &Evidence) -> Result<Why, Diagnostic> {
+    let unknown = || Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {}", evidence.cluster));
+    explain(evidence).ok_or_else(unknown)
 }

@@ -20,6 +20,7 @@ use crate::{
     ledger::answers::{ErrorAnswer, History, Log, Status, Where},
     manifest::Digest,
     plan::{judged::LivePlan, live::Diff},
+    why::Why,
 };
 
 /// Bytes of an answer: a thousand commits on a thousand clusters stay below.
@@ -92,6 +93,12 @@ impl Client {
     /// The newest syncs of a cluster.
     pub async fn history(&self, cluster: &str, limit: u32) -> Result<History, ClientError> {
         self.get(&format!("/api/v1/history/{}?limit={limit}", segment(cluster))).await
+    }
+
+    /// Why a cluster, or an object on it, is as it is.
+    pub async fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, ClientError> {
+        let object = object.map(|object| format!("?object={}", segment(object))).unwrap_or_default();
+        self.get(&format!("/api/v1/why/{}{object}", segment(cluster))).await
     }
 
     /// What a sync of a cluster would do, as its API server says.

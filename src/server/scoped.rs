@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::{
-    answers::{Answers, Details},
+    answers::{Answers, Details, explained},
     caller::Scope,
 };
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{CommitOnCluster, Content, History, Log, Status, Touched, Where},
+    ledger::{
+        Evidence,
+        answers::{CommitOnCluster, Content, History, Log, Status, Touched, Where},
+    },
+    why::Why,
 };
 
 /// In the place of a reason that names clusters which are not in the scope.
@@ -84,12 +88,21 @@ impl Answers for Scoped<'_> {
         self.sees(cluster)?;
         self.answers.history(cluster, limit)
     }
+
+    fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic> {
+        explained(&self.evidence(cluster, object)?)
+    }
 }
 
 impl Details for Scoped<'_> {
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
         self.sees(cluster)?;
         self.answers.content(cluster)
+    }
+
+    fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic> {
+        self.sees(cluster)?;
+        Ok(Evidence { status: self.status()?, ..self.answers.evidence(cluster, object)? })
     }
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {

@@ -16,8 +16,12 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, History, Log, SCHEMA, Status, Touched, Where},
+    ledger::{
+        Evidence,
+        answers::{Content, ErrorAnswer, History, Log, Repository, SCHEMA, Status, Touched, Where},
+    },
     manifest::Digest,
+    why::Why,
 };
 
 /// Knows one cluster, `prod/eu 1`, and no commit.
@@ -25,7 +29,7 @@ struct Record;
 
 impl Answers for Record {
     fn status(&self) -> Result<Status, Diagnostic> {
-        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new(), rollout: None })
+        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new(), rollout: None, repository: Repository::default() })
     }
 
     fn log(&self, limit: u32) -> Result<Log, Diagnostic> {
@@ -40,9 +44,17 @@ impl Answers for Record {
         assert_eq!((cluster, limit), ("prod/eu 1", 5));
         Ok(History { schema: SCHEMA, cluster: cluster.to_owned(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() })
     }
+
+    fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic> {
+        panic!("nobody asks for {cluster} {object:?}")
+    }
 }
 
 impl Details for Record {
+    fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic> {
+        panic!("nobody asks for {cluster} {object:?}")
+    }
+
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
         panic!("nobody asks for {cluster}")
     }

@@ -22,7 +22,7 @@ use super::{
     admit::Admission,
     course::Needs,
     definitions::Coming,
-    drift::{account, departures},
+    drift::{Departure, account, departures},
     entries::lost,
     holder,
     hooks::RUN_ANNOTATION,
@@ -111,6 +111,8 @@ pub(super) struct Carrier<'a, J> {
     pub(super) created: Mutex<BTreeSet<String>>,
     /// How many more drifted objects are asked after, to tell who changed what.
     pub(super) explain: AtomicUsize,
+    /// What was found of the drifted objects that were asked after.
+    pub(super) departures: Mutex<BTreeMap<ObjectId, Vec<Departure>>>,
     /// The objects that were written.
     pub(super) written: Mutex<Vec<ObjectId>>,
 }
@@ -292,6 +294,7 @@ impl<J: Journal> Carrier<'_, J> {
         let text = account(live.as_ref().and_then(|live| lost(live, self.manager)), &found);
         self.journal.warning(self.sync, &object.id, &text);
         warn!(bundle, object = %object.id, "{text}; put back as it should be");
+        self.departures.lock().unwrap_or_else(PoisonError::into_inner).insert(object.id.clone(), found);
     }
 
     /// Puts on record that a bundle is about to be written, once.

@@ -56,7 +56,7 @@ mod would;
 pub use drift::Departure;
 pub use journal::{Action, BundleOutcome, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};
 pub use observe::Recorded;
-pub use phase::{Health, Phase, Retry, State};
+pub use phase::{AILING_MAX, Ailing, Health, Phase, Retry, State};
 pub(crate) use stages::STUCK;
 pub use survey::Reporting;
 pub use would::Would;

@@ -355,8 +355,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
         };
         live.accept_uid = false;
         live.asked &= !knew || outcome.end == End::Interrupted;
-        for id in &outcome.repaired {
-            if let Some(rest) = live.fights.repaired(id, live.now()) {
+        for (id, departures) in &outcome.repaired {
+            if let Some(rest) = live.fights.repaired(id, departures, live.now()) {
                 let code = codes::FIGHT.id;
                 warn!(cluster = %self.cluster, object = %id, code, "put back again and again; left as it is for {} s", rest.as_secs());
             }

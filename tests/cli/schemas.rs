@@ -43,12 +43,13 @@ fn printed(line: &str) -> Value {
     serde_json::from_str(&output.out).unwrap()
 }
 
-fn answers() -> [(&'static str, Value); 8] {
+fn answers() -> [(&'static str, Value); 9] {
     [
-        ("status", printed("status")),
+        ("status", serde_json::to_value(fleet::cut_off()).unwrap()),
         ("log", printed("log")),
         ("where", printed("where c3c3c3c")),
         ("history", printed("history prod-eu-1")),
+        ("why", printed("why prod-eu-1 deploy/web")),
         ("plan", crate::plan::answer()),
         ("blame", crate::blame::printed()),
         ("diff", serde_json::to_value(crate::diff::answer()).unwrap()),
@@ -107,7 +108,7 @@ fn the_promised_keys_are_there() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let status = printed("status");
-    assert_eq!(keys(&status), set(&["schema", "commit", "held_plan", "clusters", "rollout"]));
+    assert_eq!(keys(&status), set(&["schema", "commit", "held_plan", "clusters", "rollout", "repository"]));
     assert_eq!(
         keys(&status["clusters"][1]),
         set(&[

@@ -6,7 +6,7 @@ use evenkeel::{
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::answers::ErrorAnswer,
-    server::{Accepted, Action, ActionRequest, Api, Server, SourceState, socket_path},
+    server::{Accepted, Action, ActionRequest, Api, Details as _, Server, SourceState, socket_path},
 };
 use tokio::{
     runtime::Runtime,
@@ -43,6 +43,13 @@ whole!(where_unknown format!("evenkeel where 1234567 {NOWHERE}"));
 whole!(history_table format!("evenkeel history prod-eu-1 {NOWHERE}"));
 whole!(history_json format!("evenkeel history prod-eu-1 {NOWHERE} -o json"));
 whole!(history_unknown format!("evenkeel history prod-xx-1 {NOWHERE}"));
+whole!(why_of_a_refused_cluster format!("evenkeel why prod-eu-1 {NOWHERE}"));
+whole!(why_of_a_dead_cluster format!("evenkeel why staging-eu-1 {NOWHERE}"));
+whole!(why_of_held_deletions format!("evenkeel why prod-us-1 {NOWHERE}"));
+whole!(why_json format!("evenkeel why prod-eu-1 deploy/web {NOWHERE} -o json"));
+whole!(why_of_an_object format!("evenkeel why prod-eu-1 deploy/web {NOWHERE}"));
+whole!(why_of_no_object format!("evenkeel why dev-eu-1 deploy/wep {NOWHERE}"));
+whole!(why_unknown format!("evenkeel why prod-xx-1 {NOWHERE}"));
 whole!(sync_without_an_agent format!("evenkeel sync environment=production {NOWHERE}"));
 whole!(approve_without_an_agent format!("evenkeel approve {} {NOWHERE}", "ab".repeat(32)));
 whole!(approve_of_no_hash format!("evenkeel approve abab {NOWHERE}"));
@@ -218,4 +225,49 @@ fn a_forbidden_socket_is_told_as_such() {
     std::fs::set_permissions(socket_path(dir.path()), std::fs::Permissions::from_mode(0o000)).unwrap();
     let output = run(&format!("evenkeel status --state-dir {}", dir.path().display()));
     assert_eq!((output.code, output.err.starts_with("error[EK6005]")), (1, true), "{}", output.err);
+}
+
+#[test]
+fn a_remote_that_is_down_is_told_with_the_agent_stopped() {
+    struct CutOff;
+    impl evenkeel::server::Answers for CutOff {
+        fn status(&self) -> Result<evenkeel::ledger::answers::Status, Diagnostic> {
+            Ok(crate::fleet::cut_off())
+        }
+
+        fn log(&self, limit: u32) -> Result<evenkeel::ledger::answers::Log, Diagnostic> {
+            Record.log(limit)
+        }
+
+        fn where_is(&self, rev: &str) -> Result<evenkeel::ledger::answers::Where, Diagnostic> {
+            Record.where_is(rev)
+        }
+
+        fn history(&self, cluster: &str, limit: u32) -> Result<evenkeel::ledger::answers::History, Diagnostic> {
+            Record.history(cluster, limit)
+        }
+
+        fn why(&self, cluster: &str, object: Option<&str>) -> Result<evenkeel::why::Why, Diagnostic> {
+            let evidence = evenkeel::ledger::Evidence { status: self.status()?, ..Record.evidence(cluster, object)? };
+            Ok(evenkeel::why::explain(&evidence).unwrap())
+        }
+    }
+    let setup = Setup { ledger: Box::new(|_| Ok(Box::new(CutOff))), ..Setup::default() };
+    let status = setup.run(&format!("evenkeel status {NOWHERE}")).out;
+    insta::assert_snapshot!(status.lines().skip(2).take(2).collect::<Vec<_>>().join("\n"), @r"
+    The branch, for 10m: error[EK2001]: https://***@git.example.org: no route
+      hint: The fleet stays as it is; check the network, the address and the remote's own state.
+    ");
+    let why = setup.run(&format!("evenkeel why dev-eu-1 {NOWHERE}")).out;
+    let (told, _) = why.split_once("Brought by").unwrap();
+    insta::assert_snapshot!(told, @r"
+    dev-eu-1 is Synced: it runs c3c3c3c, as it should; what runs is Healthy.
+    For 5m; environment development, region eu.
+    Causes:     - EK2001: no newer commit can reach any cluster: https://***@git.example.org: no route
+                - the branch was rewritten by a force-push: its tip was c9c9c9c and is c3c3c3c now
+    Reach:      - 4 other clusters too: prod-eu-1, prod-eu-2, prod-us-1, staging-eu-1; elsewhere: 1 Unreachable, 2 Refused, 1 Held
+                - the clusters stay at the commits that they have, and drift is put back as before
+    Way out:    - The fleet stays as it is; check the network, the address and the remote's own state.
+                - If that was not meant, push c9c9c9c to the branch again. `evenkeel log` marks the commits that are gone from it.
+    ");
 }

@@ -88,7 +88,7 @@ async fn a_ledger_of_the_first_version_is_migrated() {
     file.execute_batch(
         "DROP TABLE held; DROP TABLE rollout; DROP TABLE last_words; DROP TABLE holds; DROP TABLE action_clusters; DROP TABLE actions; \
          ALTER TABLE clusters DROP COLUMN retry_at; ALTER TABLE clusters DROP COLUMN failures; \
-         ALTER TABLE clusters DROP COLUMN would; \
+         ALTER TABLE clusters DROP COLUMN would; ALTER TABLE clusters DROP COLUMN ailing; \
          INSERT INTO approvals VALUES (x'05', 'ada', 0); PRAGMA user_version = 1",
     )
     .unwrap();

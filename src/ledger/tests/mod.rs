@@ -3,6 +3,7 @@
 
 mod clock;
 mod crash;
+mod evidence;
 mod file;
 mod hands;
 mod held;
