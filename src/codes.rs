@@ -176,7 +176,7 @@ codes! {
         => "Check that the API server runs and that the agent's machine reaches it. It is probed at least once a minute, and the cluster goes on by itself when it answers; other clusters are not held up.";
     CLUSTER_AUTH "EK3003" "The API server refused the credentials"
         because "An expired certificate or token; an exec plugin that fails; a user that was removed."
-        => "Check the kubeconfig's user, its certificate's dates or its exec plugin.";
+        => "Check the user in the agent's kubeconfig: its certificate's dates, its token, its exec plugin. A kubeconfig that changed is read again by itself.";
     WRONG_CLUSTER "EK3004" "The address reaches another cluster than before"
         because "The cluster was rebuilt under its old address, or a context was pointed at another one. The uid of its kube-system namespace tells."
         => "If the cluster was rebuilt on purpose: `evenkeel accept-cluster NAME`. Nothing is written until then.";

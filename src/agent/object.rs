@@ -23,7 +23,7 @@ pub(super) fn of_object(answers: &RecordedAnswers, evidence: &Evidence, asked: &
         None => Ok(Rendering::nothing()),
     };
     let wanted = || rendering.iter().flat_map(|rendering| &rendering.objects);
-    let standing: Vec<ObjectId> = evidence.content.objects.iter().filter_map(|object| object.id.parse().ok()).collect();
+    let standing: Vec<ObjectId> = known(evidence, cluster).filter_map(|id| id.parse().ok()).collect();
     let mut object = ObjectEvidence { asked: asked.to_owned(), ..ObjectEvidence::default() };
     match meant(&query, asked, wanted().map(|object| &object.id).chain(&standing)) {
         Meant::Several(names) => {
@@ -41,6 +41,15 @@ pub(super) fn of_object(answers: &RecordedAnswers, evidence: &Evidence, asked: &
     }
     object.unrendered = rendering.err();
     Ok(object)
+}
+
+/// The objects of a cluster that the record names: those that stand there, those that are about to go, and the one that is in trouble.
+fn known<'e>(evidence: &'e Evidence, cluster: &str) -> impl Iterator<Item = &'e str> {
+    let error = evidence.status.clusters.iter().find(|standing| standing.name == cluster).and_then(|standing| standing.error.as_ref());
+    let in_trouble = error.and_then(|error| error.message.split_once(": ")).map(|(object, _)| object);
+    let held = evidence.content.held.iter().map(|held| held.id.as_str());
+    let ailing = evidence.ailing.iter().map(|ailing| ailing.object.as_str());
+    evidence.content.objects.iter().map(|object| object.id.as_str()).chain(held).chain(ailing).chain(in_trouble)
 }
 
 /// What a cluster must run at a commit. It takes as long as a look at that one cluster does, and only who asks about an object waits.

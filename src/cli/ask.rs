@@ -45,7 +45,15 @@ pub(super) fn open(world: &World<'_>, whom: &Whom, printer: &mut Printer<'_>) ->
     }
     let answers = (world.ledger)(state_dir)?;
     printer.note(&format!("no agent answers on {}; this is what was recorded last", whom.name()));
+    if is_read_only(state_dir) {
+        printer.note(&format!("{} is on a read-only file system, where no agent can run: see to the disk", whom.name()));
+    }
     Ok(Asked { answers, source: None })
+}
+
+/// Whether nothing can be written there, whoever tries: the likeliest reason why no agent runs.
+fn is_read_only(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|file_system| file_system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// Asks a running agent for an action.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     codes,
     ledger::answers::{ClusterStatus, Repository, Rewritten, Status, Trouble},
-    manifest::mask_urls,
+    manifest::{Digest, mask_urls},
     server::SourceState,
     sync::{Health, Retry},
 };
@@ -72,7 +72,8 @@ fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: 
         {
             let _ = writeln!(text, "\n{}: only observed; a sync would {}", clean(&cluster.name), clean(&would.words()));
         }
-        if let (count @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan) {
+        let said = |plan: &Digest| cluster.error.as_ref().is_some_and(|error| error.hint.contains(&plan.to_string()));
+        if let (count @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan.filter(|plan| !said(plan))) {
             let _ =
                 writeln!(text, "\n{}: {count} deletions are held; to release exactly these: evenkeel approve {plan}", clean(&cluster.name));
         }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     ledger::{Brought, ObjectEnd},
     sync::Retry,
-    why::{Cause, ObjectWhy, Spread, Step, Why},
+    why::{Cause, Kind, ObjectWhy, Spread, Step, Why},
 };
 
 /// Say why a cluster, or an object on it, is as it is, and the way out
@@ -35,10 +35,10 @@ pub(super) struct WhyArgs {
 
 pub(super) fn run(args: WhyArgs, file: &SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
     let output = args.output.resolve(file);
-    let answers = ask::open(world, &args.state_dir.resolve(file), printer)?.answers;
-    let why = answers.why(&args.cluster, args.object.as_deref())?;
+    let asked = ask::open(world, &args.state_dir.resolve(file), printer)?;
+    let why = asked.answers.why(&args.cluster, args.object.as_deref())?;
     let color = printer.color;
-    printer.answer(output, &why, |why| Text { now: world.now, color }.of(why))?;
+    printer.answer(output, &why, |why| Text { now: world.now, color, alone: asked.source.is_none() }.of(why))?;
     Ok(Exit::Done)
 }
 
@@ -49,6 +49,8 @@ const INDENT: usize = 12;
 struct Text {
     now: Timestamp,
     color: bool,
+    /// No agent answers, so that the record is all there is.
+    alone: bool,
 }
 
 impl Text {
@@ -56,6 +58,9 @@ impl Text {
         let shade = if why.well { Color::Good } else { phase_color(why.phase).max(Color::Attention) };
         let what = painted(if self.color { shade } else { Color::Plain }, &clean(&why.what));
         let mut text = format!("{what}.\n");
+        if self.alone {
+            let _ = writeln!(text, "No agent answers: until one runs, no commit reaches {} and no drift is put back.", clean(&why.cluster));
+        }
         if let Some(object) = &why.object {
             text.push_str(&self.object(object));
         }
@@ -73,8 +78,15 @@ impl Text {
         text.push_str(&self.causes(why));
         text.push_str(&items("Reach", &reach(&why.spread, &why.cluster)));
         text.push_str(&items("Way out", &ways_out(&why.causes)));
+        if let Some(retry) = why.causes.iter().find_map(|cause| cause.retry) {
+            text.push_str(&section("Next try", &[self.retry(retry)]));
+        }
         if let Some(brought) = &why.brought_by {
-            text.push_str(&section("Brought by", &[format!("{}, {} ago", brought_by(brought), age(self.now, brought.time))]));
+            let waits = why.causes.first().is_some_and(|first| first.kind == Kind::Wave);
+            text.push_str(&section(
+                if waits { "Waits" } else { "Brought by" },
+                &[format!("{}, {} ago", brought_by(brought), age(self.now, brought.time))],
+            ));
         }
         text + &self.trail(&why.trail)
     }
@@ -89,14 +101,18 @@ impl Text {
 
     fn cause(&self, cause: &Cause) -> String {
         let code = cause.code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default();
-        let retry = cause.retry.map(|retry| self.retry(retry)).unwrap_or_default();
-        format!("{code}{}{retry}", cause.message)
+        let since = match cause.since.map(|since| age(self.now, since)) {
+            Some(age) if cause.kind == Kind::Rewritten => format!(" ({age} ago)"),
+            Some(age) => format!(" (for {age})"),
+            None => String::new(),
+        };
+        format!("{code}{}{since}", cause.message)
     }
 
     fn retry(&self, Retry { at, failures }: Retry) -> String {
         let due = if at > self.now { format!("in {}", age(at, self.now)) } else { "now".to_owned() };
         let tries = if failures == 1 { "1 try".to_owned() } else { format!("{failures} tries") };
-        format!(" ({tries} failed; the next is due {due})")
+        format!("{due}, after {tries} that failed")
     }
 
     fn object(&self, object: &ObjectWhy) -> String {

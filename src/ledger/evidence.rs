@@ -34,7 +34,7 @@ pub struct Evidence {
     pub status: Status,
     /// The newest commit has the cluster.
     pub in_repo: bool,
-    /// The commit that brought what the cluster is told to run.
+    /// The commit that brought what the cluster is told to run, or what it waits for.
     pub brought: Option<Brought>,
     /// Objects that are not healthy, the worst first.
     pub ailing: Vec<Ailing>,
@@ -141,7 +141,8 @@ impl Reader {
         let Some(standing) = status.clusters.iter().find(|standing| standing.name == cluster) else {
             return Err(LedgerError::UnknownCluster(cluster.to_owned()));
         };
-        let desired = standing.desired;
+        // Where it waits, what it waits for.
+        let desired = if standing.reason.is_empty() { standing.desired } else { status.commit };
         self.read(|db| {
             let id = clusters::id_of(db, cluster)?;
             let (in_repo, ailing) = db.prepare_cached("SELECT in_repo, ailing FROM clusters WHERE id = ?")?.query_row([id], |row| {

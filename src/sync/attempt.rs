@@ -369,7 +369,11 @@ impl<M: Memory> Attempt<'_, M> {
             Identity::Other => {
                 let known = known.unwrap_or_default();
                 let message = format!("the kube-system namespace has uid {uid}; the cluster {} had {known}", self.settings.cluster);
-                let error = Diagnostic::new(codes::WRONG_CLUSTER, Place::Nowhere, message);
+                let hint = format!(
+                    "Nothing is written until the address reaches the cluster that it was. If it was rebuilt on purpose: `evenkeel accept-cluster {}`.",
+                    self.settings.cluster
+                );
+                let error = Diagnostic::new(codes::WRONG_CLUSTER, Place::Nowhere, message).with_hint(hint);
                 let outcome = Outcome { wrong_cluster: true, ..Outcome::new(End::Unreachable, Some(error)) };
                 return Err(Early::Outcome(Box::new(outcome)));
             }

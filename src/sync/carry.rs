@@ -436,10 +436,19 @@ impl<J: Journal> Carrier<'_, J> {
     /// How the cluster serves the object's kind.
     pub(super) fn api(&self, object: &RenderedObject) -> Result<Api, Problem> {
         let id = &object.id;
-        self.apis().find(&id.group, &object.version, &id.kind).cloned().ok_or_else(|| {
-            let version = if id.group.is_empty() { object.version.clone() } else { format!("{}/{}", id.group, object.version) };
-            let message = format!("the cluster does not serve {} in {version}", id.kind);
-            Problem::Refused(Diagnostic::new(codes::NO_KIND, Place::Object(id.to_string()), message))
+        let apis = self.apis();
+        apis.find(&id.group, &object.version, &id.kind).cloned().ok_or_else(|| {
+            let of_group = |version: &str| if id.group.is_empty() { version.to_owned() } else { format!("{}/{version}", id.group) };
+            let message = format!("the cluster does not serve {} in {}", id.kind, of_group(&object.version));
+            let error = Diagnostic::new(codes::NO_KIND, Place::Object(id.to_string()), message);
+            Problem::Refused(match apis.preferred(&id.group, &id.kind).map(|api| of_group(&api.version)) {
+                Some(served) => {
+                    let hint =
+                        format!("Set apiVersion: {served}, which the cluster serves, and see what changed for the kind between the two.");
+                    error.with_hint(hint)
+                }
+                None => error,
+            })
         })
     }
 

@@ -59,6 +59,7 @@ pub use observe::Recorded;
 pub use phase::{AILING_MAX, Ailing, Health, Phase, Retry, State};
 pub(crate) use stages::STUCK;
 pub use survey::Reporting;
+pub(crate) use vitals::look_at;
 pub use would::Would;
 
 /// On members: whether they may be deleted when they leave Git.

@@ -281,7 +281,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let (phase, error) = match (&desired.rendering, &desired.paused) {
             (Err(error), _) => (Phase::Refused, Some(error.clone())),
             (_, Some(by)) => {
-                (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), format!("spec.paused in {by}"))))
+                let hint = format!("Nothing is written until spec.paused is taken out there; `git log -1 {by}` says who paused it.");
+                (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), "spec.paused is set").with_hint(hint)))
             }
             (Ok(_), None) if desired.rest.is_some() => (Phase::Waiting, desired.rest.clone()),
             (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_) | Next::Probe) => return false,

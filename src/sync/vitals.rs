@@ -253,8 +253,19 @@ impl Vitals {
             0 => String::new(),
             more => format!(", and {more} more"),
         };
-        Some(Diagnostic::new(codes::DEGRADED, Place::Object(id.to_string()), format!("{}{more}", known.reason)))
+        let error = Diagnostic::new(codes::DEGRADED, Place::Object(id.to_string()), format!("{}{more}", known.reason));
+        Some(error.with_hint(format!("{} Mend the manifest or what it needs.", look_at(id))))
     }
+}
+
+/// Where more is said about how an object does.
+pub(crate) fn look_at(ObjectId { group, kind, namespace, name }: &ObjectId) -> String {
+    let namespace = namespace.as_ref().map(|namespace| format!("-n {namespace} ")).unwrap_or_default();
+    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+    format!(
+        "Its status and events say more: `kubectl {namespace}describe {}{group}/{name}`, and the same of its pods.",
+        kind.to_lowercase()
+    )
 }
 
 #[cfg(test)]

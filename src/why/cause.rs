@@ -8,7 +8,7 @@ use crate::{
         answers::{ClusterStatus, ErrorAnswer, Repository, Rewritten, SyncEntry},
     },
     rollout::WaveWord,
-    sync::{Ailing, Health, Phase},
+    sync::{Ailing, Health, Phase, look_at},
 };
 
 /// Objects that are named in one cause.
@@ -16,7 +16,10 @@ const NAMED_MAX: usize = 3;
 
 /// All causes.
 pub(super) fn of_cluster(evidence: &Evidence, cluster: &ClusterStatus) -> Vec<Cause> {
-    let first = cluster.error.as_ref().map(|error| of_error(cluster, error));
+    let mut first = cluster.error.as_ref().map(|error| of_error(cluster, error));
+    if let Some(first) = first.as_mut().filter(|first| first.kind == Kind::Health) {
+        first.way_out.push_str(&put_back(evidence, cluster));
+    }
     let has = |kind: Kind| first.as_ref().is_some_and(|first| first.kind == kind);
     let mut causes = Vec::new();
     if !has(Kind::Held) {
@@ -47,6 +50,7 @@ pub(super) fn of_error(cluster: &ClusterStatus, error: &ErrorAnswer) -> Cause {
         kind: kind(cluster.phase, &error.code),
         code: Some(error.code.clone()),
         message: error.message.clone(),
+        since: None,
         way_out: error.hint.clone(),
         retry: cluster.retry,
     }
@@ -81,8 +85,19 @@ pub(super) fn kind(phase: Phase, code: &str) -> Kind {
     }
 }
 
+/// The way back to what ran before, where a commit brought the trouble: the quickest at night.
+fn put_back(evidence: &Evidence, cluster: &ClusterStatus) -> String {
+    let syncs = &evidence.history.syncs;
+    let Some(now) = syncs.iter().find(|sync| sync.result == "Succeeded") else { return String::new() };
+    let before = syncs.iter().find(|sync| sync.result == "Succeeded" && sync.rendering != now.rendering && sync.commit != now.commit);
+    let words = |before: &SyncEntry| {
+        format!(" To put back what ran before: `evenkeel rollback cluster={} {}`.", cluster.name, short(before.commit))
+    };
+    before.map(words).unwrap_or_default()
+}
+
 fn plain(kind: Kind, message: String, way_out: impl Into<String>) -> Cause {
-    Cause { kind, code: None, message, way_out: way_out.into(), retry: None }
+    Cause { kind, code: None, message, since: None, way_out: way_out.into(), retry: None }
 }
 
 fn held(cluster: &ClusterStatus) -> Option<Cause> {
@@ -126,9 +141,10 @@ const fn is_trouble(ailing: &Ailing) -> bool {
 
 /// An object that is not healthy.
 pub(super) fn of_health(ailing: &Ailing) -> Cause {
+    let look = ailing.object.parse().map(|id| look_at(&id)).unwrap_or_default();
     let (code, way_out) = match ailing.health {
-        Health::Degraded => (Some(codes::DEGRADED.id.to_owned()), codes::DEGRADED.next),
-        _ => (None, "It goes on by itself, or becomes Degraded with a reason; its own status and events say more."),
+        Health::Degraded => (Some(codes::DEGRADED.id.to_owned()), format!("{look} Mend the manifest or what it needs.")),
+        _ => (None, format!("It goes on by itself, or becomes Degraded. {look}")),
     };
     let message = format!("{} is {:?}: {}", ailing.object, ailing.health, ailing.reason);
     Cause { code, ..plain(Kind::Health, message, way_out) }
@@ -172,15 +188,15 @@ fn repository(evidence: &Evidence) -> Vec<Cause> {
         kind: Kind::Repository,
         code: Some(trouble.error.code.clone()),
         message: format!("no newer commit can reach any cluster: {}", trouble.error.message),
+        since: Some(trouble.since),
         way_out: trouble.error.hint.clone(),
         retry: None,
     });
-    let rewritten = rewritten.as_ref().and_then(|Rewritten { was, .. }| {
-        let (was, now) = (short((*was)?), short(evidence.status.commit?));
-        let message = format!("the branch was rewritten by a force-push: its tip was {was} and is {now} now");
-        let way_out =
-            format!("If that was not meant, push {was} to the branch again. `evenkeel log` marks the commits that are gone from it.");
-        Some(plain(Kind::Rewritten, message, way_out))
+    let rewritten = rewritten.as_ref().and_then(|Rewritten { was, at }| {
+        let (was, now) = ((*was)?, short(evidence.status.commit?));
+        let message = format!("the branch was rewritten by a force-push: its tip was {} and is {now} now", short(was));
+        let way_out = format!("`evenkeel log` marks the commits that are gone. If that was not meant, push {was} to the branch again.");
+        Some(Cause { since: Some(*at), ..plain(Kind::Rewritten, message, way_out) })
     });
     trouble.into_iter().chain(rewritten).collect()
 }

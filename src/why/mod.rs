@@ -59,7 +59,7 @@ pub struct Why {
     pub more_causes: u64,
     /// How far it reaches.
     pub spread: Spread,
-    /// The commit that brought what the cluster should run.
+    /// The commit that brought what the cluster should run, or what it waits for.
     pub brought_by: Option<Brought>,
     /// What led here, newest first.
     pub trail: Vec<Step>,
@@ -74,6 +74,8 @@ pub struct Cause {
     pub code: Option<String>,
     /// What it is; the words of a server or a controller as they came.
     pub message: String,
+    /// Since when, where that is known apart from the cluster's phase.
+    pub since: Option<Timestamp>,
     /// What to do.
     pub way_out: String,
     /// When it is tried again, where tries failed.
@@ -227,13 +229,16 @@ fn standing(evidence: &Evidence, cluster: &ClusterStatus, is_well: bool) -> Stri
     let name = &cluster.name;
     if is_well && cluster.phase == Phase::Synced {
         let at = cluster.applied.map(|commit| format!(" at {}", short(commit))).unwrap_or_default();
-        return format!("{name} is Synced{at}, and what runs is {:?}; nothing is wrong", cluster.health);
+        return match cluster.health {
+            Health::Unknown => format!("{name} is Synced{at}; nothing is wrong, as far as is known: how it does was not read"),
+            health => format!("{name} is Synced{at}, and what runs is {health:?}; nothing is wrong"),
+        };
     }
     let runs = match (cluster.applied, cluster.desired) {
         (Some(applied), Some(desired)) if applied == desired => format!("it runs {}, as it should", short(applied)),
         (Some(applied), Some(desired)) => format!("it runs {} and should run {}", short(applied), short(desired)),
         (Some(applied), None) => format!("it runs {}", short(applied)),
-        (None, Some(desired)) => format!("it is not known to run any commit, and should run {}", short(desired)),
+        (None, Some(desired)) => format!("it has reached no commit yet, and should run {}", short(desired)),
         (None, None) => "nothing is to run there".to_owned(),
     };
     let head = evidence.status.commit.filter(|head| cluster.desired.is_some_and(|desired| desired != *head));

@@ -61,7 +61,7 @@ pub(super) fn explain(evidence: &Evidence, cluster: &ClusterStatus, object: &Obj
     let Some(id) = &object.id else { return (missing(evidence, cluster, object), whole(cluster, object), Some(known)) };
     let asked = Asked { evidence, cluster, object, id };
     let causes = asked.causes(&known);
-    (asked.what(&known, causes.is_empty()), causes, Some(known))
+    (asked.what(&known, &causes), causes, Some(known))
 }
 
 /// There is no such object, as far as is known.
@@ -136,7 +136,7 @@ impl Asked<'_> {
         } else {
             ("it left Git, and its deletion is held for approval".to_owned(), format!("Put it back, or `evenkeel approve {plan}`."))
         };
-        Some(Cause { kind: Kind::Held, code: None, message, way_out, retry: None })
+        Some(Cause { kind: Kind::Held, code: None, message, since: None, way_out, retry: None })
     }
 
     fn left(&self) -> Option<Cause> {
@@ -146,26 +146,38 @@ impl Asked<'_> {
         }
         let message = "Git does not have it any more; it stands there still".to_owned();
         let way_out = "The next sync deletes it, unless its annotations or its adoption keep it.".to_owned();
-        Some(Cause { kind: Kind::Deletion, code: None, message, way_out, retry: None })
+        Some(Cause { kind: Kind::Deletion, code: None, message, since: None, way_out, retry: None })
     }
 
-    fn what(&self, known: &ObjectWhy, is_well: bool) -> String {
+    fn what(&self, known: &ObjectWhy, causes: &[Cause]) -> String {
         let (id, name) = (self.id, &self.cluster.name);
         let at = self.cluster.desired.map(|commit| format!(" at {}", short(commit))).unwrap_or_default();
-        let ailing = self.evidence.ailing.iter().find(|ailing| ailing.object == id);
-        match (&self.object.wanted, known.standing) {
-            (Some(_), true) if is_well => format!("{id} on {name} is as Git has it{at}; nothing is wrong"),
-            (Some(_), true) if self.of_bundle(known).is_some() => {
-                format!("{id} stands on {name}, and what Git has of it{at} is not written")
+        match (&self.object.wanted, known.standing, causes.first()) {
+            (Some(_), true, None) => format!("{id} on {name} is as Git has it{at}; nothing is wrong"),
+            (Some(_), true, Some(first)) => format!("{id} stands on {name}, {}", self.but(known, first, &at)),
+            (Some(_), false, None) => format!("{id} is in Git{at}, and not applied to {name} yet"),
+            (Some(_), false, Some(_)) => format!("{id} is in Git{at}, and not applied to {name}"),
+            (None, true, _) => format!("{id} stands on {name}, and is not in Git{at}"),
+            (None, false, Some(Cause { kind: Kind::Deletion, .. })) => {
+                format!("{id} is not in Git{at}, and its deletion from {name} does not end")
             }
-            (Some(_), true) => match ailing {
-                Some(ailing) => format!("{id} on {name} is as Git has it{at}, and it is {:?}", ailing.health),
-                None => format!("{id} stands on {name}, as far as is known"),
+            (None, false, _) => format!("{id} is not in Git{at}, and was not applied to {name}"),
+        }
+    }
+
+    /// What is not as it should be about an object that stands.
+    fn but(&self, known: &ObjectWhy, first: &Cause, at: &str) -> String {
+        if self.of_bundle(known).is_some() {
+            return format!("and what Git has of it{at} is not written");
+        }
+        match first.kind {
+            Kind::Health => match self.evidence.ailing.iter().find(|ailing| ailing.object == self.id) {
+                Some(ailing) => format!("as Git has it{at}, and is {:?}", ailing.health),
+                None => format!("as Git has it{at}, and is not healthy"),
             },
-            (Some(_), false) if is_well => format!("{id} is in Git{at}, and not written to {name} yet"),
-            (Some(_), false) => format!("{id} is in Git{at}, and not on {name}"),
-            (None, true) => format!("{id} stands on {name}, and is not in Git{at}"),
-            (None, false) => format!("{id} is neither in Git{at} nor on {name}"),
+            Kind::Drift => format!("and not as Git has it{at}: somebody changes it again and again"),
+            Kind::Unreachable | Kind::WrongCluster => "as far as is known: nobody can look there now".to_owned(),
+            _ => "as far as is known".to_owned(),
         }
     }
 }

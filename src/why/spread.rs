@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Cause, InPhase, Kind, Spread, are, count};
 use crate::{
-    ledger::{Evidence, answers::ClusterStatus},
+    ledger::{BundleEnd, Evidence, answers::ClusterStatus},
     rollout::ShownHalt,
     sync::{Health, Phase},
 };
@@ -51,7 +51,18 @@ fn here(evidence: &Evidence, cluster: &ClusterStatus, cause: &Cause) -> Vec<Stri
             said.push(format!("nothing is written to {name}, and drift there is not put back"));
         }
         Kind::Rendering => said.push(format!("{name} stays as it is; nothing of the commit reaches it")),
-        Kind::Held => said.push("all else of the commit is done; only the deletions wait".to_owned()),
+        Kind::Held => {
+            let held = evidence.content.held.iter().filter(|held| !held.approved && Some(held.plan) == cluster.held_plan);
+            let names: Vec<&str> = held.map(|held| held.id.as_str()).collect();
+            if !names.is_empty() {
+                said.push(format!("to be deleted: {}", list(&names)));
+            }
+            said.push("all else of the commit is done".to_owned());
+        }
+        Kind::Drift => match cluster.drifted {
+            0 | 1 => said.push("all else on it is as Git has it".to_owned()),
+            drifted => said.push(format!("{drifted} of {} objects are not as Git has them", cluster.objects)),
+        },
         Kind::Health => said.push("all is applied as Git has it; only its health is wanting".to_owned()),
         Kind::Deletion => said.push("all else goes on; only that object stays".to_owned()),
         Kind::Repository => said.push("the clusters stay at the commits that they have, and drift is put back as before".to_owned()),
@@ -67,7 +78,8 @@ fn bundles(evidence: &Evidence) -> Vec<String> {
     let named = |outcomes: &[&str]| {
         let of: Vec<&str> =
             evidence.bundles.iter().filter(|end| outcomes.contains(&&*end.outcome)).map(|end| end.bundle.as_str()).collect();
-        (!of.is_empty()).then(|| list("bundle", &of))
+        let plural = if of.len() == 1 { "" } else { "s" };
+        (!of.is_empty()).then(|| format!("bundle{plural} {}", list(&of)))
     };
     let mut said = Vec::new();
     if let Some(refused) = named(&["Refused"]) {
@@ -75,10 +87,24 @@ fn bundles(evidence: &Evidence) -> Vec<String> {
         let but = if stand { " but namespaces and definitions" } else { "" };
         said.push(format!("nothing{but} of {refused} is written"));
     }
-    said.extend(named(&["Failed", "Interrupted"]).map(|failed| format!("a part of {failed} may be written")));
+    let some =
+        if evidence.bundles.iter().filter(|end| is_cut(end)).any(|end| wrote(evidence, &end.bundle)) { "not all" } else { "nothing" };
+    said.extend(named(&["Failed", "Interrupted"]).map(|failed| format!("{some} of {failed} is written")));
     said.extend(named(&["Waiting"]).map(|waiting| format!("not done yet: {waiting}")));
     said.extend(named(&["Applied"]).map(|applied| format!("written all the same: {applied}")));
     said
+}
+
+fn is_cut(end: &BundleEnd) -> bool {
+    matches!(&*end.outcome, "Failed" | "Interrupted")
+}
+
+/// Whether any object of a bundle was written on the way to what the cluster last tried to run.
+fn wrote(evidence: &Evidence, bundle: &str) -> bool {
+    let syncs = &evidence.history.syncs;
+    let of_now = syncs.iter().filter(|sync| syncs.first().is_some_and(|newest| newest.rendering == sync.rendering));
+    let mut objects = of_now.flat_map(|sync| &sync.objects).filter(|object| object.bundle == bundle);
+    objects.any(|object| matches!(&*object.action, "Created" | "Changed" | "Adopted" | "Repaired"))
 }
 
 /// The rollout stands because of this cluster.
@@ -90,11 +116,9 @@ fn halted(evidence: &Evidence, name: &str) -> Option<String> {
     Some(format!("the wave {} has halted because of it, so that {} {} spared", wave.name, count(spared, "cluster"), are(spared)))
 }
 
-/// `bundles a, b and 3 more`
-fn list(one: &str, names: &[&str]) -> String {
+/// `a, b and 3 more`
+fn list(names: &[&str]) -> String {
     let more = names.len().saturating_sub(NAMED_MAX);
     let shown = names.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
-    let plural = if names.len() == 1 { "" } else { "s" };
-    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
-    format!("{one}{plural} {shown}{rest}")
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
 }

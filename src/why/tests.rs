@@ -235,7 +235,7 @@ fn health_names_the_object_and_what_its_controller_says() {
     insta::assert_snapshot!(told(&evidence), @r#"
     a is Synced: it runs aaaaaaa, as it should; what runs is Degraded
     Health EK4014: Deployment.apps/shop/web: no image -> It was applied as the repository says; its own status says what is wrong. Mend the manifest or what it needs.
-    Health -: Job.batch/shop/x is Progressing: 0 of 1 done -> It goes on by itself, or becomes Degraded with a reason; its own status and events say more.
+    Health -: Job.batch/shop/x is Progressing: 0 of 1 done -> It goes on by itself, or becomes Degraded. Its status and events say more: `kubectl -n shop describe job.batch/x`, and the same of its pods.
     0 []; 2 Synced; all is applied as Git has it; only its health is wanting; the wave first has halted because of it, so that 2 clusters are spared
     "#);
 }
@@ -344,7 +344,7 @@ fn an_object_is_told_apart_from_the_rest_of_its_cluster() {
     assert_eq!(
         told(&evidence).lines().take(2).collect::<Vec<_>>(),
         [
-            "ConfigMap/shop/one is in Git at aaaaaaa, and not on a",
+            "ConfigMap/shop/one is in Git at aaaaaaa, and not applied to a",
             "Refused EK4001: its bundle shop is Refused: ConfigMap/shop/bad: not liked -> Nothing of the bundle was written. Change the manifest or the policy named by the server; it is tried again slowly."
         ]
     );

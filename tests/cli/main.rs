@@ -6,6 +6,7 @@ mod check;
 mod diff;
 mod docs;
 mod fleet;
+mod incidents;
 mod init;
 mod kinds;
 mod plan;

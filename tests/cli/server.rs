@@ -282,7 +282,10 @@ fn a_token_for_an_environment_sees_that_alone() {
         let names = names(path, at);
         assert!(!names.is_empty() && names.iter().all(|name| name.starts_with("dev-")), "{path}: {names:?}");
     }
-    for path in ["/api/v1/history/prod-eu-1", "/api/v1/diff/prod-eu-1"] {
+    let why = agent.with(SCOPED, "GET", "/api/v1/why/dev-eu-1", "");
+    let answer = why.json();
+    assert_eq!((why.status, &answer["spread"]["same"], &answer["spread"]["elsewhere"]), (200, &json!(0), &json!([])), "{answer}");
+    for path in ["/api/v1/history/prod-eu-1", "/api/v1/why/prod-eu-1", "/api/v1/diff/prod-eu-1"] {
         assert_eq!(agent.with(SCOPED, "GET", path, "").code(), codes::UNKNOWN_CLUSTER.id, "{path}");
     }
     let plan = agent.with(SCOPED, "POST", "/api/v1/plan", r#"{"head": "main"}"#);

@@ -27,7 +27,7 @@ pub(super) fn block(frame: &Frame<'_>, why: &Why) -> Markup {
     }
 }
 
-fn cause(phase: Phase, Cause { kind, code, message, way_out, retry }: &Cause) -> Markup {
+fn cause(phase: Phase, Cause { kind, code, message, way_out, retry, since: _ }: &Cause) -> Markup {
     let class = if phase >= Phase::Held { "box attention" } else { "box bad" };
     html! {
         div class=(class) {
