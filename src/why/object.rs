@@ -121,12 +121,19 @@ impl Asked<'_> {
     fn of_bundle(&self, known: &ObjectWhy) -> Option<Cause> {
         let bundle = known.bundle.as_ref()?;
         let end = self.evidence.bundles.iter().find(|end| end.bundle == *bundle && end.outcome != "Applied")?;
-        if let Some(own) = self.object.ends.first().and_then(|end| end.error.as_ref()) {
+        if let Some(own) = self.own_error() {
             return Some(self.cause(own));
         }
         let error = end.error.as_ref()?;
         let message = format!("its bundle {bundle} is {}: {}", end.outcome, error.message);
         Some(Cause { message, ..self.cause(error) })
+    }
+
+    /// What went wrong with it on the way to what the cluster last tried to run.
+    fn own_error(&self) -> Option<&ErrorAnswer> {
+        let (newest, syncs) = (self.evidence.history.syncs.first()?, &self.evidence.history.syncs);
+        let begun = syncs.iter().filter(|sync| sync.rendering == newest.rendering).map(|sync| sync.started).min()?;
+        self.object.ends.first().filter(|end| end.at >= begun)?.error.as_ref()
     }
 
     fn held(&self) -> Option<Cause> {

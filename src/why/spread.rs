@@ -36,9 +36,19 @@ fn has(other: &ClusterStatus, cause: &Cause) -> bool {
         Kind::Held => other.held_deletions > 0,
         Kind::Wave => !other.reason.is_empty(),
         Kind::Drift if cause.code.is_none() => other.drifted > 0,
-        Kind::Health => other.health == if cause.code.is_some() { Health::Degraded } else { Health::Progressing },
-        _ => other.error.as_ref().is_some_and(|error| Some(&error.code) == cause.code.as_ref()),
+        Kind::Health if cause.code.is_none() => other.health == Health::Progressing,
+        kind => other.error.as_ref().is_some_and(|error| {
+            // What is about an object or a file is the same where it is about the same one; an address is another on each cluster.
+            let is_of_a_place =
+                !matches!(kind, Kind::Unreachable | Kind::WrongCluster | Kind::OtherAgent | Kind::ReportOnly | Kind::Observed);
+            Some(&error.code) == cause.code.as_ref() && (!is_of_a_place || place(&error.message) == place(&cause.message))
+        }),
     }
+}
+
+/// What a message begins with: the object or the file that it is about.
+fn place(message: &str) -> &str {
+    message.split_once(": ").map_or(message, |(place, _)| place)
 }
 
 /// What goes on here and what does not.

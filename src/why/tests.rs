@@ -191,6 +191,37 @@ fn what_is_refused_is_told_with_what_is_written_all_the_same() {
 }
 
 #[test]
+fn the_same_code_of_another_object_is_another_cause() {
+    let with = |name: &str, message: &str| ClusterStatus { name: name.to_owned(), ..failed(Phase::Refused, codes::REFUSED, message) };
+    let mut evidence = fleet(with("a", "ConfigMap/shop/bad: not liked (2 of 2)"));
+    evidence.status.clusters[1] = with("b", "ConfigMap/shop/other: not liked (1 of 2)");
+    evidence.status.clusters[2] = with("c", "ConfigMap/shop/bad: not liked (1 of 2)");
+    assert_eq!(explain(&evidence).unwrap().spread.names, ["c"]);
+    let mut evidence = fleet(failed(Phase::Unreachable, codes::UNREACHABLE, "10.0.0.1: refused"));
+    evidence.status.clusters[1] =
+        ClusterStatus { name: "b".to_owned(), ..failed(Phase::Unreachable, codes::UNREACHABLE, "10.0.0.2: refused") };
+    assert_eq!(explain(&evidence).unwrap().spread.names, ["b"]);
+}
+
+/// The error of an earlier commit is no cause of what is now.
+#[test]
+fn an_object_that_was_mended_waits_for_others_of_its_bundle() {
+    let mut evidence = fleet(failed(Phase::Refused, codes::REFUSED, "ConfigMap/shop/bad: not liked"));
+    evidence.bundles = vec![end("shop", "Refused", Some(error(codes::REFUSED, "ConfigMap/shop/bad: not liked")))];
+    evidence.history.syncs = vec![sync(Vec::new())];
+    let before = |second| ObjectEnd {
+        at: at(second),
+        commit: commit(0xbb),
+        action: "Refused".to_owned(),
+        error: Some(error(codes::REFUSED, "ConfigMap/shop/one: was wrong")),
+    };
+    for (second, message) in [(38, "its bundle shop is Refused: ConfigMap/shop/bad: not liked"), (39, "ConfigMap/shop/one: was wrong")] {
+        evidence.object = Some(ObjectEvidence { ends: vec![before(second)], ..object(true, true) });
+        assert_eq!(explain(&evidence).unwrap().causes[0].message, message, "a sync of what is wanted now began at 39");
+    }
+}
+
+#[test]
 fn causes_are_bounded_and_counted() {
     let objects = (0..12).map(|n| of(&format!("ConfigMap/shop/{n}"), "Refused", Some(error(codes::REFUSED, &format!("no {n}"))))).collect();
     let mut evidence = fleet(failed(Phase::Refused, codes::REFUSED, "no 0"));

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
+use serde_json::Value;
 use testbed::{FaultProxy, fault_proxy::Fault};
 
 use super::{commit, map, shop, the_same_when_stopped, told};
@@ -18,6 +19,8 @@ async fn an_api_server_does_not_answer() -> Result<()> {
     agent.phase("a", "Synced", &first).await?;
     agent.phase("b", "Synced", &first).await?;
     proxy.set(Fault::Refuse);
+    let refused = |status: &Value| status["error"]["message"].as_str().is_some_and(|message| message.contains("refused"));
+    agent.cluster_is("a", "out of reach", refused).await?;
     let second = commit(&scene, &[("base/shop/one.yaml", map(&scene, "one", "2"))], "Change the prices")?;
     agent.phase("a", "Unreachable", &second).await?;
     agent.phase("b", "Synced", &second).await?;
@@ -48,6 +51,7 @@ async fn another_cluster_answers() -> Result<()> {
     agent.stop()?;
     b.kubeconfig("a").write(&scene.kubeconfig())?;
     agent.start_again()?;
+    agent.phase("a", "WrongCluster", &first).await?;
     let second = commit(&scene, &[("base/shop/one.yaml", map(&scene, "one", "2"))], "Change the prices")?;
     agent.phase("a", "WrongCluster", &second).await?;
     told("wrong-cluster", &scene, &agent.state_dir)

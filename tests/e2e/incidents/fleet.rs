@@ -15,7 +15,8 @@ async fn an_environment_is_paused() -> Result<()> {
     agent.phase("b", "Synced", &first).await?;
     let paused =
         json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Environment", "metadata": {"name": "test-a"}, "spec": {"paused": true}});
-    commit(&scene, &[("environments/test-a/environment.yaml", yaml(&paused))], "Stop writes to a during the audit")?;
+    let second = commit(&scene, &[("environments/test-a/environment.yaml", yaml(&paused))], "Stop writes to a during the audit")?;
+    agent.phase("a", "Paused", &second).await?;
     let third = commit(&scene, &[("base/shop/one.yaml", map(&scene, "one", "2"))], "Change the prices")?;
     agent.phase("a", "Paused", &third).await?;
     agent.phase("b", "Synced", &third).await?;
