@@ -16,10 +16,7 @@ const NAMED_MAX: usize = 3;
 
 /// All causes.
 pub(super) fn of_cluster(evidence: &Evidence, cluster: &ClusterStatus) -> Vec<Cause> {
-    let mut first = cluster.error.as_ref().map(|error| of_error(cluster, error));
-    if let Some(first) = first.as_mut().filter(|first| first.kind == Kind::Health) {
-        first.way_out.push_str(&put_back(evidence, cluster));
-    }
+    let first = shown(evidence, cluster);
     let has = |kind: Kind| first.as_ref().is_some_and(|first| first.kind == kind);
     let mut causes = Vec::new();
     if !has(Kind::Held) {
@@ -42,6 +39,15 @@ pub(super) fn of_cluster(evidence: &Evidence, cluster: &ClusterStatus) -> Vec<Ca
     }
     causes.extend(repository(evidence));
     first.into_iter().chain(causes).collect()
+}
+
+/// The cause that the cluster's own state shows.
+pub(super) fn shown(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Cause> {
+    let mut shown = of_error(cluster, cluster.error.as_ref()?);
+    if shown.kind == Kind::Health {
+        shown.way_out.push_str(&put_back(evidence, cluster));
+    }
+    Some(shown)
 }
 
 /// The cause that an error of the cluster is.

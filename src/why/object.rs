@@ -92,7 +92,7 @@ impl Asked<'_> {
     fn causes(&self, known: &ObjectWhy) -> Vec<Cause> {
         let Self { evidence, cluster, object, id } = self;
         let mut causes: Vec<Cause> = self.of_bundle(known).into_iter().collect();
-        let first = cluster.error.as_ref().map(|error| cause::of_error(cluster, error));
+        let first = cause::shown(evidence, cluster);
         // What concerns the whole cluster concerns the object too; another object's trouble does not.
         let concerns = |first: &Cause| {
             let is_known = causes.iter().any(|cause| cause.message == first.message);

@@ -271,6 +271,28 @@ fn health_names_the_object_and_what_its_controller_says() {
     "#);
 }
 
+/// At night the quickest way out is back, where a commit brought the trouble.
+#[test]
+fn what_degraded_with_a_commit_can_be_put_back() {
+    let mut evidence = fleet(ClusterStatus {
+        health: Health::Degraded,
+        applied: Some(commit(0xaa)),
+        ..failed(Phase::Synced, codes::DEGRADED, "Deployment.apps/shop/web: no image")
+    });
+    let way_out = |evidence: &Evidence| explain(evidence).unwrap().causes[0].way_out.clone();
+    let succeeded = |byte: u8, rendering| SyncEntry {
+        commit: commit(byte),
+        rendering: Digest([rendering; 32]),
+        result: "Succeeded".to_owned(),
+        ..sync(Vec::new())
+    };
+    evidence.history.syncs = vec![succeeded(0xaa, 2), succeeded(0xa9, 2)];
+    assert!(!way_out(&evidence).contains("rollback"), "nothing else ever ran: {}", way_out(&evidence));
+    let refused = SyncEntry { result: "Refused".to_owned(), ..succeeded(0xbb, 3) };
+    evidence.history.syncs.extend([refused, succeeded(0xcc, 1)]);
+    assert!(way_out(&evidence).ends_with("`evenkeel rollback cluster=a ccccccc`."), "{}", way_out(&evidence));
+}
+
 #[test]
 fn what_is_not_an_error_of_the_cluster_is_a_cause_too() {
     let plan = Digest([0xcd; 32]);
