@@ -12,13 +12,21 @@ use crate::{
 /// What is told, and what of it is on record.
 pub(super) struct Standing {
     told: watch::Sender<SourceState>,
-    /// None before anything was put on record by this agent.
-    recorded: Option<Option<ErrorAnswer>>,
+    recorded: Recorded,
+}
+
+/// What is on record of the branch.
+#[derive(PartialEq, Eq)]
+enum Recorded {
+    /// What an agent before this one left there.
+    Unknown,
+    /// That it is followed, or why not.
+    Known(Option<ErrorAnswer>),
 }
 
 impl Standing {
     pub(super) const fn new(told: watch::Sender<SourceState>) -> Self {
-        Self { told, recorded: None }
+        Self { told, recorded: Recorded::Unknown }
     }
 
     /// The branch that is followed.
@@ -30,11 +38,12 @@ impl Standing {
     pub(super) async fn tell(&mut self, ledger: &Ledger, change: impl FnOnce(&mut SourceState)) {
         self.told.send_modify(change);
         let error = self.told.borrow().error.clone();
-        if self.recorded.as_ref() == Some(&error) {
+        let now = Recorded::Known(error.clone());
+        if self.recorded == now {
             return;
         }
-        match ledger.record_source(error.clone()).await {
-            Ok(()) => self.recorded = Some(error),
+        match ledger.record_source(error).await {
+            Ok(()) => self.recorded = now,
             // The next poll tries again; who asks the agent itself is told all the same.
             Err(error) => {
                 let error = Diagnostic::from(error);

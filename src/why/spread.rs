@@ -119,9 +119,9 @@ fn wrote(evidence: &Evidence, bundle: &str) -> bool {
 
 /// The rollout stands because of this cluster.
 fn halted(evidence: &Evidence, name: &str) -> Option<String> {
-    let waves = evidence.status.rollout.iter().flat_map(|rollout| &rollout.waves);
+    let mut waves = evidence.status.rollout.iter().flat_map(|rollout| &rollout.waves);
     let of_cluster = |halt: &&ShownHalt| halt.cluster == name || halt.failed.iter().any(|failed| failed == name);
-    let (wave, halt) = waves.filter_map(|wave| Some((wave, wave.halt.as_ref().filter(of_cluster)?))).next()?;
+    let (wave, halt) = waves.find_map(|wave| Some((wave, wave.halt.as_ref().filter(of_cluster)?)))?;
     let spared = halt.spared as u64;
     Some(format!("the wave {} has halted because of it, so that {} {} spared", wave.name, count(spared, "cluster"), are(spared)))
 }

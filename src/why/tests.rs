@@ -293,10 +293,13 @@ fn what_degraded_with_a_commit_can_be_put_back() {
     assert!(way_out(&evidence).ends_with("`evenkeel rollback cluster=a ccccccc`."), "{}", way_out(&evidence));
 }
 
+/// What it is, how it comes about, and the cause that is told.
+type Case = (&'static str, fn(&mut Evidence), &'static str);
+
 #[test]
 fn what_is_not_an_error_of_the_cluster_is_a_cause_too() {
     let plan = Digest([0xcd; 32]);
-    let cases: [(&str, fn(&mut Evidence), &str); 7] = [
+    let cases: [Case; 7] = [
         (
             "held beside another error",
             |evidence| {

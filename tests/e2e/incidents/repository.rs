@@ -1,6 +1,6 @@
 //! The repository, the branch and the disk that keeps them.
 
-use std::{fs, process::Command};
+use std::{fmt::Write as _, fs, process::Command};
 
 use anyhow::{Result, ensure};
 use testbed::wait_until;
@@ -80,12 +80,9 @@ async fn the_disk_is_read_only() -> Result<()> {
         let output = Command::new("unshare").args(under).args(args).env("EVENKEEL_STATE_DIR", &state_dir).output()?;
         let (out, err) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
         // The log of the start is not the answer.
-        let err: String = err
-            .lines()
-            .filter(|line| ["error[", "hint:", "note:"].iter().any(|word| line.starts_with(word)))
-            .map(|line| format!("{line}\n"))
-            .collect();
-        text.push_str(&format!("$ evenkeel {line}\n{err}{out}\n"));
+        let answer = |line: &&str| ["error[", "hint:", "note:"].iter().any(|word| line.starts_with(word));
+        let err = err.split_inclusive('\n').filter(answer).collect::<String>();
+        let _ = writeln!(text, "$ evenkeel {line}\n{err}{out}");
     }
     shown("read-only-disk", &steady(&text, &scene, &state_dir)?);
     Ok(())
