@@ -173,10 +173,10 @@ codes! {
         => "Add a context named like the cluster, or set spec.connection in its cluster.yaml.";
     UNREACHABLE "EK3002" "The cluster's API server cannot be reached"
         because "The API server is down or restarts; a firewall, proxy or DNS stands in between."
-        => "Other clusters go on; this one is tried again with growing pauses of at most 60 s.";
+        => "Check that the API server runs and that the agent's machine reaches it. It is probed at least once a minute, and the cluster goes on by itself when it answers; other clusters are not held up.";
     CLUSTER_AUTH "EK3003" "The API server refused the credentials"
         because "An expired certificate or token; an exec plugin that fails; a user that was removed."
-        => "Check the kubeconfig's user, its certificate's dates or its exec plugin.";
+        => "Check the user in the agent's kubeconfig: its certificate's dates, its token, its exec plugin. A kubeconfig that changed is read again by itself.";
     WRONG_CLUSTER "EK3004" "The address reaches another cluster than before"
         because "The cluster was rebuilt under its old address, or a context was pointed at another one. The uid of its kube-system namespace tells."
         => "If the cluster was rebuilt on purpose: `evenkeel accept-cluster NAME`. Nothing is written until then.";
@@ -213,7 +213,9 @@ codes! {
     LOST_HOLD "EK4012" "The hold on the cluster went to another agent in mid-sync" => "This agent stopped writing at once; it waits until the other is gone.";
     PAUSED "EK4013" "Paused in the repository" => "Remove spec.paused where it stands; nothing is written until then.";
     DEGRADED "EK4014" "An object will not become healthy by itself" => "It was applied as the repository says; its own status says what is wrong. Mend the manifest or what it needs.";
-    FIGHT "EK4015" "Another writer undoes what the repository says, again and again" => "Find the writer in the lines before this one; give the field up in one of the two, or set evenkeel.dev/drift: report.";
+    FIGHT "EK4015" "Another writer undoes what the repository says, again and again"
+        because "A controller, a person or another tool that sets the same field, and sets it again whenever it is put back."
+        => "Stop the other writer, or leave it the field: name it in evenkeel.dev/ignore on the object in Git. With evenkeel.dev/drift: report the object is left as it is.";
     HALF_WRITTEN "EK4016" "The server refuses an object, and others of its bundle may be written"
         => "There were no dry runs (spec.validate: none). Change the manifest or the policy named by the server; it is tried again slowly.";
     KEPT_WHOLE "EK4017" "A field cannot be given up, since the API server keeps it as a part of a larger one"

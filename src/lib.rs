@@ -3,7 +3,7 @@
 //! The modules are the way of a commit, from left to right; nothing imports what is on its right:
 //!
 //! ```text
-//! git  ->  layout  ->  render  ->  gate  ->  rollout  ->  sync  ->  ledger  ->  notify  ->  (server, cli)
+//! git  ->  layout  ->  render  ->  gate  ->  rollout  ->  sync  ->  ledger  ->  why  ->  notify  ->  (server, cli)
 //! ```
 //!
 //! `plan` compares two renderings, `expression` holds conditions in CEL, `manifest` is the object that travels, `cluster` the connection it travels over, `agent` the daemon that wires it all.
@@ -28,3 +28,4 @@ pub mod rollout;
 mod screen;
 pub mod server;
 pub mod sync;
+pub mod why;

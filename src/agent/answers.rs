@@ -5,23 +5,24 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::MIRROR;
+use super::{MIRROR, object::of_object};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{CommitId, GitError, Store},
     ledger::{
-        Ledger, Reader,
+        Evidence, Ledger, Reader,
         answers::{Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
     },
-    server::{Answers, Details},
+    server::{Answers, Details, explained},
+    why::Why,
 };
 
 /// Answers from a state directory, with the agent running or stopped.
 pub struct RecordedAnswers {
     /// One connection, since SQLite's are not shared; a query takes milliseconds.
     reader: Mutex<Reader>,
-    mirror: PathBuf,
+    pub(super) mirror: PathBuf,
 }
 
 impl RecordedAnswers {
@@ -30,7 +31,7 @@ impl RecordedAnswers {
         Ok(Self { reader: Mutex::new(Ledger::reader(state_dir)?), mirror: state_dir.join(MIRROR) })
     }
 
-    fn reader(&self) -> std::sync::MutexGuard<'_, Reader> {
+    pub(super) fn reader(&self) -> std::sync::MutexGuard<'_, Reader> {
         // A panic in a query leaves nothing half-done: it only reads.
         self.reader.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,6 +77,10 @@ impl Answers for RecordedAnswers {
     fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
         Ok(self.reader().events(query)?)
     }
+
+    fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic> {
+        explained(&self.evidence(cluster, object)?)
+    }
 }
 
 impl Details for RecordedAnswers {
@@ -85,6 +90,14 @@ impl Details for RecordedAnswers {
 
     fn under_way(&self) -> Result<UnderWay, Diagnostic> {
         Ok(self.reader().under_way()?)
+    }
+
+    fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic> {
+        let mut evidence = self.reader().evidence(cluster)?;
+        if let Some(asked) = object {
+            evidence.object = Some(of_object(self, &evidence, asked)?);
+        }
+        Ok(evidence)
     }
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {

@@ -427,7 +427,15 @@ impl Fleet {
 
     async fn detached(&self, cluster: &str) -> Result<(), Diagnostic> {
         if let Some(state) = self.ledger.state(cluster).await?.filter(|state| state.phase != Phase::Detached) {
-            let state = State { phase: Phase::Detached, health: Health::Unknown, desired: None, retry: None, error: None, ..state };
+            let state = State {
+                phase: Phase::Detached,
+                health: Health::Unknown,
+                ailing: Vec::new(),
+                desired: None,
+                retry: None,
+                error: None,
+                ..state
+            };
             self.ledger.set_state(cluster, state, Timestamp::now()).await?;
         }
         Ok(())

@@ -13,12 +13,14 @@ mod live_plan;
 mod losses;
 mod memory;
 mod meter;
+mod object;
 mod once;
 mod permits;
 mod pins;
 mod previews;
 mod rolling;
 mod settings;
+mod source;
 mod state_dir;
 mod supervisor;
 mod targets;
@@ -42,6 +44,7 @@ use self::{
     meter::Meter,
     once::Once,
     previews::Previews,
+    source::Standing,
     state_dir::StateDir,
     supervisor::Supervisor,
     targets::{Shared, Targets},
@@ -219,7 +222,7 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         questions,
         previews: Previews::new(),
         trigger,
-        source: source_sender,
+        source: Standing::new(source_sender),
         meter,
     };
     let result = supervisor.run().await;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, mpsc},
     task::JoinSet,
     time::Instant,
 };
@@ -18,13 +18,14 @@ use super::{
     once::Once,
     previews::Previews,
     settings::Outcome,
+    source::Standing,
 };
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{Event, GitError},
     ledger::{Ledger, Retention, answers::ErrorAnswer},
-    server::{ActionRequest, Question, SourceState},
+    server::{ActionRequest, Question},
     sync::Phase,
 };
 
@@ -39,7 +40,7 @@ pub(super) struct Supervisor {
     pub(super) questions: mpsc::Receiver<Question>,
     pub(super) previews: Previews,
     pub(super) trigger: Arc<Notify>,
-    pub(super) source: watch::Sender<SourceState>,
+    pub(super) source: Standing,
     pub(super) meter: Arc<Meter>,
 }
 
@@ -112,7 +113,7 @@ impl Supervisor {
                 if was.is_some() {
                     self.meter.pushed(tip);
                 }
-                self.source.send_modify(|source| (source.tip, source.last_fetch, source.error) = (Some(tip), Some(now), None));
+                self.source.tell(&self.ledger, |source| (source.tip, source.last_fetch, source.error) = (Some(tip), Some(now), None)).await;
                 if rewritten {
                     warn!(commit = %tip, was = was.map(tracing::field::display), "the branch was rewritten; its new tip is followed");
                 }
@@ -121,15 +122,15 @@ impl Supervisor {
                 self.resume().await?;
             }
             Event::Unchanged | Event::Recovered => {
-                self.source.send_modify(|source| (source.last_fetch, source.error) = (Some(now), None));
+                self.source.tell(&self.ledger, |source| (source.last_fetch, source.error) = (Some(now), None)).await;
                 self.resume().await?;
             }
             Event::Missing => {
-                let branch = self.source.borrow().branch.clone();
+                let branch = self.source.branch();
                 let message = format!("no branch {branch} yet, or nothing in it; waiting for a push");
                 warn!(code = codes::GIT_NO_BRANCH.id, "{message}");
                 let error = Diagnostic::new(codes::GIT_NO_BRANCH, Place::Nowhere, message);
-                self.source.send_modify(|source| source.error = Some(ErrorAnswer::from(&error)));
+                self.source.tell(&self.ledger, |source| source.error = Some(ErrorAnswer::from(&error))).await;
                 if self.once.is_some() {
                     return Err(error);
                 }
@@ -139,7 +140,7 @@ impl Supervisor {
                 let begun_anew = matches!(error, GitError::Broken { rebuilt: true, .. });
                 let error = error.diagnostic();
                 warn!(code = %error.code, "{}; the fleet stays as it is", error.message);
-                self.source.send_modify(|source| source.error = Some(ErrorAnswer::from(&error)));
+                self.source.tell(&self.ledger, |source| source.error = Some(ErrorAnswer::from(&error))).await;
                 if self.once.is_some() && !begun_anew {
                     return Err(error);
                 }

@@ -17,6 +17,7 @@ use super::{
     memory::News,
     once::Once,
     previews::Previews,
+    source::Standing,
     supervisor::Supervisor,
     targets::{Shared, Targets},
     waves::Waves,
@@ -100,7 +101,7 @@ impl Bed {
             questions: mpsc::channel(1).1,
             previews: Previews::new(),
             trigger: Arc::new(Notify::new()),
-            source: watch::channel(SourceState::default()).0,
+            source: Standing::new(watch::channel(SourceState::default()).0),
             meter: Arc::default(),
         };
         Self { folder, remote, mirror, ledger, supervisor }

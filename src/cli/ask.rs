@@ -10,6 +10,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     ledger::answers::{EventQuery, Events, History, Log, LogQuery, Status, Where},
     server::{Accepted, Answers, Client, ClientError, PLAN_TIME_MAX, SourceState, who},
+    why::Why,
 };
 
 /// For the agent to show that it lives. A hanging one is not waited for: the ledger knows what it knows.
@@ -47,7 +48,15 @@ pub(super) fn open(world: &World<'_>, whom: &Whom, printer: &mut Printer<'_>) ->
     }
     let answers = (world.ledger)(state_dir)?;
     printer.note(&format!("no agent answers on {}; this is what was recorded last", whom.name()));
+    if is_read_only(state_dir) {
+        printer.note(&format!("{} is on a read-only file system, where no agent can run: see to the disk", whom.name()));
+    }
     Ok(Asked { answers, source: None })
+}
+
+/// Whether nothing can be written there, whoever tries: the likeliest reason why no agent runs.
+fn is_read_only(dir: &Path) -> bool {
+    rustix::fs::statvfs(dir).is_ok_and(|file_system| file_system.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// Asks a running agent for an action.
@@ -145,6 +154,10 @@ impl Answers for AgentAnswers {
 
     fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
         self.wait(self.client.events(query))
+    }
+
+    fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic> {
+        self.wait(self.client.why(cluster, object))
     }
 }
 

@@ -38,6 +38,7 @@ mod values;
 mod waves;
 mod where_is;
 mod whom;
+mod why;
 
 use std::{
     ffi::OsString,
@@ -132,6 +133,7 @@ enum Command {
     Status(status::StatusArgs),
     Log(log::LogArgs),
     Where(where_is::WhereArgs),
+    Why(why::WhyArgs),
     Diff(diff::DiffArgs),
     History(history::HistoryArgs),
     Events(events::EventsArgs),
@@ -264,6 +266,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Status(args) => status::run(args, &file, world, printer),
         Command::Log(args) => log::run(args, &file, world, printer),
         Command::Where(args) => where_is::run(args, &file, world, printer),
+        Command::Why(args) => why::run(args, &file, world, printer),
         Command::Diff(args) => diff::run(args, &file, printer),
         Command::History(args) => history::run(args, &file, world, printer),
         Command::Events(args) => events::run(args, &file, world, printer),

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     codes,
-    ledger::answers::{ClusterStatus, Status},
-    manifest::mask_urls,
+    ledger::answers::{ClusterStatus, Repository, Rewritten, Status, Trouble},
+    manifest::{Digest, mask_urls},
     server::SourceState,
     sync::{Health, Retry},
 };
@@ -54,9 +54,7 @@ pub(super) fn part(mut status: Status, clusters: &[String]) -> Status {
 pub(super) fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: bool) -> String {
     let mut text = headline(status);
     text.push_str(&observed(status));
-    if let Some(source) = source {
-        text.push_str(&source_trouble(source, now));
-    }
+    text.push_str(&repository(&status.repository, source, now));
     if status.clusters.is_empty() {
         return text;
     }
@@ -79,7 +77,8 @@ pub(super) fn render(status: &Status, source: Option<&SourceState>, now: Timesta
         {
             let _ = writeln!(text, "\n{}: only observed; a sync would {}", clean(&cluster.name), clean(&would.words()));
         }
-        if let (count @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan) {
+        let said = |plan: &Digest| cluster.error.as_ref().is_some_and(|error| error.hint.contains(&plan.to_string()));
+        if let (count @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan.filter(|plan| !said(plan))) {
             let _ =
                 writeln!(text, "\n{}: {count} deletions are held; to release exactly these: evenkeel approve {plan}", clean(&cluster.name));
         }
@@ -109,6 +108,26 @@ fn observed(status: &Status) -> String {
         1 => "1 cluster is only observed: nothing is written to it\n".to_owned(),
         count => format!("{count} clusters are only observed: nothing is written to them\n"),
     }
+}
+
+/// What is to be known of the branch: as a running agent knows it, otherwise as it was put on record.
+fn repository(repository: &Repository, source: Option<&SourceState>, now: Timestamp) -> String {
+    let mut text = match (source, &repository.trouble) {
+        (Some(source), _) => source_trouble(source, now),
+        (None, Some(Trouble { since, error })) => {
+            let message = clean(&mask_urls(&error.message));
+            format!("The branch, for {}: error[{}]: {message}\n  hint: {}\n", age(now, *since), clean(&error.code), clean(&error.hint))
+        }
+        (None, None) => String::new(),
+    };
+    if let Some(Rewritten { at, was: Some(was) }) = &repository.rewritten {
+        let _ = writeln!(
+            text,
+            "The branch was rewritten {} ago (a force-push); its tip was {was}\n  hint: If that was not meant, push that commit to the branch again.",
+            age(now, *at)
+        );
+    }
+    text
 }
 
 /// One line and a hint where the repository cannot be followed; nothing where all is well.

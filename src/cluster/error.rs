@@ -285,9 +285,23 @@ impl ApiError {
 
     /// It, ready to be shown.
     pub fn diagnostic(&self, place: Place) -> Diagnostic {
-        Diagnostic::new(self.code(), place, self.message())
+        // The server's own word for it is no more than `Unauthorized`.
+        let is_bare = *self.kind() == ErrorKind::Unauthorized && self.status().is_some();
+        let message =
+            if is_bare { format!("the API server does not accept the credentials: {}", self.message()) } else { self.message().to_owned() };
+        let diagnostic = Diagnostic::new(self.code(), place, message);
+        if self.is_of_webhook() { diagnostic.with_hint(WEBHOOK_AWAY) } else { diagnostic }
+    }
+
+    /// Whether an admission webhook that must be asked did not answer: the words of k8s.io/apiserver/pkg/admission/plugin/webhook/errors.
+    fn is_of_webhook(&self) -> bool {
+        self.message().contains("failed calling webhook ")
     }
 }
+
+/// What to do about a webhook that does not answer.
+const WEBHOOK_AWAY: &str = "Bring the service behind the webhook back; `kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations` \
+    shows whose it is. Nothing that it must be asked about is written meanwhile; it is tried again by itself.";
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

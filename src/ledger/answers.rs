@@ -31,6 +31,35 @@ pub struct Status {
     pub clusters: Vec<ClusterStatus>,
     /// Where the waves stand; none where a commit goes everywhere at once.
     pub rollout: Option<Shown>,
+    /// What is to be known of the config repository, as the agent last recorded it.
+    pub repository: Repository,
+}
+
+/// What keeps new commits away, or took old ones away.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Repository {
+    /// Why the branch cannot be followed; none where it is.
+    pub trouble: Option<Trouble>,
+    /// How the newest tip came, where it did not follow from the one before.
+    pub rewritten: Option<Rewritten>,
+}
+
+/// Why the branch cannot be followed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Since when it is so.
+    pub since: Timestamp,
+    /// What is wrong.
+    pub error: ErrorAnswer,
+}
+
+/// A force-push.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rewritten {
+    /// When it was seen.
+    pub at: Timestamp,
+    /// The tip before it.
+    pub was: Option<CommitId>,
 }
 
 /// One cluster of [`Status`].

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     LedgerError, branch, notes,
@@ -13,12 +14,12 @@ use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
     manifest::{Digest, ObjectId},
-    sync::{Live, Phase, Recorded, Retry, State, Would},
+    sync::{Live, Phase, Recorded, Retry, State},
 };
 
 /// The columns that [`state_of`] reads.
 pub(super) const STATE: &str = "phase, health, desired, applied, rendering, objects, drifted, held_deletions, held_plan, retry_at, \
-     failures, would, error, since";
+     failures, would, ailing, error, since";
 
 /// The state in the columns [`STATE`], and since when its phase holds; none before the first.
 pub(super) fn state_of(row: &Row<'_>) -> rusqlite::Result<Option<(State, Timestamp)>> {
@@ -37,7 +38,8 @@ pub(super) fn state_of(row: &Row<'_>) -> rusqlite::Result<Option<(State, Timesta
         held_deletions: row.get::<_, Count>("held_deletions")?.0,
         held_plan: row.get("held_plan")?,
         retry: retry_of(row)?,
-        would: would_of(row)?,
+        would: json_of(row, "would")?,
+        ailing: json_of(row, "ailing")?.unwrap_or_default(),
         error: row.get::<_, Option<Problem>>("error")?.map(Diagnostic::from),
     };
     Ok(Some((state, since)))
@@ -49,8 +51,13 @@ fn retry_of(row: &Row<'_>) -> rusqlite::Result<Option<Retry>> {
 }
 
 /// What cannot be read, such as the form of another version, is learnt anew.
-fn would_of(row: &Row<'_>) -> rusqlite::Result<Option<Would>> {
-    Ok(row.get::<_, Option<String>>("would")?.and_then(|json| serde_json::from_str(&json).ok()))
+fn json_of<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<T>> {
+    Ok(row.get::<_, Option<String>>(column)?.and_then(|json| serde_json::from_str(&json).ok()))
+}
+
+/// As it is kept; nothing where there is nothing.
+fn json<T: Serialize>(value: Option<&T>) -> Option<String> {
+    value.and_then(|value| serde_json::to_string(value).ok())
 }
 
 pub(super) fn id_of(db: &Connection, name: &str) -> Result<i64, LedgerError> {
@@ -86,7 +93,7 @@ pub(super) fn set_state(db: &Connection, name: &str, state: &State, at: Timestam
     let error = state.error.as_ref().map(Problem::text);
     db.prepare_cached(
         "UPDATE clusters SET phase = ?2, health = ?3, since = ?4, desired = ?5, applied = ?6, rendering = ?7, objects = ?8, \
-         drifted = ?9, held_deletions = ?10, held_plan = ?11, retry_at = ?12, failures = ?13, error = ?14, would = ?15 WHERE id = ?1",
+         drifted = ?9, held_deletions = ?10, held_plan = ?11, retry_at = ?12, failures = ?13, error = ?14, would = ?15, ailing = ?16 WHERE id = ?1",
     )?
     .execute(params![
         cluster,
@@ -103,7 +110,8 @@ pub(super) fn set_state(db: &Connection, name: &str, state: &State, at: Timestam
         state.retry.map(|retry| At(retry.at)),
         state.retry.map(|retry| retry.failures),
         error,
-        state.would.as_ref().and_then(|would| serde_json::to_string(would).ok())
+        json(state.would.as_ref()),
+        json(Some(&state.ailing).filter(|ailing| !ailing.is_empty()))
     ])?;
     notes::note_left(db, cluster, state, at)?;
     // A newer commit that leaves everything as it is moves `desired` on every cluster: that is no transition.

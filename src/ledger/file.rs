@@ -23,6 +23,7 @@ const STEPS: &[&str] = &[
     include_str!("rollout.sql"),
     include_str!("events.sql"),
     include_str!("forge.sql"),
+    include_str!("why.sql"),
 ];
 /// How long a lock of another process is waited for. Only a reader that checkpoints, or a second agent, holds one.
 const BUSY: Duration = Duration::from_secs(5);

@@ -15,6 +15,7 @@ mod clusters;
 mod details;
 mod error;
 mod events;
+mod evidence;
 mod fate;
 mod fights;
 mod file;
@@ -29,6 +30,7 @@ mod reader;
 mod report_only;
 mod retention;
 mod rollout;
+mod source;
 mod sql;
 mod syncs;
 mod told;
@@ -53,6 +55,7 @@ pub use self::{
     actions::ActionRow,
     branch::ClusterRow,
     error::LedgerError,
+    evidence::{Brought, BundleEnd, Drifted, Evidence, ObjectEnd, ObjectEvidence, Wanted},
     fights::Fight,
     file::path,
     last_words::{Known, LastWord, OnRecord},

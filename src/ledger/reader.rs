@@ -12,7 +12,7 @@ use super::{
     answers::{
         ClusterStatus, ErrorAnswer, History, Log, LogQuery, ObjectEntry, SCHEMA, Status, SyncEntry, Transition, WarningEntry, Where,
     },
-    clusters, file, rollout,
+    clusters, file, rollout, source,
     sql::{At, Problem, Word},
     walk,
 };
@@ -46,7 +46,14 @@ impl Reader {
             }
             let mut plans: Vec<_> = clusters.iter().filter_map(|cluster| Some((cluster.name.as_str(), cluster.held_plan?))).collect();
             plans.sort_unstable();
-            Ok(Status { schema: SCHEMA, commit: tip, held_plan: fleet_plan(plans), clusters, rollout: rollout::shown(db)? })
+            Ok(Status {
+                schema: SCHEMA,
+                commit: tip,
+                held_plan: fleet_plan(plans),
+                clusters,
+                rollout: rollout::shown(db)?,
+                repository: source::repository(db)?,
+            })
         })
     }
 

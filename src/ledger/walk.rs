@@ -138,7 +138,9 @@ impl Cluster {
             superseded_by: None,
         };
         match fate {
-            Fate::Pending if self.in_repo => only(CommitOnly::Pending),
+            Fate::Pending if self.in_repo => {
+                CommitOnCluster { reason: "fetched, and not rendered yet".to_owned(), ..only(CommitOnly::Pending) }
+            }
             Fate::Pending | Fate::NotAffected => only(CommitOnly::NotAffected),
             Fate::Applied(since) => CommitOnCluster { since, ..only(CommitOnly::Applied) },
             // Overtaken on the branch, and still what this cluster's wave is brought to.
@@ -155,7 +157,7 @@ impl Cluster {
                 Some((state, _)) if state.phase == Phase::Waiting && self.wait.is_some() => self.waiting(),
                 Some((state, _)) if self.has_begun(state, since, removed) => self.present(),
                 _ if self.wait.as_ref().is_some_and(|wait| !wait.reason.is_empty()) => self.waiting(),
-                _ => only(CommitOnly::Pending),
+                _ => CommitOnCluster { reason: "rendered, and not taken up yet".to_owned(), ..only(CommitOnly::Pending) },
             },
         }
     }

@@ -95,7 +95,7 @@ fn case(cluster: &ClusterStatus) -> Option<Case> {
             let plan = cluster.held_plan.map(|plan| plan.to_string()).unwrap_or_default();
             said(&format!("{} deletions wait for an approval", cluster.held_deletions), &format!("`evenkeel approve {plan}`"))
         }
-        (Trouble::Degraded, None) => said("objects of it are degraded", &format!("`evenkeel history {}`", cluster.name)),
+        (Trouble::Degraded, None) => said("objects of it are degraded", &format!("`evenkeel why {}`", cluster.name)),
         (_, None) if cluster.reason.is_empty() => said("", "`evenkeel status`"),
         (_, None) => said(&cluster.reason, "`evenkeel status`"),
     };

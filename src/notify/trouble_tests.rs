@@ -29,7 +29,7 @@ fn cluster(name: &str, phase: Phase, health: Health) -> ClusterStatus {
 }
 
 fn status(clusters: Vec<ClusterStatus>) -> Status {
-    Status { schema: SCHEMA, commit: None, held_plan: None, clusters, rollout: None }
+    Status { schema: SCHEMA, commit: None, held_plan: None, repository: crate::ledger::answers::Repository::default(), clusters, rollout: None }
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_case_has_its_cause_and_a_way_out() {
     let said: Vec<_> = seen.cases.iter().map(|case| (case.error.message.as_str(), case.error.hint.as_str())).collect();
     assert_eq!((said[0].0.chars().count(), said[0].1), (WORDS_MAX, "do"));
     assert_eq!(said[1], ("3 deletions wait for an approval", &*format!("`evenkeel approve {}`", Digest([0xcd; 32]))));
-    assert_eq!(said[2], ("objects of it are degraded", "`evenkeel history c`"));
+    assert_eq!(said[2], ("objects of it are degraded", "`evenkeel why c`"));
     assert_eq!(said[3], ("put back", "`evenkeel status`"));
 }
 

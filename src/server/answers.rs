@@ -4,10 +4,15 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
-    diagnostic::Diagnostic,
+    codes,
+    diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
+    ledger::{
+        Evidence,
+        answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
+    },
     manifest::mask_urls,
+    why::{Why, explain},
 };
 
 /// The questions that the record answers. Calls block; the server makes them on threads of their own.
@@ -22,6 +27,9 @@ pub trait Answers {
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic>;
     /// What happened over the fleet, oldest first.
     fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic>;
+
+    /// Why a cluster is as it is, or an object on it, given as `kind[.group]/[namespace/]name`.
+    fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic>;
 }
 
 /// What the pages ask besides.
@@ -30,6 +38,9 @@ pub trait Details: Answers {
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic>;
     /// The syncs that run now.
     fn under_way(&self) -> Result<UnderWay, Diagnostic>;
+
+    /// What may explain why a cluster, or an object on it, is as it is.
+    fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic>;
     /// What the syncs to a commit did, by cluster.
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic>;
 }
@@ -56,4 +67,10 @@ pub struct SourceState {
 
 fn masked<S: Serializer>(remote: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&mask_urls(remote))
+}
+
+/// The explanation that follows from the evidence.
+pub(crate) fn explained(evidence: &Evidence) -> Result<Why, Diagnostic> {
+    let unknown = || Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {}", evidence.cluster));
+    explain(evidence).ok_or_else(unknown)
 }

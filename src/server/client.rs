@@ -22,6 +22,7 @@ use crate::{
     ledger::answers::{ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, UnderWay, Where},
     manifest::{Digest, ObjectId},
     plan::{judged::LivePlan, live::Diff, object::LiveObject},
+    why::Why,
 };
 
 /// Bytes of an answer: a thousand commits on a thousand clusters stay below.
@@ -125,6 +126,12 @@ impl Client {
         driver.abort();
         let answer = answer.map_err(|error| ClientError::Broken(error.to_string()))?.to_bytes();
         Err(ClientError::Refused(serde_json::from_slice(&answer).map_err(|error| ClientError::Strange(error.to_string()))?))
+    }
+
+    /// Why a cluster, or an object on it, is as it is.
+    pub async fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, ClientError> {
+        let object = object.map(|object| format!("?object={}", segment(object))).unwrap_or_default();
+        self.get(&format!("/api/v1/why/{}{object}", segment(cluster))).await
     }
 
     /// What a sync of a cluster would do, as its API server says.

@@ -45,6 +45,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("GET", "/api/v1/log", Needs::Reading),
     endpoint("GET", "/api/v1/where/{rev}", Needs::Reading),
     endpoint("GET", "/api/v1/history/{cluster}", Needs::Reading),
+    endpoint("GET", "/api/v1/why/{cluster}", Needs::Reading),
     endpoint("GET", "/api/v1/diff/{cluster}", Needs::Reading),
     endpoint("GET", "/api/v1/object/{cluster}/{object}", Needs::Reading),
     endpoint("GET", "/api/v1/under-way", Needs::Reading),

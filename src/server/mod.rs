@@ -40,6 +40,7 @@ mod tokens;
 
 pub use actions::{Accepted, Action, ActionRequest, HoldRequest, ReleaseRequest};
 pub use address::{Address, ServerUrl};
+pub(crate) use answers::explained;
 pub use answers::{Answers, Details, SourceState};
 pub(crate) use caller::permit;
 pub use caller::{Role, Scope};

@@ -22,7 +22,7 @@ use super::{
         AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, RetryBody, RollbackBody,
         SyncBody,
     },
-    answers::{Answers, Details as _, SourceState},
+    answers::{self, Answers, Details as _, SourceState},
     caller::{Caller, Scope},
     changes, events, guard, hooks, pages, probes,
     problem::Problem,
@@ -33,9 +33,10 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    ledger::answers::{History, Log, LogQuery, Status, UnderWay, Where},
+    ledger::answers::{History, Log, LogQuery, Status, Trouble, UnderWay, Where},
     manifest::ObjectId,
     plan::{judged::LivePlan, live::Diff, object::LiveObject},
+    why::Why,
 };
 
 /// For the ledger or the agent to answer. Below the client's own limit, so that it hears why.
@@ -55,6 +56,7 @@ pub(super) fn router(api: Api) -> Router {
         .route("/api/v1/log", get(log))
         .route("/api/v1/where/{rev}", get(where_is))
         .route("/api/v1/history/{cluster}", get(history))
+        .route("/api/v1/why/{cluster}", get(why))
         .route("/api/v1/diff/{cluster}", get(diff))
         .route("/api/v1/object/{cluster}/{object}", get(object))
         .route("/hooks/{forge}", post(hooks::hook))
@@ -138,6 +140,37 @@ async fn history(
 ) -> Result<Json<History>, Problem> {
     let limit = Limit::of(query)?;
     ask(&api, &who, move |answers| answers.history(&cluster, limit)).await.map(Json)
+}
+
+/// Which object is asked about; none where it is the whole cluster.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfObject {
+    object: Option<String>,
+}
+
+async fn why(
+    State(api): State<Api>,
+    who: Who,
+    Path(cluster): Path<String>,
+    query: Result<Query<OfObject>, QueryRejection>,
+) -> Result<Json<Why>, Problem> {
+    let Query(OfObject { object }) = query.map_err(|error| Problem::usage(StatusCode::BAD_REQUEST, error.body_text()))?;
+    explained(&api, &who, cluster, object).await.map(Json)
+}
+
+/// Why a cluster, or an object on it, is as it is. What the agent itself knows of the repository comes before what it could put on
+/// record, which is nothing where the disk fails.
+pub(super) async fn explained(api: &Api, who: &Caller, cluster: String, object: Option<String>) -> Result<Why, Problem> {
+    let now = api.source.borrow().error.clone();
+    ask(api, who, move |answers| {
+        let mut evidence = answers.evidence(&cluster, object.as_deref())?;
+        let trouble = &mut evidence.status.repository.trouble;
+        let since = trouble.take().map_or_else(Timestamp::now, |known| known.since);
+        *trouble = now.map(|error| Trouble { since, error });
+        answers::explained(&evidence)
+    })
+    .await
 }
 
 async fn diff(State(api): State<Api>, who: Who, Path(cluster): Path<String>) -> Result<Json<Diff>, Problem> {

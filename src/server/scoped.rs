@@ -3,14 +3,18 @@
 use std::collections::BTreeSet;
 
 use super::{
-    answers::{Answers, Details},
+    answers::{Answers, Details, explained},
     caller::Scope,
 };
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{CommitOnCluster, Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
+    ledger::{
+        Evidence,
+        answers::{CommitOnCluster, Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
+    },
+    why::Why,
 };
 
 /// In the place of a reason that names clusters which are not in the scope.
@@ -97,6 +101,10 @@ impl Answers for Scoped<'_> {
         }
         self.answers.events(&EventQuery { within: Some(self.seen()?), ..query.clone() })
     }
+
+    fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic> {
+        explained(&self.evidence(cluster, object)?)
+    }
 }
 
 impl Details for Scoped<'_> {
@@ -112,6 +120,11 @@ impl Details for Scoped<'_> {
             under_way.syncs.retain(|sync| seen.contains(&sync.cluster));
         }
         Ok(under_way)
+    }
+
+    fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic> {
+        self.sees(cluster)?;
+        Ok(Evidence { status: self.status()?, ..self.answers.evidence(cluster, object)? })
     }
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {

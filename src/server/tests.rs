@@ -16,8 +16,14 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, SCHEMA, Status, Touched, UnderWay, Where},
+    ledger::{
+        Evidence,
+        answers::{
+            Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Repository, SCHEMA, Status, Touched, UnderWay, Where,
+        },
+    },
     manifest::Digest,
+    why::Why,
 };
 
 /// Knows one cluster, `prod/eu 1`, and no commit.
@@ -25,7 +31,7 @@ struct Record;
 
 impl Answers for Record {
     fn status(&self) -> Result<Status, Diagnostic> {
-        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new(), rollout: None })
+        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new(), rollout: None, repository: Repository::default() })
     }
 
     fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
@@ -44,9 +50,17 @@ impl Answers for Record {
     fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
         panic!("nobody asks {query:?}")
     }
+
+    fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic> {
+        panic!("nobody asks for {cluster} {object:?}")
+    }
 }
 
 impl Details for Record {
+    fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic> {
+        panic!("nobody asks for {cluster} {object:?}")
+    }
+
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
         panic!("nobody asks for {cluster}")
     }

@@ -17,6 +17,7 @@ use super::{
     approval::Asked,
     carry::{Carrier, Report, Stop},
     course::Courses,
+    drift::Departure,
     hold::Hold,
     holder::{self, LOOK, Step, Waiting},
     keep::keep_hold,
@@ -128,8 +129,8 @@ pub(super) struct Outcome {
     pub(super) wrong_cluster: bool,
     pub(super) held: Option<Verdict>,
     pub(super) drifted: u64,
-    /// What someone had changed and was put back, or was tried to.
-    pub(super) repaired: Vec<ObjectId>,
+    /// What someone had changed and was put back, or was tried to, with the fields as far as it was asked after.
+    pub(super) repaired: BTreeMap<ObjectId, Vec<Departure>>,
     /// Where another agent holds the cluster: whether our claim stands.
     pub(super) claim: Option<bool>,
     /// Where bundles have an order: how far each came, and what it could do.
@@ -150,7 +151,7 @@ impl Outcome {
             wrong_cluster: false,
             held: None,
             drifted: 0,
-            repaired: Vec::new(),
+            repaired: BTreeMap::new(),
             claim: None,
             staged: None,
             written: Vec::new(),
@@ -371,7 +372,11 @@ impl<M: Memory> Attempt<'_, M> {
             Identity::Other => {
                 let known = known.unwrap_or_default();
                 let message = format!("the kube-system namespace has uid {uid}; the cluster {} had {known}", self.settings.cluster);
-                let error = Diagnostic::new(codes::WRONG_CLUSTER, Place::Nowhere, message);
+                let hint = format!(
+                    "Nothing is written until the address reaches the cluster that it was. If it was rebuilt on purpose: `evenkeel accept-cluster {}`.",
+                    self.settings.cluster
+                );
+                let error = Diagnostic::new(codes::WRONG_CLUSTER, Place::Nowhere, message).with_hint(hint);
                 let outcome = Outcome { wrong_cluster: true, ..Outcome::new(End::Unreachable, Some(error)) };
                 return Err(Early::Outcome(Box::new(outcome)));
             }
@@ -478,6 +483,7 @@ impl<M: Memory> Attempt<'_, M> {
             validate: self.desired.validate,
             created: std::sync::Mutex::default(),
             explain: EXPLAINED_MAX.into(),
+            departures: std::sync::Mutex::default(),
             written: std::sync::Mutex::default(),
         };
         let mut lost = false;
@@ -496,6 +502,7 @@ impl<M: Memory> Attempt<'_, M> {
         };
         let report = if lost { Report { stop: Some(Stop::LostHold), ..report } } else { report };
         let inventory = carrier.inventory.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut departures = carrier.departures.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let written = carrier.written.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         session.apis = carrier.apis.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let mut outcome = outcome(&report);
@@ -507,7 +514,8 @@ impl<M: Memory> Attempt<'_, M> {
             End::Synced | End::Gated(_) => plan(self.rendering, &inventory, &self.resting, self.desired.drift).left,
             _ => turn.plan.left + turn.plan.drifted().count() as u64,
         };
-        outcome.repaired = turn.plan.drifted().map(|write| write.object.id.clone()).collect();
+        let drifted = turn.plan.drifted().map(|write| &write.object.id);
+        outcome.repaired = drifted.map(|id| (id.clone(), departures.remove(id).unwrap_or_default())).collect();
         turn.ended(&report, &inventory, resting::now());
         // What a cut sync did shows on the cluster.
         if report.stop.is_none()

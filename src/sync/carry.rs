@@ -22,7 +22,7 @@ use super::{
     admit::Admission,
     course::Needs,
     definitions::Coming,
-    drift::{account, departures},
+    drift::{Departure, account, departures},
     entries::lost,
     holder,
     hooks::RUN_ANNOTATION,
@@ -112,6 +112,8 @@ pub(super) struct Carrier<'a, J> {
     pub(super) created: Mutex<BTreeSet<String>>,
     /// How many more drifted objects are asked after, to tell who changed what.
     pub(super) explain: AtomicUsize,
+    /// What was found of the drifted objects that were asked after.
+    pub(super) departures: Mutex<BTreeMap<ObjectId, Vec<Departure>>>,
     /// The objects that were written.
     pub(super) written: Mutex<Vec<ObjectId>>,
 }
@@ -293,8 +295,9 @@ impl<J: Journal> Carrier<'_, J> {
         let lost = live.as_ref().and_then(|live| lost(live, self.manager));
         let text = account(lost, &found);
         self.journal.warning(self.sync, &object.id, &text);
-        self.journal.drift(self.sync, &object.id, Found { lost: lost.unwrap_or_default().to_owned(), fields: found });
+        self.journal.drift(self.sync, &object.id, Found { lost: lost.unwrap_or_default().to_owned(), fields: found.clone() });
         warn!(bundle, object = %object.id, "{text}; put back as it should be");
+        self.departures.lock().unwrap_or_else(PoisonError::into_inner).insert(object.id.clone(), found);
     }
 
     /// Puts on record that a bundle is about to be written, once.
@@ -438,10 +441,19 @@ impl<J: Journal> Carrier<'_, J> {
     /// How the cluster serves the object's kind.
     pub(super) fn api(&self, object: &RenderedObject) -> Result<Api, Problem> {
         let id = &object.id;
-        self.apis().find(&id.group, &object.version, &id.kind).cloned().ok_or_else(|| {
-            let version = if id.group.is_empty() { object.version.clone() } else { format!("{}/{}", id.group, object.version) };
-            let message = format!("the cluster does not serve {} in {version}", id.kind);
-            Problem::Refused(Diagnostic::new(codes::NO_KIND, Place::Object(id.to_string()), message))
+        let apis = self.apis();
+        apis.find(&id.group, &object.version, &id.kind).cloned().ok_or_else(|| {
+            let of_group = |version: &str| if id.group.is_empty() { version.to_owned() } else { format!("{}/{version}", id.group) };
+            let message = format!("the cluster does not serve {} in {}", id.kind, of_group(&object.version));
+            let error = Diagnostic::new(codes::NO_KIND, Place::Object(id.to_string()), message);
+            Problem::Refused(match apis.preferred(&id.group, &id.kind).map(|api| of_group(&api.version)) {
+                Some(served) => {
+                    let hint =
+                        format!("Set apiVersion: {served}, which the cluster serves, and see what changed for the kind between the two.");
+                    error.with_hint(hint)
+                }
+                None => error,
+            })
         })
     }
 

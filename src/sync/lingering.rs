@@ -68,7 +68,7 @@ impl Lingering {
         let (id, what) = told.next()?;
         let more = told.count();
         let more = if more > 0 { format!("; {more} more wait") } else { String::new() };
-        Some(Diagnostic::new(codes::LINGERING, Place::Object(id.to_string()), format!("{id} is deleted and does not go: {what}{more}")))
+        Some(Diagnostic::new(codes::LINGERING, Place::Object(id.to_string()), format!("deleted, and does not go: {what}{more}")))
     }
 }
 
@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(what, Some("it waits for its finalizers a.org/b"));
         assert_eq!((lingering.due(at(31)), lingering.next()), (vec![], Some(at(50))));
         let problem = lingering.problem().unwrap();
-        assert_eq!(problem.message, "ConfigMap/shop/one is deleted and does not go: it waits for its finalizers a.org/b");
+        assert_eq!(problem.message, "deleted, and does not go: it waits for its finalizers a.org/b");
         assert!(lingering.see(&deleting(&["two"]), at(40)));
         assert_eq!(lingering.problem(), None);
     }

@@ -57,9 +57,10 @@ mod would;
 pub use drift::Departure;
 pub use journal::{Action, BundleOutcome, Found, Journal, JournalError, Live, ObjectResult, SyncId, SyncStart, Trigger};
 pub use observe::Recorded;
-pub use phase::{Health, Phase, Retry, State};
+pub use phase::{AILING_MAX, Ailing, Health, Phase, Retry, State};
 pub(crate) use stages::STUCK;
 pub use survey::Reporting;
+pub(crate) use vitals::look_at;
 pub use would::Would;
 
 /// On members: whether they may be deleted when they leave Git.

@@ -83,8 +83,24 @@ pub struct State {
     pub retry: Option<Retry>,
     /// What a sync would do, where the agent only observes.
     pub would: Option<Would>,
+    /// Objects that are not healthy, the worst first; no more than [`AILING_MAX`].
+    pub ailing: Vec<Ailing>,
     /// Why, where something is wrong.
     pub error: Option<Diagnostic>,
+}
+
+/// More objects that are not healthy are not kept by name: on-call looks at the first ones.
+pub const AILING_MAX: usize = 20;
+
+/// An object that is not healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ailing {
+    /// `Kind.group/namespace/name`
+    pub object: String,
+    /// How it does.
+    pub health: Health,
+    /// Why, in the words of its status; cut where it is very long.
+    pub reason: String,
 }
 
 /// The next try of a cluster that is out of reach, refused or failed.
@@ -112,6 +128,7 @@ impl State {
             held_plan: None,
             retry: None,
             would: None,
+            ailing: Vec::new(),
             error: None,
         }
     }

@@ -281,7 +281,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
         let (phase, error) = match (&desired.rendering, &desired.paused) {
             (Err(error), _) => (Phase::Refused, Some(error.clone())),
             (_, Some(by)) => {
-                (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), format!("spec.paused in {by}"))))
+                let hint = format!("Nothing is written until spec.paused is taken out there; `git log -1 {by}` says who paused it.");
+                (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), "spec.paused is set").with_hint(hint)))
             }
             (Ok(_), None) if desired.rest.is_some() => (Phase::Waiting, desired.rest.clone()),
             (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_) | Next::Probe) => return false,
@@ -355,8 +356,8 @@ impl<M: Memory, C: Connect> Target<M, C> {
         };
         live.accept_uid = false;
         live.asked &= !knew || outcome.end == End::Interrupted;
-        for id in &outcome.repaired {
-            if let Some(rest) = live.fights.repaired(id, live.now()) {
+        for (id, departures) in &outcome.repaired {
+            if let Some(rest) = live.fights.repaired(id, departures, live.now()) {
                 let code = codes::FIGHT.id;
                 warn!(cluster = %self.cluster, object = %id, code, "put back again and again; left as it is for {} s", rest.as_secs());
             }

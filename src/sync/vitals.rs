@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use tracing::{info, warn};
 
 use super::{
-    Health,
+    AILING_MAX, Ailing, Health,
     abreast::abreast,
     health::{Assessment, Rules, worst},
     member::Inventory,
@@ -31,6 +31,9 @@ pub(super) const PERIOD: Duration = Duration::from_secs(1);
 const SINGLE_MAX: usize = 20;
 /// Objects that are read side by side; half of what a connection begins with, so that repairs are not held up.
 const READS: usize = 8;
+
+/// Characters of a status that are kept of one object; controllers that paste logs into a condition write more.
+const REASON_MAX: usize = 1000;
 
 /// What is known.
 #[derive(Default)]
@@ -226,6 +229,24 @@ impl Vitals {
         worst(self.known.values().chain(self.strangers.values()).map(|known| known.health).chain(written))
     }
 
+    /// The objects that are not healthy, the worst first.
+    pub(super) fn ailing(&self) -> Vec<Ailing> {
+        let all = self.known.iter().chain(&self.strangers);
+        let mut ailing: Vec<_> = all.filter(|(_, known)| known.health != Health::Healthy).collect();
+        let rank = |health| match health {
+            Health::Degraded => 0,
+            Health::Progressing => 1,
+            _ => 2,
+        };
+        ailing.sort_by_key(|(id, known)| (rank(known.health), *id));
+        let told = |(id, known): (&ObjectId, &Assessment)| Ailing {
+            object: id.to_string(),
+            health: known.health,
+            reason: known.reason.chars().take(REASON_MAX).collect(),
+        };
+        ailing.into_iter().take(AILING_MAX).map(told).collect()
+    }
+
     /// What on-call should know about objects that will not become healthy by themselves.
     pub(super) fn problem(&self) -> Option<Diagnostic> {
         let mut degraded = self.known.iter().chain(&self.strangers).filter(|(_, known)| known.health == Health::Degraded);
@@ -234,8 +255,20 @@ impl Vitals {
             0 => String::new(),
             more => format!(", and {more} more"),
         };
-        Some(Diagnostic::new(codes::DEGRADED, Place::Object(id.to_string()), format!("{}{more}", known.reason)))
+        let error = Diagnostic::new(codes::DEGRADED, Place::Object(id.to_string()), format!("{}{more}", known.reason));
+        Some(error.with_hint(format!("{} Mend the manifest or what it needs.", look_at(id))))
     }
+}
+
+/// Where more is said about how an object does.
+pub(crate) fn look_at(id: &ObjectId) -> String {
+    let Identity { group, kind, namespace, name } = &**id;
+    let namespace = namespace.as_ref().map(|namespace| format!("-n {namespace} ")).unwrap_or_default();
+    let group = if group.is_empty() { String::new() } else { format!(".{group}") };
+    format!(
+        "Its status and events say more: `kubectl {namespace}describe {}{group}/{name}`, and the same of its pods.",
+        kind.to_lowercase()
+    )
 }
 
 #[cfg(test)]

@@ -4,15 +4,19 @@ use evenkeel::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{
-        ActionEntry, ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, Done, ErrorAnswer, Event, EventQuery, Events,
-        HeldObject, History, Log, LogEntry, LogQuery, ObjectEntry, Repeats, SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition,
-        UnderWay, UnderWaySync, WarningEntry, What, Where,
+    ledger::{
+        Brought, BundleEnd, Drifted, Evidence, ObjectEnd, ObjectEvidence, Wanted,
+        answers::{
+            ActionEntry, ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, Done, ErrorAnswer, Event, EventQuery, Events,
+            HeldObject, History, Log, LogEntry, LogQuery, ObjectEntry, Repeats, Repository, Rewritten, SCHEMA, StandingObject, Status,
+            SyncEntry, Touched, Transition, Trouble, UnderWay, UnderWaySync, WarningEntry, What, Where,
+        },
     },
     manifest::Digest,
     rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
     server::{Answers, Details},
-    sync::{Departure, Health, Phase, Retry, Would},
+    sync::{Ailing, Departure, Health, Phase, Retry, Would},
+    why::{Why, explain},
 };
 use jiff::{Timestamp, ToSpan};
 
@@ -105,7 +109,14 @@ pub(crate) fn status() -> Status {
             },
         ],
         rollout: Some(Shown { waves: waves() }),
+        repository: Repository { trouble: None, rewritten: Some(Rewritten { at: ago(400), was: Some(commit(0xc9)) }) },
     }
+}
+
+/// The same with a remote that is down.
+pub(crate) fn cut_off() -> Status {
+    let trouble = Trouble { since: ago(600), error: error(codes::GIT_UNREACHABLE, "https://u:p@git.example.org: no route") };
+    Status { repository: Repository { trouble: Some(trouble), ..status().repository }, ..status() }
 }
 
 fn waves() -> Vec<ShownWave> {
@@ -380,9 +391,81 @@ impl Answers for Record {
         events.events.drain(..many.saturating_sub(query.limit as usize));
         Ok(events)
     }
+
+    fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic> {
+        Ok(explain(&self.evidence(cluster, object)?).unwrap())
+    }
+}
+
+/// What is known of an object that stands, of one that does not, and of none.
+fn object(asked: &str) -> ObjectEvidence {
+    let asked = asked.to_owned();
+    if asked != "deploy/web" {
+        return ObjectEvidence { asked, near: vec!["Deployment.apps/shop/web".to_owned()], ..ObjectEvidence::default() };
+    }
+    ObjectEvidence {
+        asked,
+        id: Some("Deployment.apps/shop/web".to_owned()),
+        wanted: Some(Wanted {
+            bundle: "shop".to_owned(),
+            place: "base/shop/web.yaml:1:1".to_owned(),
+            given_up: vec!["/spec/replicas".to_owned()],
+        }),
+        standing: Some("shop".to_owned()),
+        ends: vec![ObjectEnd {
+            at: ago(300),
+            commit: commit(0xc3),
+            action: "Refused".to_owned(),
+            error: Some(error(codes::REFUSED, "Deployment.apps/shop/web: no limits")),
+        }],
+        ..ObjectEvidence::default()
+    }
 }
 
 impl Details for Record {
+    fn evidence(&self, cluster: &str, asked: Option<&str>) -> Result<Evidence, Diagnostic> {
+        let status = status();
+        let unknown = || Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {cluster}"));
+        let standing = status.clusters.iter().find(|standing| standing.name == cluster).ok_or_else(unknown)?;
+        let refused = standing.error.clone().filter(|_| standing.phase == Phase::Refused);
+        let end = |bundle: &str, outcome: &str, error| BundleEnd {
+            bundle: bundle.to_owned(),
+            outcome: outcome.to_owned(),
+            at: ago(295),
+            after_definitions: false,
+            error,
+        };
+        let bundles = refused.map(|refused| vec![end("network", "Applied", None), end("shop", "Refused", Some(refused))]);
+        let ailing = Ailing {
+            object: "Deployment.apps/shop/web".to_owned(),
+            health: Health::Degraded,
+            reason: "Deployment \"web\" exceeded its progress deadline".to_owned(),
+        };
+        let drifted = Drifted {
+            object: "ConfigMap/shop/a".to_owned(),
+            what: "changed in the cluster: .data.v by kubectl-edit".to_owned(),
+            at: ago(30),
+        };
+        Ok(Evidence {
+            in_repo: true,
+            brought: Some(Brought {
+                commit: commit(0xc3),
+                author: "Zoë".to_owned(),
+                time: ago(3600),
+                subject: "Raise the limits of the shop".to_owned(),
+                beside: 1,
+            }),
+            ailing: if standing.health == Health::Degraded { vec![ailing] } else { Vec::new() },
+            content: self.content(cluster)?,
+            bundles: bundles.unwrap_or_default(),
+            drifted: vec![drifted],
+            history: History { cluster: cluster.to_owned(), ..history() },
+            object: asked.map(object),
+            cluster: cluster.to_owned(),
+            status,
+        })
+    }
+
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
         let status = status().clusters.into_iter().find(|status| status.name == cluster);
         let held = status.and_then(|status| status.held_plan).map(|plan| HeldObject {
@@ -409,7 +492,7 @@ pub(crate) struct Empty;
 
 impl Answers for Empty {
     fn status(&self) -> Result<Status, Diagnostic> {
-        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new(), rollout: None })
+        Ok(Status { schema: SCHEMA, commit: None, held_plan: None, clusters: Vec::new(), rollout: None, repository: Repository::default() })
     }
 
     fn log(&self, _: &LogQuery) -> Result<Log, Diagnostic> {
@@ -426,5 +509,9 @@ impl Answers for Empty {
 
     fn events(&self, _: &EventQuery) -> Result<Events, Diagnostic> {
         Ok(Events { events: Vec::new(), ..events() })
+    }
+
+    fn why(&self, cluster: &str, _: Option<&str>) -> Result<Why, Diagnostic> {
+        Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("the ledger knows no cluster {cluster}")))
     }
 }

@@ -7,6 +7,7 @@ mod diff;
 mod docs;
 mod events;
 mod fleet;
+mod incidents;
 mod init;
 mod kinds;
 mod plan;

@@ -44,13 +44,14 @@ fn printed(line: &str) -> Value {
     serde_json::from_str(&output.out).unwrap()
 }
 
-fn answers() -> [(&'static str, Value); 10] {
+fn answers() -> [(&'static str, Value); 11] {
     [
-        ("status", printed("status")),
+        ("status", serde_json::to_value(fleet::cut_off()).unwrap()),
         ("log", printed("log")),
         ("where", printed("where c3c3c3c")),
         ("history", printed("history prod-eu-1")),
         ("events", printed("events")),
+        ("why", printed("why prod-eu-1 deploy/web")),
         ("plan", crate::plan::answer()),
         ("blame", crate::blame::printed()),
         ("live-object", serde_json::to_value(crate::blame::live("ConfigMap/shop/words".parse().unwrap())).unwrap()),
@@ -110,7 +111,7 @@ fn the_promised_keys_are_there() {
     let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let set = |names: &[&str]| names.iter().map(ToString::to_string).collect::<BTreeSet<_>>();
     let status = printed("status");
-    assert_eq!(keys(&status), set(&["schema", "commit", "held_plan", "clusters", "rollout"]));
+    assert_eq!(keys(&status), set(&["schema", "commit", "held_plan", "clusters", "rollout", "repository"]));
     assert_eq!(
         keys(&status["clusters"][1]),
         set(&[

@@ -298,7 +298,12 @@ fn a_token_for_an_environment_sees_that_alone() {
     let events = events["events"].as_array().unwrap();
     let names_dev = |event: &Value| event["clusters"].as_array().unwrap().iter().any(|name| name == "dev-eu-1");
     assert!(!events.is_empty() && events.iter().all(names_dev), "{events:?}");
-    for path in ["/api/v1/history/prod-eu-1", "/api/v1/diff/prod-eu-1", "/api/v1/object/prod-eu-1/Namespace%2Fshop"] {
+    let why = agent.with(SCOPED, "GET", "/api/v1/why/dev-eu-1", "");
+    let answer = why.json();
+    assert_eq!((why.status, &answer["spread"]["same"], &answer["spread"]["elsewhere"]), (200, &json!(0), &json!([])), "{answer}");
+    for path in
+        ["/api/v1/history/prod-eu-1", "/api/v1/why/prod-eu-1", "/api/v1/diff/prod-eu-1", "/api/v1/object/prod-eu-1/Namespace%2Fshop"]
+    {
         assert_eq!(agent.with(SCOPED, "GET", path, "").code(), codes::UNKNOWN_CLUSTER.id, "{path}");
     }
     let plan = agent.with(SCOPED, "POST", "/api/v1/plan", r#"{"head": "main"}"#);

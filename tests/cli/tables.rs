@@ -6,7 +6,7 @@ use evenkeel::{
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::answers::ErrorAnswer,
-    server::{Accepted, Action, ActionRequest, Api, Server, SourceState, socket_path},
+    server::{Accepted, Action, ActionRequest, Api, Details as _, Server, SourceState, socket_path},
 };
 use tokio::{
     runtime::Runtime,
@@ -49,6 +49,13 @@ whole!(history_unknown format!("evenkeel history prod-xx-1 {NOWHERE}"));
 whole!(events_table format!("evenkeel events {NOWHERE}"));
 whole!(events_of_a_cluster format!("evenkeel events --cluster dev-eu-1 --since 595s -n 2 {NOWHERE} -o json"));
 whole!(events_since_nobody_knows_when format!("evenkeel events --since yesterday {NOWHERE}"));
+whole!(why_of_a_refused_cluster format!("evenkeel why prod-eu-1 {NOWHERE}"));
+whole!(why_of_a_dead_cluster format!("evenkeel why staging-eu-1 {NOWHERE}"));
+whole!(why_of_held_deletions format!("evenkeel why prod-us-1 {NOWHERE}"));
+whole!(why_json format!("evenkeel why prod-eu-1 deploy/web {NOWHERE} -o json"));
+whole!(why_of_an_object format!("evenkeel why prod-eu-1 deploy/web {NOWHERE}"));
+whole!(why_of_no_object format!("evenkeel why dev-eu-1 deploy/wep {NOWHERE}"));
+whole!(why_unknown format!("evenkeel why prod-xx-1 {NOWHERE}"));
 whole!(sync_without_an_agent format!("evenkeel sync environment=production {NOWHERE}"));
 whole!(approve_without_an_agent format!("evenkeel approve {} {NOWHERE}", "ab".repeat(32)));
 whole!(approve_of_no_hash format!("evenkeel approve abab {NOWHERE}"));
@@ -232,4 +239,54 @@ fn a_forbidden_socket_is_told_as_such() {
     std::fs::set_permissions(socket_path(dir.path()), std::fs::Permissions::from_mode(0o000)).unwrap();
     let output = run(&format!("evenkeel status --state-dir {}", dir.path().display()));
     assert_eq!((output.code, output.err.starts_with("error[EK6005]")), (1, true), "{}", output.err);
+}
+
+#[test]
+fn a_remote_that_is_down_is_told_with_the_agent_stopped() {
+    struct CutOff;
+    impl evenkeel::server::Answers for CutOff {
+        fn status(&self) -> Result<evenkeel::ledger::answers::Status, Diagnostic> {
+            Ok(crate::fleet::cut_off())
+        }
+
+        fn log(&self, query: &evenkeel::ledger::answers::LogQuery) -> Result<evenkeel::ledger::answers::Log, Diagnostic> {
+            Record.log(query)
+        }
+
+        fn events(&self, query: &evenkeel::ledger::answers::EventQuery) -> Result<evenkeel::ledger::answers::Events, Diagnostic> {
+            Record.events(query)
+        }
+
+        fn where_is(&self, rev: &str) -> Result<evenkeel::ledger::answers::Where, Diagnostic> {
+            Record.where_is(rev)
+        }
+
+        fn history(&self, cluster: &str, limit: u32) -> Result<evenkeel::ledger::answers::History, Diagnostic> {
+            Record.history(cluster, limit)
+        }
+
+        fn why(&self, cluster: &str, object: Option<&str>) -> Result<evenkeel::why::Why, Diagnostic> {
+            let evidence = evenkeel::ledger::Evidence { status: self.status()?, ..Record.evidence(cluster, object)? };
+            Ok(evenkeel::why::explain(&evidence).unwrap())
+        }
+    }
+    let setup = Setup { ledger: Box::new(|_| Ok(Box::new(CutOff))), ..Setup::default() };
+    let status = setup.run(&format!("evenkeel status {NOWHERE}")).out;
+    insta::assert_snapshot!(status.lines().skip(2).take(2).collect::<Vec<_>>().join("\n"), @r"
+    The branch, for 10m: error[EK2001]: https://***@git.example.org: no route
+      hint: The fleet stays as it is; check the network, the address and the remote's own state.
+    ");
+    let why = setup.run(&format!("evenkeel why dev-eu-1 {NOWHERE}")).out;
+    let (told, _) = why.split_once("Brought by").unwrap();
+    insta::assert_snapshot!(told, @r"
+    dev-eu-1 is Synced: it runs c3c3c3c, as it should; what runs is Healthy.
+    No agent answers: until one runs, no commit reaches dev-eu-1 and no drift is put back.
+    For 5m; environment development, region eu.
+    Causes:     - EK2001: no newer commit can reach any cluster: https://***@git.example.org: no route (for 10m)
+                - the branch was rewritten by a force-push: its tip was c9c9c9c and is c3c3c3c now (6m ago)
+    Reach:      - 4 other clusters too: prod-eu-1, prod-eu-2, prod-us-1, staging-eu-1; elsewhere: 1 Unreachable, 2 Refused, 1 Held
+                - the clusters stay at the commits that they have, and drift is put back as before
+    Way out:    - The fleet stays as it is; check the network, the address and the remote's own state.
+                - `evenkeel log` marks the commits that are gone. If that was not meant, push c9c9c9c9c9c9c9c9c9c9c9c9c9c9c9c9c9c9c9c9 to the branch again.
+    ");
 }

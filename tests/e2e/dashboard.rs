@@ -6,14 +6,18 @@ use anyhow::{Context as _, Result, ensure};
 use evenkeel::{
     diagnostic::Diagnostic,
     git::CommitId,
-    ledger::answers::{
-        ClusterStatus, Content, ErrorAnswer, EventQuery, Events, HeldObject, History, Log, LogEntry, LogQuery, ObjectEntry, SCHEMA,
-        StandingObject, Status, SyncEntry, Touched, Transition, UnderWay, Where,
+    ledger::{
+        Evidence,
+        answers::{
+            ClusterStatus, Content, ErrorAnswer, EventQuery, Events, HeldObject, History, Log, LogEntry, LogQuery, ObjectEntry, Repository,
+            SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition, UnderWay, Where,
+        },
     },
     manifest::Digest,
     rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
     server::{Answers, Api, Details, Listen, Server, SourceState},
     sync::{Health, Phase},
+    why::{Why, explain},
 };
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -179,7 +183,14 @@ impl Answers for Many {
     fn status(&self) -> Result<Status, Diagnostic> {
         let mut clusters: Vec<_> = (0..self.0).map(Self::cluster).collect();
         clusters.sort_by(|a, b| (&a.environment, &a.region, &a.name).cmp(&(&b.environment, &b.region, &b.name)));
-        Ok(Status { schema: SCHEMA, commit: Some(COMMIT), held_plan: None, clusters, rollout: Some(waves()) })
+        Ok(Status {
+            schema: SCHEMA,
+            commit: Some(COMMIT),
+            held_plan: None,
+            clusters,
+            rollout: Some(waves()),
+            repository: Repository::default(),
+        })
     }
 
     fn log(&self, _: &LogQuery) -> Result<Log, Diagnostic> {
@@ -232,9 +243,30 @@ impl Answers for Many {
     fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
         panic!("no page asks {query:?}")
     }
+
+    fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic> {
+        Ok(explain(&self.evidence(cluster, object)?).expect("it is one of the fleet"))
+    }
 }
 
 impl Details for Many {
+    fn evidence(&self, cluster: &str, _: Option<&str>) -> Result<Evidence, Diagnostic> {
+        let (cluster, status) = (cluster.to_owned(), self.status()?);
+        let (content, history) = (self.content(&cluster)?, self.history(&cluster, 20)?);
+        Ok(Evidence {
+            cluster,
+            status,
+            in_repo: true,
+            brought: None,
+            ailing: Vec::new(),
+            content,
+            bundles: Vec::new(),
+            drifted: Vec::new(),
+            history,
+            object: None,
+        })
+    }
+
     fn content(&self, _: &str) -> Result<Content, Diagnostic> {
         let object = |bundle: &str, name: &str| StandingObject {
             bundle: bundle.to_owned(),

@@ -1,7 +1,7 @@
 //! A cluster that is down, an agent that is killed or stopped, a kubeconfig that reaches another cluster. docs/FAULTS.md lists all faults.
 
 mod crash;
-mod disk;
+pub(crate) mod disk;
 mod network;
 mod record;
 mod remote;

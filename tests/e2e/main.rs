@@ -18,6 +18,7 @@ mod health;
 mod hold;
 mod holder;
 mod hooks;
+mod incidents;
 mod life;
 mod metrics;
 mod modes;

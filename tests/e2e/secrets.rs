@@ -42,6 +42,8 @@ async fn values_reach_the_cluster_and_nothing_else() -> Result<()> {
         &["history", "a", "-o", "json"],
         &["log"],
         &["where", "HEAD", "-o", "json"],
+        &["why", "a"],
+        &["why", "a", "secret/plain", "-o", "json"],
     ] {
         let output = evenkeel(&agent.state_dir, args)?;
         places.push((format!("{args:?}"), [output.stdout, output.stderr].concat()));

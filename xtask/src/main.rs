@@ -95,7 +95,10 @@ fn binaries(controllers: bool) -> Result<()> {
 }
 
 fn docs() -> Result<()> {
-    let status = cargo().args(["test", "--quiet", "--package", "evenkeel", "--test", "cli", "docs::"]).env("UPDATE_DOCS", "1").status();
+    let status = cargo()
+        .args(["test", "--quiet", "--package", "evenkeel", "--test", "cli", "--", "docs::", "incidents::"])
+        .env("UPDATE_DOCS", "1")
+        .status();
     let status = status.context("starting cargo")?;
     ensure!(status.success(), "the documents cannot be made: {status}");
     Ok(())

@@ -4,6 +4,7 @@
 mod clock;
 mod crash;
 mod events;
+mod evidence;
 mod file;
 mod hands;
 mod held;

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     ledger::{Recorded, Removed, Retention, answers::ErrorAnswer},
     manifest::ObjectId,
-    sync::{Action, BundleOutcome, Journal as _, Live, ObjectResult, Retry, SyncId, Would},
+    sync::{Action, Ailing, BundleOutcome, Journal as _, Live, ObjectResult, Retry, SyncId, Would},
 };
 
 async fn bed() -> Bed {
@@ -217,6 +217,7 @@ async fn transitions_and_since() {
         held_plan: Some(digest_of(7)),
         retry: Some(Retry { at: at(30), failures: 9 }),
         would: Some(Would { create: 1, from: ["helm".to_owned()].into(), ..Would::default() }),
+        ailing: vec![Ailing { object: "Deployment.apps/shop/web".to_owned(), health: Health::Degraded, reason: "no image".to_owned() }],
         error: Some(problem("eight")),
         ..state(Phase::Held)
     };

@@ -7,9 +7,10 @@ async fn a_commit_from_seen_to_replaced() {
     let bed = Bed::new();
     bed.fetch(&[1]).await;
     bed.fleet(&["a"]).await;
-    assert_eq!(bed.short(1, "a"), "Pending");
+    assert_eq!((bed.short(1, "a").as_str(), bed.fate(1, "a").reason.as_str()), ("Pending", "fetched, and not rendered yet"));
     bed.render(1, &[("a", Some(1))]).await;
     assert_eq!(bed.short(1, "a"), "Pending", "its task has not begun");
+    assert_eq!(bed.fate(1, "a").reason, "rendered, and not taken up yet");
     bed.state("a", State { desired: Some(id(1)), ..state(Phase::Syncing) }).await;
     let fate = bed.fate(1, "a");
     assert_eq!((fate.phase, fate.since), (CommitPhase::Cluster(Phase::Syncing), Some(at(4))));

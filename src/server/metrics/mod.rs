@@ -278,7 +278,10 @@ fn tell_clusters(text: &mut Text, clusters: &[ClusterStatus]) {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::{ledger::answers::SCHEMA, sync::Health};
+    use crate::{
+        ledger::answers::{Repository, SCHEMA},
+        sync::Health,
+    };
 
     fn cluster(name: &str, environment: &str, phase: Phase) -> ClusterStatus {
         ClusterStatus {
@@ -304,7 +307,11 @@ mod tests {
     fn text(metrics: &Metrics, scope: &Scope) -> String {
         let clusters = [cluster("a", "dev", Phase::Synced), cluster("b", "prod", Phase::Unreachable)];
         let clusters = clusters.into_iter().filter(|cluster| scope.covers(&cluster.environment)).collect();
-        metrics.text(&Status { schema: SCHEMA, commit: None, held_plan: None, clusters, rollout: None }, &SourceState::default(), scope)
+        metrics.text(
+            &Status { schema: SCHEMA, commit: None, held_plan: None, clusters, rollout: None, repository: Repository::default() },
+            &SourceState::default(),
+            scope,
+        )
     }
 
     #[test]

@@ -2,17 +2,21 @@
 
 use maud::{Markup, html};
 
-use super::parts::{Frame, commit, commit_or_dash, count, error, health, phase};
+use super::{
+    parts::{Frame, commit, commit_or_dash, count, error, health, phase},
+    why,
+};
 use crate::ledger::answers::{ClusterStatus, Content, HeldObject, History, StandingObject, SyncEntry, Transition};
+use crate::why::Why;
 
 /// Objects of a sync that are shown at once; the others are a click away.
 const OBJECTS_SHOWN: usize = 20;
 
-pub(super) fn page(frame: &Frame<'_>, cluster: &ClusterStatus, content: &Content, history: &History) -> Markup {
+pub(super) fn page(frame: &Frame<'_>, cluster: &ClusterStatus, why: &Why, content: &Content, history: &History) -> Markup {
     let body = html! {
         h1 { (cluster.name) " " (phase(cluster.phase)) }
+        (why::block(frame, why))
         (facts(frame, cluster))
-        @if let Some(problem) = &cluster.error { (error(problem)) }
         (held(frame, cluster, &content.held))
         h2 { "Objects" }
         (bundles(&content.objects))

@@ -8,6 +8,7 @@ mod parts;
 mod search;
 mod sign_in;
 mod waves;
+mod why;
 
 use axum::{
     Extension, Form, Router,
@@ -89,13 +90,14 @@ async fn fleet(State(api): State<Api>, who: Who, headers: HeaderMap) -> Result<R
 }
 
 async fn cluster(State(api): State<Api>, who: Who, headers: HeaderMap, Path(name): Path<String>) -> Result<Response, Problem> {
+    let why = routes::explained(&api, &who, name.clone(), None).await?;
     let (cluster, content, history) = routes::ask(&api, &who, move |answers| {
         let unknown = || Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {name}"));
         let cluster = answers.status()?.clusters.into_iter().find(|cluster| cluster.name == name).ok_or_else(unknown)?;
         Ok((cluster, answers.content(&name)?, answers.history(&name, HISTORY_SHOWN)?))
     })
     .await?;
-    Ok(shown(StatusCode::OK, cluster::page(&frame(&who, &headers, ""), &cluster, &content, &history)))
+    Ok(shown(StatusCode::OK, cluster::page(&frame(&who, &headers, ""), &cluster, &why, &content, &history)))
 }
 
 async fn commit(State(api): State<Api>, who: Who, headers: HeaderMap, Path(rev): Path<String>) -> Result<Response, Problem> {

@@ -5,9 +5,12 @@ use super::*;
 use crate::{
     diagnostic::ErrorAnswer,
     git::CommitId,
-    ledger::answers::{
-        ClusterStatus, CommitOnCluster, CommitPhase, Content, HeldObject, History, Log, LogEntry, SCHEMA, StandingObject, Status, Touched,
-        Where,
+    ledger::{
+        Evidence,
+        answers::{
+            ClusterStatus, CommitOnCluster, CommitPhase, Content, HeldObject, History, Log, LogEntry, Repository, SCHEMA, StandingObject,
+            Status, Touched, Where,
+        },
     },
     rollout::{Counts, ShownHalt, ShownWave, WaveWord},
     server::{
@@ -71,7 +74,7 @@ fn fleet_of(clusters: Vec<ClusterStatus>) -> String {
     let log = Log { schema: SCHEMA, commits: vec![entry(NASTY)] };
     fleet::page(
         &frame,
-        &Status { schema: SCHEMA, commit: Some(HASH), held_plan: None, clusters, rollout: None },
+        &Status { schema: SCHEMA, commit: Some(HASH), held_plan: None, clusters, rollout: None, repository: Repository::default() },
         &log,
         &SourceState::default(),
     )
@@ -86,7 +89,27 @@ fn cluster_for(caller: &Caller, cluster: &ClusterStatus) -> String {
     };
     let history =
         History { schema: SCHEMA, cluster: cluster.name.clone(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() };
-    super::cluster::page(&frame, cluster, &content, &history).into_string()
+    let status = Status {
+        schema: SCHEMA,
+        commit: Some(HASH),
+        held_plan: None,
+        clusters: vec![cluster.clone()],
+        rollout: None,
+        repository: Repository::default(),
+    };
+    let evidence = Evidence {
+        cluster: cluster.name.clone(),
+        status,
+        in_repo: true,
+        brought: None,
+        ailing: Vec::new(),
+        content: content.clone(),
+        bundles: Vec::new(),
+        drifted: Vec::new(),
+        history: history.clone(),
+        object: None,
+    };
+    super::cluster::page(&frame, cluster, &crate::why::explain(&evidence).unwrap(), &content, &history).into_string()
 }
 
 /// Nothing of a page is another site's, and what comes from outside is text.
@@ -190,6 +213,7 @@ fn a_search_finds_by_parts_and_shows_what_was_searched_for_as_text() {
         commit: None,
         held_plan: None,
         rollout: None,
+        repository: Repository::default(),
         clusters: vec![cluster("prod-eu-1", "prod", "eu", Phase::Refused), cluster("dev-us-1", "dev", "us", Phase::Synced)],
     };
     let log = Log { schema: SCHEMA, commits: vec![entry("Mend the shop")] };

@@ -294,8 +294,8 @@ impl Agent {
         live.tried = Some(desired.goal());
         let outcome = self.run(live, desired, trigger).await;
         live.accept = false;
-        for id in &outcome.repaired {
-            live.fights.repaired(id, self.now());
+        for (id, departures) in &outcome.repaired {
+            live.fights.repaired(id, departures, self.now());
         }
         live.patience = live.patience.after(outcome.claim, self.now());
         self.say(|| format!("attempt ended {:?}", outcome.end));

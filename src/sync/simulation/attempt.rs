@@ -326,7 +326,7 @@ impl Agent {
         let lost = matches!(stop, Some(Stop::LostHold));
         let mut outcome = outcome(&Report { bundles: outcomes, failed_deletions, stop });
         outcome.drifted = plan.left;
-        outcome.repaired = plan.drifted().map(|write| write.object.id.clone()).collect();
+        outcome.repaired = plan.drifted().map(|write| (write.object.id.clone(), Vec::new())).collect();
         self.ledger.borrow_mut().flush();
         let same = parent.rendering == Some(rendering.digest) && verdict.delete.is_empty();
         if outcome.end == End::Synced

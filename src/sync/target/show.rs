@@ -39,11 +39,11 @@ impl Live {
 
     /// The state with how the objects do now. A problem of its own comes before theirs.
     pub(super) fn with_health(&self, state: State) -> State {
-        let own = state.error.filter(|error| error.code != codes::DEGRADED && error.code != codes::LINGERING);
-        let problem = || self.vitals.problem().or_else(|| self.lingering.problem());
+        let own = state.error.filter(|error| ![codes::DEGRADED, codes::FIGHT, codes::LINGERING].contains(&error.code));
+        let problem = || self.vitals.problem().or_else(|| self.fights.problem(self.now())).or_else(|| self.lingering.problem());
         let is_settled = matches!(state.phase, Phase::Synced | Phase::Returned);
         let error = own.or_else(|| problem().filter(|_| is_settled));
-        let state = State { health: self.vitals.health(), error, ..state };
+        let state = State { health: self.vitals.health(), ailing: self.vitals.ailing(), error, ..state };
         match &self.resting {
             Some(resting) => resting.show(state),
             None => state,
@@ -66,6 +66,7 @@ impl Live {
             held_plan: self.state.as_ref().and_then(|state| state.held_plan),
             retry: self.retry(),
             would: None,
+            ailing: self.vitals.ailing(),
             error,
         }
     }

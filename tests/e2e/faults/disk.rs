@@ -15,7 +15,7 @@ use testbed::{process::tail, wait_until};
 use crate::scene::{PATIENCE, Scene, evenkeel};
 
 /// Whether this user may mount something for one process alone.
-fn can_mount() -> bool {
+pub(crate) fn can_mount() -> bool {
     let probe = Command::new("unshare").args(["-m", "mount", "-t", "tmpfs", "tmpfs", "/mnt"]).output();
     probe.is_ok_and(|output| output.status.success())
 }

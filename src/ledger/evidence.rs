@@ -1,0 +1,240 @@
+//! What is on record that may explain why a cluster, or an object on it, is as it is. Nothing is decided here.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    LedgerError, Reader,
+    answers::{Content, ErrorAnswer, History, Status},
+    branch, clusters,
+    sql::{At, Problem},
+};
+use crate::{git::CommitId, sync::Ailing};
+
+/// Entries of each kind that are looked at for what led here.
+const HISTORY: u32 = 20;
+/// Bundles of syncs that are looked at for how each bundle last ended: many tries of a few, or one of many.
+const BUNDLES: u32 = 500;
+/// Syncs that are looked at for what was last done to an object.
+const SYNCS: u32 = 500;
+/// Results of one object that are told.
+const RESULTS: u32 = 3;
+/// Drifted objects that are told, the newest first.
+const DRIFTED: u32 = 20;
+
+/// The recorded values that an explanation is made from.
+#[derive(Debug, Clone)]
+pub struct Evidence {
+    /// The cluster in question; it is one of `status`.
+    pub cluster: String,
+    /// The fleet.
+    pub status: Status,
+    /// The newest commit has the cluster.
+    pub in_repo: bool,
+    /// The commit that brought what the cluster is told to run, or what it waits for.
+    pub brought: Option<Brought>,
+    /// Objects that are not healthy, the worst first.
+    pub ailing: Vec<Ailing>,
+    /// What stands on it by the record, and deletions that wait.
+    pub content: Content,
+    /// How each bundle of what it last tried to run ended, by name.
+    pub bundles: Vec<BundleEnd>,
+    /// What was last put back or reported, the newest first, each object once.
+    pub drifted: Vec<Drifted>,
+    /// What led here.
+    pub history: History,
+    /// The object in question, where one is.
+    pub object: Option<ObjectEvidence>,
+}
+
+/// A commit that brought something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brought {
+    /// The commit.
+    pub commit: CommitId,
+    /// Its author's name.
+    pub author: String,
+    /// Its author's date.
+    pub time: Timestamp,
+    /// First line of its message.
+    pub subject: String,
+    /// Commits that came with it, in one push; what it brought may be of one of those.
+    pub beside: u64,
+}
+
+/// How a bundle last ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BundleEnd {
+    /// Its name.
+    pub bundle: String,
+    /// Applied, Refused, Failed, Waiting or Interrupted.
+    pub outcome: String,
+    /// When.
+    pub at: Timestamp,
+    /// Its namespaces and definitions were written before the rest was refused.
+    pub after_definitions: bool,
+    /// Why it was not applied.
+    pub error: Option<ErrorAnswer>,
+}
+
+/// An object that others changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drifted {
+    /// `Kind.group/namespace/name`
+    pub object: String,
+    /// Which fields, and by whom.
+    pub what: String,
+    /// When that was found.
+    pub at: Timestamp,
+}
+
+/// What was done to an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectEnd {
+    /// When the sync began that did it.
+    pub at: Timestamp,
+    /// The commit that was to be reached.
+    pub commit: CommitId,
+    /// Created, Changed, Adopted, Repaired, Pruned, Held, Kept, Refused or Failed.
+    pub action: String,
+    /// What went wrong.
+    pub error: Option<ErrorAnswer>,
+}
+
+/// What is known of one object.
+#[derive(Debug, Clone, Default)]
+pub struct ObjectEvidence {
+    /// As it was asked for.
+    pub asked: String,
+    /// `Kind.group/namespace/name`, where there is one that can be meant.
+    pub id: Option<String>,
+    /// What Git says of it; none where the rendering does not have it.
+    pub wanted: Option<Wanted>,
+    /// Why nobody knows what Git says: the commit cannot be rendered.
+    pub unrendered: Option<ErrorAnswer>,
+    /// The bundle from which it was applied, where it stands on the cluster by the record.
+    pub standing: Option<String>,
+    /// Objects with nearly that name.
+    pub near: Vec<String>,
+    /// What was done to it, newest first.
+    pub ends: Vec<ObjectEnd>,
+}
+
+/// What Git says of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its bundle.
+    pub bundle: String,
+    /// `path:line:column` of the document that first gives it.
+    pub place: String,
+    /// Fields that are left to others.
+    pub given_up: Vec<String>,
+}
+
+impl Reader {
+    /// What is on record that may explain how a cluster stands. EK1018 for one that this agent never looked after.
+    pub fn evidence(&self, cluster: &str) -> Result<Evidence, LedgerError> {
+        let (status, content, history) = (self.status()?, self.content(cluster)?, self.history(cluster, HISTORY)?);
+        let Some(standing) = status.clusters.iter().find(|standing| standing.name == cluster) else {
+            return Err(LedgerError::UnknownCluster(cluster.to_owned()));
+        };
+        // Where it waits, what it waits for.
+        let desired = if standing.reason.is_empty() { standing.desired } else { status.commit };
+        self.read(|db| {
+            let id = clusters::id_of(db, cluster)?;
+            let (in_repo, ailing) = db.prepare_cached("SELECT in_repo, ailing FROM clusters WHERE id = ?")?.query_row([id], |row| {
+                let ailing = row.get::<_, Option<String>>(1)?.and_then(|json| serde_json::from_str(&json).ok());
+                Ok((row.get(0)?, ailing.unwrap_or_default()))
+            })?;
+            let brought = desired.map(|desired| brought(db, id, desired)).transpose()?.flatten();
+            let (bundles, drifted) = (bundles(db, id)?, drifted(db, id)?);
+            let cluster = cluster.to_owned();
+            Ok(Evidence { cluster, in_repo, brought, ailing, content, bundles, drifted, history, status, object: None })
+        })
+    }
+
+    /// What was last done to an object of a cluster, newest first.
+    pub fn object_ends(&self, cluster: &str, object: &str) -> Result<Vec<ObjectEnd>, LedgerError> {
+        self.read(|db| {
+            let mut rows = db.prepare_cached(
+                "SELECT started, target, action, object_results.error FROM \
+                 (SELECT * FROM syncs WHERE cluster = ?1 ORDER BY id DESC LIMIT ?3) AS syncs \
+                 CROSS JOIN object_results ON sync = syncs.id WHERE object = ?2 ORDER BY object_results.id DESC LIMIT ?4",
+            )?;
+            let end = |row: &Row<'_>| {
+                Ok(ObjectEnd { at: row.get::<_, At>(0)?.0, commit: row.get(1)?, action: row.get(2)?, error: error(row, 3)? })
+            };
+            Ok(rows.query_map(params![clusters::id_of(db, cluster)?, object, SYNCS, RESULTS], end)?.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// What the cluster was last seen to serve, as JSON; none for one that was never reached.
+    pub fn facts(&self, cluster: &str) -> Result<Option<String>, LedgerError> {
+        self.read(|db| {
+            let mut facts = db.prepare_cached(
+                "SELECT json FROM cluster_facts JOIN facts USING (digest) WHERE cluster = ? ORDER BY cluster_facts.id DESC LIMIT 1",
+            )?;
+            Ok(facts.query_row([clusters::id_of(db, cluster)?], |row| row.get(0)).optional()?)
+        })
+    }
+}
+
+/// The commit with which what a cluster must run at another began.
+fn brought(db: &Connection, cluster: i64, desired: CommitId) -> Result<Option<Brought>, LedgerError> {
+    let Some(place) = branch::place_of(db, desired)? else { return Ok(None) };
+    let mut rows = db.prepare_cached(
+        "SELECT commits.id, author, time, subject, (SELECT count(*) FROM commits AS beside WHERE beside.arrived = fetches.id) - 1, \
+         (SELECT min(id) FROM fetches) = fetches.id \
+         FROM renderings JOIN fetches ON fetches.id = from_fetch JOIN commits ON commits.id = tip \
+         WHERE cluster = ?1 AND from_fetch <= ?2 AND until >= ?2 ORDER BY renderings.id DESC LIMIT 1",
+    )?;
+    let brought = |row: &Row<'_>| {
+        let (At(time), beside, is_first) = (row.get(2)?, row.get::<_, i64>(4)?, row.get::<_, bool>(5)?);
+        // The first fetch brings the branch as it was: not all of it in one push.
+        let beside = if is_first { 0 } else { u64::try_from(beside).unwrap_or(0) };
+        Ok(Brought { commit: row.get(0)?, author: row.get(1)?, time, subject: row.get(3)?, beside })
+    };
+    Ok(rows.query_row(params![cluster, place], brought).optional()?)
+}
+
+/// How the bundles last ended of what the cluster last tried to run.
+fn bundles(db: &Connection, cluster: i64) -> Result<Vec<BundleEnd>, LedgerError> {
+    let mut rows = db.prepare_cached(
+        "SELECT bundle, outcome, bundles.ended, after_definitions, bundles.error FROM syncs JOIN bundles ON sync = syncs.id \
+         WHERE cluster = ?1 AND rendering = (SELECT rendering FROM syncs WHERE cluster = ?1 ORDER BY id DESC LIMIT 1) \
+         AND outcome NOT NULL AND bundles.ended NOT NULL ORDER BY sync DESC LIMIT ?2",
+    )?;
+    let end = |row: &Row<'_>| {
+        let At(at) = row.get(2)?;
+        Ok(BundleEnd { bundle: row.get(0)?, outcome: row.get(1)?, at, after_definitions: row.get(3)?, error: error(row, 4)? })
+    };
+    let mut newest = BTreeMap::new();
+    for end in rows.query_map(params![cluster, BUNDLES], end)? {
+        let end: BundleEnd = end?;
+        newest.entry(end.bundle.clone()).or_insert(end);
+    }
+    Ok(newest.into_values().collect())
+}
+
+fn drifted(db: &Connection, cluster: i64) -> Result<Vec<Drifted>, LedgerError> {
+    let mut rows = db.prepare_cached(
+        "SELECT object, text, started FROM (SELECT * FROM syncs WHERE cluster = ? AND cause = 'Drift' ORDER BY id DESC LIMIT ?) AS syncs \
+         CROSS JOIN warnings ON sync = syncs.id ORDER BY warnings.id DESC LIMIT ?",
+    )?;
+    let mut found: Vec<Drifted> = Vec::new();
+    let drifted = |row: &Row<'_>| Ok(Drifted { object: row.get(0)?, what: row.get(1)?, at: row.get::<_, At>(2)?.0 });
+    for drifted in rows.query_map(params![cluster, DRIFTED, DRIFTED], drifted)? {
+        let drifted = drifted?;
+        if !found.iter().any(|known| known.object == drifted.object) {
+            found.push(drifted);
+        }
+    }
+    Ok(found)
+}
+
+fn error(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<ErrorAnswer>> {
+    Ok(row.get::<_, Option<Problem>>(at)?.map(ErrorAnswer::from))
+}

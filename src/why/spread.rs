@@ -1,0 +1,134 @@
+//! How far a cause reaches: which other clusters have it, and what goes on all the same.
+
+use std::collections::BTreeMap;
+
+use super::{Cause, InPhase, Kind, Spread, are, count};
+use crate::{
+    ledger::{BundleEnd, Evidence, answers::ClusterStatus},
+    rollout::ShownHalt,
+    sync::{Health, Phase},
+};
+
+/// Clusters and bundles that are named; the others are counted.
+const NAMED_MAX: usize = 5;
+
+/// How far a cause of a cluster reaches.
+pub(super) fn of(evidence: &Evidence, cluster: &ClusterStatus, cause: &Cause) -> Spread {
+    let others = || evidence.status.clusters.iter().filter(|other| other.name != cluster.name);
+    let same: Vec<&ClusterStatus> = others().filter(|other| has(other, cause)).collect();
+    let mut phases: BTreeMap<Phase, u64> = BTreeMap::new();
+    for other in others() {
+        *phases.entry(other.phase).or_default() += 1;
+    }
+    Spread {
+        same: same.len() as u64,
+        names: same.iter().take(NAMED_MAX).map(|other| other.name.clone()).collect(),
+        elsewhere: phases.into_iter().map(|(phase, clusters)| InPhase { phase, clusters }).collect(),
+        here: here(evidence, cluster, cause),
+    }
+}
+
+/// Whether another cluster has the same cause.
+fn has(other: &ClusterStatus, cause: &Cause) -> bool {
+    match cause.kind {
+        // The branch is the same for all.
+        Kind::Repository | Kind::Rewritten => true,
+        Kind::Held => other.held_deletions > 0,
+        Kind::Wave => !other.reason.is_empty(),
+        Kind::Drift if cause.code.is_none() => other.drifted > 0,
+        Kind::Health if cause.code.is_none() => other.health == Health::Progressing,
+        kind => other.error.as_ref().is_some_and(|error| {
+            // What is about an object or a file is the same where it is about the same one; an address is another on each cluster.
+            let is_of_a_place =
+                !matches!(kind, Kind::Unreachable | Kind::WrongCluster | Kind::OtherAgent | Kind::ReportOnly | Kind::Observed);
+            Some(&error.code) == cause.code.as_ref() && (!is_of_a_place || place(&error.message) == place(&cause.message))
+        }),
+    }
+}
+
+/// What a message begins with: the object or the file that it is about.
+fn place(message: &str) -> &str {
+    message.split_once(": ").map_or(message, |(place, _)| place)
+}
+
+/// What goes on here and what does not.
+fn here(evidence: &Evidence, cluster: &ClusterStatus, cause: &Cause) -> Vec<String> {
+    let name = &cluster.name;
+    let mut said = Vec::new();
+    match cause.kind {
+        Kind::Unreachable => said.push(format!("nothing is written to {name}; what runs there goes on without Evenkeel")),
+        Kind::WrongCluster | Kind::OtherAgent | Kind::Paused | Kind::ReportOnly | Kind::Observed => {
+            said.push(format!("nothing is written to {name}, and drift there is not put back"));
+        }
+        Kind::Rendering => said.push(format!("{name} stays as it is; nothing of the commit reaches it")),
+        Kind::Held => {
+            let held = evidence.content.held.iter().filter(|held| !held.approved && Some(held.plan) == cluster.held_plan);
+            let names: Vec<&str> = held.map(|held| held.id.as_str()).collect();
+            if !names.is_empty() {
+                said.push(format!("to be deleted: {}", list(&names)));
+            }
+            said.push("all else of the commit is done".to_owned());
+        }
+        Kind::Drift => match cluster.drifted {
+            0 | 1 => said.push("all else on it is as Git has it".to_owned()),
+            drifted => said.push(format!("{drifted} of {} objects are not as Git has them", cluster.objects)),
+        },
+        Kind::Health => said.push("all is applied as Git has it; only its health is wanting".to_owned()),
+        Kind::Deletion => said.push("all else goes on; only that object stays".to_owned()),
+        Kind::Repository => said.push("the clusters stay at the commits that they have, and drift is put back as before".to_owned()),
+        Kind::Refused | Kind::Failed | Kind::Waiting | Kind::Hook => said.extend(bundles(evidence)),
+        _ => {}
+    }
+    said.extend(halted(evidence, name));
+    said
+}
+
+/// Which bundles are written and which are not.
+fn bundles(evidence: &Evidence) -> Vec<String> {
+    let named = |outcomes: &[&str]| {
+        let of: Vec<&str> =
+            evidence.bundles.iter().filter(|end| outcomes.contains(&&*end.outcome)).map(|end| end.bundle.as_str()).collect();
+        let plural = if of.len() == 1 { "" } else { "s" };
+        (!of.is_empty()).then(|| format!("bundle{plural} {}", list(&of)))
+    };
+    let mut said = Vec::new();
+    if let Some(refused) = named(&["Refused"]) {
+        let stand = evidence.bundles.iter().any(|end| end.outcome == "Refused" && end.after_definitions);
+        let but = if stand { " but namespaces and definitions" } else { "" };
+        said.push(format!("nothing{but} of {refused} is written"));
+    }
+    let some =
+        if evidence.bundles.iter().filter(|end| is_cut(end)).any(|end| wrote(evidence, &end.bundle)) { "not all" } else { "nothing" };
+    said.extend(named(&["Failed", "Interrupted"]).map(|failed| format!("{some} of {failed} is written")));
+    said.extend(named(&["Waiting"]).map(|waiting| format!("not done yet: {waiting}")));
+    said.extend(named(&["Applied"]).map(|applied| format!("written all the same: {applied}")));
+    said
+}
+
+fn is_cut(end: &BundleEnd) -> bool {
+    matches!(&*end.outcome, "Failed" | "Interrupted")
+}
+
+/// Whether any object of a bundle was written on the way to what the cluster last tried to run.
+fn wrote(evidence: &Evidence, bundle: &str) -> bool {
+    let syncs = &evidence.history.syncs;
+    let of_now = syncs.iter().filter(|sync| syncs.first().is_some_and(|newest| newest.rendering == sync.rendering));
+    let mut objects = of_now.flat_map(|sync| &sync.objects).filter(|object| object.bundle == bundle);
+    objects.any(|object| matches!(&*object.action, "Created" | "Changed" | "Adopted" | "Repaired"))
+}
+
+/// The rollout stands because of this cluster.
+fn halted(evidence: &Evidence, name: &str) -> Option<String> {
+    let mut waves = evidence.status.rollout.iter().flat_map(|rollout| &rollout.waves);
+    let of_cluster = |halt: &&ShownHalt| halt.cluster == name || halt.failed.iter().any(|failed| failed == name);
+    let (wave, halt) = waves.find_map(|wave| Some((wave, wave.halt.as_ref().filter(of_cluster)?)))?;
+    let spared = halt.spared as u64;
+    Some(format!("the wave {} has halted because of it, so that {} {} spared", wave.name, count(spared, "cluster"), are(spared)))
+}
+
+/// `a, b and 3 more`
+fn list(names: &[&str]) -> String {
+    let more = names.len().saturating_sub(NAMED_MAX);
+    let shown = names.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
+    if more == 0 { shown } else { format!("{shown} and {more} more") }
+}

@@ -1,0 +1,448 @@
+//! Recorded values in, explanations out.
+
+use super::*;
+use crate::{
+    codes::{self, Code},
+    ledger::{
+        BundleEnd, Drifted, ObjectEvidence, Wanted,
+        answers::{
+            ActionEntry, Content, ErrorAnswer, HeldObject, History, ObjectEntry, Repository, Rewritten, StandingObject, Status, SyncEntry,
+            Transition, Trouble,
+        },
+    },
+    manifest::{Digest, ObjectId},
+    rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
+    sync::{Ailing, Would},
+};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn commit(byte: u8) -> CommitId {
+    CommitId([byte; 20])
+}
+
+fn error(code: Code, message: &str) -> ErrorAnswer {
+    ErrorAnswer { code: code.id.to_owned(), message: message.to_owned(), hint: code.next.to_owned() }
+}
+
+/// A cluster that runs what it should, and does well.
+fn cluster(name: &str) -> ClusterStatus {
+    ClusterStatus {
+        name: name.to_owned(),
+        environment: "prod".to_owned(),
+        region: "eu".to_owned(),
+        desired: Some(commit(0xaa)),
+        applied: Some(commit(0xaa)),
+        phase: Phase::Synced,
+        health: Health::Healthy,
+        objects: 3,
+        drifted: 0,
+        held_deletions: 0,
+        held_plan: None,
+        since: at(50),
+        retry: None,
+        would: None,
+        error: None,
+        reason: String::new(),
+    }
+}
+
+/// Three clusters of which `a` is as given.
+fn fleet(a: ClusterStatus) -> Evidence {
+    Evidence {
+        cluster: "a".to_owned(),
+        status: Status {
+            schema: SCHEMA,
+            commit: Some(commit(0xaa)),
+            held_plan: None,
+            clusters: vec![a, cluster("b"), cluster("c")],
+            rollout: None,
+            repository: Repository::default(),
+        },
+        in_repo: true,
+        brought: None,
+        ailing: Vec::new(),
+        content: Content::default(),
+        bundles: Vec::new(),
+        drifted: Vec::new(),
+        history: History { schema: SCHEMA, cluster: "a".to_owned(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() },
+        object: None,
+    }
+}
+
+fn failed(phase: Phase, code: Code, message: &str) -> ClusterStatus {
+    ClusterStatus { phase, applied: Some(commit(0xbb)), error: Some(error(code, message)), ..cluster("a") }
+}
+
+fn end(bundle: &str, outcome: &str, told: Option<ErrorAnswer>) -> BundleEnd {
+    BundleEnd { bundle: bundle.to_owned(), outcome: outcome.to_owned(), at: at(40), after_definitions: false, error: told }
+}
+
+fn sync(objects: Vec<ObjectEntry>) -> SyncEntry {
+    SyncEntry {
+        id: 1,
+        commit: commit(0xaa),
+        rendering: Digest([1; 32]),
+        trigger: "Commit".to_owned(),
+        started: at(39),
+        ended: Some(at(40)),
+        result: "Refused".to_owned(),
+        error: None,
+        objects,
+        warnings: Vec::new(),
+    }
+}
+
+fn of(object: &str, action: &str, told: Option<ErrorAnswer>) -> ObjectEntry {
+    ObjectEntry { id: object.to_owned(), bundle: "shop".to_owned(), action: action.to_owned(), error: told }
+}
+
+/// The explanation on a few lines: the sentence, the causes with their ways out, the reach, the trail.
+fn told(evidence: &Evidence) -> String {
+    let why = explain(evidence).unwrap();
+    assert_eq!(why.well, why.causes.is_empty());
+    let mut lines = vec![why.what];
+    for cause in &why.causes {
+        lines.push(format!("{:?} {}: {} -> {}", cause.kind, cause.code.as_deref().unwrap_or("-"), cause.message, cause.way_out));
+    }
+    if why.more_causes > 0 {
+        lines.push(format!("{} more", why.more_causes));
+    }
+    if !why.well {
+        let Spread { same, names, elsewhere, here } = why.spread;
+        let elsewhere: Vec<String> = elsewhere.iter().map(|in_phase| format!("{} {:?}", in_phase.clusters, in_phase.phase)).collect();
+        lines.push(format!("{same} {names:?}; {}; {}", elsewhere.join(", "), here.join("; ")));
+    }
+    lines.extend(why.trail.iter().map(|step| format!("{} {} x{}", step.at.as_second(), step.what, step.times)));
+    lines.join("\n")
+}
+
+#[test]
+fn a_cluster_that_is_well_needs_one_sentence() {
+    let mut evidence = fleet(cluster("a"));
+    evidence.history.syncs.push(sync(vec![of("ConfigMap/shop/a", "Created", None)]));
+    assert_eq!(told(&evidence), "a is Synced at aaaaaaa, and what runs is Healthy; nothing is wrong");
+    evidence.status.clusters.remove(0);
+    assert_eq!(explain(&evidence), None, "it is not in the fleet that may be seen");
+}
+
+#[test]
+fn every_code_has_the_kind_of_what_it_says() {
+    let cases = [
+        (Phase::WrongCluster, codes::WRONG_CLUSTER, Kind::WrongCluster),
+        (Phase::Unreachable, codes::UNREACHABLE, Kind::Unreachable),
+        (Phase::Unreachable, codes::CLUSTER_AUTH, Kind::Unreachable),
+        (Phase::Refused, codes::YAML, Kind::Rendering),
+        (Phase::Refused, codes::REFUSED, Kind::Refused),
+        (Phase::Refused, codes::CONFLICT, Kind::Refused),
+        (Phase::Failed, codes::WRITE_FAILED, Kind::Failed),
+        (Phase::Failed, codes::QUOTA, Kind::Failed),
+        (Phase::Failed, codes::HOOK_FAILED, Kind::Hook),
+        (Phase::Syncing, codes::GATE, Kind::Waiting),
+        (Phase::Syncing, codes::HOOK_RUNS, Kind::Waiting),
+        (Phase::Failed, codes::DEPENDENCY_LATE, Kind::Waiting),
+        (Phase::Waiting, codes::OTHER_HOLDER, Kind::OtherAgent),
+        (Phase::Waiting, codes::WAVE, Kind::Wave),
+        (Phase::Paused, codes::PAUSED, Kind::Paused),
+        (Phase::Paused, codes::ON_HOLD, Kind::Hold),
+        (Phase::Paused, codes::REPORT_ONLY, Kind::ReportOnly),
+        (Phase::Paused, codes::OBSERVED, Kind::Observed),
+        (Phase::Returned, codes::RETURNED, Kind::Returned),
+        (Phase::Held, codes::HELD, Kind::Held),
+        (Phase::Synced, codes::DEGRADED, Kind::Health),
+        (Phase::Synced, codes::FIGHT, Kind::Drift),
+        (Phase::Synced, codes::LINGERING, Kind::Deletion),
+    ];
+    for (phase, code, kind) in cases {
+        let why = explain(&fleet(failed(phase, code, "why"))).unwrap();
+        let first = &why.causes[0];
+        assert_eq!((first.kind, first.code.as_deref(), first.way_out.as_str()), (kind, Some(code.id), code.next), "{code}");
+        assert_eq!(why.causes.len(), 1, "it is told once: {code}");
+    }
+}
+
+#[test]
+fn what_is_refused_is_told_with_what_is_written_all_the_same() {
+    let bad = error(codes::REFUSED, "ConfigMap/shop/bad: not liked");
+    let worse = error(codes::REFUSED, "ConfigMap/shop/worse: not liked either");
+    let mut evidence = fleet(ClusterStatus { error: Some(bad.clone()), ..failed(Phase::Refused, codes::REFUSED, "") });
+    evidence.status.clusters[2] =
+        ClusterStatus { name: "c".to_owned(), error: Some(bad.clone()), ..failed(Phase::Refused, codes::REFUSED, "") };
+    let objects = vec![of("ConfigMap/shop/bad", "Refused", Some(bad.clone())), of("ConfigMap/shop/worse", "Refused", Some(worse))];
+    evidence.history.syncs = vec![sync(objects.clone()), sync(objects)];
+    evidence.bundles = vec![
+        end("good", "Applied", None),
+        end("shop", "Refused", Some(bad)),
+        end("web", "Waiting", Some(error(codes::GATE, "waits for shop"))),
+    ];
+    evidence.history.transitions =
+        vec![Transition { at: at(41), phase: Phase::Refused, desired: Some(commit(0xaa)), error: Some(error(codes::REFUSED, "x")) }];
+    insta::assert_snapshot!(told(&evidence), @r#"
+    a is Refused: it runs bbbbbbb and should run aaaaaaa; what runs is Healthy
+    Refused EK4001: ConfigMap/shop/bad: not liked -> Nothing of the bundle was written. Change the manifest or the policy named by the server; it is tried again slowly.
+    Refused EK4001: ConfigMap/shop/worse: not liked either -> Nothing of the bundle was written. Change the manifest or the policy named by the server; it is tried again slowly.
+    Waiting EK4020: waits for shop -> It goes on by itself. If it does not: look at the object named, or raise spec.deadline of its bundle.
+    1 ["c"]; 1 Refused, 1 Synced; nothing of bundle shop is written; not done yet: bundle web; written all the same: bundle good
+    41 Refused at aaaaaaa with EK4001 x1
+    40 sync of aaaaaaa (Commit): Refused, 2 Refused x2
+    "#);
+}
+
+#[test]
+fn the_same_code_of_another_object_is_another_cause() {
+    let with = |name: &str, message: &str| ClusterStatus { name: name.to_owned(), ..failed(Phase::Refused, codes::REFUSED, message) };
+    let mut evidence = fleet(with("a", "ConfigMap/shop/bad: not liked (2 of 2)"));
+    evidence.status.clusters[1] = with("b", "ConfigMap/shop/other: not liked (1 of 2)");
+    evidence.status.clusters[2] = with("c", "ConfigMap/shop/bad: not liked (1 of 2)");
+    assert_eq!(explain(&evidence).unwrap().spread.names, ["c"]);
+    let mut evidence = fleet(failed(Phase::Unreachable, codes::UNREACHABLE, "10.0.0.1: refused"));
+    evidence.status.clusters[1] =
+        ClusterStatus { name: "b".to_owned(), ..failed(Phase::Unreachable, codes::UNREACHABLE, "10.0.0.2: refused") };
+    assert_eq!(explain(&evidence).unwrap().spread.names, ["b"]);
+}
+
+/// The error of an earlier commit is no cause of what is now.
+#[test]
+fn an_object_that_was_mended_waits_for_others_of_its_bundle() {
+    let mut evidence = fleet(failed(Phase::Refused, codes::REFUSED, "ConfigMap/shop/bad: not liked"));
+    evidence.bundles = vec![end("shop", "Refused", Some(error(codes::REFUSED, "ConfigMap/shop/bad: not liked")))];
+    evidence.history.syncs = vec![sync(Vec::new())];
+    let before = |second| ObjectEnd {
+        at: at(second),
+        commit: commit(0xbb),
+        action: "Refused".to_owned(),
+        error: Some(error(codes::REFUSED, "ConfigMap/shop/one: was wrong")),
+    };
+    for (second, message) in [(38, "its bundle shop is Refused: ConfigMap/shop/bad: not liked"), (39, "ConfigMap/shop/one: was wrong")] {
+        evidence.object = Some(ObjectEvidence { ends: vec![before(second)], ..object(true, true) });
+        assert_eq!(explain(&evidence).unwrap().causes[0].message, message, "a sync of what is wanted now began at 39");
+    }
+}
+
+#[test]
+fn causes_are_bounded_and_counted() {
+    let objects = (0..12).map(|n| of(&format!("ConfigMap/shop/{n}"), "Refused", Some(error(codes::REFUSED, &format!("no {n}"))))).collect();
+    let mut evidence = fleet(failed(Phase::Refused, codes::REFUSED, "no 0"));
+    evidence.history.syncs = vec![sync(objects)];
+    let why = explain(&evidence).unwrap();
+    assert_eq!((why.causes.len(), why.more_causes), (5, 7));
+}
+
+#[test]
+fn health_names_the_object_and_what_its_controller_says() {
+    let mut evidence = fleet(ClusterStatus {
+        health: Health::Degraded,
+        applied: Some(commit(0xaa)),
+        ..failed(Phase::Synced, codes::DEGRADED, "Deployment.apps/shop/web: no image")
+    });
+    let ailing = |object: &str, health, reason: &str| Ailing { object: object.to_owned(), health, reason: reason.to_owned() };
+    evidence.ailing = vec![
+        ailing("Deployment.apps/shop/web", Health::Degraded, "no image"),
+        ailing("Job.batch/shop/x", Health::Progressing, "0 of 1 done"),
+        ailing("CronJob.batch/shop/y", Health::Suspended, "suspended"),
+    ];
+    let halt = ShownHalt {
+        cluster: "a".to_owned(),
+        error: error(codes::DEGRADED, "no image"),
+        failed: vec!["a".to_owned()],
+        reached: Vec::new(),
+        spared: 2,
+    };
+    let wave = ShownWave {
+        name: "first".to_owned(),
+        state: WaveWord::Halted,
+        target: None,
+        clusters: Counts::default(),
+        passed_over: Vec::new(),
+        reason: String::new(),
+        until: None,
+        plan: None,
+        halt: Some(halt),
+        way_out: "Mend it.".to_owned(),
+    };
+    evidence.status.rollout = Some(Shown { waves: vec![wave] });
+    insta::assert_snapshot!(told(&evidence), @r#"
+    a is Synced: it runs aaaaaaa, as it should; what runs is Degraded
+    Health EK4014: Deployment.apps/shop/web: no image -> It was applied as the repository says; its own status says what is wrong. Mend the manifest or what it needs.
+    Health -: Job.batch/shop/x is Progressing: 0 of 1 done -> It goes on by itself, or becomes Degraded. Its status and events say more: `kubectl -n shop describe job.batch/x`, and the same of its pods.
+    0 []; 2 Synced; all is applied as Git has it; only its health is wanting; the wave first has halted because of it, so that 2 clusters are spared
+    "#);
+}
+
+/// At night the quickest way out is back, where a commit brought the trouble.
+#[test]
+fn what_degraded_with_a_commit_can_be_put_back() {
+    let mut evidence = fleet(ClusterStatus {
+        health: Health::Degraded,
+        applied: Some(commit(0xaa)),
+        ..failed(Phase::Synced, codes::DEGRADED, "Deployment.apps/shop/web: no image")
+    });
+    let way_out = |evidence: &Evidence| explain(evidence).unwrap().causes[0].way_out.clone();
+    let succeeded = |byte: u8, rendering| SyncEntry {
+        commit: commit(byte),
+        rendering: Digest([rendering; 32]),
+        result: "Succeeded".to_owned(),
+        ..sync(Vec::new())
+    };
+    evidence.history.syncs = vec![succeeded(0xaa, 2), succeeded(0xa9, 2)];
+    assert!(!way_out(&evidence).contains("rollback"), "nothing else ever ran: {}", way_out(&evidence));
+    let refused = SyncEntry { result: "Refused".to_owned(), ..succeeded(0xbb, 3) };
+    evidence.history.syncs.extend([refused, succeeded(0xcc, 1)]);
+    assert!(way_out(&evidence).ends_with("`evenkeel rollback cluster=a ccccccc`."), "{}", way_out(&evidence));
+}
+
+/// What it is, how it comes about, and the cause that is told.
+type Case = (&'static str, fn(&mut Evidence), &'static str);
+
+#[test]
+fn what_is_not_an_error_of_the_cluster_is_a_cause_too() {
+    let plan = Digest([0xcd; 32]);
+    let cases: [Case; 7] = [
+        (
+            "held beside another error",
+            |evidence| {
+                let a = &mut evidence.status.clusters[0];
+                (a.held_deletions, a.held_plan, a.phase) = (2, Some(Digest([0xcd; 32])), Phase::Held);
+            },
+            "Held: 2 deletions are held for approval",
+        ),
+        ("wave", |evidence| evidence.status.clusters[0].reason = "waits for the wave first".to_owned(), "Wave: waits for the wave first"),
+        (
+            "drift",
+            |evidence| {
+                evidence.status.clusters[0].drifted = 1;
+                evidence.drifted = vec![Drifted { object: "ConfigMap/a".to_owned(), what: "changed by helm".to_owned(), at: at(1) }];
+            },
+            "Drift: 1 object is not as Git has it; last seen: ConfigMap/a: changed by helm",
+        ),
+        (
+            "observed",
+            |evidence| evidence.status.clusters[0].would = Some(Would { create: 2, ..Would::default() }),
+            "Observed: it is only observed; a sync would create 2",
+        ),
+        ("left", |evidence| evidence.in_repo = false, "Left: a is no longer in the repository"),
+        ("behind", |evidence| evidence.status.commit = Some(commit(0xcc)), "Behind: the newest commit ccccccc is not taken up yet"),
+        (
+            "rewritten",
+            |evidence| evidence.status.repository.rewritten = Some(Rewritten { at: at(2), was: Some(commit(0xee)) }),
+            "Rewritten: the branch was rewritten by a force-push: its tip was eeeeeee and is aaaaaaa now",
+        ),
+    ];
+    for (what, change, expected) in cases {
+        let mut evidence = fleet(cluster("a"));
+        change(&mut evidence);
+        let why = explain(&evidence).unwrap();
+        let found: Vec<String> = why.causes.iter().map(|cause| format!("{:?}: {}", cause.kind, cause.message)).collect();
+        assert_eq!(found, [expected], "{what}");
+        assert!(!why.causes[0].way_out.is_empty(), "{what}");
+    }
+    let mut evidence = fleet(failed(Phase::Failed, codes::WRITE_FAILED, "no"));
+    (evidence.status.clusters[0].held_deletions, evidence.status.clusters[0].held_plan) = (1, Some(plan));
+    let why = explain(&evidence).unwrap();
+    assert_eq!(why.causes.iter().map(|cause| cause.kind).collect::<Vec<_>>(), [Kind::Failed, Kind::Held]);
+    assert!(why.causes[1].way_out.contains(&plan.to_string()), "the hash that approves it");
+}
+
+#[test]
+fn a_branch_that_cannot_be_followed_reaches_all() {
+    let mut evidence = fleet(cluster("a"));
+    evidence.status.repository.trouble = Some(Trouble { since: at(9), error: error(codes::GIT_UNREACHABLE, "no route") });
+    insta::assert_snapshot!(told(&evidence), @r#"
+    a is Synced: it runs aaaaaaa, as it should; what runs is Healthy
+    Repository EK2001: no newer commit can reach any cluster: no route -> The fleet stays as it is; check the network, the address and the remote's own state.
+    2 ["b", "c"]; 2 Synced; the clusters stay at the commits that they have, and drift is put back as before
+    "#);
+}
+
+#[test]
+fn the_trail_is_short_and_in_order() {
+    let mut evidence = fleet(failed(Phase::Unreachable, codes::UNREACHABLE, "refused"));
+    let transition = |second, phase| Transition { at: at(second), phase, desired: Some(commit(0xaa)), error: None };
+    evidence.history.transitions =
+        (0..20).map(|n| transition(100 - n, if n % 2 == 0 { Phase::Unreachable } else { Phase::Synced })).collect();
+    evidence.history.actions = vec![ActionEntry {
+        at: at(99),
+        who: "ada".to_owned(),
+        what: "sync".to_owned(),
+        target: "cluster=a".to_owned(),
+        reason: "to see".to_owned(),
+        outcome: "refused".to_owned(),
+    }];
+    let why = explain(&evidence).unwrap();
+    assert_eq!(why.trail.len(), 8);
+    assert_eq!(why.trail[2].what, "ada: sync cluster=a: to see (not done: refused)");
+    assert!(why.trail.is_sorted_by(|a, b| a.at >= b.at));
+}
+
+fn object(standing: bool, wanted: bool) -> ObjectEvidence {
+    let place = Wanted { bundle: "shop".to_owned(), place: "base/shop/one.yaml:1:1".to_owned(), given_up: Vec::new() };
+    ObjectEvidence {
+        asked: "cm/one".to_owned(),
+        id: Some("ConfigMap/shop/one".to_owned()),
+        wanted: wanted.then_some(place),
+        standing: standing.then(|| "shop".to_owned()),
+        ..ObjectEvidence::default()
+    }
+}
+
+#[test]
+fn an_object_is_told_apart_from_the_rest_of_its_cluster() {
+    let mut evidence = fleet(failed(Phase::Refused, codes::REFUSED, "ConfigMap/shop/bad: not liked"));
+    evidence.object = Some(object(true, true));
+    evidence.bundles =
+        vec![end("shop", "Applied", None), end("bad", "Refused", Some(error(codes::REFUSED, "ConfigMap/shop/bad: not liked")))];
+    assert_eq!(told(&evidence), "ConfigMap/shop/one on a is as Git has it at aaaaaaa; nothing is wrong");
+
+    evidence.bundles[0] = end("shop", "Refused", Some(error(codes::REFUSED, "ConfigMap/shop/bad: not liked")));
+    evidence.object = Some(object(false, true));
+    assert_eq!(
+        told(&evidence).lines().take(2).collect::<Vec<_>>(),
+        [
+            "ConfigMap/shop/one is in Git at aaaaaaa, and not applied to a",
+            "Refused EK4001: its bundle shop is Refused: ConfigMap/shop/bad: not liked -> Nothing of the bundle was written. Change the manifest or the policy named by the server; it is tried again slowly."
+        ]
+    );
+
+    // What concerns the whole cluster concerns the object.
+    let mut evidence = fleet(failed(Phase::Unreachable, codes::UNREACHABLE, "refused"));
+    evidence.object = Some(object(true, true));
+    evidence.ailing = vec![Ailing { object: "ConfigMap/shop/one".to_owned(), health: Health::Degraded, reason: "it says so".to_owned() }];
+    let kinds: Vec<Kind> = explain(&evidence).unwrap().causes.iter().map(|cause| cause.kind).collect();
+    assert_eq!(kinds, [Kind::Unreachable, Kind::Health]);
+}
+
+#[test]
+fn an_object_that_git_does_not_have_says_so() {
+    let mut evidence = fleet(cluster("a"));
+    evidence.object =
+        Some(ObjectEvidence { asked: "cm/won".to_owned(), near: vec!["ConfigMap/shop/one".to_owned()], ..ObjectEvidence::default() });
+    let why = explain(&evidence).unwrap();
+    assert_eq!(why.what, "Git has no cm/won for a at aaaaaaa, and none is on record as applied to it");
+    assert_eq!(why.object.unwrap().near, ["ConfigMap/shop/one"]);
+
+    evidence.object = Some(object(true, false));
+    let plan = Digest([2; 32]);
+    evidence.content = Content {
+        objects: vec![StandingObject { bundle: "shop".to_owned(), id: "ConfigMap/shop/one".to_owned(), adopted: true }],
+        held: vec![HeldObject { id: "ConfigMap/shop/one".to_owned(), plan, approved: false }],
+    };
+    let why = explain(&evidence).unwrap();
+    assert_eq!(why.what, "ConfigMap/shop/one stands on a, and is not in Git at aaaaaaa");
+    assert_eq!((why.causes[0].kind, why.causes.len()), (Kind::Held, 1));
+    assert!(why.causes[0].way_out.contains(&plan.to_string()));
+}
+
+#[test]
+fn which_object_is_meant() {
+    let ids: Vec<ObjectId> = ["ConfigMap/shop/one", "ConfigMap/web/one", "Deployment.apps/shop/front", "Service/shop/front"]
+        .map(|id| id.parse().unwrap())
+        .to_vec();
+    let which = |asked: &str| meant(&asked.parse().unwrap(), asked, ids.iter());
+    assert_eq!(which("deploy/front"), Meant::One(ids[2].clone()));
+    assert_eq!(which("cm/one"), Meant::Several(vec![ids[0].to_string(), ids[1].to_string()]));
+    assert_eq!(which("cm/web/one"), Meant::One(ids[1].clone()));
+    assert_eq!(which("cm/frnt"), Meant::None(vec![ids[3].to_string(), ids[2].to_string()]));
+    assert_eq!(which("cm/nothing"), Meant::None(Vec::new()));
+}
