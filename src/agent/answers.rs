@@ -12,7 +12,7 @@ use crate::{
     git::{CommitId, GitError, Store},
     ledger::{
         Ledger, Reader,
-        answers::{Content, History, Log, Status, Touched, Where},
+        answers::{Content, History, Log, LogEntry, Members, Status, Touched, Where},
     },
     server::{Answers, Details},
 };
@@ -81,5 +81,17 @@ impl Details for RecordedAnswers {
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
         Ok(self.reader().touched(commit)?)
+    }
+
+    fn members(&self) -> Result<Members, Diagnostic> {
+        Ok(self.reader().members()?)
+    }
+
+    fn commit(&self, commit: CommitId) -> Result<Option<LogEntry>, Diagnostic> {
+        Ok(self.reader().commit(commit)?)
+    }
+
+    fn search(&self, text: &str, limit: u32) -> Result<Vec<LogEntry>, Diagnostic> {
+        Ok(self.reader().search(text, limit)?)
     }
 }

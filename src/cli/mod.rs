@@ -16,6 +16,7 @@ mod history;
 mod hold;
 mod init;
 mod later;
+mod ledger;
 mod log;
 mod plan;
 mod printer;
@@ -55,6 +56,7 @@ use self::{
 use crate::{
     agent::{Outcome, RunSettings},
     diagnostic::Diagnostic,
+    ledger::Compacted,
     log::Settings as LogSettings,
     manifest::Digest,
     server::{Accepted, Answers, HoldRequest, ReleaseRequest},
@@ -85,6 +87,9 @@ pub type RollBack<'a> = dyn Fn(&Path, &str, &str, &str) -> Result<Accepted, Diag
 
 /// Records in a state directory whose agent is stopped that the selected clusters are to be tried again.
 pub type Retry<'a> = dyn Fn(&Path, &str) -> Result<Accepted, Diagnostic> + 'a;
+
+/// Gives back to the disk what the ledger of a stopped agent no longer needs.
+pub type Compact<'a> = dyn Fn(&Path) -> Result<Compacted, Diagnostic> + 'a;
 
 /// What a command needs of the world around it, its output apart.
 pub struct World<'a> {
@@ -135,6 +140,7 @@ enum Command {
     Retry(retry::RetryArgs),
     AcceptCluster(accept_cluster::AcceptClusterArgs),
     Resume(resume::ResumeArgs),
+    Ledger(ledger::LedgerArgs),
     Explain(explain::ExplainArgs),
 }
 
@@ -189,6 +195,8 @@ pub struct Records<'a> {
     pub roll_back: &'a RollBack<'a>,
     /// Has clusters tried again.
     pub retry: &'a Retry<'a>,
+    /// Makes the ledger's file smaller.
+    pub compact: &'a Compact<'a>,
 }
 
 /// Runs the command line of this process. The arguments are what stands behind the commands.
@@ -249,6 +257,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::Retry(args) => retry::run(args, &file, world, printer),
         Command::AcceptCluster(args) => accept_cluster::run(args, &file, printer),
         Command::Resume(args) => resume::run(args, &file, world, printer),
+        Command::Ledger(args) => ledger::run(args, &file, world, printer),
         Command::Explain(args) => explain::run(&args, printer),
     }
 }

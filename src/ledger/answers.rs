@@ -1,6 +1,6 @@
 //! What the ledger answers, in the form that `-o json` prints and the API sends. Fixed by the JSON Schemas in docs/schemas.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -68,6 +68,9 @@ pub struct ClusterStatus {
     /// Why it does not run the newest commit, in one sentence; empty where it does.
     pub reason: String,
 }
+
+/// The clusters of each wave, by its name.
+pub type Members = BTreeMap<String, Vec<String>>;
 
 /// `evenkeel log`: the branch's commits, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,8 +12,11 @@ pub mod answers;
 mod actions;
 mod branch;
 mod clusters;
+mod commits;
+mod compact;
 mod details;
 mod error;
+mod export;
 mod fate;
 mod file;
 mod held;
@@ -24,8 +27,10 @@ mod reader;
 mod report_only;
 mod retention;
 mod rollout;
+mod rules;
 mod sql;
 mod syncs;
+mod verify;
 mod walk;
 mod writer;
 
@@ -45,11 +50,14 @@ use rusqlite::{Connection, OptionalExtension as _};
 pub use self::{
     actions::ActionRow,
     branch::ClusterRow,
+    compact::{Compacted, compact},
     error::LedgerError,
+    export::ExportError,
     file::path,
     last_words::{Known, LastWord, OnRecord},
     reader::Reader,
     retention::{Removed, Retention},
+    verify::{Fault, Verdict, verify},
 };
 use self::{branch::Fetch, writer::Writer};
 use crate::{
@@ -59,8 +67,8 @@ use crate::{
     sync::{Recorded, State, approval::Asked},
 };
 
-/// Tells the time; tests have their own.
-type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+/// Tells the time; tests and benchmarks have their own.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// A handle to the writer. Clones share it.
 #[derive(Clone)]
@@ -93,7 +101,8 @@ impl Ledger {
         Self::open_with(dir, Arc::new(Timestamp::now))
     }
 
-    fn open_with(dir: &Path, clock: Clock) -> Result<Opened, LedgerError> {
+    /// The same by another clock than the machine's.
+    pub fn open_with(dir: &Path, clock: Clock) -> Result<Opened, LedgerError> {
         let (connection, damaged) = file::open(dir, clock())?;
         syncs::interrupt_all(&connection)?;
         let instance = format!("{:032x}", rand::random::<u128>());

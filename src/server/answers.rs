@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, History, Log, Status, Touched, Where},
+    ledger::answers::{Content, ErrorAnswer, History, Log, LogEntry, Members, Status, Touched, Where},
     manifest::mask_urls,
 };
 
@@ -28,6 +28,13 @@ pub trait Details: Answers {
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic>;
     /// What the syncs to a commit did, by cluster.
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic>;
+    /// The clusters of each wave; none where it is not known.
+    fn members(&self) -> Result<Members, Diagnostic>;
+    /// A commit by itself, without the clusters; none where it is not on record.
+    fn commit(&self, commit: CommitId) -> Result<Option<LogEntry>, Diagnostic>;
+    /// The newest commits of which the hash begins with that text, or the subject or author has it; without the clusters. An empty
+    /// text finds all.
+    fn search(&self, text: &str, limit: u32) -> Result<Vec<LogEntry>, Diagnostic>;
 }
 
 /// How the agent stands with the config repository.

@@ -10,7 +10,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{CommitOnCluster, Content, History, Log, Status, Touched, Where},
+    ledger::answers::{CommitOnCluster, Content, History, Log, LogEntry, Members, Status, Touched, Where},
 };
 
 /// In the place of a reason that names clusters which are not in the scope.
@@ -99,5 +99,17 @@ impl Details for Scoped<'_> {
             touched.retain(|touched| seen.contains(&touched.cluster));
         }
         Ok(touched)
+    }
+
+    fn members(&self) -> Result<Members, Diagnostic> {
+        if *self.scope == Scope::Fleet { self.answers.members() } else { Ok(Members::new()) }
+    }
+
+    fn commit(&self, commit: CommitId) -> Result<Option<LogEntry>, Diagnostic> {
+        self.answers.commit(commit)
+    }
+
+    fn search(&self, text: &str, limit: u32) -> Result<Vec<LogEntry>, Diagnostic> {
+        self.answers.search(text, limit)
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    ledger::answers::{Content, ErrorAnswer, History, Log, SCHEMA, Status, Touched, Where},
+    ledger::answers::{Content, ErrorAnswer, History, Log, LogEntry, Members, SCHEMA, Status, Touched, Where},
     manifest::Digest,
 };
 
@@ -49,6 +49,18 @@ impl Details for Record {
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
         panic!("nobody asks for {commit}")
+    }
+
+    fn members(&self) -> Result<Members, Diagnostic> {
+        panic!("nobody asks for waves")
+    }
+
+    fn commit(&self, commit: CommitId) -> Result<Option<LogEntry>, Diagnostic> {
+        panic!("nobody asks for {commit}")
+    }
+
+    fn search(&self, text: &str, _: u32) -> Result<Vec<LogEntry>, Diagnostic> {
+        panic!("nobody asks for {text}")
     }
 }
 

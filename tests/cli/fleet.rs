@@ -6,7 +6,7 @@ use evenkeel::{
     git::CommitId,
     ledger::answers::{
         ActionEntry, ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, ErrorAnswer, HeldObject, History, Log, LogEntry,
-        ObjectEntry, SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition, WarningEntry, Where,
+        Members, ObjectEntry, SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition, WarningEntry, Where,
     },
     manifest::Digest,
     rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
@@ -289,6 +289,18 @@ impl Details for Record {
     fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {
         let (cluster, bundle) = ("prod-eu-1".to_owned(), "shop".to_owned());
         Ok(vec![Touched { cluster, bundle, object: "Deployment.apps/shop/web".to_owned(), action: "Changed".to_owned() }])
+    }
+
+    fn members(&self) -> Result<Members, Diagnostic> {
+        Ok(waves().into_iter().map(|wave| (wave.name, vec!["prod-eu-1".to_owned()])).collect())
+    }
+
+    fn commit(&self, commit: CommitId) -> Result<Option<LogEntry>, Diagnostic> {
+        Ok(self.log(1000)?.commits.into_iter().find(|entry| entry.commit == commit))
+    }
+
+    fn search(&self, text: &str, _: u32) -> Result<Vec<LogEntry>, Diagnostic> {
+        Ok(self.log(1000)?.commits.into_iter().filter(|entry| entry.subject.contains(text)).collect())
     }
 }
 

@@ -8,6 +8,7 @@ mod docs;
 mod fleet;
 mod init;
 mod kinds;
+mod ledger;
 mod plan;
 mod plan_live;
 mod process;
@@ -56,6 +57,7 @@ struct Setup {
     release: Box<cli::Release<'static>>,
     roll_back: Box<cli::RollBack<'static>>,
     retry: Box<cli::Retry<'static>>,
+    compact: Box<cli::Compact<'static>>,
     color: bool,
 }
 
@@ -90,6 +92,7 @@ impl Default for Setup {
                 Ok(Accepted { clusters: vec![format!("those of {selector} to {rev}")] })
             }),
             retry: Box::new(|_, selector| Ok(Accepted { clusters: vec![format!("those of {selector}")] })),
+            compact: Box::new(evenkeel::agent::compact),
             color: false,
         }
     }
@@ -111,6 +114,7 @@ impl Setup {
                 release: &*self.release,
                 roll_back: &*self.roll_back,
                 retry: &*self.retry,
+                compact: &*self.compact,
             },
         };
         let code = cli::execute(&arguments, &world, &mut out, &mut err);

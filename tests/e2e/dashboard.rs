@@ -7,8 +7,8 @@ use evenkeel::{
     diagnostic::Diagnostic,
     git::CommitId,
     ledger::answers::{
-        ClusterStatus, Content, ErrorAnswer, HeldObject, History, Log, LogEntry, ObjectEntry, SCHEMA, StandingObject, Status, SyncEntry,
-        Touched, Transition, Where,
+        ClusterStatus, Content, ErrorAnswer, HeldObject, History, Log, LogEntry, Members, ObjectEntry, SCHEMA, StandingObject, Status,
+        SyncEntry, Touched, Transition, Where,
     },
     manifest::Digest,
     rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Waits until the page says that.
-async fn reads(browser: &Browser, selector: &str, wanted: &str) -> Result<()> {
+pub(crate) async fn reads(browser: &Browser, selector: &str, wanted: &str) -> Result<()> {
     let look = || async {
         let text = browser.text(selector).map_err(|error| format!("{error:#}"))?;
         if text.contains(wanted) { Ok(()) } else { Err(text) }
@@ -35,7 +35,7 @@ async fn reads(browser: &Browser, selector: &str, wanted: &str) -> Result<()> {
     wait_until(PATIENCE, &format!("{selector} reads {wanted:?}"), look).await
 }
 
-async fn sign_in(browser: &Browser, address: &str, name: &str) -> Result<()> {
+pub(crate) async fn sign_in(browser: &Browser, address: &str, name: &str) -> Result<()> {
     browser.open(&format!("http://{address}/sign-in"))?;
     browser.type_into("#token", &token(name))?;
     browser.click("#enter")?;
@@ -246,6 +246,20 @@ impl Details for Many {
     fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {
         Ok(Vec::new())
     }
+
+    fn members(&self) -> Result<Members, Diagnostic> {
+        let waves = [("dev", "dev"), ("canary", "staging"), ("production", "prod")];
+        let of = |environment| (0..self.0).map(Self::cluster).filter(move |it| it.environment == environment).map(|it| it.name);
+        Ok(waves.map(|(wave, environment)| (wave.to_owned(), of(environment).collect())).into())
+    }
+
+    fn commit(&self, _: CommitId) -> Result<Option<LogEntry>, Diagnostic> {
+        Ok(self.log(1)?.commits.into_iter().next())
+    }
+
+    fn search(&self, _: &str, limit: u32) -> Result<Vec<LogEntry>, Diagnostic> {
+        Ok(self.log(limit)?.commits)
+    }
 }
 
 /// Serves a made-up fleet; its address.
@@ -259,7 +273,7 @@ fn serve(fleet: Many, listen: &Listen, stop: &CancellationToken) -> Result<Strin
 }
 
 /// Nothing sticks out to the side, nothing is said by colour alone, and every control can be reached and has a name.
-const FLAWS: &str = r"
+pub(crate) const FLAWS: &str = r"
 const flaws = [];
 if (document.documentElement.scrollWidth > innerWidth) flaws.push(`${document.documentElement.scrollWidth} px wide of ${innerWidth}`);
 for (const it of document.querySelectorAll('.tile')) if (!/[A-Z][a-z]+$|[A-Z][a-z]+ /m.test(it.innerText.split('\n').slice(1).join(' '))) flaws.push('a tile without its phase: ' + it.innerText);
@@ -282,7 +296,7 @@ return flaws.slice(0, 10);
 ";
 
 /// Where pictures go, for those who want to look at them.
-const PICTURES: &str = "EVENKEEL_PICTURES";
+pub(crate) const PICTURES: &str = "EVENKEEL_PICTURES";
 
 // The browser is waited for on one thread while the pages are served on another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,6 +18,7 @@ mod health;
 mod hold;
 mod holder;
 mod hooks;
+mod killed;
 mod life;
 mod metrics;
 mod modes;
@@ -27,7 +28,10 @@ mod plan_live;
 mod recreate;
 mod refusals;
 mod rollout;
+mod rollout_page;
 mod scene;
 mod secrets;
 mod server;
 mod untried;
+#[path = "../../bench/src/record/years.rs"]
+mod years;

@@ -86,7 +86,7 @@ async fn a_ledger_of_the_first_version_is_migrated() {
     bed.ledger.close().await.unwrap();
     let file = Connection::open(bed.dir.path().join("ledger.db")).unwrap();
     file.execute_batch(
-        "DROP TABLE held; DROP TABLE rollout; DROP TABLE last_words; DROP TABLE holds; DROP TABLE action_clusters; DROP TABLE actions; \
+        "DROP TABLE held; DROP TABLE rollout; DROP TABLE last_words; DROP TABLE holds; DROP TABLE action_clusters; DROP TABLE actions; DROP INDEX syncs_by_target; \
          ALTER TABLE clusters DROP COLUMN retry_at; ALTER TABLE clusters DROP COLUMN failures; \
          ALTER TABLE clusters DROP COLUMN would; \
          INSERT INTO approvals VALUES (x'05', 'ada', 0); PRAGMA user_version = 1",

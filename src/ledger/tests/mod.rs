@@ -2,12 +2,15 @@
 //! The ledger through its public face, on real files.
 
 mod clock;
+mod commits;
 mod crash;
 mod file;
 mod hands;
 mod held;
+mod keeping;
 mod property;
 mod rollout;
+mod scans;
 mod syncs;
 mod verdicts;
 

@@ -1,9 +1,11 @@
 //! One cluster: where it stands, what is wrong, what waits for a decision, what runs there, what happened.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
-use super::parts::{Frame, commit, commit_or_dash, count, error, health, phase};
-use crate::ledger::answers::{ClusterStatus, Content, HeldObject, History, StandingObject, SyncEntry, Transition};
+use super::parts::{Frame, cluster_path, commit, commit_or_dash, count, error, health, phase};
+use crate::ledger::answers::{ActionEntry, ClusterStatus, Content, HeldObject, History, StandingObject, SyncEntry, Transition};
 
 /// Objects of a sync that are shown at once; the others are a click away.
 const OBJECTS_SHOWN: usize = 20;
@@ -20,6 +22,10 @@ pub(super) fn page(frame: &Frame<'_>, cluster: &ClusterStatus, content: &Content
         (syncs(frame, &history.syncs))
         h2 { "Changes of phase" }
         (transitions(frame, &history.transitions))
+        @if !history.actions.is_empty() {
+            h2 { "What people did" }
+            (actions(frame, &history.actions))
+        }
     };
     frame.page(&cluster.name, &body)
 }
@@ -59,7 +65,7 @@ fn held(frame: &Frame<'_>, cluster: &ClusterStatus, held: &[HeldObject]) -> Mark
             @if frame.may_approve(&cluster.environment) {
                 form action="/approve" method="post" {
                     input type="hidden" name="plan" value=(plan);
-                    input type="hidden" name="cluster" value=(cluster.name);
+                    input type="hidden" name="next" value=(cluster_path(&cluster.name));
                     button #approve .act { "Approve " (count(cluster.held_deletions, "deletion")) }
                 }
             } @else {
@@ -71,12 +77,43 @@ fn held(frame: &Frame<'_>, cluster: &ClusterStatus, held: &[HeldObject]) -> Mark
 
 fn bundles(objects: &[StandingObject]) -> Markup {
     html! {
-        @if objects.is_empty() { p.soft { "None is on record." } }
+        @if objects.is_empty() { p.soft { "None is on record." } } @else { p { (kinds(objects)) } }
         @for bundle in objects.chunk_by(|a, b| a.bundle == b.bundle) {
             @let name = bundle.first().map_or("", |object| object.bundle.as_str());
             details id={ "bundle-" (name) } open[objects.len() <= OBJECTS_SHOWN] {
                 summary { strong { (name) } " " span.soft { (count(bundle.len(), "object")) } }
                 ul.plain { @for object in bundle { li { code { (object.id) } @if object.adopted { span.soft { " (was there before)" } } } } }
+            }
+        }
+    }
+}
+
+/// `12 ConfigMap, 3 Deployment.apps`: how many of each kind there are, the most first.
+fn kinds(objects: &[StandingObject]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for object in objects {
+        *counts.entry(object.id.split('/').next().unwrap_or_default()).or_default() += 1;
+    }
+    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
+}
+
+fn actions(frame: &Frame<'_>, actions: &[ActionEntry]) -> Markup {
+    html! {
+        table {
+            thead { tr { th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" } th scope="col" { "For" } th scope="col" { "Reason" } th scope="col" { "Outcome" } } }
+            tbody {
+                @for action in actions {
+                    tr {
+                        td data-label="When" { (frame.ago(action.at)) }
+                        td data-label="Who" { (action.who) }
+                        td data-label="What" { (action.what) }
+                        td data-label="For" { code { (action.target) } }
+                        td data-label="Reason" { (action.reason) }
+                        td data-label="Outcome" { (action.outcome) }
+                    }
+                }
             }
         }
     }
