@@ -138,11 +138,11 @@ fn describe(compacted: &Compacted) -> String {
 
 /// Bytes in a unit that is read at a glance.
 fn size(bytes: u64) -> String {
-    let tenths = |unit: u64| (bytes.saturating_mul(10) / unit) as f64 / 10.0;
-    match bytes {
-        0..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{:.1} KiB", tenths(1 << 10)),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", tenths(1 << 20)),
-        _ => format!("{:.1} GiB", tenths(1 << 30)),
-    }
+    let (unit, name) = match bytes {
+        0..1024 => return format!("{bytes} B"),
+        1024..1_048_576 => (1 << 10, "KiB"),
+        1_048_576..1_073_741_824 => (1 << 20, "MiB"),
+        _ => (1 << 30, "GiB"),
+    };
+    format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
 }

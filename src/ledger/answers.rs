@@ -12,6 +12,8 @@ use crate::{
     sync::{Health, Phase, Retry, Would},
 };
 
+use super::{BundleEnd, Drifted};
+
 pub use crate::diagnostic::ErrorAnswer;
 
 /// The version of these forms; it grows when a field changes its meaning or goes.
@@ -259,6 +261,10 @@ pub struct Content {
     pub objects: Vec<StandingObject>,
     /// Deletions that people are asked about, or approved and not yet done.
     pub held: Vec<HeldObject>,
+    /// How the bundles that were last written ended, by name.
+    pub ends: Vec<BundleEnd>,
+    /// What others changed and was put back or reported, the newest first.
+    pub drifted: Vec<Drifted>,
 }
 
 /// One object of [`Content`].

@@ -79,17 +79,18 @@ fn retire(db: &Connection, keep: Retention, now: Timestamp) -> Result<Removed, L
     let clusters: Vec<i64> = db.prepare("SELECT id FROM clusters")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
     let mut removed = Removed::default();
     for cluster in clusters {
+        // Nobody waits for their turn, so that a cluster takes one transaction and few writes to the disk.
+        let transaction = db.unchecked_transaction()?;
         // Each round removes rows or is the last, so this ends.
         loop {
-            let transaction = db.unchecked_transaction()?;
             let some = retention::remove_some(&transaction, cluster, keep, now)?;
-            transaction.commit()?;
             removed.syncs += some.syncs;
             removed.transitions += some.transitions;
             if some == Removed::default() {
                 break;
             }
         }
+        transaction.commit()?;
     }
     Ok(removed)
 }

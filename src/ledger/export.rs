@@ -1,6 +1,9 @@
 //! The whole record as lines of JSON, for other programs and for the time after this one. docs/LEDGER.md describes the form.
 
-use std::io::{self, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, Write},
+};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, types::ValueRef};
@@ -48,7 +51,7 @@ fn export(db: &Connection, out: &mut dyn Write) -> Result<(), ExportError> {
     writeln!(out, "{{\"table\":\"ledger\",\"schema\":{SCHEMA},\"version\":{version}}}")?;
     for table in tables(db)? {
         let mut rows = db.prepare(&format!("SELECT * FROM \"{table}\""))?;
-        let columns: Vec<String> = rows.column_names().into_iter().map(str::to_owned).collect();
+        let columns: Vec<String> = rows.column_names().map(str::to_owned).collect();
         let mut rows = rows.query([])?;
         while let Some(row) = rows.next()? {
             let row = Value::Object(
@@ -66,13 +69,12 @@ fn export(db: &Connection, out: &mut dyn Write) -> Result<(), ExportError> {
 
 fn value(table: &str, column: &str, value: ValueRef<'_>) -> Value {
     match value {
-        ValueRef::Null => Value::Null,
+        // The largest number is the end of a range that has none.
+        ValueRef::Null | ValueRef::Integer(i64::MAX) => Value::Null,
         ValueRef::Integer(number) if FLAGS.contains(&column) => (number != 0).into(),
         ValueRef::Integer(ms) if TIMES.contains(&column) || (table == HOLDS && column == "until") => {
             Timestamp::from_millisecond(ms).map_or_else(|_| ms.into(), |at| format!("{at:.3}").into())
         }
-        // A range without an end.
-        ValueRef::Integer(i64::MAX) => Value::Null,
         ValueRef::Integer(number) => number.into(),
         ValueRef::Real(number) => number.into(),
         ValueRef::Text(text) => {
@@ -80,7 +82,7 @@ fn value(table: &str, column: &str, value: ValueRef<'_>) -> Value {
             let json = TEXTS.contains(&column).then(|| serde_json::from_str(&text).ok()).flatten();
             masked(json.unwrap_or_else(|| text.into_owned().into()))
         }
-        ValueRef::Blob(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
+        ValueRef::Blob(bytes) => hex(bytes).into(),
     }
 }
 
@@ -92,4 +94,11 @@ fn masked(value: Value) -> Value {
         Value::Object(entries) => entries.into_iter().map(|(key, value)| (key, masked(value))).collect(),
         other => other,
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

@@ -29,6 +29,7 @@ mod retention;
 mod rollout;
 mod rules;
 mod sql;
+mod standing;
 mod syncs;
 mod verify;
 mod walk;
@@ -51,12 +52,14 @@ pub use self::{
     actions::ActionRow,
     branch::ClusterRow,
     compact::{Compacted, compact},
+    details::TOUCHED_MAX,
     error::LedgerError,
     export::ExportError,
     file::path,
     last_words::{Known, LastWord, OnRecord},
     reader::Reader,
     retention::{Removed, Retention},
+    standing::{BundleEnd, Drifted},
     verify::{Fault, Verdict, verify},
 };
 use self::{branch::Fetch, writer::Writer};

@@ -10,6 +10,9 @@ use super::{Ledger, LedgerError, Reader, answers::SCHEMA, rules::RULES};
 /// Places named of one broken rule, and lines of SQLite's check. More of the same say no more.
 const PLACES_MAX: usize = 20;
 
+/// Commits of which the fate is asked.
+const COMMITS: u32 = 20;
+
 /// What was found of a ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -101,7 +104,7 @@ fn of_rows(db: &Connection) -> Result<Verdict, LedgerError> {
 fn unanswered(reader: &Reader) -> Option<Fault> {
     let ask = || -> Result<(), LedgerError> {
         let status = reader.status()?;
-        let newest = reader.log(PLACES_MAX as u32)?.commits;
+        let newest = reader.log(COMMITS)?.commits;
         if let Some(commit) = newest.first() {
             reader.where_is(commit.commit)?;
             reader.touched(commit.commit)?;

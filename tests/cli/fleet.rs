@@ -283,7 +283,7 @@ impl Details for Record {
             approved: false,
         });
         let object = StandingObject { bundle: "shop".to_owned(), id: "Deployment.apps/shop/web".to_owned(), adopted: false };
-        Ok(Content { objects: vec![object], held: held.into_iter().collect() })
+        Ok(Content { objects: vec![object], held: held.into_iter().collect(), ..Content::default() })
     }
 
     fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {

@@ -1,6 +1,6 @@
 //! `evenkeel ledger`, on files as an agent leaves them.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use evenkeel::{
     git::{CommitId, CommitInfo},
@@ -24,7 +24,7 @@ fn stopped() -> TempDir {
         let commit = CommitInfo { id, parent: None, author, email, time: clock(), subject };
         ledger.record_fetch(vec![commit], id, None, false, clock()).await.unwrap();
         let (name, environment, region) = ("prod-eu-1".to_owned(), "prod".to_owned(), "eu".to_owned());
-        ledger.record_fleet(vec![ClusterRow { name: name.clone(), environment, region, labels: Default::default() }]).await.unwrap();
+        ledger.record_fleet(vec![ClusterRow { name: name.clone(), environment, region, labels: BTreeMap::new() }]).await.unwrap();
         ledger.record_rendering(id, vec![(name.clone(), Ok(rendering))]).await.unwrap();
         let sync = ledger.begin_sync(SyncStart { cluster: name, commit: id, rendering, trigger: Trigger::Commit }).await.unwrap();
         ledger.end_sync(sync, None).await.unwrap();

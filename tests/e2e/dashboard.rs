@@ -240,6 +240,7 @@ impl Details for Many {
         Ok(Content {
             objects: vec![object("network", "a"), object("storefront", "a"), object("storefront", "b")],
             held: ["x", "y", "z"].map(held).into(),
+            ..Content::default()
         })
     }
 

@@ -65,7 +65,7 @@ impl Flow<'_> {
     fn push(&mut self) -> Result<()> {
         self.pushed += 1;
         let changed = self.scene.config_map_yaml("changed", &json!({"commit": self.pushed.to_string()}));
-        let other = (self.pushed % 2 == 0).then(|| self.scene.config_map_yaml("other", &json!({})));
+        let other = self.pushed.is_multiple_of(2).then(|| self.scene.config_map_yaml("other", &json!({})));
         let files = [("base/shop/changed.yaml", Some(changed.as_str())), ("base/shop/other.yaml", other.as_deref())];
         self.head = self.scene.remote.commit(&files, &format!("Change {}", self.pushed))?;
         Ok(())
@@ -104,7 +104,7 @@ async fn a_ledger_outlives_an_agent_that_is_killed_at_any_moment() -> Result<()>
     // What was going on is made good, and the record says the same of the newest commit as the cluster.
     agent.start_again()?;
     flow.push()?;
-    if flow.pushed % 2 == 1 {
+    if !flow.pushed.is_multiple_of(2) {
         // With the other object there: its deletion would be held where the agent died before it could say whose it is.
         flow.push()?;
     }

@@ -126,18 +126,13 @@ fn sizes(state: &Path) -> Result<()> {
     let verdict = ledger::verify(state)?;
     ensure!(verdict.faults.is_empty(), "{:?}", verdict.faults);
     let count = |table: &str| verdict.rows.get(table).copied().unwrap_or_default();
-    let mut text = format!("{:.1} MiB", verdict.bytes as f64 / f64::from(1 << 20));
+    let mut text = format!("{} MiB", verdict.bytes >> 20);
     for table in ["commits", "renderings", "syncs", "object_results", "transitions", "objects"] {
         let _ = write!(text, ", {} {table}", count(table));
     }
     println!("{text}");
-    let of = |table: &str| verdict.bytes as f64 / count(table) as f64;
-    println!(
-        "{:.0} bytes for each commit, {:.0} for each sync; verified in {:.1} s",
-        of("commits"),
-        of("syncs"),
-        begun.elapsed().as_secs_f64()
-    );
+    let of = |table: &str| verdict.bytes / count(table).max(1);
+    println!("{} bytes for each commit, {} for each sync; verified in {:.1} s", of("commits"), of("syncs"), begun.elapsed().as_secs_f64());
     Ok(())
 }
 

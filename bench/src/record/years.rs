@@ -225,7 +225,7 @@ impl Years {
             self.tell(later, Phase::Waiting, None).await?;
         }
         for wave in &waves {
-            let objects: Vec<String> = (0..1 + self.dice.below(4))
+            let objects: Vec<String> = (0..=self.dice.below(4))
                 .map(|n| {
                     let (bundle, app) = (BUNDLES[self.dice.below(BUNDLES.len())], self.dice.below(20) * 6 + n);
                     format!("{}/{bundle}/app-{app}", ["Deployment.apps", "ConfigMap"][n % 2])

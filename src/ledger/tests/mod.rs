@@ -11,6 +11,7 @@ mod keeping;
 mod property;
 mod rollout;
 mod scans;
+mod standing;
 mod syncs;
 mod verdicts;
 

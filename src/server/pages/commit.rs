@@ -1,11 +1,14 @@
 //! One commit: what became of it on every cluster, and what it changed there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maud::{Markup, html};
 
 use super::parts::{Frame, cluster_path, commit_or_dash, count, span};
-use crate::ledger::answers::{CommitOnCluster, CommitOnly, CommitPhase, LogEntry, Touched, Where};
+use crate::ledger::{
+    TOUCHED_MAX,
+    answers::{CommitOnCluster, CommitOnly, CommitPhase, LogEntry, Touched, Where},
+};
 
 pub(super) fn page(
     frame: &Frame<'_>,
@@ -108,11 +111,12 @@ fn clusters(frame: &Frame<'_>, clusters: &[CommitOnCluster]) -> Markup {
 
 /// By what was done to which object; where several clusters are alike they stand together.
 fn changes(touched: &[Touched]) -> Markup {
-    let mut lines: BTreeMap<(&str, &str, &str), Vec<&str>> = BTreeMap::new();
+    let mut lines: BTreeMap<(&str, &str, &str), BTreeSet<&str>> = BTreeMap::new();
     for Touched { cluster, bundle, object, action } in touched {
-        lines.entry((bundle, object, action)).or_default().push(cluster);
+        lines.entry((bundle, object, action)).or_default().insert(cluster);
     }
     html! {
+        @if touched.len() >= TOUCHED_MAX as usize { p.soft { "It did more than is shown here: these are the first " (TOUCHED_MAX) " results." } }
         @if lines.is_empty() { p.soft { "No object was touched by a sync to it." } }
         @else {
             table {
@@ -123,7 +127,7 @@ fn changes(touched: &[Touched]) -> Markup {
                             td { code { (object) } }
                             td data-label="Bundle" { (bundle) }
                             td data-label="Action" { (action) }
-                            td data-label="On" { (clusters.join(", ")) }
+                            td data-label="On" { (clusters.iter().copied().collect::<Vec<_>>().join(", ")) }
                         }
                     }
                 }

@@ -5,9 +5,12 @@ use super::*;
 use crate::{
     diagnostic::ErrorAnswer,
     git::CommitId,
-    ledger::answers::{
-        ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, HeldObject, History, LogEntry, SCHEMA, StandingObject, Status,
-        Touched, Where,
+    ledger::{
+        BundleEnd, Drifted,
+        answers::{
+            ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, HeldObject, History, LogEntry, SCHEMA, StandingObject,
+            Status, Touched, Where,
+        },
     },
     rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
     server::{
@@ -81,6 +84,14 @@ fn cluster_for(caller: &Caller, cluster: &ClusterStatus) -> String {
     let content = Content {
         objects: vec![StandingObject { bundle: "shop".to_owned(), id: "ConfigMap/ns/one".to_owned(), adopted: false }],
         held: vec![HeldObject { id: "ConfigMap/ns/gone".to_owned(), plan: PLAN, approved: false }],
+        ends: vec![BundleEnd {
+            bundle: "web".to_owned(),
+            outcome: "Refused".to_owned(),
+            at: now() - jiff::SignedDuration::from_mins(3),
+            after_definitions: true,
+            error: Some(ErrorAnswer { code: "EK4001".to_owned(), message: NASTY.to_owned(), hint: "Look at `kubectl`.".to_owned() }),
+        }],
+        drifted: vec![Drifted { object: "ConfigMap/ns/one".to_owned(), what: format!(".data.v by {NASTY}"), at: now() }],
     };
     let history =
         History { schema: SCHEMA, cluster: cluster.name.clone(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() };
@@ -245,6 +256,23 @@ fn waves_say_what_they_wait_for_and_who_may_begin_one() {
     assert_eq!(page.matches("<form").count(), 1, "the wave that waits for a person");
     for other in [caller(Some(Role::Operator), &[]), caller(Some(Role::Approver), &["prod"])] {
         assert!(!shown(&other).contains("<form"));
+    }
+}
+
+#[test]
+fn a_cluster_shows_how_its_bundles_ended_and_what_others_changed() {
+    let page = cluster_for(&caller(None, &[]), &cluster("prod-eu-1", "prod", "eu", Phase::Refused));
+    is_safe(&page);
+    for part in [
+        "<p>1 ConfigMap</p>",
+        "<summary><strong>shop</strong> <span class=\"soft\">1 object</span></summary>",
+        "<strong>web</strong> <span class=\"soft\">0 objects</span> <span class=\"word bad\"><span class=\"mark\" aria-hidden=\"true\">✗</span>Refused</span>",
+        "3m ago",
+        "Look at <code>kubectl</code>.",
+        "Its namespaces and definitions were written before.",
+        "<td><code>ConfigMap/ns/one</code></td><td>.data.v by &lt;script&gt;",
+    ] {
+        assert!(page.contains(part), "{part}\n{page}");
     }
 }
 
