@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use testbed::{Bed, ControlPlaneOptions};
 
+mod dashboard;
 mod demo;
 #[cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 #[allow(unreachable_pub, reason = "a module of a program")]
