@@ -64,8 +64,8 @@ pub(super) fn bundles(db: &Connection, cluster: i64) -> Result<Vec<BundleEnd>, L
 /// What was last put back or reported, the newest first, each object once.
 pub(super) fn drifted(db: &Connection, cluster: i64) -> Result<Vec<Drifted>, LedgerError> {
     let mut rows = db.prepare_cached(
-        "SELECT object, text, started FROM (SELECT * FROM syncs WHERE cluster = ?1 AND cause = 'Drift' ORDER BY id DESC LIMIT ?2) AS syncs \
-         CROSS JOIN warnings ON sync = syncs.id ORDER BY warnings.id DESC LIMIT ?2",
+        "SELECT object, text, started FROM (SELECT * FROM syncs WHERE cluster = ?1 AND cause = 'Drift' ORDER BY id DESC LIMIT ?2) AS newest \
+         CROSS JOIN warnings ON sync = newest.id ORDER BY warnings.id DESC LIMIT ?2",
     )?;
     let one = |row: &Row<'_>| Ok(Drifted { object: row.get(0)?, what: row.get(1)?, at: row.get::<_, At>(2)?.0 });
     let mut found: Vec<Drifted> = Vec::new();
