@@ -294,7 +294,7 @@ codes! {
     LEDGER_IN_USE "EK5011" "The ledger cannot be compacted while a program uses it"
         because "The agent runs, or a command reads the ledger just now."
         => "Stop the agent, compact, and start it again. While it runs it removes what is too old by itself, daily, and uses the room anew.";
-    LEDGER_NO_ROOM "EK5012" "The disk has no room to compact the ledger" => "Make room beside the ledger for a second file of the size named; nothing but rows that were too old was removed.";
+    LEDGER_NO_ROOM "EK5012" "The disk has no room to compact the ledger" => "Make room beside the ledger for a second file of the size named; nothing was changed.";
 
     // 6xxx: the command line and its settings
     USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";

@@ -19,6 +19,9 @@ use super::{LedgerError, Removed, Retention, answers::SCHEMA, file, retention};
 /// Beyond the rows themselves: what a file system keeps for itself, and the lock and log of the next start.
 const ROOM_KEPT: u64 = 1 << 20;
 
+/// Pages that are kept in memory while rows go: those of some hundred thousand syncs.
+const CACHE_KIB: i64 = 64 * 1024;
+
 /// What became of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compacted {
@@ -43,12 +46,13 @@ pub fn compact(dir: &Path, keep: Retention, now: Timestamp, free: impl FnOnce(&P
     let db = file::open_sound(&path)?;
     alone(&db, &path)?;
     let before = file::size(&path)?;
-    let removed = retire(&db, keep, now)?;
     let failed = |error: &io::Error| file::failed(&path, error);
+    // What is removed goes to a journal first, which is gone again when the new file is written: each takes no more than this.
     let (needed, free) = (live(&db)?.saturating_add(ROOM_KEPT), free(dir).map_err(|error| failed(&error))?);
     if free < needed {
         return Err(LedgerError::NoRoom { path, needed, free });
     }
+    let removed = retire(&db, keep, now)?;
     let draft = file::suffixed(&path, ".compact");
     // What an interrupted one left.
     let _ = fs::remove_file(&draft);
@@ -75,23 +79,12 @@ fn alone(db: &Connection, path: &Path) -> Result<(), LedgerError> {
     }
 }
 
+/// In one transaction, since nobody waits for their turn.
 fn retire(db: &Connection, keep: Retention, now: Timestamp) -> Result<Removed, LedgerError> {
-    let clusters: Vec<i64> = db.prepare("SELECT id FROM clusters")?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let mut removed = Removed::default();
-    for cluster in clusters {
-        // Nobody waits for their turn, so that a cluster takes one transaction and few writes to the disk.
-        let transaction = db.unchecked_transaction()?;
-        // Each round removes rows or is the last, so this ends.
-        loop {
-            let some = retention::remove_some(&transaction, cluster, keep, now)?;
-            removed.syncs += some.syncs;
-            removed.transitions += some.transitions;
-            if some == Removed::default() {
-                break;
-            }
-        }
-        transaction.commit()?;
-    }
+    db.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    let transaction = db.unchecked_transaction()?;
+    let removed = retention::remove_all(&transaction, keep, now)?;
+    transaction.commit()?;
     Ok(removed)
 }
 

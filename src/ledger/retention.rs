@@ -51,3 +51,18 @@ pub(super) fn remove_some(db: &Connection, cluster: i64, keep: Retention, now: T
     )?;
     Ok(Removed { syncs, transitions })
 }
+
+/// Removes all that is too old, oldest first over all clusters: on the disk they lie in that order.
+pub(super) fn remove_all(db: &Connection, keep: Retention, now: Timestamp) -> Result<Removed, LedgerError> {
+    let before = At(now.checked_sub(keep.time).unwrap_or(Timestamp::MIN));
+    let remove = |sql| db.prepare_cached(sql)?.execute(params![before, keep.newest]);
+    let syncs = remove(
+        "DELETE FROM syncs WHERE started < ?1 AND result <> 'Running' \
+         AND id <= (SELECT id FROM syncs AS newer WHERE cluster = syncs.cluster ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+    )?;
+    let transitions = remove(
+        "DELETE FROM transitions WHERE at < ?1 \
+         AND id <= (SELECT id FROM transitions AS newer WHERE cluster = transitions.cluster ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+    )?;
+    Ok(Removed { syncs, transitions })
+}
