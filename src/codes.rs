@@ -290,6 +290,13 @@ codes! {
         because "The ledger was damaged, by a disk or by hand, and an empty one was begun in its place."
         => "Compare what is reported with what the clusters should run; `evenkeel resume` has them written again.";
 
+    LEDGER_BROKEN "EK5010" "The ledger is not whole"
+        because "A disk that loses or changes what was written, or rows that were changed by hand."
+        => "Keep a copy of the state directory and report what is named. `evenkeel ledger export` saves what can be read; a file that SQLite cannot read is replaced when the agent starts.";
+    LEDGER_IN_USE "EK5011" "The ledger cannot be compacted while a program uses it"
+        because "The agent runs, or a command reads the ledger just now."
+        => "Stop the agent, compact, and start it again. While it runs it removes what is too old by itself, daily, and uses the room anew.";
+    LEDGER_NO_ROOM "EK5012" "The disk has no room to compact the ledger" => "Make room beside the ledger for a second file of the size named; nothing was changed.";
     STATUS_GIVEN_UP "EK5020" "The forge does not take a commit's status"
         because "The token may not write statuses there, the repository has another path, or the forge does not know the commit."
         => "Mend the token, --forge-repo or --forge-url; later commits are told then. What was given up stays as the forge shows it.";

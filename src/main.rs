@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         release: &agent::release,
         roll_back: &agent::roll_back,
         retry: &agent::retry,
+        compact: &agent::compact,
     };
     cli::main(&agent::run, ledger, records)
 }

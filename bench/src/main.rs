@@ -4,6 +4,7 @@
 //! and without a record. Figures are given as ratios to it, since absolute times say more of the machine than of us.
 #![expect(clippy::print_stdout, reason = "a benchmark's output is its purpose")]
 
+mod record;
 mod render;
 mod sync;
 mod workload;
@@ -27,6 +28,8 @@ enum Arguments {
         /// The program.
         evenkeel: PathBuf,
     },
+    /// Questions to a ledger of years, beside `git log`.
+    Ledger(record::Options),
     /// One figure of `render`, which starts it in a process of its own.
     #[command(hide = true)]
     RenderFleet {
@@ -40,6 +43,7 @@ enum Arguments {
 fn main() -> Result<()> {
     match Arguments::parse() {
         Arguments::Sync(options) => tokio::runtime::Runtime::new()?.block_on(sync::run(options)),
+        Arguments::Ledger(options) => tokio::runtime::Runtime::new()?.block_on(record::run(options)),
         Arguments::Render { evenkeel } => render::run(&evenkeel),
         Arguments::RenderFleet { repo, one } => render::fleet_alone(&repo, &one),
     }

@@ -12,7 +12,7 @@ use crate::{
     git::{CommitId, GitError, Store},
     ledger::{
         Evidence, Ledger, Reader,
-        answers::{Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
+        answers::{Content, EventQuery, Events, History, Log, LogEntry, LogQuery, Members, Status, Touched, UnderWay, Where},
     },
     server::{Answers, Details, explained},
     why::Why,
@@ -102,5 +102,17 @@ impl Details for RecordedAnswers {
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
         Ok(self.reader().touched(commit)?)
+    }
+
+    fn members(&self) -> Result<Members, Diagnostic> {
+        Ok(self.reader().members()?)
+    }
+
+    fn commit(&self, commit: CommitId) -> Result<Option<LogEntry>, Diagnostic> {
+        Ok(self.reader().commit(commit)?)
+    }
+
+    fn search(&self, text: &str, limit: u32) -> Result<Vec<LogEntry>, Diagnostic> {
+        Ok(self.reader().search(text, limit)?)
     }
 }

@@ -5,6 +5,7 @@
 //! task per cluster.
 
 mod answers;
+mod compaction;
 mod condition;
 mod fleet;
 mod holds;
@@ -30,6 +31,7 @@ mod tests;
 mod waves;
 
 pub use answers::RecordedAnswers;
+pub use compaction::compact;
 pub use settings::{GitSettings, Mode, Outcome, RunSettings};
 
 use std::{collections::BTreeSet, io::IsTerminal as _, path::Path, sync::Arc, time::Duration};

@@ -17,6 +17,7 @@ mod history;
 mod hold;
 mod init;
 mod later;
+mod ledger;
 mod log;
 mod notify;
 mod plan;
@@ -61,6 +62,7 @@ use self::{
 use crate::{
     agent::{Outcome, RunSettings},
     diagnostic::Diagnostic,
+    ledger::Compacted,
     log::Settings as LogSettings,
     manifest::Digest,
     server::{Accepted, Answers, HoldRequest, ReleaseRequest},
@@ -91,6 +93,9 @@ pub type RollBack<'a> = dyn Fn(&Path, &str, &str, &str) -> Result<Accepted, Diag
 
 /// Records in a state directory whose agent is stopped that the selected clusters are to be tried again.
 pub type Retry<'a> = dyn Fn(&Path, &str) -> Result<Accepted, Diagnostic> + 'a;
+
+/// Gives back to the disk what the ledger of a stopped agent no longer needs.
+pub type Compact<'a> = dyn Fn(&Path) -> Result<Compacted, Diagnostic> + 'a;
 
 /// What a command needs of the world around it, its output apart.
 pub struct World<'a> {
@@ -146,6 +151,7 @@ enum Command {
     AcceptCluster(accept_cluster::AcceptClusterArgs),
     Resume(resume::ResumeArgs),
     Notify(notify::NotifyArgs),
+    Ledger(ledger::LedgerArgs),
     Explain(explain::ExplainArgs),
 }
 
@@ -205,6 +211,8 @@ pub struct Records<'a> {
     pub roll_back: &'a RollBack<'a>,
     /// Has clusters tried again.
     pub retry: &'a Retry<'a>,
+    /// Makes the ledger's file smaller.
+    pub compact: &'a Compact<'a>,
 }
 
 /// Runs the command line of this process. The arguments are what stands behind the commands.
@@ -279,6 +287,7 @@ fn dispatch(cli: Cli, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Ex
         Command::AcceptCluster(args) => accept_cluster::run(args, &file, printer),
         Command::Resume(args) => resume::run(args, &file, world, printer),
         Command::Notify(args) => notify::run(args, &file, world, printer),
+        Command::Ledger(args) => ledger::run(args, &file, world, printer),
         Command::Explain(args) => explain::run(&args, printer),
     }
 }

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::{error::CommandError, table::clean, values::Output};
-use crate::{diagnostic::Diagnostic, manifest::mask_urls};
+use crate::{diagnostic::Diagnostic, ledger::ExportError, manifest::mask_urls};
 
 /// Writes for one command.
 pub(super) struct Printer<'a> {
@@ -30,6 +30,21 @@ impl<'a> Printer<'a> {
         match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
             written => written.map(|()| true).map_err(CommandError::from),
+        }
+    }
+
+    /// Data that is too much to hold, written as it comes. That nobody reads on is no error.
+    pub(super) fn stream(&mut self, write: impl FnOnce(&mut dyn Write) -> Result<(), ExportError>) -> Result<(), CommandError> {
+        let mut out = io::BufWriter::new(&mut *self.out);
+        match write(&mut out).and_then(|()| Ok(out.flush()?)) {
+            Err(ExportError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                // What is still held here is for nobody either, and would be tried once more.
+                let _ = out.into_parts();
+                Ok(())
+            }
+            Err(ExportError::Output(error)) => Err(error.into()),
+            Err(ExportError::Ledger(error)) => Err(Diagnostic::from(error).into()),
+            Ok(()) => Ok(()),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the ledger answers, in the form that `-o json` prints and the API sends. Fixed by the JSON Schemas in docs/schemas.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,8 @@ use crate::{
 };
 
 pub use super::events::answer::{Cursor, Done, Event, EventQuery, Events, Repeats, What};
+use super::{BundleEnd, Drifted};
+
 pub use crate::diagnostic::ErrorAnswer;
 
 /// The version of these forms; it grows when a field changes its meaning or goes.
@@ -98,6 +100,9 @@ pub struct ClusterStatus {
     /// Why it does not run the newest commit, in one sentence; empty where it does.
     pub reason: String,
 }
+
+/// The clusters of each wave, by its name.
+pub type Members = BTreeMap<String, Vec<String>>;
 
 /// `evenkeel log`: the branch's commits, newest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -325,6 +330,10 @@ pub struct Content {
     pub objects: Vec<StandingObject>,
     /// Deletions that people are asked about, or approved and not yet done.
     pub held: Vec<HeldObject>,
+    /// How the bundles that were last written ended, by name.
+    pub ends: Vec<BundleEnd>,
+    /// What others changed and was put back or reported, the newest first.
+    pub drifted: Vec<Drifted>,
 }
 
 /// One object of [`Content`].

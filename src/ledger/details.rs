@@ -6,27 +6,29 @@ use super::{
     LedgerError, Reader,
     answers::{Content, HeldObject, StandingObject, Touched},
     clusters::id_of,
+    standing::{bundles, drifted},
 };
 use crate::git::CommitId;
 
-/// Objects that are told of one commit; one that touched more is no page to read.
-const TOUCHED_MAX: u32 = 5000;
+/// Results that are told of one commit, the first; more are no page to read.
+pub const TOUCHED_MAX: u32 = 5000;
 
 impl Reader {
     /// The objects that are applied to a cluster, and the deletions that wait there.
     pub fn content(&self, cluster: &str) -> Result<Content, LedgerError> {
         self.read(|db| {
             let id = id_of(db, cluster)?;
-            Ok(Content { objects: objects(db, id)?, held: held(db, id)? })
+            Ok(Content { objects: objects(db, id)?, held: held(db, id)?, ends: bundles(db, id)?, drifted: drifted(db, id)? })
         })
     }
 
-    /// What the syncs to a commit did to which object, by cluster.
+    /// What the syncs to a commit did to which object, in their order, at most [`TOUCHED_MAX`]. One that was tried again may do the
+    /// same twice.
     pub fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, LedgerError> {
         self.read(|db| {
             let mut rows = db.prepare_cached(
-                "SELECT DISTINCT name, bundle, object, action FROM syncs JOIN clusters ON clusters.id = syncs.cluster \
-                 JOIN object_results ON sync = syncs.id WHERE target = ? ORDER BY name, bundle, object LIMIT ?",
+                "SELECT name, bundle, object, action FROM syncs JOIN clusters ON clusters.id = syncs.cluster \
+                 JOIN object_results ON sync = syncs.id WHERE target = ? LIMIT ?",
             )?;
             let touched = |row: &rusqlite::Row<'_>| {
                 Ok(Touched { cluster: row.get(0)?, bundle: row.get(1)?, object: row.get(2)?, action: row.get(3)? })

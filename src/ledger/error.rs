@@ -48,6 +48,19 @@ pub enum LedgerError {
     /// There is no ledger.
     #[error("{0} does not exist")]
     Missing(PathBuf),
+    /// Another program has the file open, which must not be replaced then.
+    #[error("{0} is open in another program")]
+    InUse(PathBuf),
+    /// The disk has no room for a second file.
+    #[error("{path} needs {needed} bytes to be written anew, and the disk has {free}")]
+    NoRoom {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that the new one takes at most.
+        needed: u64,
+        /// Bytes that the disk has left.
+        free: u64,
+    },
     /// The ledger was closed, or its writer broke.
     #[error("the ledger is closed")]
     Closed,
@@ -82,6 +95,8 @@ impl LedgerError {
         match self {
             Self::Newer { .. } => codes::LEDGER_NEWER,
             Self::Missing(_) => codes::NO_LEDGER,
+            Self::InUse(_) => codes::LEDGER_IN_USE,
+            Self::NoRoom { .. } => codes::LEDGER_NO_ROOM,
             Self::UnknownCluster(_) => codes::UNKNOWN_CLUSTER,
             Self::BadSelector(_) => codes::SELECTOR,
             Self::UnknownCommit(_) | Self::BadPrefix(_) | Self::Ambiguous { .. } => codes::GIT_REV,

@@ -1,7 +1,5 @@
 //! What is on record that may explain why a cluster, or an object on it, is as it is. Nothing is decided here.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
@@ -16,14 +14,10 @@ use crate::{git::CommitId, sync::Ailing};
 
 /// Entries of each kind that are looked at for what led here.
 const HISTORY: u32 = 20;
-/// Bundles of syncs that are looked at for how each bundle last ended: many tries of a few, or one of many.
-const BUNDLES: u32 = 500;
 /// Syncs that are looked at for what was last done to an object.
 const SYNCS: u32 = 500;
 /// Results of one object that are told.
 const RESULTS: u32 = 3;
-/// Drifted objects that are told, the newest first.
-const DRIFTED: u32 = 20;
 
 /// The recorded values that an explanation is made from.
 #[derive(Debug, Clone)]
@@ -38,12 +32,8 @@ pub struct Evidence {
     pub brought: Option<Brought>,
     /// Objects that are not healthy, the worst first.
     pub ailing: Vec<Ailing>,
-    /// What stands on it by the record, and deletions that wait.
+    /// What stands on it by the record, how its bundles ended, what others changed, and deletions that wait.
     pub content: Content,
-    /// How each bundle of what it last tried to run ended, by name.
-    pub bundles: Vec<BundleEnd>,
-    /// What was last put back or reported, the newest first, each object once.
-    pub drifted: Vec<Drifted>,
     /// What led here.
     pub history: History,
     /// The object in question, where one is.
@@ -63,32 +53,6 @@ pub struct Brought {
     pub subject: String,
     /// Commits that came with it, in one push; what it brought may be of one of those.
     pub beside: u64,
-}
-
-/// How a bundle last ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BundleEnd {
-    /// Its name.
-    pub bundle: String,
-    /// Applied, Refused, Failed, Waiting or Interrupted.
-    pub outcome: String,
-    /// When.
-    pub at: Timestamp,
-    /// Its namespaces and definitions were written before the rest was refused.
-    pub after_definitions: bool,
-    /// Why it was not applied.
-    pub error: Option<ErrorAnswer>,
-}
-
-/// An object that others changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Drifted {
-    /// `Kind.group/namespace/name`
-    pub object: String,
-    /// Which fields, and by whom.
-    pub what: String,
-    /// When that was found.
-    pub at: Timestamp,
 }
 
 /// What was done to an object.
@@ -150,9 +114,8 @@ impl Reader {
                 Ok((row.get(0)?, ailing.unwrap_or_default()))
             })?;
             let brought = desired.map(|desired| brought(db, id, desired)).transpose()?.flatten();
-            let (bundles, drifted) = (bundles(db, id)?, drifted(db, id)?);
             let cluster = cluster.to_owned();
-            Ok(Evidence { cluster, in_repo, brought, ailing, content, bundles, drifted, history, status, object: None })
+            Ok(Evidence { cluster, in_repo, brought, ailing, content, history, status, object: None })
         })
     }
 
@@ -198,41 +161,6 @@ fn brought(db: &Connection, cluster: i64, desired: CommitId) -> Result<Option<Br
         Ok(Brought { commit: row.get(0)?, author: row.get(1)?, time, subject: row.get(3)?, beside })
     };
     Ok(rows.query_row(params![cluster, place], brought).optional()?)
-}
-
-/// How the bundles last ended of what the cluster last tried to run.
-fn bundles(db: &Connection, cluster: i64) -> Result<Vec<BundleEnd>, LedgerError> {
-    let mut rows = db.prepare_cached(
-        "SELECT bundle, outcome, bundles.ended, after_definitions, bundles.error FROM syncs JOIN bundles ON sync = syncs.id \
-         WHERE cluster = ?1 AND rendering = (SELECT rendering FROM syncs WHERE cluster = ?1 ORDER BY id DESC LIMIT 1) \
-         AND outcome NOT NULL AND bundles.ended NOT NULL ORDER BY sync DESC LIMIT ?2",
-    )?;
-    let end = |row: &Row<'_>| {
-        let At(at) = row.get(2)?;
-        Ok(BundleEnd { bundle: row.get(0)?, outcome: row.get(1)?, at, after_definitions: row.get(3)?, error: error(row, 4)? })
-    };
-    let mut newest = BTreeMap::new();
-    for end in rows.query_map(params![cluster, BUNDLES], end)? {
-        let end: BundleEnd = end?;
-        newest.entry(end.bundle.clone()).or_insert(end);
-    }
-    Ok(newest.into_values().collect())
-}
-
-fn drifted(db: &Connection, cluster: i64) -> Result<Vec<Drifted>, LedgerError> {
-    let mut rows = db.prepare_cached(
-        "SELECT object, text, started FROM (SELECT * FROM syncs WHERE cluster = ? AND cause = 'Drift' ORDER BY id DESC LIMIT ?) AS syncs \
-         CROSS JOIN warnings ON sync = syncs.id ORDER BY warnings.id DESC LIMIT ?",
-    )?;
-    let mut found: Vec<Drifted> = Vec::new();
-    let drifted = |row: &Row<'_>| Ok(Drifted { object: row.get(0)?, what: row.get(1)?, at: row.get::<_, At>(2)?.0 });
-    for drifted in rows.query_map(params![cluster, DRIFTED, DRIFTED], drifted)? {
-        let drifted = drifted?;
-        if !found.iter().any(|known| known.object == drifted.object) {
-            found.push(drifted);
-        }
-    }
-    Ok(found)
 }
 
 fn error(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<ErrorAnswer>> {

@@ -24,6 +24,7 @@ const STEPS: &[&str] = &[
     include_str!("events.sql"),
     include_str!("forge.sql"),
     include_str!("why.sql"),
+    include_str!("years.sql"),
 ];
 /// How long a lock of another process is waited for. Only a reader that checkpoints, or a second agent, holds one.
 const BUSY: Duration = Duration::from_secs(5);
@@ -72,7 +73,7 @@ fn begin_anew(path: &Path, successor: &Path, now: Timestamp) -> Result<PathBuf, 
     Ok(aside)
 }
 
-fn open_sound(path: &Path) -> Result<Connection, LedgerError> {
+pub(super) fn open_sound(path: &Path) -> Result<Connection, LedgerError> {
     let mut connection = Connection::open(path)?;
     configure(&connection)?;
     if version(&connection, path)? == 0 {
@@ -166,7 +167,7 @@ fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(
     Ok(())
 }
 
-fn check(connection: &Connection) -> Result<(), LedgerError> {
+pub(super) fn check(connection: &Connection) -> Result<(), LedgerError> {
     let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if verdict == "ok" {
         // It read every page, and most of them are needed once in a long while.
@@ -190,15 +191,20 @@ fn move_aside(path: &Path, now: Timestamp) -> Result<PathBuf, LedgerError> {
     Ok(aside)
 }
 
-fn rename(from: &Path, to: &Path) -> Result<(), LedgerError> {
+pub(super) fn rename(from: &Path, to: &Path) -> Result<(), LedgerError> {
     fs::rename(from, to).map_err(|error| failed(from, &error))
 }
 
-fn failed(path: &Path, error: &io::Error) -> LedgerError {
+/// Bytes of a file.
+pub(super) fn size(path: &Path) -> Result<u64, LedgerError> {
+    fs::metadata(path).map(|it| it.len()).map_err(|error| failed(path, &error))
+}
+
+pub(super) fn failed(path: &Path, error: &io::Error) -> LedgerError {
     LedgerError::File { path: path.to_owned(), why: error.to_string() }
 }
 
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn suffixed(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

@@ -12,10 +12,13 @@ pub mod answers;
 mod actions;
 mod branch;
 mod clusters;
+mod commits;
+mod compact;
 mod details;
 mod error;
 mod events;
 mod evidence;
+mod export;
 mod fate;
 mod fights;
 mod file;
@@ -30,11 +33,14 @@ mod reader;
 mod report_only;
 mod retention;
 mod rollout;
+mod rules;
 mod source;
 mod sql;
+mod standing;
 mod syncs;
 mod told;
 mod under_way;
+mod verify;
 mod walk;
 mod writer;
 
@@ -54,14 +60,19 @@ use rusqlite::{Connection, OptionalExtension as _};
 pub use self::{
     actions::ActionRow,
     branch::ClusterRow,
+    compact::{Compacted, compact},
+    details::TOUCHED_MAX,
     error::LedgerError,
-    evidence::{Brought, BundleEnd, Drifted, Evidence, ObjectEnd, ObjectEvidence, Wanted},
+    evidence::{Brought, Evidence, ObjectEnd, ObjectEvidence, Wanted},
+    export::ExportError,
     fights::Fight,
     file::path,
     last_words::{Known, LastWord, OnRecord},
     reader::Reader,
     retention::{Removed, Retention},
+    standing::{BundleEnd, Drifted},
     told::{Telling, ToldRow},
+    verify::{Fault, Verdict, verify},
 };
 use self::{branch::Fetch, writer::Writer};
 use crate::{
@@ -71,8 +82,8 @@ use crate::{
     sync::{Found, Recorded, State, approval::Asked},
 };
 
-/// Tells the time; tests have their own.
-type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+/// Tells the time; tests and benchmarks have their own.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// A handle to the writer. Clones share it.
 #[derive(Clone)]
@@ -107,7 +118,8 @@ impl Ledger {
         Self::open_with(dir, Arc::new(Timestamp::now))
     }
 
-    fn open_with(dir: &Path, clock: Clock) -> Result<Opened, LedgerError> {
+    /// The same by another clock than the machine's.
+    pub fn open_with(dir: &Path, clock: Clock) -> Result<Opened, LedgerError> {
         let (connection, damaged) = file::open(dir, clock())?;
         syncs::interrupt_all(&connection)?;
         let instance = format!("{:032x}", rand::random::<u128>());

@@ -7,8 +7,8 @@ use rusqlite::{Connection, Row, params};
 use super::{
     LedgerError,
     answers::{LogEntry, LogQuery, What},
+    commits,
     fate::Place,
-    sql::At,
 };
 use crate::{git::CommitId, rollout::WaveWord};
 
@@ -42,18 +42,7 @@ pub(super) fn picked(db: &Connection, query: &LogQuery) -> Result<Vec<LogEntry>,
 
 /// With the author's address, which only helps to find it.
 fn entry(row: &Row<'_>) -> rusqlite::Result<(LogEntry, String)> {
-    let (At(time), At(seen)): (At, At) = (row.get("time")?, row.get("seen")?);
-    let entry = LogEntry {
-        commit: row.get("id")?,
-        author: row.get("author")?,
-        time,
-        subject: row.get("subject")?,
-        seen,
-        rewritten: row.get("rewritten")?,
-        failed: Vec::new(),
-        clusters: Vec::new(),
-    };
-    Ok((entry, row.get("email")?))
+    Ok((commits::entry(row)?, row.get("email")?))
 }
 
 /// What is known of failures that no index leads to by commit.

@@ -98,6 +98,11 @@ impl Reader {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn connection(&self) -> std::sync::MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads in one transaction, so that all parts of an answer are of the same moment.
     pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);

@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use kube_overlay::LabelSelector;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Ledger, LedgerError, notes, sql::At};
+use super::{Ledger, LedgerError, Reader, answers::Members, notes, sql::At};
 use crate::{
     git::CommitId,
     manifest::Digest,
     rollout::{
         Progress, Shown,
-        rows::{Row, SHOWN, WAIT, Wait, read},
+        rows::{MEMBER, Row, SHOWN, WAIT, Wait, read},
     },
 };
 
@@ -93,8 +93,8 @@ impl Ledger {
 
 fn progress(db: &Connection) -> Result<Progress, LedgerError> {
     let mut progress = Progress::default();
-    let mut rows = db.prepare_cached("SELECT part, name, state FROM rollout WHERE part NOT IN (?, ?)")?;
-    let mut rows = rows.query(params![SHOWN, WAIT])?;
+    let mut rows = db.prepare_cached("SELECT part, name, state FROM rollout WHERE part NOT IN (?, ?, ?)")?;
+    let mut rows = rows.query(params![SHOWN, WAIT, MEMBER])?;
     while let Some(row) = rows.next()? {
         progress.take_up(
             row.get_ref(0)?.as_str().unwrap_or_default(),
@@ -147,6 +147,22 @@ fn selected(db: &Connection, selector: &LabelSelector) -> Result<Vec<String>, Le
         }
     }
     Ok(selected)
+}
+
+impl Reader {
+    /// The clusters of each wave.
+    pub fn members(&self) -> Result<Members, LedgerError> {
+        self.read(|db| {
+            let mut rows = db.prepare_cached("SELECT state, name FROM rollout WHERE part = ? ORDER BY name")?;
+            let rows = rows.query_map([MEMBER], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+            let mut members = Members::new();
+            for row in rows {
+                let (wave, cluster) = row?;
+                members.entry(read(&wave).unwrap_or_default()).or_default().push(cluster);
+            }
+            Ok(members)
+        })
+    }
 }
 
 /// Where the waves stand.

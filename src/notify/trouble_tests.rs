@@ -29,7 +29,14 @@ fn cluster(name: &str, phase: Phase, health: Health) -> ClusterStatus {
 }
 
 fn status(clusters: Vec<ClusterStatus>) -> Status {
-    Status { schema: SCHEMA, commit: None, held_plan: None, repository: crate::ledger::answers::Repository::default(), clusters, rollout: None }
+    Status {
+        schema: SCHEMA,
+        commit: None,
+        held_plan: None,
+        repository: crate::ledger::answers::Repository::default(),
+        clusters,
+        rollout: None,
+    }
 }
 
 #[test]

@@ -244,6 +244,8 @@ pub struct Verdict {
     pub next: Option<CommitId>,
     /// It is where it is because of a pin.
     pub pin: Option<Pin>,
+    /// The wave that it is in.
+    pub wave: Option<String>,
 }
 
 /// An [`Arc`] as what it holds.

@@ -29,6 +29,9 @@ pub const SHOWN: &str = "shown";
 /// Why a cluster does not run the newest commit.
 pub const WAIT: &str = "wait";
 
+/// The wave that a cluster is in.
+pub const MEMBER: &str = "member";
+
 /// Why a cluster does not run the newest commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
@@ -45,13 +48,20 @@ pub struct Board {
     pub shown: Option<Shown>,
     /// By cluster; those that wait for nothing are not in it.
     pub waits: BTreeMap<String, Wait>,
+    /// The wave of each cluster.
+    pub members: BTreeMap<String, String>,
 }
 
 impl From<&Decision> for Board {
     fn from(decision: &Decision) -> Self {
         let wait = |verdict: &Verdict| Wait { reason: verdict.reason.clone(), next: verdict.next };
+        let members = decision.clusters.iter().filter_map(|(name, verdict)| Some((name.clone(), verdict.wave.clone()?)));
         let waits = decision.clusters.iter().map(|(name, verdict)| (name.clone(), wait(verdict)));
-        Self { shown: decision.shown.clone(), waits: waits.filter(|(_, wait)| *wait != Wait::default()).collect() }
+        Self {
+            shown: decision.shown.clone(),
+            waits: waits.filter(|(_, wait)| *wait != Wait::default()).collect(),
+            members: members.collect(),
+        }
     }
 }
 
@@ -59,6 +69,7 @@ impl Board {
     /// The rows that differ from those of another.
     pub fn changes(&self, before: &Self) -> Vec<Row> {
         let mut rows = changed(WAIT, &before.waits, &self.waits);
+        rows.extend(changed(MEMBER, &before.members, &self.members));
         if self.shown != before.shown {
             rows.push(Row { part: SHOWN, name: String::new(), state: self.shown.as_ref().and_then(text) });
         }

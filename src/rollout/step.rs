@@ -184,6 +184,7 @@ impl Progress {
                 reason,
                 next: next.or_else(|| Some(input.commit).filter(|_| waits)),
                 pin: cluster.pin.clone(),
+                wave: waves.place(name).map(|place| waves.name(place).to_owned()),
             };
             decision.clusters.insert(name.clone(), verdict);
         }

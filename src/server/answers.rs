@@ -9,7 +9,7 @@ use crate::{
     git::CommitId,
     ledger::{
         Evidence,
-        answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
+        answers::{Content, ErrorAnswer, EventQuery, Events, History, Log, LogEntry, LogQuery, Members, Status, Touched, UnderWay, Where},
     },
     manifest::mask_urls,
     why::{Why, explain},
@@ -43,6 +43,13 @@ pub trait Details: Answers {
     fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic>;
     /// What the syncs to a commit did, by cluster.
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic>;
+    /// The clusters of each wave; none where it is not known.
+    fn members(&self) -> Result<Members, Diagnostic>;
+    /// A commit by itself, without the clusters; none where it is not on record.
+    fn commit(&self, commit: CommitId) -> Result<Option<LogEntry>, Diagnostic>;
+    /// The newest commits of which the hash begins with that text, or the subject or author has it; without the clusters. An empty
+    /// text finds all.
+    fn search(&self, text: &str, limit: u32) -> Result<Vec<LogEntry>, Diagnostic>;
 }
 
 /// How the agent stands with the config repository.

@@ -12,7 +12,9 @@ use crate::{
     git::CommitId,
     ledger::{
         Evidence,
-        answers::{CommitOnCluster, Content, EventQuery, Events, History, Log, LogQuery, Status, Touched, UnderWay, Where},
+        answers::{
+            CommitOnCluster, Content, EventQuery, Events, History, Log, LogEntry, LogQuery, Members, Status, Touched, UnderWay, Where,
+        },
     },
     why::Why,
 };
@@ -134,5 +136,17 @@ impl Details for Scoped<'_> {
             touched.retain(|touched| seen.contains(&touched.cluster));
         }
         Ok(touched)
+    }
+
+    fn members(&self) -> Result<Members, Diagnostic> {
+        if *self.scope == Scope::Fleet { self.answers.members() } else { Ok(Members::new()) }
+    }
+
+    fn commit(&self, commit: CommitId) -> Result<Option<LogEntry>, Diagnostic> {
+        self.answers.commit(commit)
+    }
+
+    fn search(&self, text: &str, limit: u32) -> Result<Vec<LogEntry>, Diagnostic> {
+        self.answers.search(text, limit)
     }
 }

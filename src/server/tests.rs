@@ -19,7 +19,8 @@ use crate::{
     ledger::{
         Evidence,
         answers::{
-            Content, ErrorAnswer, EventQuery, Events, History, Log, LogQuery, Repository, SCHEMA, Status, Touched, UnderWay, Where,
+            Content, ErrorAnswer, EventQuery, Events, History, Log, LogEntry, LogQuery, Members, Repository, SCHEMA, Status, Touched,
+            UnderWay, Where,
         },
     },
     manifest::Digest,
@@ -71,6 +72,18 @@ impl Details for Record {
 
     fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
         panic!("nobody asks for {commit}")
+    }
+
+    fn members(&self) -> Result<Members, Diagnostic> {
+        panic!("nobody asks for waves")
+    }
+
+    fn commit(&self, commit: CommitId) -> Result<Option<LogEntry>, Diagnostic> {
+        panic!("nobody asks for {commit}")
+    }
+
+    fn search(&self, text: &str, _: u32) -> Result<Vec<LogEntry>, Diagnostic> {
+        panic!("nobody asks for {text}")
     }
 }
 

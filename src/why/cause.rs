@@ -130,7 +130,7 @@ fn others_of_sync(evidence: &Evidence, cluster: &ClusterStatus, first: Option<&C
     };
     let newest = evidence.history.syncs.iter().find(|sync| sync.ended.is_some() && sync.result != "Interrupted");
     let of_objects = newest.iter().flat_map(|sync: &&SyncEntry| sync.objects.iter().filter_map(|object| object.error.as_ref()));
-    let of_bundles = evidence.bundles.iter().filter(|end| end.outcome != "Applied").filter_map(|end| end.error.as_ref());
+    let of_bundles = evidence.content.ends.iter().filter(|end| end.outcome != "Applied").filter_map(|end| end.error.as_ref());
     let mut causes: Vec<Cause> = Vec::new();
     for error in of_objects.chain(of_bundles).filter(|error| error.code != codes::HELD.id) {
         let is_told = |known: &Cause| known.message == error.message;
@@ -161,7 +161,7 @@ fn drift(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Cause> {
         return None;
     }
     let named: Vec<String> =
-        evidence.drifted.iter().take(NAMED_MAX).map(|drifted| format!("{}: {}", drifted.object, drifted.what)).collect();
+        evidence.content.drifted.iter().take(NAMED_MAX).map(|drifted| format!("{}: {}", drifted.object, drifted.what)).collect();
     let named = if named.is_empty() { String::new() } else { format!("; last seen: {}", named.join("; ")) };
     let message = format!("{} {} not as Git has it{named}", count(cluster.drifted, "object"), are(cluster.drifted));
     Some(plain(Kind::Drift, message, format!("`evenkeel diff {}` shows each field.", cluster.name)))

@@ -120,7 +120,7 @@ impl Asked<'_> {
     /// Its bundle was not applied: because of the object itself, or of something else in it.
     fn of_bundle(&self, known: &ObjectWhy) -> Option<Cause> {
         let bundle = known.bundle.as_ref()?;
-        let end = self.evidence.bundles.iter().find(|end| end.bundle == *bundle && end.outcome != "Applied")?;
+        let end = self.evidence.content.ends.iter().find(|end| end.bundle == *bundle && end.outcome != "Applied")?;
         if let Some(own) = self.own_error() {
             return Some(self.cause(own));
         }

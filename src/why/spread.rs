@@ -87,18 +87,18 @@ fn here(evidence: &Evidence, cluster: &ClusterStatus, cause: &Cause) -> Vec<Stri
 fn bundles(evidence: &Evidence) -> Vec<String> {
     let named = |outcomes: &[&str]| {
         let of: Vec<&str> =
-            evidence.bundles.iter().filter(|end| outcomes.contains(&&*end.outcome)).map(|end| end.bundle.as_str()).collect();
+            evidence.content.ends.iter().filter(|end| outcomes.contains(&&*end.outcome)).map(|end| end.bundle.as_str()).collect();
         let plural = if of.len() == 1 { "" } else { "s" };
         (!of.is_empty()).then(|| format!("bundle{plural} {}", list(&of)))
     };
     let mut said = Vec::new();
     if let Some(refused) = named(&["Refused"]) {
-        let stand = evidence.bundles.iter().any(|end| end.outcome == "Refused" && end.after_definitions);
+        let stand = evidence.content.ends.iter().any(|end| end.outcome == "Refused" && end.after_definitions);
         let but = if stand { " but namespaces and definitions" } else { "" };
         said.push(format!("nothing{but} of {refused} is written"));
     }
     let some =
-        if evidence.bundles.iter().filter(|end| is_cut(end)).any(|end| wrote(evidence, &end.bundle)) { "not all" } else { "nothing" };
+        if evidence.content.ends.iter().filter(|end| is_cut(end)).any(|end| wrote(evidence, &end.bundle)) { "not all" } else { "nothing" };
     said.extend(named(&["Failed", "Interrupted"]).map(|failed| format!("{some} of {failed} is written")));
     said.extend(named(&["Waiting"]).map(|waiting| format!("not done yet: {waiting}")));
     said.extend(named(&["Applied"]).map(|applied| format!("written all the same: {applied}")));

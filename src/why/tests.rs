@@ -65,8 +65,6 @@ fn fleet(a: ClusterStatus) -> Evidence {
         brought: None,
         ailing: Vec::new(),
         content: Content::default(),
-        bundles: Vec::new(),
-        drifted: Vec::new(),
         history: History { schema: SCHEMA, cluster: "a".to_owned(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() },
         object: None,
     }
@@ -172,7 +170,7 @@ fn what_is_refused_is_told_with_what_is_written_all_the_same() {
         ClusterStatus { name: "c".to_owned(), error: Some(bad.clone()), ..failed(Phase::Refused, codes::REFUSED, "") };
     let objects = vec![of("ConfigMap/shop/bad", "Refused", Some(bad.clone())), of("ConfigMap/shop/worse", "Refused", Some(worse))];
     evidence.history.syncs = vec![sync(objects.clone()), sync(objects)];
-    evidence.bundles = vec![
+    evidence.content.ends = vec![
         end("good", "Applied", None),
         end("shop", "Refused", Some(bad)),
         end("web", "Waiting", Some(error(codes::GATE, "waits for shop"))),
@@ -207,7 +205,7 @@ fn the_same_code_of_another_object_is_another_cause() {
 #[test]
 fn an_object_that_was_mended_waits_for_others_of_its_bundle() {
     let mut evidence = fleet(failed(Phase::Refused, codes::REFUSED, "ConfigMap/shop/bad: not liked"));
-    evidence.bundles = vec![end("shop", "Refused", Some(error(codes::REFUSED, "ConfigMap/shop/bad: not liked")))];
+    evidence.content.ends = vec![end("shop", "Refused", Some(error(codes::REFUSED, "ConfigMap/shop/bad: not liked")))];
     evidence.history.syncs = vec![sync(Vec::new())];
     let before = |second| ObjectEnd {
         at: at(second),
@@ -313,7 +311,8 @@ fn what_is_not_an_error_of_the_cluster_is_a_cause_too() {
             "drift",
             |evidence| {
                 evidence.status.clusters[0].drifted = 1;
-                evidence.drifted = vec![Drifted { object: "ConfigMap/a".to_owned(), what: "changed by helm".to_owned(), at: at(1) }];
+                evidence.content.drifted =
+                    vec![Drifted { object: "ConfigMap/a".to_owned(), what: "changed by helm".to_owned(), at: at(1) }];
             },
             "Drift: 1 object is not as Git has it; last seen: ConfigMap/a: changed by helm",
         ),
@@ -391,11 +390,11 @@ fn object(standing: bool, wanted: bool) -> ObjectEvidence {
 fn an_object_is_told_apart_from_the_rest_of_its_cluster() {
     let mut evidence = fleet(failed(Phase::Refused, codes::REFUSED, "ConfigMap/shop/bad: not liked"));
     evidence.object = Some(object(true, true));
-    evidence.bundles =
+    evidence.content.ends =
         vec![end("shop", "Applied", None), end("bad", "Refused", Some(error(codes::REFUSED, "ConfigMap/shop/bad: not liked")))];
     assert_eq!(told(&evidence), "ConfigMap/shop/one on a is as Git has it at aaaaaaa; nothing is wrong");
 
-    evidence.bundles[0] = end("shop", "Refused", Some(error(codes::REFUSED, "ConfigMap/shop/bad: not liked")));
+    evidence.content.ends[0] = end("shop", "Refused", Some(error(codes::REFUSED, "ConfigMap/shop/bad: not liked")));
     evidence.object = Some(object(false, true));
     assert_eq!(
         told(&evidence).lines().take(2).collect::<Vec<_>>(),
@@ -427,6 +426,7 @@ fn an_object_that_git_does_not_have_says_so() {
     evidence.content = Content {
         objects: vec![StandingObject { bundle: "shop".to_owned(), id: "ConfigMap/shop/one".to_owned(), adopted: true }],
         held: vec![HeldObject { id: "ConfigMap/shop/one".to_owned(), plan, approved: false }],
+        ..Content::default()
     };
     let why = explain(&evidence).unwrap();
     assert_eq!(why.what, "ConfigMap/shop/one stands on a, and is not in Git at aaaaaaa");

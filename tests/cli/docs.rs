@@ -13,7 +13,11 @@ fn help() -> Vec<(String, String)> {
     program.build();
     let mut all = vec![("evenkeel".to_owned(), program.render_help().to_string())];
     for command in program.get_subcommands_mut() {
-        all.push((format!("evenkeel {}", command.get_name()), command.render_help().to_string()));
+        let name = format!("evenkeel {}", command.get_name());
+        all.push((name.clone(), command.render_help().to_string()));
+        for part in command.get_subcommands_mut() {
+            all.push((format!("{name} {}", part.get_name()), part.render_help().to_string()));
+        }
     }
     all
 }
@@ -65,7 +69,8 @@ fn every_flag_has_a_variable_and_a_key() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("settings.yaml");
     let mut flags = 0;
-    for command in cli::command().get_subcommands() {
+    let program = cli::command();
+    for command in program.get_subcommands().flat_map(|command| std::iter::once(command).chain(command.get_subcommands())) {
         for argument in command.get_arguments().filter(|argument| !argument.is_positional()) {
             let name = argument.get_long().unwrap();
             if name == "help" {

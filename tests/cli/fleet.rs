@@ -8,8 +8,8 @@ use evenkeel::{
         Brought, BundleEnd, Drifted, Evidence, ObjectEnd, ObjectEvidence, Wanted,
         answers::{
             ActionEntry, ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, Done, ErrorAnswer, Event, EventQuery, Events,
-            HeldObject, History, Log, LogEntry, LogQuery, ObjectEntry, Repeats, Repository, Rewritten, SCHEMA, StandingObject, Status,
-            SyncEntry, Touched, Transition, Trouble, UnderWay, UnderWaySync, WarningEntry, What, Where,
+            HeldObject, History, Log, LogEntry, LogQuery, Members, ObjectEntry, Repeats, Repository, Rewritten, SCHEMA, StandingObject,
+            Status, SyncEntry, Touched, Transition, Trouble, UnderWay, UnderWaySync, WarningEntry, What, Where,
         },
     },
     manifest::Digest,
@@ -456,9 +456,7 @@ impl Details for Record {
                 beside: 1,
             }),
             ailing: if standing.health == Health::Degraded { vec![ailing] } else { Vec::new() },
-            content: self.content(cluster)?,
-            bundles: bundles.unwrap_or_default(),
-            drifted: vec![drifted],
+            content: Content { ends: bundles.unwrap_or_default(), drifted: vec![drifted], ..self.content(cluster)? },
             history: History { cluster: cluster.to_owned(), ..history() },
             object: asked.map(object),
             cluster: cluster.to_owned(),
@@ -474,7 +472,7 @@ impl Details for Record {
             approved: false,
         });
         let object = StandingObject { bundle: "shop".to_owned(), id: "Deployment.apps/shop/web".to_owned(), adopted: false };
-        Ok(Content { objects: vec![object], held: held.into_iter().collect() })
+        Ok(Content { objects: vec![object], held: held.into_iter().collect(), ..Content::default() })
     }
 
     fn under_way(&self) -> Result<UnderWay, Diagnostic> {
@@ -484,6 +482,18 @@ impl Details for Record {
     fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {
         let (cluster, bundle) = ("prod-eu-1".to_owned(), "shop".to_owned());
         Ok(vec![Touched { cluster, bundle, object: "Deployment.apps/shop/web".to_owned(), action: "Changed".to_owned() }])
+    }
+
+    fn members(&self) -> Result<Members, Diagnostic> {
+        Ok(waves().into_iter().map(|wave| (wave.name, vec!["prod-eu-1".to_owned()])).collect())
+    }
+
+    fn commit(&self, commit: CommitId) -> Result<Option<LogEntry>, Diagnostic> {
+        Ok(self.log(&1000.into())?.commits.into_iter().find(|entry| entry.commit == commit))
+    }
+
+    fn search(&self, text: &str, _: u32) -> Result<Vec<LogEntry>, Diagnostic> {
+        Ok(self.log(&1000.into())?.commits.into_iter().filter(|entry| entry.subject.contains(text)).collect())
     }
 }
 

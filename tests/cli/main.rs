@@ -10,6 +10,7 @@ mod fleet;
 mod incidents;
 mod init;
 mod kinds;
+mod ledger;
 mod plan;
 mod plan_live;
 mod process;
@@ -58,6 +59,7 @@ struct Setup {
     release: Box<cli::Release<'static>>,
     roll_back: Box<cli::RollBack<'static>>,
     retry: Box<cli::Retry<'static>>,
+    compact: Box<cli::Compact<'static>>,
     color: bool,
     width: Option<usize>,
 }
@@ -93,6 +95,7 @@ impl Default for Setup {
                 Ok(Accepted { clusters: vec![format!("those of {selector} to {rev}")] })
             }),
             retry: Box::new(|_, selector| Ok(Accepted { clusters: vec![format!("those of {selector}")] })),
+            compact: Box::new(evenkeel::agent::compact),
             color: false,
             width: None,
         }
@@ -116,6 +119,7 @@ impl Setup {
                 release: &*self.release,
                 roll_back: &*self.roll_back,
                 retry: &*self.retry,
+                compact: &*self.compact,
             },
         };
         let code = cli::execute(&arguments, &world, &mut out, &mut err);

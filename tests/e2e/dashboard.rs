@@ -9,8 +9,8 @@ use evenkeel::{
     ledger::{
         Evidence,
         answers::{
-            ClusterStatus, Content, ErrorAnswer, EventQuery, Events, HeldObject, History, Log, LogEntry, LogQuery, ObjectEntry, Repository,
-            SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition, UnderWay, Where,
+            ClusterStatus, Content, ErrorAnswer, EventQuery, Events, HeldObject, History, Log, LogEntry, LogQuery, Members, ObjectEntry,
+            Repository, SCHEMA, StandingObject, Status, SyncEntry, Touched, Transition, UnderWay, Where,
         },
     },
     manifest::Digest,
@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Waits until the page says that.
-async fn reads(browser: &Browser, selector: &str, wanted: &str) -> Result<()> {
+pub(crate) async fn reads(browser: &Browser, selector: &str, wanted: &str) -> Result<()> {
     let look = || async {
         let text = browser.text(selector).map_err(|error| format!("{error:#}"))?;
         if text.contains(wanted) { Ok(()) } else { Err(text) }
@@ -39,7 +39,7 @@ async fn reads(browser: &Browser, selector: &str, wanted: &str) -> Result<()> {
     wait_until(PATIENCE, &format!("{selector} reads {wanted:?}"), look).await
 }
 
-async fn sign_in(browser: &Browser, address: &str, name: &str) -> Result<()> {
+pub(crate) async fn sign_in(browser: &Browser, address: &str, name: &str) -> Result<()> {
     browser.open(&format!("http://{address}/sign-in"))?;
     browser.type_into("#token", &token(name))?;
     browser.click("#enter")?;
@@ -253,18 +253,7 @@ impl Details for Many {
     fn evidence(&self, cluster: &str, _: Option<&str>) -> Result<Evidence, Diagnostic> {
         let (cluster, status) = (cluster.to_owned(), self.status()?);
         let (content, history) = (self.content(&cluster)?, self.history(&cluster, 20)?);
-        Ok(Evidence {
-            cluster,
-            status,
-            in_repo: true,
-            brought: None,
-            ailing: Vec::new(),
-            content,
-            bundles: Vec::new(),
-            drifted: Vec::new(),
-            history,
-            object: None,
-        })
+        Ok(Evidence { cluster, status, in_repo: true, brought: None, ailing: Vec::new(), content, history, object: None })
     }
 
     fn content(&self, _: &str) -> Result<Content, Diagnostic> {
@@ -277,6 +266,7 @@ impl Details for Many {
         Ok(Content {
             objects: vec![object("network", "a"), object("storefront", "a"), object("storefront", "b")],
             held: ["x", "y", "z"].map(held).into(),
+            ..Content::default()
         })
     }
 
@@ -286,6 +276,20 @@ impl Details for Many {
 
     fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {
         Ok(Vec::new())
+    }
+
+    fn members(&self) -> Result<Members, Diagnostic> {
+        let waves = [("dev", "dev"), ("canary", "staging"), ("production", "prod")];
+        let of = |environment| (0..self.0).map(Self::cluster).filter(move |it| it.environment == environment).map(|it| it.name);
+        Ok(waves.map(|(wave, environment)| (wave.to_owned(), of(environment).collect())).into())
+    }
+
+    fn commit(&self, _: CommitId) -> Result<Option<LogEntry>, Diagnostic> {
+        Ok(self.log(1)?.commits.into_iter().next())
+    }
+
+    fn search(&self, _: &str, limit: u32) -> Result<Vec<LogEntry>, Diagnostic> {
+        Ok(self.log(limit)?.commits)
     }
 }
 
@@ -300,7 +304,7 @@ fn serve(fleet: Many, listen: &Listen, stop: &CancellationToken) -> Result<Strin
 }
 
 /// Nothing sticks out to the side, nothing is said by colour alone, and every control can be reached and has a name.
-const FLAWS: &str = r"
+pub(crate) const FLAWS: &str = r"
 const flaws = [];
 if (document.documentElement.scrollWidth > innerWidth) flaws.push(`${document.documentElement.scrollWidth} px wide of ${innerWidth}`);
 for (const it of document.querySelectorAll('.tile')) if (!/[A-Z][a-z]+$|[A-Z][a-z]+ /m.test(it.innerText.split('\n').slice(1).join(' '))) flaws.push('a tile without its phase: ' + it.innerText);
@@ -323,7 +327,7 @@ return flaws.slice(0, 10);
 ";
 
 /// Where pictures go, for those who want to look at them.
-const PICTURES: &str = "EVENKEEL_PICTURES";
+pub(crate) const PICTURES: &str = "EVENKEEL_PICTURES";
 
 // The browser is waited for on one thread while the pages are served on another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,7 +25,7 @@ fn fleet(scene: &Scene, rollout: &Value, first: &Value, second: &Value) -> Strin
 }
 
 /// A fleet of `a` and `b` with those settings and a ConfigMap that does well, and its first commit.
-async fn scene(name: &str, rollout: Value, first: Value, second: Value) -> Result<(Scene, String)> {
+pub(crate) async fn scene(name: &str, rollout: Value, first: Value, second: Value) -> Result<(Scene, String)> {
     let scene = Scene::new(name, &["a", "b"]).await?;
     let commit = scene.remote.commit(
         &[
@@ -43,7 +43,7 @@ fn state(scene: &Scene, state: &str, v: &str) -> String {
 }
 
 /// Commits a change of the ConfigMap on both clusters.
-fn change(scene: &Scene, how: &str, v: &str) -> Result<String> {
+pub(crate) fn change(scene: &Scene, how: &str, v: &str) -> Result<String> {
     scene.remote.commit(&[("base/shop/state.yaml", Some(&state(scene, how, v)))], v)
 }
 
@@ -53,7 +53,7 @@ async fn v_on(scene: &Scene, cluster: &'static str) -> Result<Value> {
 }
 
 /// Waits until a wave is as wanted.
-async fn wave_is(agent: &Agent, name: &str, state: &str) -> Result<Value> {
+pub(crate) async fn wave_is(agent: &Agent, name: &str, state: &str) -> Result<Value> {
     wait_until(PATIENCE, &format!("the wave {name} is {state}"), || async {
         let status = agent.status().map_err(|error| format!("{error:#}"))?;
         let waves = status["rollout"]["waves"].as_array().cloned().unwrap_or_default();

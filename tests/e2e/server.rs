@@ -15,8 +15,9 @@ use testbed::wait_until;
 use crate::scene::{Agent, PATIENCE, Scene, evenkeel};
 
 /// Tokens of that server, by name.
-const TOKENS: [(&str, &str, &str); 4] = [
+const TOKENS: [(&str, &str, &str); 5] = [
     ("viewer", "viewer", ""),
+    ("approver", "approver", ""),
     ("operator-a", "operator", "environments: [test-a], "),
     ("approver-a", "approver", "environments: [test-a], "),
     ("approver-b", "approver", "environments: [test-b], "),

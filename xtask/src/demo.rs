@@ -14,6 +14,8 @@ use testbed::{Bed, ControlPlane, GitRemote, Kubeconfig, wait_until};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::dashboard::Dashboard;
+
 /// How long the fleet may take until every cluster is Synced.
 const SYNC_PATIENCE: Duration = Duration::from_mins(3);
 
@@ -41,6 +43,7 @@ pub(crate) struct Options {
 struct Demo {
     agent: Process,
     places: Places,
+    dashboard: Dashboard,
     program: PathBuf,
     clusters: Vec<ControlPlane>,
     _bed: Option<Arc<Bed>>,
@@ -138,8 +141,9 @@ async fn play(options: &Options, example: &Path, names: BTreeSet<String>, progra
 
     let only = (names.len() < all).then(|| format!("cluster in ({})", names.iter().cloned().collect::<Vec<_>>().join(",")));
     eprintln!("demo: starting the agent");
-    let agent = agent(&program, &places, only).start()?;
-    let mut demo = Demo { agent, places, program, clusters, _bed: bed };
+    let dashboard = Dashboard::prepare(folder)?;
+    let agent = agent(&program, &places, &dashboard, only).start()?;
+    let mut demo = Demo { agent, places, dashboard, program, clusters, _bed: bed };
     demo.synced(&names).await?;
     println!("\n{}", demo.status("table")?);
     if !options.once {
@@ -196,10 +200,11 @@ fn identify(work: &Path) -> Result<()> {
     Ok(())
 }
 
-fn agent(program: &Path, places: &Places, only: Option<String>) -> Launch {
+fn agent(program: &Path, places: &Places, dashboard: &Dashboard, only: Option<String>) -> Launch {
     let path = |path: &Path| path.display().to_string();
     let mut args: Vec<String> = ["run", "--branch", "main", "--repo"].map(str::to_owned).to_vec();
     args.extend([path(&places.remote), "--state-dir".to_owned(), path(&places.state), "--kubeconfig".to_owned(), path(&places.kubeconfig)]);
+    args.extend(dashboard.flags());
     if let Some(selector) = only {
         args.extend(["--only".to_owned(), selector]);
     }
@@ -250,6 +255,9 @@ impl Demo {
                evenkeel log            what each commit did\n  \
                evenkeel where HEAD     where one commit is\n  \
                evenkeel history {cluster}\n\n\
+             The dashboard: http://{address} (reading needs no token). To approve, hold or roll back there,\n\
+             sign in at http://{address}/sign-in with the token in\n\n  \
+               {token}\n\n\
              Health stays Progressing: these API servers have no controllers, so that nobody starts pods.\n\n\
              Ctrl-C ends everything.\n",
             program = self.program.display(),
@@ -257,6 +265,8 @@ impl Demo {
             kubeconfig = kubeconfig.display(),
             work = work.display(),
             file = file.display(),
+            address = self.dashboard.address,
+            token = self.dashboard.token.display(),
             cluster = self.clusters.first().map_or("CLUSTER", ControlPlane::name),
         )
     }

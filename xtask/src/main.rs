@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
 use testbed::{Bed, ControlPlaneOptions};
 
+mod dashboard;
 mod demo;
 #[cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 #[allow(unreachable_pub, reason = "a module of a program")]
@@ -34,7 +35,7 @@ enum Task {
     Test,
     /// A fleet on this machine, a control plane for each cluster of examples/repo-layout, held to a copy of it until Ctrl-C.
     Demo(demo::Options),
-    /// Measures Evenkeel beside a bare client or Kustomize, in one run; figures are in docs/PERFORMANCE.md.
+    /// Measures Evenkeel beside a bare client, Kustomize or `git log`, in one run; figures are in docs/PERFORMANCE.md.
     Bench {
         /// What is measured.
         #[arg(value_enum, default_value = "sync")]
@@ -62,6 +63,8 @@ enum Bench {
     Sync,
     /// Rendering, beside Kustomize.
     Render,
+    /// Questions to a ledger of years, beside `git log`.
+    Ledger,
 }
 
 fn main() -> ExitCode {
@@ -105,13 +108,14 @@ fn docs() -> Result<()> {
 }
 
 fn bench(what: Bench, more: &[String]) -> Result<()> {
-    let render = what == Bench::Render;
-    let peer = if render { testbed::binaries::kustomize().map(drop) } else { testbed::binaries::ensure_built().map(drop) };
-    peer?;
+    let name = match what {
+        Bench::Sync => testbed::binaries::ensure_built().map(|_| "sync")?,
+        Bench::Render => testbed::binaries::kustomize().map(|_| "render")?,
+        Bench::Ledger => "ledger",
+    };
     let program = build(true)?;
     let arguments = ["run", "--quiet", "--release", "--package", "bench", "--"];
-    let what = if render { "render" } else { "sync" };
-    let status = cargo().args(arguments).arg(what).arg(program).args(more).status().context("starting cargo")?;
+    let status = cargo().args(arguments).arg(name).arg(program).args(more).status().context("starting cargo")?;
     ensure!(status.success(), "the benchmark failed: {status}");
     Ok(())
 }

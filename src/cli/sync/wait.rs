@@ -203,7 +203,14 @@ mod tests {
 
     #[test]
     fn one_that_left_or_failed_makes_it_fail_and_one_under_way_makes_it_wait() {
-        let status = |clusters| Status { schema: 1, commit: None, held_plan: None, repository: crate::ledger::answers::Repository::default(), clusters, rollout: None };
+        let status = |clusters| Status {
+            schema: 1,
+            commit: None,
+            held_plan: None,
+            repository: crate::ledger::answers::Repository::default(),
+            clusters,
+            rollout: None,
+        };
         let seen = |clusters: Vec<ClusterStatus>, names: &[&str]| {
             let clusters = clusters.into_iter().zip(names).map(|(cluster, name)| ClusterStatus { name: (*name).to_owned(), ..cluster });
             Seen { status: status(clusters.collect()), before: BTreeMap::new(), clusters: vec!["a".to_owned(), "b".to_owned()] }

@@ -9,6 +9,7 @@ use std::{
 
 use super::*;
 use crate::{
+    ledger::verify,
     manifest::ObjectId,
     sync::{Action, BundleOutcome, Journal as _, Live, ObjectResult},
 };
@@ -52,12 +53,7 @@ async fn killed_again_and_again() {
     for kill in 0..KILLS {
         // Each time a bit later in the work of the child.
         acknowledged.extend(run_and_kill(bed.dir.path(), 1 + kill * 2));
-        let connection = rusqlite::Connection::open(bed.dir.path().join("ledger.db")).unwrap();
-        let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(verdict, "ok");
-        let strays: i64 = connection.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(strays, 0);
-        drop(connection);
+        assert_eq!(verify(bed.dir.path()).unwrap().faults, [], "after kill {kill}");
         let opened = Ledger::open(bed.dir.path()).unwrap();
         assert_eq!(opened.damaged, None);
         check(&opened.ledger, &acknowledged).await;

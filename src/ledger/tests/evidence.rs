@@ -52,7 +52,8 @@ async fn what_may_explain_a_cluster_is_gathered() {
     let Brought { commit, subject, beside, .. } = evidence.brought.unwrap();
     assert_eq!((commit, subject.as_str(), beside), (id(4), "change 4", 2), "the tip that brought it, and what came with it");
     let bundles: Vec<_> = evidence
-        .bundles
+        .content
+        .ends
         .iter()
         .map(|BundleEnd { bundle, outcome, after_definitions, .. }| (&**bundle, &**outcome, *after_definitions))
         .collect();
@@ -84,7 +85,7 @@ async fn the_newest_drift_of_each_object_is_known() {
         bed.ledger.end_sync(sync, None).await.unwrap();
     }
     let evidence = bed.reader().evidence("a").unwrap();
-    let drifted: Vec<_> = evidence.drifted.iter().map(|Drifted { object, what, .. }| (object.as_str(), what.as_str())).collect();
+    let drifted: Vec<_> = evidence.content.drifted.iter().map(|Drifted { object, what, .. }| (object.as_str(), what.as_str())).collect();
     assert_eq!(drifted, [("ConfigMap/shop/one", "by bob"), ("ConfigMap/shop/two", "by ann")]);
 }
 

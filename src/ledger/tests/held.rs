@@ -87,7 +87,7 @@ async fn a_ledger_of_the_first_version_is_migrated() {
     let file = Connection::open(bed.dir.path().join("ledger.db")).unwrap();
     file.execute_batch(
         "DROP TABLE held; DROP TABLE rollout; DROP TABLE last_words; DROP TABLE holds; DROP TABLE action_clusters; DROP TABLE actions; \
-         DROP TABLE told; DROP TABLE sinks; DROP TABLE notices; \
+         DROP TABLE told; DROP TABLE sinks; DROP TABLE notices; DROP INDEX syncs_by_target; \
          ALTER TABLE clusters DROP COLUMN retry_at; ALTER TABLE clusters DROP COLUMN failures; \
          ALTER TABLE clusters DROP COLUMN would; ALTER TABLE clusters DROP COLUMN ailing; \
          DROP TABLE notes; DROP INDEX syncs_by_end; DROP INDEX syncs_by_cluster_and_end; DROP INDEX syncs_amiss; DROP INDEX renderings_refused; \

@@ -2,14 +2,18 @@
 //! The ledger through its public face, on real files.
 
 mod clock;
+mod commits;
 mod crash;
 mod events;
 mod evidence;
 mod file;
 mod hands;
 mod held;
+mod keeping;
 mod property;
 mod rollout;
+mod scans;
+mod standing;
 mod syncs;
 mod told;
 mod verdicts;

@@ -95,7 +95,7 @@ async fn what_clusters_wait_for_is_shown() {
     bed.fetch(&[1]).await;
     bed.render(1, &[("a", Some(1)), ("b", Some(1))]).await;
     let wait = Wait { reason: "waits for the wave first".to_owned(), next: Some(id(1)) };
-    let board = Board { shown: None, waits: [("b".to_owned(), wait)].into() };
+    let board = Board { shown: None, waits: [("b".to_owned(), wait)].into(), members: [("a".to_owned(), "canary".to_owned())].into() };
     bed.ledger.record_rollout(board.changes(&Board::default())).await.unwrap();
     let status = bed.reader().status().unwrap();
     let reasons: Vec<_> = status.clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.reason.as_str())).collect();

@@ -1,13 +1,21 @@
 //! One cluster: where it stands, what is wrong, what waits for a decision, what runs there, what happened.
 
+use std::collections::BTreeMap;
+
 use maud::{Markup, html};
 
 use super::{
-    parts::{Frame, commit, commit_or_dash, count, error, health, phase},
+    parts::{Frame, cluster_path, commit, commit_or_dash, count, error, health, phase},
     why,
 };
-use crate::ledger::answers::{ClusterStatus, Content, HeldObject, History, StandingObject, SyncEntry, Transition};
-use crate::why::Why;
+use crate::{
+    ledger::{
+        Drifted,
+        answers::{ActionEntry, ClusterStatus, Content, HeldObject, History, StandingObject, SyncEntry, Transition},
+    },
+    manifest::mask_urls,
+    why::Why,
+};
 
 /// Objects of a sync that are shown at once; the others are a click away.
 const OBJECTS_SHOWN: usize = 20;
@@ -19,11 +27,19 @@ pub(super) fn page(frame: &Frame<'_>, cluster: &ClusterStatus, why: &Why, conten
         (facts(frame, cluster))
         (held(frame, cluster, &content.held))
         h2 { "Objects" }
-        (bundles(&content.objects))
+        (bundles(frame, content))
+        @if !content.drifted.is_empty() {
+            h2 { "What others changed" }
+            (drift(frame, &content.drifted))
+        }
         h2 { "Syncs" }
         (syncs(frame, &history.syncs))
         h2 { "Changes of phase" }
         (transitions(frame, &history.transitions))
+        @if !history.actions.is_empty() {
+            h2 { "What people did" }
+            (actions(frame, &history.actions))
+        }
     };
     frame.page(&cluster.name, &body)
 }
@@ -63,7 +79,7 @@ fn held(frame: &Frame<'_>, cluster: &ClusterStatus, held: &[HeldObject]) -> Mark
             @if frame.may_approve(&cluster.environment) {
                 form action="/approve" method="post" {
                     input type="hidden" name="plan" value=(plan);
-                    input type="hidden" name="cluster" value=(cluster.name);
+                    input type="hidden" name="next" value=(cluster_path(&cluster.name));
                     button #approve .act { "Approve " (count(cluster.held_deletions, "deletion")) }
                 }
             } @else {
@@ -73,14 +89,79 @@ fn held(frame: &Frame<'_>, cluster: &ClusterStatus, held: &[HeldObject]) -> Mark
     }
 }
 
-fn bundles(objects: &[StandingObject]) -> Markup {
+/// Each bundle with how it last ended, where that is known, and what it has on the cluster.
+fn bundles(frame: &Frame<'_>, content: &Content) -> Markup {
+    let mut of: BTreeMap<&str, Vec<&StandingObject>> = content.ends.iter().map(|end| (end.bundle.as_str(), Vec::new())).collect();
+    for object in &content.objects {
+        of.entry(&object.bundle).or_default().push(object);
+    }
     html! {
-        @if objects.is_empty() { p.soft { "None is on record." } }
-        @for bundle in objects.chunk_by(|a, b| a.bundle == b.bundle) {
-            @let name = bundle.first().map_or("", |object| object.bundle.as_str());
-            details id={ "bundle-" (name) } open[objects.len() <= OBJECTS_SHOWN] {
-                summary { strong { (name) } " " span.soft { (count(bundle.len(), "object")) } }
-                ul.plain { @for object in bundle { li { code { (object.id) } @if object.adopted { span.soft { " (was there before)" } } } } }
+        @if content.objects.is_empty() { p.soft { "None is on record." } } @else { p { (kinds(&content.objects)) } }
+        @for (name, objects) in &of {
+            @let end = content.ends.iter().find(|end| end.bundle == *name);
+            details id={ "bundle-" (name) } open[content.objects.len() <= OBJECTS_SHOWN] {
+                summary {
+                    strong { (name) } " " span.soft { (count(objects.len(), "object")) }
+                    @if let Some(end) = end { " " (outcome(&end.outcome)) " " span.soft { (frame.ago(end.at)) } }
+                }
+                ul.plain { @for object in objects { li { code { (object.id) } @if object.adopted { span.soft { " (was there before)" } } } } }
+            }
+            @if let Some(problem) = end.and_then(|end| end.error.as_ref()) { (error(problem)) }
+            @if end.is_some_and(|end| end.after_definitions) { p.soft { "Its namespaces and definitions were written before." } }
+        }
+    }
+}
+
+/// How a bundle ended, with a mark for those who see no colour.
+fn outcome(word: &str) -> Markup {
+    let (class, mark) = match word {
+        "Applied" => ("good", "✓"),
+        "Waiting" => ("moving", "…"),
+        "Interrupted" => ("attention", "–"),
+        _ => ("bad", "✗"),
+    };
+    html! { span class={ "word " (class) } { span.mark aria-hidden="true" { (mark) } (word) } }
+}
+
+fn drift(frame: &Frame<'_>, drifted: &[Drifted]) -> Markup {
+    html! {
+        table {
+            thead { tr { th scope="col" { "Object" } th scope="col" { "What, and by whom" } th scope="col" { "Found" } } }
+            tbody {
+                @for Drifted { object, what, at } in drifted {
+                    tr { td { code { (object) } } td { (mask_urls(what)) } td data-label="Found" { (frame.ago(*at)) } }
+                }
+            }
+        }
+    }
+}
+
+/// `12 ConfigMap, 3 Deployment.apps`: how many of each kind there are, the most first.
+fn kinds(objects: &[StandingObject]) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for object in objects {
+        *counts.entry(object.id.split('/').next().unwrap_or_default()).or_default() += 1;
+    }
+    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", ")
+}
+
+fn actions(frame: &Frame<'_>, actions: &[ActionEntry]) -> Markup {
+    html! {
+        table {
+            thead { tr { th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" } th scope="col" { "For" } th scope="col" { "Reason" } th scope="col" { "Outcome" } } }
+            tbody {
+                @for action in actions {
+                    tr {
+                        td data-label="When" { (frame.ago(action.at)) }
+                        td data-label="Who" { (action.who) }
+                        td data-label="What" { (action.what) }
+                        td data-label="For" { code { (action.target) } }
+                        td data-label="Reason" { (action.reason) }
+                        td data-label="Outcome" { (action.outcome) }
+                    }
+                }
             }
         }
     }
@@ -116,7 +197,7 @@ fn done(sync: &SyncEntry) -> Markup {
                     @for object in &sync.objects {
                         li {
                             (object.action) " " code { (object.id) }
-                            @if let Some(problem) = &object.error { " " (problem.code) " " (crate::manifest::mask_urls(&problem.message)) }
+                            @if let Some(problem) = &object.error { " " (problem.code) " " (mask_urls(&problem.message)) }
                         }
                     }
                 }
@@ -136,7 +217,7 @@ fn transitions(frame: &Frame<'_>, transitions: &[Transition]) -> Markup {
                         td data-label="When" { (frame.ago(transition.at)) }
                         td data-label="Into" { (phase(transition.phase)) }
                         td data-label="Commit" { (commit_or_dash(transition.desired)) }
-                        td { @if let Some(problem) = &transition.error { (problem.code) " " (crate::manifest::mask_urls(&problem.message)) } }
+                        td { @if let Some(problem) = &transition.error { (problem.code) " " (mask_urls(&problem.message)) } }
                     }
                 }
             }

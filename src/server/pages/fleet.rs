@@ -5,17 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use maud::{Markup, html};
 
 use super::{
-    parts::{Frame, cluster_path, commit, commit_or_dash, count, error, grade, phase},
+    parts::{Frame, advice, cluster_path, commit, commit_or_dash, count, error, grade, phase},
     waves,
 };
 use crate::{
-    ledger::answers::{ClusterStatus, Log, LogEntry, Status},
+    ledger::answers::{ClusterStatus, LogEntry, Status},
     manifest::mask_urls,
     server::answers::SourceState,
     sync::Phase,
 };
 
-pub(super) fn page(frame: &Frame<'_>, status: &Status, log: &Log, source: &SourceState) -> Markup {
+pub(super) fn page(frame: &Frame<'_>, status: &Status, newest: &[LogEntry], source: &SourceState) -> Markup {
     let wrong = wrong(&status.clusters);
     let body = html! {
         h1 { "Fleet" }
@@ -33,7 +33,7 @@ pub(super) fn page(frame: &Frame<'_>, status: &Status, log: &Log, source: &Sourc
         h2 { "Clusters" }
         (grid(&status.clusters))
         h2 { "Newest commits" }
-        (commits(frame, &log.commits))
+        (commits(frame, newest))
     };
     frame.page("Fleet", &body)
 }
@@ -86,7 +86,7 @@ fn why(cluster: &ClusterStatus) -> Markup {
     html! {
         @if let Some(problem) = &cluster.error {
             strong { (problem.code) } " " (mask_urls(&problem.message))
-            div.soft { (problem.hint) }
+            div.soft { (advice(&problem.hint)) }
         } @else if cluster.held_deletions > 0 {
             "Deletions are held until somebody approves"
         }
@@ -117,7 +117,8 @@ fn grid(clusters: &[ClusterStatus]) -> Markup {
     }
 }
 
-fn tiles(clusters: &[&ClusterStatus]) -> Markup {
+/// Clusters as tiles, each with its phase in words.
+pub(super) fn tiles(clusters: &[&ClusterStatus]) -> Markup {
     html! {
         ul.tiles {
             @for cluster in clusters {

@@ -1,10 +1,12 @@
 //! The dashboard: pages for a browser, made here and whole. Each is a function from answers to HTML; this file asks for the
 //! answers. No page loads anything from elsewhere, and all can be read without a script.
 
+mod acts;
 mod cluster;
 mod commit;
 mod fleet;
 mod parts;
+mod rollout;
 mod search;
 mod sign_in;
 mod waves;
@@ -39,8 +41,6 @@ use crate::{
 
 /// Commits on the first page.
 const COMMITS_SHOWN: u32 = 10;
-/// Commits that a search looks through.
-const COMMITS_SEARCHED: u32 = 1000;
 /// Syncs and changes of phase on a cluster's page.
 const HISTORY_SHOWN: u32 = 20;
 /// What a page may load and where its forms may go: nothing but this server.
@@ -53,7 +53,12 @@ pub(super) fn router() -> Router<Api> {
         .route("/clusters/{cluster}", get(cluster))
         .route("/commits/{rev}", get(commit))
         .route("/search", get(search))
+        .route("/rollout", get(rollout))
         .route("/approve", post(approve))
+        .route("/hold", get(acts::ask_hold).post(acts::hold))
+        .route("/release", post(acts::release))
+        .route("/retry", post(acts::retry))
+        .route("/rollback", get(acts::ask_rollback).post(acts::rollback))
         .route("/sign-in", get(sign_in::form).post(sign_in::enter))
         .route("/sign-out", post(sign_in::leave))
         .route("/assets/style.css", get(async || asset("text/css; charset=utf-8", include_str!("style.css"))))
@@ -84,9 +89,9 @@ fn frame<'a>(caller: &'a Caller, headers: &HeaderMap, query: &'a str) -> Frame<'
 type Who = Extension<Caller>;
 
 async fn fleet(State(api): State<Api>, who: Who, headers: HeaderMap) -> Result<Response, Problem> {
-    let (status, log) = routes::ask(&api, &who, |answers| Ok((answers.status()?, answers.log(&COMMITS_SHOWN.into())?))).await?;
+    let (status, newest) = routes::ask(&api, &who, |answers| Ok((answers.status()?, answers.search("", COMMITS_SHOWN)?))).await?;
     let source = api.source.borrow().clone();
-    Ok(shown(StatusCode::OK, fleet::page(&frame(&who, &headers, ""), &status, &log, &source)))
+    Ok(shown(StatusCode::OK, fleet::page(&frame(&who, &headers, ""), &status, &newest, &source)))
 }
 
 async fn cluster(State(api): State<Api>, who: Who, headers: HeaderMap, Path(name): Path<String>) -> Result<Response, Problem> {
@@ -101,14 +106,22 @@ async fn cluster(State(api): State<Api>, who: Who, headers: HeaderMap, Path(name
 }
 
 async fn commit(State(api): State<Api>, who: Who, headers: HeaderMap, Path(rev): Path<String>) -> Result<Response, Problem> {
-    let (answer, entry, touched) = routes::ask(&api, &who, move |answers| {
+    let (answer, entry, touched, waves) = routes::ask(&api, &who, move |answers| {
         let answer = answers.where_is(&rev)?;
-        let entry = answers.log(&COMMITS_SEARCHED.into())?.commits.into_iter().find(|entry| entry.commit == answer.commit);
+        let entry = answers.commit(answer.commit)?;
         let touched = answers.touched(answer.commit)?;
-        Ok((answer, entry, touched))
+        let (rollout, mut members) = (answers.status()?.rollout, answers.members()?);
+        let waves = rollout.into_iter().flat_map(|rollout| rollout.waves).map(|wave| wave.name);
+        let waves: Vec<_> = waves.map(|wave| (members.remove(&wave).unwrap_or_default(), wave)).map(|(of, wave)| (wave, of)).collect();
+        Ok((answer, entry, touched, waves))
     })
     .await?;
-    Ok(shown(StatusCode::OK, commit::page(&frame(&who, &headers, ""), &answer, entry.as_ref(), &touched)))
+    Ok(shown(StatusCode::OK, commit::page(&frame(&who, &headers, ""), &answer, entry.as_ref(), &touched, &waves)))
+}
+
+async fn rollout(State(api): State<Api>, who: Who, headers: HeaderMap) -> Result<Response, Problem> {
+    let (status, members) = routes::ask(&api, &who, |answers| Ok((answers.status()?, answers.members()?))).await?;
+    Ok(shown(StatusCode::OK, rollout::page(&frame(&who, &headers, ""), &status, &members)))
 }
 
 #[derive(Deserialize)]
@@ -118,22 +131,32 @@ struct Wanted {
 }
 
 async fn search(State(api): State<Api>, who: Who, headers: HeaderMap, Query(wanted): Query<Wanted>) -> Result<Response, Problem> {
-    let (status, log) = routes::ask(&api, &who, |answers| Ok((answers.status()?, answers.log(&COMMITS_SEARCHED.into())?))).await?;
-    Ok(shown(StatusCode::OK, search::page(&frame(&who, &headers, wanted.q.trim()), &status, &log)))
+    let query = wanted.q.trim().to_owned();
+    let (status, commits) = routes::ask(&api, &who, {
+        let query = query.clone();
+        move |answers| Ok((answers.status()?, answers.search(&query, search::FOUND_MAX + 1)?))
+    })
+    .await?;
+    Ok(shown(StatusCode::OK, search::page(&frame(&who, &headers, &query), &status, commits)))
 }
 
 #[derive(Deserialize)]
 struct Approval {
     plan: Digest,
-    cluster: String,
+    #[serde(default)]
+    next: String,
 }
 
 async fn approve(State(api): State<Api>, who: Who, form: Result<Form<Approval>, FormRejection>) -> Result<Redirect, Problem> {
-    let Form(Approval { plan, cluster }) = form.map_err(|error| Problem::usage(error.status(), error.body_text()))?;
+    let Form(Approval { plan, next }) = form.map_err(|error| Problem::usage(error.status(), error.body_text()))?;
     routes::act(&api, &who, |who| Action::Approve { plan, who }).await?;
-    // A wave is approved where all of the fleet is shown.
-    let back = if cluster.is_empty() { "/".to_owned() } else { parts::cluster_path(&cluster) };
-    Ok(Redirect::to(&back))
+    Ok(Redirect::to(own_page(&next)))
+}
+
+/// The page itself if it is one of this server's to look at, else the first: a link must not lead elsewhere through here.
+fn own_page(next: &str) -> &str {
+    let own = next == "/rollout" || ["/clusters/", "/commits/"].iter().any(|folder| next.starts_with(folder));
+    if own && !next.contains("..") && next.chars().all(|c| c.is_ascii_graphic() && c != '\\') { next } else { "/" }
 }
 
 /// The cookies of a request, as one text.

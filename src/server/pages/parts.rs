@@ -32,8 +32,31 @@ impl Frame<'_> {
         self.caller.role.is_some_and(|role| role >= Role::Approver) && self.caller.scope == Scope::Fleet
     }
 
-    /// A whole page.
+    /// Whether the caller may act on what concerns the whole fleet.
+    pub(super) fn may_operate_all(&self) -> bool {
+        self.caller.role.is_some_and(|role| role >= Role::Operator) && self.sees_all()
+    }
+
+    /// Whether the caller may see all clusters.
+    pub(super) fn sees_all(&self) -> bool {
+        self.caller.scope == Scope::Fleet
+    }
+
+    /// A whole page, which follows what happens.
     pub(super) fn page(&self, title: &str, body: &Markup) -> Markup {
+        let live = html! {
+            script src="/assets/live.js" defer {}
+            noscript { meta http-equiv="refresh" content="10"; }
+        };
+        self.document(title, &live, body)
+    }
+
+    /// A whole page that stays as it is: somebody types.
+    pub(super) fn still_page(&self, title: &str, body: &Markup) -> Markup {
+        self.document(title, &html! {}, body)
+    }
+
+    fn document(&self, title: &str, live: &Markup, body: &Markup) -> Markup {
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -43,13 +66,13 @@ impl Frame<'_> {
                     title { (title) " · Evenkeel" }
                     link rel="icon" href="data:,";
                     link rel="stylesheet" href="/assets/style.css";
-                    script src="/assets/live.js" defer {}
-                    noscript { meta http-equiv="refresh" content="10"; }
+                    (live)
                 }
                 body {
                     a.skip href="#main" { "To the content" }
                     header {
                         a.name href="/" { "Evenkeel" }
+                        nav { a href="/rollout" { "Rollout" } }
                         form action="/search" role="search" {
                             label.soft for="q" { "Search" }
                             input #q type="search" name="q" value=(self.query) placeholder="cluster, commit, author";
@@ -76,6 +99,13 @@ impl Frame<'_> {
         }
     }
 
+    /// How long until then, with the time itself.
+    pub(super) fn until(&self, then: Timestamp) -> Markup {
+        let left = then.as_second() - self.now.as_second();
+        let left = if left > 0 { format!("in {}", span(left)) } else { "now".to_owned() };
+        html! { (left) ", at " time datetime=(then.to_string()) { (then.strftime("%Y-%m-%d %H:%M UTC").to_string()) } }
+    }
+
     /// How long ago, with the time itself for who wants it.
     pub(super) fn ago(&self, then: Timestamp) -> Markup {
         html! { time datetime=(then.to_string()) title=(then.to_string()) { (span(self.now.as_second() - then.as_second())) " ago" } }
@@ -83,7 +113,7 @@ impl Frame<'_> {
 }
 
 /// Seconds in the largest whole unit.
-fn span(seconds: i64) -> String {
+pub(super) fn span(seconds: i64) -> String {
     match seconds.max(0) {
         seconds @ 0..=119 => format!("{seconds}s"),
         seconds @ 120..=7199 => format!("{}m", seconds / 60),
@@ -150,13 +180,19 @@ pub(super) fn count(number: impl TryInto<u64>, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
+/// Text in which commands stand in backquotes.
+pub(super) fn advice(text: &str) -> Markup {
+    let text = mask_urls(text);
+    html! { @for (at, part) in text.split('`').enumerate() { @if at % 2 == 1 { code { (part) } } @else { (part) } } }
+}
+
 /// What is wrong, in the server's words, and what to do.
 pub(super) fn error(error: &ErrorAnswer) -> Markup {
     html! {
         div.box.bad {
             p { strong { (error.code) } }
             pre { (mask_urls(&error.message)) }
-            p.soft { (error.hint) }
+            p.soft { (advice(&error.hint)) }
         }
     }
 }

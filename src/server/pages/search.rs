@@ -6,26 +6,29 @@ use super::{
     fleet,
     parts::{Frame, cluster_path, phase},
 };
-use crate::ledger::answers::{ClusterStatus, Log, LogEntry, Status};
+use crate::ledger::answers::{ClusterStatus, LogEntry, Status};
 
 /// Of each kind.
-const FOUND_MAX: usize = 50;
+pub(super) const FOUND_MAX: u32 = 50;
 
-pub(super) fn page(frame: &Frame<'_>, status: &Status, log: &Log) -> Markup {
-    let (clusters, commits) = (clusters(status, frame.query), commits(log, frame.query));
+/// `commits` are those that were found, one more than are shown where there are more.
+pub(super) fn page(frame: &Frame<'_>, status: &Status, mut commits: Vec<LogEntry>) -> Markup {
+    let (clusters, max) = (clusters(status, frame.query), FOUND_MAX as usize);
+    let found = if commits.len() > max { format!("the newest {max}") } else { commits.len().to_string() };
+    commits.truncate(max);
     let body = html! {
         h1 { "Search for “" (frame.query) "”" }
         h2 { "Clusters: " (clusters.len()) }
         ul.plain {
-            @for cluster in clusters.iter().take(FOUND_MAX) {
+            @for cluster in clusters.iter().take(max) {
                 li {
                     a href=(cluster_path(&cluster.name)) { (cluster.name) } " " (phase(cluster.phase))
                     span.soft { " " (cluster.environment) ", " (cluster.region) }
                 }
             }
         }
-        h2 { "Commits: " (commits.len()) }
-        (fleet::commits(frame, &commits.into_iter().take(FOUND_MAX).cloned().collect::<Vec<_>>()))
+        h2 { "Commits: " (found) }
+        (fleet::commits(frame, &commits))
     };
     frame.page("Search", &body)
 }
@@ -38,11 +41,4 @@ fn clusters<'a>(status: &'a Status, query: &str) -> Vec<&'a ClusterStatus> {
         .iter()
         .filter(|it| has(&it.name) || has(&it.environment) || has(&it.region) || has(&format!("{:?}", it.phase)))
         .collect()
-}
-
-/// By the beginning of the hash, the subject or the author.
-fn commits<'a>(log: &'a Log, query: &str) -> Vec<&'a LogEntry> {
-    let query = query.to_lowercase();
-    let has = |text: &str| text.to_lowercase().contains(&query);
-    log.commits.iter().filter(|it| it.commit.to_string().starts_with(&query) || has(&it.subject) || has(&it.author)).collect()
 }

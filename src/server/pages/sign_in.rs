@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::{cookies, parts::Frame, shown};
+use super::{cookies, own_page, parts::Frame, shown};
 use crate::server::{caller::Caller, guard::Door};
 
 #[derive(Deserialize)]
@@ -29,12 +29,6 @@ pub(super) struct Next {
 
 pub(super) async fn form(Extension(caller): Extension<Caller>, Query(Next { next }): Query<Next>) -> Response {
     shown(StatusCode::OK, page(&caller, own_page(&next), false))
-}
-
-/// The page itself if it is one of this server's to look at, else the first: a link must not lead elsewhere through here.
-fn own_page(next: &str) -> &str {
-    let own = ["/clusters/", "/commits/"].iter().any(|folder| next.starts_with(folder));
-    if own && !next.contains("..") && next.chars().all(|c| c.is_ascii_graphic() && c != '\\') { next } else { "/" }
 }
 
 /// A right token is changed for a cookie; the token itself stays out of the browser's storage.
@@ -80,10 +74,19 @@ mod tests {
 
     #[test]
     fn signing_in_leads_to_pages_of_this_server_alone() {
-        for own in ["/clusters/prod-eu-1", "/clusters/a%2Fb", "/commits/3f2a91c"] {
+        for own in ["/clusters/prod-eu-1", "/clusters/a%2Fb", "/commits/3f2a91c", "/rollout"] {
             assert_eq!(own_page(own), own);
         }
-        let others = ["", "//evil.example", "/\\evil.example", "https://evil.example", "/sign-in", "/clusters/../../x", "/clusters/a\r\nb"];
+        let others = [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "/sign-in",
+            "/clusters/../../x",
+            "/clusters/a\r\nb",
+            "/rollout.evil.example",
+        ];
         assert!(others.iter().all(|other| own_page(other) == "/"));
     }
 }

@@ -6,13 +6,13 @@ use crate::{
     diagnostic::ErrorAnswer,
     git::CommitId,
     ledger::{
-        Evidence,
+        BundleEnd, Drifted, Evidence,
         answers::{
-            ClusterStatus, CommitOnCluster, CommitPhase, Content, HeldObject, History, Log, LogEntry, Repository, SCHEMA, StandingObject,
-            Status, Touched, Where,
+            ClusterStatus, CommitOnCluster, CommitOnly, CommitPhase, Content, HeldObject, History, LogEntry, Repository, SCHEMA,
+            StandingObject, Status, Touched, Where,
         },
     },
-    rollout::{Counts, ShownHalt, ShownWave, WaveWord},
+    rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
     server::{
         answers::SourceState,
         caller::{Role, Scope},
@@ -71,11 +71,10 @@ fn entry(subject: &str) -> LogEntry {
 fn fleet_of(clusters: Vec<ClusterStatus>) -> String {
     let caller = caller(None, &[]);
     let frame = Frame { caller: &caller, signed_in: false, now: now(), query: "" };
-    let log = Log { schema: SCHEMA, commits: vec![entry(NASTY)] };
     fleet::page(
         &frame,
         &Status { schema: SCHEMA, commit: Some(HASH), held_plan: None, clusters, rollout: None, repository: Repository::default() },
-        &log,
+        &[entry(NASTY)],
         &SourceState::default(),
     )
     .into_string()
@@ -86,6 +85,14 @@ fn cluster_for(caller: &Caller, cluster: &ClusterStatus) -> String {
     let content = Content {
         objects: vec![StandingObject { bundle: "shop".to_owned(), id: "ConfigMap/ns/one".to_owned(), adopted: false }],
         held: vec![HeldObject { id: "ConfigMap/ns/gone".to_owned(), plan: PLAN, approved: false }],
+        ends: vec![BundleEnd {
+            bundle: "web".to_owned(),
+            outcome: "Refused".to_owned(),
+            at: now() - jiff::SignedDuration::from_mins(3),
+            after_definitions: true,
+            error: Some(ErrorAnswer { code: "EK4001".to_owned(), message: NASTY.to_owned(), hint: "Look at `kubectl`.".to_owned() }),
+        }],
+        drifted: vec![Drifted { object: "ConfigMap/ns/one".to_owned(), what: format!(".data.v by {NASTY}"), at: now() }],
     };
     let history =
         History { schema: SCHEMA, cluster: cluster.name.clone(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() };
@@ -104,8 +111,6 @@ fn cluster_for(caller: &Caller, cluster: &ClusterStatus) -> String {
         brought: None,
         ailing: Vec::new(),
         content: content.clone(),
-        bundles: Vec::new(),
-        drifted: Vec::new(),
         history: history.clone(),
         object: None,
     };
@@ -198,7 +203,7 @@ fn a_commit_shows_where_it_is_and_what_it_did() {
         object: "ConfigMap/ns/one".to_owned(),
         action: "Changed".to_owned(),
     };
-    let page = super::commit::page(&frame, &answer, Some(&entry(NASTY)), &[touched("a"), touched("b")]).into_string();
+    let page = super::commit::page(&frame, &answer, Some(&entry(NASTY)), &[touched("a"), touched("b")], &[]).into_string();
     is_safe(&page);
     for part in ["<td>Refused</td>", "<td data-label=\"On\">a, b</td>", "&lt;script&gt;"] {
         assert!(page.contains(part), "{part}\n{page}");
@@ -216,25 +221,25 @@ fn a_search_finds_by_parts_and_shows_what_was_searched_for_as_text() {
         repository: Repository::default(),
         clusters: vec![cluster("prod-eu-1", "prod", "eu", Phase::Refused), cluster("dev-us-1", "dev", "us", Phase::Synced)],
     };
-    let log = Log { schema: SCHEMA, commits: vec![entry("Mend the shop")] };
     let found = |query: &str| {
         let frame = Frame { caller: &caller, signed_in: false, now: now(), query };
-        let page = search::page(&frame, &status, &log).into_string();
+        let page = search::page(&frame, &status, vec![entry("Mend the shop")]).into_string();
         is_safe(&page);
-        (page.contains("href=\"/clusters/prod-eu-1\""), page.contains("href=\"/clusters/dev-us-1\""), page.contains("Mend the shop"))
+        assert!(page.contains("Commits: 1") && page.contains("Mend the shop"), "the record has found that one");
+        (page.contains("href=\"/clusters/prod-eu-1\""), page.contains("href=\"/clusters/dev-us-1\""))
     };
-    assert_eq!(found("PROD"), (true, false, false));
-    assert_eq!(found("refused"), (true, false, false));
-    assert_eq!(found("abab"), (false, false, true));
-    assert_eq!(found("ann"), (false, false, true));
-    assert_eq!(found("the shop"), (false, false, true));
-    assert_eq!(found(NASTY), (false, false, false));
-    assert_eq!(found("-1"), (true, true, false));
+    assert_eq!(found("PROD"), (true, false));
+    assert_eq!(found("refused"), (true, false));
+    assert_eq!(found(NASTY), (false, false));
+    assert_eq!(found("-1"), (true, true));
+    let frame = Frame { caller: &caller, signed_in: false, now: now(), query: "shop" };
+    let page = search::page(&frame, &status, vec![entry("Mend the shop"); 51]).into_string();
+    assert!(page.contains("Commits: the newest 50") && page.matches("Mend the shop").count() == 50);
 }
 
-#[test]
-fn waves_say_what_they_wait_for_and_who_may_begin_one() {
-    let wave = |name: &str, state: WaveWord| ShownWave {
+/// A wave with something of everything.
+fn wave(name: &str, state: WaveWord) -> ShownWave {
+    ShownWave {
         name: name.to_owned(),
         state,
         target: Some(HASH),
@@ -251,7 +256,11 @@ fn waves_say_what_they_wait_for_and_who_may_begin_one() {
             spared: 7,
         }),
         way_out: "push a commit that mends it".to_owned(),
-    };
+    }
+}
+
+#[test]
+fn waves_say_what_they_wait_for_and_who_may_begin_one() {
     let waves = [wave("canary", WaveWord::Halted), wave("prod", WaveWord::Approval)];
     let shown = |caller: &Caller| {
         let frame = Frame { caller, signed_in: false, now: now(), query: "" };
@@ -268,4 +277,107 @@ fn waves_say_what_they_wait_for_and_who_may_begin_one() {
     for other in [caller(Some(Role::Operator), &[]), caller(Some(Role::Approver), &["prod"])] {
         assert!(!shown(&other).contains("<form"));
     }
+}
+
+#[test]
+fn a_cluster_shows_how_its_bundles_ended_and_what_others_changed() {
+    let page = cluster_for(&caller(None, &[]), &cluster("prod-eu-1", "prod", "eu", Phase::Refused));
+    is_safe(&page);
+    for part in [
+        "<p>1 ConfigMap</p>",
+        "<summary><strong>shop</strong> <span class=\"soft\">1 object</span></summary>",
+        "<strong>web</strong> <span class=\"soft\">0 objects</span> <span class=\"word bad\"><span class=\"mark\" aria-hidden=\"true\">✗</span>Refused</span>",
+        "3m ago",
+        "Look at <code>kubectl</code>.",
+        "Its namespaces and definitions were written before.",
+        "<td><code>ConfigMap/ns/one</code></td><td>.data.v by &lt;script&gt;",
+    ] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+}
+
+#[test]
+fn the_rollout_has_a_button_for_what_the_caller_may_do_and_no_other() {
+    let held = Some(ErrorAnswer { code: "EK4050".to_owned(), message: "held by ann".to_owned(), hint: String::new() });
+    let status = Status {
+        schema: SCHEMA,
+        commit: Some(HASH),
+        held_plan: None,
+        rollout: Some(Shown { waves: vec![wave("canary", WaveWord::Halted), wave("prod", WaveWord::Approval)] }),
+        repository: Repository::default(),
+        clusters: vec![
+            cluster("prod-1", "prod", "eu", Phase::Failed),
+            cluster("prod-2", "prod", "eu", Phase::Synced),
+            ClusterStatus { error: held, ..cluster("prod-3", "prod", "us", Phase::Paused) },
+        ],
+    };
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let members = [("canary".to_owned(), names(&["prod-1", "prod-2"])), ("prod".to_owned(), names(&["prod-3", "prod-4"]))].into();
+    let shown = |caller: &Caller| {
+        let frame = Frame { caller, signed_in: false, now: now(), query: "" };
+        let page = rollout::page(&frame, &status, &members).into_string();
+        is_safe(&page);
+        page
+    };
+    let ids = ["approve-2", "retry-1", "rollback-1", "hold-1", "hold-2", "release-2"];
+    let has = |page: &str| ids.map(|id| page.contains(&format!("id=\"{id}\"")));
+    let page = shown(&caller(Some(Role::Approver), &[]));
+    // All of the second wave that is known is held already.
+    assert_eq!(has(&page), [true, true, true, true, false, true], "{page}");
+    for part in [
+        "1. canary",
+        "<dt>Failed on</dt><dd><a href=\"/clusters/prod-1\">",
+        "<dt>Also runs on</dt><dd><a href=\"/clusters/prod-2\">",
+        "7 clusters that it would change",
+        "<strong>Way out: </strong>push a commit",
+        "1 of 4 done, 2 begun, 1 passed over",
+        "href=\"/hold?next=%2Frollout&amp;selector=cluster%20in%20%28prod-1%2Cprod-2%29\"",
+        "name=\"selector\" value=\"cluster=prod-3\"",
+        "id=\"tile-prod-2\"",
+    ] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    assert!(page.find("1. canary").unwrap() < page.find("2. prod").unwrap(), "in their order");
+    assert_eq!(has(&shown(&caller(Some(Role::Operator), &[]))), [false, true, true, true, false, true]);
+    for other in [caller(Some(Role::Viewer), &[]), caller(None, &[]), caller(Some(Role::Approver), &["prod"])] {
+        let page = shown(&other);
+        assert_eq!(has(&page), [false; 6]);
+        assert!(!page.contains("method=\"post\""), "{page}");
+    }
+    let nothing = Status { rollout: None, ..status.clone() };
+    let frame =
+        |caller: &Caller| rollout::page(&Frame { caller, signed_in: false, now: now(), query: "" }, &nothing, &members).into_string();
+    assert!(frame(&caller(None, &[])).contains("a commit goes everywhere at once"));
+    assert!(frame(&caller(Some(Role::Approver), &["prod"])).contains("your token is for some of its environments"));
+}
+
+#[test]
+fn a_commit_is_followed_through_the_waves() {
+    let on = |name: &str, phase| CommitOnCluster {
+        name: name.to_owned(),
+        phase,
+        since: (name != "c").then(|| now() - jiff::SignedDuration::from_mins(i64::from(name.as_bytes()[0]) - 90)),
+        reason: String::new(),
+        superseded_by: None,
+    };
+    let clusters = vec![
+        on("a", CommitPhase::Commit(CommitOnly::Applied)),
+        on("b", CommitPhase::Cluster(Phase::Synced)),
+        on("c", CommitPhase::Commit(CommitOnly::NotAffected)),
+    ];
+    let caller = caller(None, &[]);
+    let frame = Frame { caller: &caller, signed_in: false, now: now(), query: "" };
+    let waves = [("first".to_owned(), vec!["a".to_owned(), "c".to_owned()]), ("second".to_owned(), vec!["b".to_owned()])];
+    let answer = Where { schema: SCHEMA, commit: HASH, clusters };
+    let page = super::commit::page(&frame, &answer, None, &[], &waves).into_string();
+    for part in [
+        "<strong>first</strong>: 1 Applied, ",
+        "7m ago",
+        "; changes nothing on 1",
+        "<strong>second</strong>: 1 Synced, ",
+        "it changes nothing on 1 cluster<",
+    ] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    assert!(!super::commit::page(&frame, &answer, None, &[], &[]).into_string().contains("Across the waves"));
 }

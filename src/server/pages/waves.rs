@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::parts::{Frame, cluster_path, commit_or_dash};
+use super::parts::{Frame, advice, cluster_path, commit_or_dash};
 use crate::{
     manifest::mask_urls,
     rollout::{ShownHalt, ShownWave, WaveWord},
@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn section(frame: &Frame<'_>, waves: &[ShownWave]) -> Markup {
     html! {
         section #waves {
-            h2 { "Waves" }
+            h2 { a href="/rollout" { "Waves" } }
             table {
                 thead {
                     tr {
@@ -44,12 +44,11 @@ fn row(frame: &Frame<'_>, wave: &ShownWave) -> Markup {
                 (wave.reason)
                 @if let Some(until) = wave.until { div.soft { "until " (format!("{until:.0}")) } }
                 @if let Some(problem) = &wave.halt { (halt(problem)) }
-                @if !wave.way_out.is_empty() { div.soft { (wave.way_out) } }
+                @if !wave.way_out.is_empty() { div.soft { (advice(&wave.way_out)) } }
                 @for passed in &wave.passed_over { div.soft { "passed over: " (passed) } }
                 @if let Some(plan) = wave.plan.filter(|_| wave.state == WaveWord::Approval && frame.may_approve_all()) {
                     form action="/approve" method="post" {
                         input type="hidden" name="plan" value=(plan);
-                        input type="hidden" name="cluster" value="";
                         button.act { "Begin wave " (wave.name) }
                     }
                 }
