@@ -109,7 +109,7 @@ fn deletions(gone: &[&Arc<RenderedObject>], base: &Rendering, head: &Rendering, 
     if gone.is_empty() {
         return Vec::new();
     }
-    let inventory: Inventory = base.objects.iter().map(|object| (object.id.clone(), member(object))).collect();
+    let inventory: Inventory = base.objects.iter().map(|object| (object.id.clone(), Box::new(member(object)))).collect();
     let planned = plan(head, &inventory, &std::collections::BTreeSet::new(), Drift::default());
     let verdict = judge(&planned, head, &inventory, budget, Where { fleet: "", cluster_uid: "" }, |_| false);
     let mut fates: HashMap<ObjectId, (Fate, String)> = HashMap::new();
@@ -125,7 +125,7 @@ fn deletions(gone: &[&Arc<RenderedObject>], base: &Rendering, head: &Rendering, 
 }
 
 /// The object as it stands on a cluster after a sync.
-fn member(object: &RenderedObject) -> Box<Member> {
+fn member(object: &RenderedObject) -> Member {
     let prune = object.policy.prune.map(|prune| match prune {
         Prune::Never => "never".to_owned(),
         Prune::Allow => "allow".to_owned(),

@@ -323,6 +323,7 @@ impl Years {
             held_plan: None,
             retry: None,
             would: None,
+            ailing: Vec::new(),
             error: error.cloned(),
         }
     }
