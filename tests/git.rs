@@ -12,7 +12,7 @@ use std::{
 };
 
 use evenkeel::git::{
-    CommitId, Credential, Credentials, Event, Fetched, Follower, FollowerSettings, GitError, Mirror, Node, Remote, Source, Store,
+    CommitId, Credential, Credentials, Event, Fetched, Follower, FollowerSettings, GitError, Mirror, Node, Remote, Source, Store, before,
 };
 use tempfile::TempDir;
 use testbed::{
@@ -155,7 +155,6 @@ async fn a_force_push_is_followed_and_what_is_kept_outlives_it() {
     let kept = id(&remote.commit(&[("x", Some("kept"))], "kept").unwrap());
     let local = Local::of(&remote);
     local.fetch().await.unwrap();
-    local.mirror.keep("desired/prod-eu", kept).unwrap();
     remote.force_push_to(&base.to_string()).unwrap();
     assert_eq!(local.fetch().await.unwrap(), Fetched { tip: Some(base), was: Some(kept), rewritten: true });
     let next = id(&remote.commit(&[("x", Some("next"))], "next").unwrap());
@@ -168,7 +167,9 @@ async fn a_force_push_is_followed_and_what_is_kept_outlives_it() {
         assert!(Command::new("git").arg("--git-dir").arg(mirror).args(["gc", "--quiet", "--prune=now"]).status().unwrap().success());
     };
     prune();
-    assert_eq!(text(&local.mirror.tree(kept).unwrap(), "x"), "kept");
+    assert_eq!(text(&local.mirror.tree(kept).unwrap(), "x"), "kept", "until whoever needs it has kept it");
+    local.mirror.keep("desired/prod-eu", kept).unwrap();
+    local.mirror.unkeep(&before(kept)).unwrap();
     local.mirror.keep_only("desired/", &["desired/prod-eu".to_owned()].into()).unwrap();
     local.mirror.keep_only("other/", &[].into()).unwrap();
     prune();

@@ -23,7 +23,7 @@ use crate::{
     cluster::ConnectionSpec,
     codes, crash,
     diagnostic::{Diagnostic, Place},
-    git::{CommitId, CommitInfo, GitError, Mirror},
+    git::{self, CommitId, CommitInfo, GitError, Mirror},
     layout,
     ledger::{ClusterRow, Ledger},
     manifest::{ApplySet, Digest},
@@ -196,8 +196,7 @@ impl Fleet {
         crash::point("fetch.recorded");
         self.tip = Some(tip);
         if rewritten {
-            let refs = self.kept.rewritten();
-            self.update(refs);
+            self.keep_running(was);
         }
         self.render();
         Ok(())
@@ -218,6 +217,18 @@ impl Fleet {
         let is_on_branch = self.tip == Some(commit) || self.tip.is_some_and(|tip| self.mirror.contains(tip, commit).unwrap_or(false));
         let refs = self.kept.runs(cluster, commit, is_on_branch);
         self.update(refs);
+    }
+
+    /// Keeps what clusters run, then lets go of the tip that was, which held it until now.
+    fn keep_running(&mut self, was: Option<CommitId>) {
+        let (refs, mirror) = (self.kept.rewritten(), self.mirror.clone());
+        tokio::task::spawn_blocking(move || {
+            let kept = refs.new.into_iter().try_for_each(|commit| mirror.keep(&Kept::name(commit), commit));
+            let kept = kept.and_then(|()| was.map_or(Ok(()), |was| mirror.unkeep(&git::before(was))));
+            if let Err(error) = kept {
+                warn!(code = %error.code(), "{error}");
+            }
+        });
     }
 
     fn update(&self, refs: Refs) {
@@ -254,6 +265,7 @@ impl Fleet {
         let keep = move || {
             let kept = commits.iter().try_for_each(|(name, commit)| mirror.keep(name, *commit));
             kept.and(mirror.keep_only(kept::PREFIX, &commits.into_keys().collect()))
+                .and_then(|()| mirror.keep_only(git::BEFORE, &BTreeSet::new()))
         };
         if let Ok(Err(error)) = tokio::task::spawn_blocking(keep).await {
             warn!(code = %error.code(), "{error}");

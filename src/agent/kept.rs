@@ -31,8 +31,7 @@ impl Kept {
         Refs { new: new.then_some(commit).into_iter().collect(), gone: gone.into_iter().collect() }
     }
 
-    /// The branch was moved to where it may not hold any of them. What Git cannot reach it keeps for two weeks (gc.pruneExpire), so
-    /// that refs made soon after are made in time.
+    /// The branch was moved to where it may not hold any of them.
     pub(super) fn rewritten(&mut self) -> Refs {
         let running: BTreeSet<CommitId> = self.running.values().copied().collect();
         let new = running.into_iter().filter(|commit| self.with_ref.insert(*commit)).collect();

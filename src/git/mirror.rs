@@ -208,6 +208,14 @@ impl Mirror {
             return Err(self.broken("git reported success and fetched nothing"));
         }
         self.last().lost = None;
+        if let Some(was) = fetched.was.filter(|_| fetched.rewritten) {
+            // Git's clean-up goes by the age of packs, not by when nothing reached them any more.
+            match self.keep(&before(was), was) {
+                // It went with a mirror that was given up.
+                Err(GitError::Rev { .. }) => {}
+                kept => kept?,
+            }
+        }
         Ok(fetched)
     }
 
@@ -274,6 +282,14 @@ fn keep_ref(name: &str) -> String {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, GitError> + Send + 'static) -> Result<T, GitError> {
     spawn_blocking(work).await.unwrap_or_else(|why| Err(GitError::Program(format!("a reading thread ended: {why}"))))
 }
+
+/// The name under which the tip before a rewritten one is kept, and all that it was built on, until whoever needs some of that has kept it.
+pub fn before(tip: CommitId) -> String {
+    format!("{BEFORE}{tip}")
+}
+
+/// What all those names begin with.
+pub const BEFORE: &str = "before/";
 
 /// How many packs there are: each fetch that finds something new leaves one.
 fn packs(mirror: &Path) -> usize {

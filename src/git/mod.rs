@@ -27,7 +27,7 @@ pub use credentials::{Credential, Credentials};
 pub use error::GitError;
 pub use follower::{Event, Follower, FollowerSettings};
 pub use memory::{MemoryError, MemorySource};
-pub use mirror::{Fetched, Mirror};
+pub use mirror::{BEFORE, Fetched, Mirror, before};
 pub use remote::Remote;
 pub use source::{BadId, BlobId, CommitId, Entry, FILE_MAX, Folder, Node, Source, SourceError, TreeId};
 pub use store::{CommitInfo, GitTree, Store};

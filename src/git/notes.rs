@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -23,6 +24,10 @@ use super::{
     store::oid,
 };
 
+/// So many pushes are one look at whether there is enough to pack; `git gc --auto` itself packs from a thousand loose objects on.
+const TIDY_EACH: u32 = 20;
+/// How long packing may take.
+const TIDY: Duration = Duration::from_mins(2);
 /// Where notes are, here and on the remote.
 const NOTES: &str = "refs/notes/evenkeel";
 /// How often it is tried to be quicker than others.
@@ -49,6 +54,8 @@ pub struct Notes {
     path: PathBuf,
     remote: Remote,
     program: Program,
+    /// How often, since the start.
+    pushed: AtomicU32,
 }
 
 impl Notes {
@@ -58,7 +65,7 @@ impl Notes {
         let disk = |why: std::io::Error| GitError::Broken { path: folder.to_owned(), why: why.to_string(), rebuilt: false };
         fs::create_dir_all(folder).map_err(disk)?;
         let program = Program::new(folder, &path)?;
-        let notes = Self { path, remote, program };
+        let notes = Self { path, remote, program, pushed: AtomicU32::new(0) };
         if Repository::open_bare(&notes.path).is_err() {
             if notes.path.exists() {
                 fs::remove_dir_all(&notes.path).map_err(disk)?;
@@ -82,13 +89,22 @@ impl Notes {
             match self.program.push(&self.remote, &format!("{NOTES}:{NOTES}"), deadline, cancel).await? {
                 Ended::Cancelled => return Err(GitError::Cancelled),
                 Ended::TimedOut => return Err(GitError::Timeout { remote: self.remote.to_string(), deadline }),
-                Ended::Exited { success: true, .. } => return Ok(()),
+                Ended::Exited { success: true, .. } => return self.tidy(cancel).await,
                 Ended::Exited { success: false, stderr } if OVERTAKEN.iter().any(|words| stderr.contains(words)) => last = words(&stderr),
                 Ended::Exited { success: false, stderr } => return Err(self.failed(&stderr)),
             }
             tokio::time::sleep(PAUSE_MAX.mul_f64(rand::random())).await;
         }
         Err(GitError::Unreachable { remote: self.remote.to_string(), why: format!("others pushed notes each time: {last}") })
+    }
+
+    /// Packs now and then: each note is a tree of all notes, and alike as these are, packed they take next to nothing.
+    async fn tidy(&self, cancel: &CancellationToken) -> Result<(), GitError> {
+        if self.pushed.fetch_add(1, Ordering::Relaxed) % TIDY_EACH == 0 {
+            // What could not be packed is packed the next time.
+            self.program.tidy(TIDY, cancel).await?;
+        }
+        Ok(())
     }
 
     /// Brings the notes to what the remote has; what was not pushed is dropped, since the caller still has it.
