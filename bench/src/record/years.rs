@@ -324,6 +324,7 @@ impl Years {
             retry: None,
             would: None,
             error: error.cloned(),
+            ailing: Vec::new(),
         }
     }
 
