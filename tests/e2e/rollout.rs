@@ -9,7 +9,7 @@ use testbed::wait_until;
 use crate::scene::{Agent, PATIENCE, Scene, evenkeel, query, yaml};
 
 /// evenkeel.yaml with these further settings of the rollout, and of its waves.
-fn fleet(scene: &Scene, rollout: &Value, first: &Value, second: &Value) -> String {
+pub(crate) fn fleet(scene: &Scene, rollout: &Value, first: &Value, second: &Value) -> String {
     let merged = |base: Value, more: &Value| {
         let (mut base, more) = (base.as_object().cloned().unwrap_or_default(), more.as_object().cloned().unwrap_or_default());
         base.extend(more);
