@@ -298,6 +298,13 @@ async fn a_person_puts_a_cluster_back_and_it_stays_whatever_gets_lost() -> Resul
 
     agent.stop()?;
     run(&agent, &["retry", "cluster=a"])?;
+    let asked = query(&agent.state_dir, &["history", "a"])?["actions"][0].clone();
+    assert_eq!(
+        (&asked["what"], &asked["target"], &asked["outcome"]),
+        (&json!("retry"), &json!("cluster=a"), &json!("accepted")),
+        "{asked}"
+    );
+    assert!(asked["who"].as_str().unwrap().contains(" (uid "), "{asked}");
     agent.start_again()?;
     agent.phase("a", "Synced", &third).await?;
     assert_eq!(v_on(&scene, "a").await?, "3");
