@@ -285,11 +285,11 @@ impl Details for Many {
     }
 
     fn commit(&self, _: CommitId) -> Result<Option<LogEntry>, Diagnostic> {
-        Ok(self.log(&LogQuery { limit: 1, ..LogQuery::default() })?.commits.into_iter().next())
+        Ok(self.log(&1.into())?.commits.into_iter().next())
     }
 
     fn search(&self, _: &str, limit: u32) -> Result<Vec<LogEntry>, Diagnostic> {
-        Ok(self.log(&LogQuery { limit, ..LogQuery::default() })?.commits)
+        Ok(self.log(&limit.into())?.commits)
     }
 }
 
