@@ -117,9 +117,9 @@ pub fn roll_back(state_dir: &Path, selector: &str, rev: &str, who: &str) -> Resu
     on_record(state_dir, async |ledger| pins::roll_back(ledger, selector, commit, who).await)
 }
 
-/// Puts on record while no agent runs that clusters are to be tried again.
-pub fn retry(state_dir: &Path, selector: &str) -> Result<Accepted, Diagnostic> {
-    on_record(state_dir, async |ledger| pins::retry(ledger, selector).await)
+/// Puts on record while no agent runs that clusters are to be tried again, and who asked.
+pub fn retry(state_dir: &Path, selector: &str, who: &str) -> Result<Accepted, Diagnostic> {
+    on_record(state_dir, async |ledger| pins::retry(ledger, selector, who).await)
 }
 
 /// Changes the ledger of a stopped agent; answers with the clusters concerned.

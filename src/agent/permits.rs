@@ -8,6 +8,9 @@ use crate::{
 };
 use kube_overlay::LabelSelector;
 
+/// The label of a cluster that says where it is.
+const ENVIRONMENT: &str = "environment";
+
 impl Fleet {
     /// Looks up where an action's clusters are. All of them must be in the scope: half of what was asked for is not what was
     /// asked for. What is wrong in itself is passed on to be refused for that.
@@ -42,5 +45,55 @@ impl Fleet {
                 Err(Diagnostic::new(codes::OUT_OF_SCOPE, Place::Nowhere, message))
             }
         }
+    }
+}
+
+/// The action as it goes on for clusters that come later: a hold and a release stand as a selector, and so must not be for more than
+/// whoever asks for them may act on.
+pub(super) fn within(scope: &Scope, mut action: Action) -> Action {
+    if let (
+        Scope::Environments(names),
+        Action::Hold { request: HoldRequest { selector, .. }, .. } | Action::Release { request: ReleaseRequest { selector, .. }, .. },
+    ) = (scope, &mut action)
+        && let Ok(wanted) = LabelSelector::parse(selector)
+        && !wanted.confines(ENVIRONMENT, |name| names.contains(name))
+    {
+        *selector = wanted.and_in(ENVIRONMENT, names.iter().map(String::as_str)).to_string();
+    }
+    action
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_on_for_later_clusters_is_kept_in_the_scope() {
+        let dev = Scope::Environments(["dev", "test"].map(str::to_owned).into());
+        let request = |selector: &str| HoldRequest {
+            selector: selector.to_owned(),
+            bundle: None,
+            drift: false,
+            reason: "full".to_owned(),
+            until: None,
+        };
+        let who = || "sue (token)".to_owned();
+        let hold = |selector: &str| Action::Hold { request: request(selector), who: who() };
+        let release =
+            |selector: &str| Action::Release { request: ReleaseRequest { selector: selector.to_owned(), bundle: None }, who: who() };
+        for (asked, stands) in [
+            ("", "environment in (dev,test)"),
+            ("cluster=a", "cluster=a,environment in (dev,test)"),
+            ("environment!=prod", "environment!=prod,environment in (dev,test)"),
+            ("environment in (dev,prod)", "environment in (dev,prod),environment in (dev,test)"),
+            ("environment=dev,region=eu", "environment=dev,region=eu"),
+            ("no selector at all=", "no selector at all="),
+        ] {
+            assert_eq!(within(&dev, hold(asked)), hold(stands));
+            assert_eq!(within(&dev, release(asked)), release(stands));
+            assert_eq!(within(&Scope::Fleet, hold(asked)), hold(asked));
+        }
+        let sync = || Action::Sync { selector: "cluster=a".to_owned(), who: who() };
+        assert_eq!(within(&dev, sync()), sync(), "it is over once it is done");
     }
 }

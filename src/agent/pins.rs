@@ -82,6 +82,6 @@ pub(super) async fn roll_back(ledger: &Ledger, selector: &str, commit: CommitId,
 }
 
 /// As [`Fleet::retry`], with the agent stopped.
-pub(super) async fn retry(ledger: &Ledger, selector: &str) -> Result<Vec<String>, Diagnostic> {
-    ledger.retry_clusters(parse(selector)?).await?.ok_or_else(none_selected)
+pub(super) async fn retry(ledger: &Ledger, selector: &str, who: &str) -> Result<Vec<String>, Diagnostic> {
+    ledger.retry_clusters(parse(selector)?, who, Timestamp::now()).await?.ok_or_else(none_selected)
 }

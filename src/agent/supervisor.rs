@@ -16,6 +16,7 @@ use super::{
     memory::News,
     meter::Meter,
     once::Once,
+    permits,
     previews::Previews,
     settings::Outcome,
     source::Standing,
@@ -211,9 +212,9 @@ impl Supervisor {
         }
     }
 
-    async fn act(&mut self, request: ActionRequest) {
+    pub(super) async fn act(&mut self, request: ActionRequest) {
         let answer = match self.fleet.permit(&request.action, &request.scope).await {
-            Ok(()) => self.fleet.act(request.action).await,
+            Ok(()) => self.fleet.act(permits::within(&request.scope, request.action)).await,
             Err(error) => Err(error),
         };
         // Whoever asked may be gone; what was asked is done all the same.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use testbed::GitRemote;
 use tokio::{
     net::TcpListener,
-    sync::{Notify, mpsc, watch},
+    sync::{Notify, mpsc, oneshot, watch},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -120,6 +120,13 @@ impl Bed {
     async fn commit(&self, files: &[(&str, Option<&str>)]) -> Event {
         self.remote.commit(files, "Change").unwrap();
         self.fetch().await
+    }
+
+    /// What someone asks who may act there.
+    async fn ask(&mut self, action: server::Action, scope: server::Scope) -> Result<server::Accepted, Diagnostic> {
+        let (answer, answered) = oneshot::channel();
+        self.supervisor.act(server::ActionRequest { action, scope, answer }).await;
+        answered.await.unwrap()
     }
 
     fn tip(&self) -> CommitId {
@@ -437,6 +444,30 @@ async fn a_hold_that_cannot_be_is_refused_and_on_record_and_one_that_can_holds_w
     let refused = ["EK6026", "EK6026", "EK6026", "EK6026", "EK6003", "EK1018"].map(|code| format!("hold {code}"));
     let done = ["hold accept", "release accept", "release EK6025"].map(str::to_owned);
     assert_eq!(rows, [&refused[..], &done[..]].concat());
+}
+
+#[tokio::test]
+async fn a_hold_of_a_token_for_some_environments_is_for_nobody_elsewhere() {
+    let mut bed = Bed::new();
+    bed.take_up(&[]).await;
+    let prod = server::Scope::Environments(["prod".to_owned()].into());
+    let request = HoldRequest { selector: "region=eu".to_owned(), bundle: None, drift: false, reason: "full".to_owned(), until: None };
+    let hold = || server::Action::Hold { request: request.clone(), who: "sue (token)".to_owned() };
+    let held = |bed: &Bed, cluster: &str| bed.supervisor.fleet.holds.of(cluster, Timestamp::now()).whole().cloned();
+    assert_eq!(bed.ask(hold(), prod.clone()).await.unwrap().clusters, ["a", "b"]);
+    let elsewhere = "environments/dev/eu/d/cluster.yaml";
+    bed.take_up(&[(&entry("c"), Some(&own("Cluster", "c"))), (elsewhere, Some(&own("Cluster", "d")))]).await;
+    assert_eq!(held(&bed, "c").unwrap().selector, "region=eu,environment=prod");
+    assert_eq!(held(&bed, "d"), None, "nobody who may act there has held it");
+    assert_eq!(bed.ask(hold(), prod.clone()).await.unwrap_err().code.id, "EK6043", "now the selector selects others");
+
+    // Nor lets a release go who comes elsewhere later.
+    assert_eq!(bed.ask(hold(), server::Scope::Fleet).await.unwrap().clusters, ["a", "b", "c", "d"]);
+    let request = ReleaseRequest { selector: "cluster in (a,e)".to_owned(), bundle: None };
+    let release = server::Action::Release { request, who: "sue (token)".to_owned() };
+    assert_eq!(bed.ask(release, prod).await.unwrap().clusters, ["a"]);
+    bed.take_up(&[("environments/dev/eu/e/cluster.yaml", Some(&own("Cluster", "e")))]).await;
+    assert_eq!((held(&bed, "a"), held(&bed, "e").is_some()), (None, true));
 }
 
 const WAVES: &str = "spec: {rollout: {waves: [{name: first, selector: cluster=a}, {name: second, selector: cluster=b}]}}\n";

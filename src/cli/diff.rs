@@ -56,16 +56,22 @@ pub(super) fn body(diff: &Diff, color: bool) -> String {
         let refuses = format!("  refuses: bundle {}\n  hint: {}", clean(&refusal.bundle), clean(&error.hint));
         let _ = write!(text, "\n{}\n{refuses}\n", paint(Color::Bad, &line));
     }
-    let mut lines = Vec::new();
-    lines.extend(diff.delete.iter().map(deletion));
-    diff.take_over.iter().for_each(|change| taken(change, &mut lines));
-    diff.change.iter().for_each(|change| changed(change, &mut lines));
-    diff.create.iter().for_each(|change| lines.push(Line::new('+', 1, format!("create {}{}", object(change), note(change)))));
+    let lines = lines(diff);
     if !lines.is_empty() {
         text.push('\n');
     }
     write_lines(&mut text, &lines, color);
     text
+}
+
+/// What is to be done to the objects, what needs looking at first.
+pub(super) fn lines(diff: &Diff) -> Vec<Line> {
+    let mut lines = Vec::new();
+    lines.extend(diff.delete.iter().map(deletion));
+    diff.take_over.iter().for_each(|change| taken(change, &mut lines));
+    diff.change.iter().for_each(|change| changed(change, &mut lines));
+    diff.create.iter().for_each(|change| lines.push(Line::new('+', 1, format!("create {}{}", object(change), note(change)))));
+    lines
 }
 
 /// `2 to create, 1 to change, 5 as they should be`

@@ -91,8 +91,8 @@ pub type Release<'a> = dyn Fn(&Path, &ReleaseRequest, &str) -> Result<Accepted, 
 /// Records in a state directory whose agent is stopped that the selected clusters are to be put to a commit, for that user.
 pub type RollBack<'a> = dyn Fn(&Path, &str, &str, &str) -> Result<Accepted, Diagnostic> + 'a;
 
-/// Records in a state directory whose agent is stopped that the selected clusters are to be tried again.
-pub type Retry<'a> = dyn Fn(&Path, &str) -> Result<Accepted, Diagnostic> + 'a;
+/// Records in a state directory whose agent is stopped that the selected clusters are to be tried again, for that user.
+pub type Retry<'a> = dyn Fn(&Path, &str, &str) -> Result<Accepted, Diagnostic> + 'a;
 
 /// Gives back to the disk what the ledger of a stopped agent no longer needs.
 pub type Compact<'a> = dyn Fn(&Path) -> Result<Compacted, Diagnostic> + 'a;

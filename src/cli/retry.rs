@@ -25,7 +25,7 @@ pub(super) fn run(args: RetryArgs, file: &SettingsFile, world: &World<'_>, print
     let output = args.output.resolve(file);
     let state_dir = args.state_dir.resolve(file);
     let selector = args.selector.as_str();
-    let record = |state_dir: &_, _: &_| (world.records.retry)(state_dir, selector);
+    let record = |state_dir: &_, who: &_| (world.records.retry)(state_dir, selector, who);
     let accepted = ask::act_or_record(&state_dir, async |client| client.retry(selector).await, record, "done", printer)?;
     printer.answer(output, &accepted, |accepted| ask::accepted("To be tried again", accepted))?;
     Ok(Exit::Done)

@@ -6,7 +6,13 @@ use jiff::Timestamp;
 use kube_overlay::LabelSelector;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Ledger, LedgerError, Reader, answers::Members, notes, sql::At};
+use super::{
+    Ledger, LedgerError, Reader,
+    actions::{self, ActionRow},
+    answers::Members,
+    notes,
+    sql::At,
+};
 use crate::{
     git::CommitId,
     manifest::Digest,
@@ -64,11 +70,16 @@ impl Ledger {
     }
 
     /// Has the selected clusters tried again; those that were pinned or had failed. None where the selector selects no cluster.
-    pub async fn retry_clusters(&self, selector: LabelSelector) -> Result<Option<Vec<String>>, LedgerError> {
+    pub async fn retry_clusters(&self, selector: LabelSelector, who: &str, at: Timestamp) -> Result<Option<Vec<String>>, LedgerError> {
+        let who = who.to_owned();
         self.ask(move |db| {
             let selected = selected(db, &selector)?;
+            if selected.is_empty() {
+                return Ok(None);
+            }
             let retried = change(db, |progress| progress.retry(selected.iter().map(String::as_str)))?;
-            Ok((!selected.is_empty()).then_some(retried))
+            actions::record(db, &asked(who, "retry", selector.to_string(), selected), at)?;
+            Ok(Some(retried))
         })
         .await
     }
@@ -84,11 +95,20 @@ impl Ledger {
         let who = who.to_owned();
         self.ask(move |db| {
             let selected = selected(db, &selector)?;
+            if selected.is_empty() {
+                return Ok(None);
+            }
             change(db, |progress| selected.iter().for_each(|name| progress.roll_back(name, commit, &who, at)))?;
-            Ok((!selected.is_empty()).then_some(selected))
+            actions::record(db, &asked(who, "rollback", format!("{selector} {commit}"), selected.clone()), at)?;
+            Ok(Some(selected))
         })
         .await
     }
+}
+
+/// What a person asked for of these clusters while no agent ran.
+fn asked(who: String, what: &'static str, target: String, clusters: Vec<String>) -> ActionRow {
+    ActionRow { who, what, target, reason: String::new(), outcome: "accepted".to_owned(), clusters }
 }
 
 fn progress(db: &Connection) -> Result<Progress, LedgerError> {

@@ -47,6 +47,10 @@ pub(super) fn shown(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Caus
     if shown.kind == Kind::Health {
         shown.way_out.push_str(&put_back(evidence, cluster));
     }
+    // The wave knows better than the error what can be done.
+    if let Some(way_out) = past_the_waves(evidence).filter(|_| shown.code.as_deref() == Some(codes::WAVE.id)) {
+        shown.way_out = way_out;
+    }
     Some(shown)
 }
 
@@ -117,10 +121,15 @@ fn wave(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Cause> {
     if cluster.reason.is_empty() || cluster.error.as_ref().is_some_and(|error| error.message.contains(&cluster.reason)) {
         return None;
     }
-    let waves = evidence.status.rollout.iter().flat_map(|rollout| &rollout.waves);
-    let stands = waves.filter(|wave| !matches!(wave.state, WaveWord::Waiting | WaveWord::Complete)).find(|wave| !wave.way_out.is_empty());
-    let way_out = stands.map_or_else(|| "It goes on by itself; `evenkeel status` shows the waves.".to_owned(), |wave| wave.way_out.clone());
+    let way_out = past_the_waves(evidence).unwrap_or_else(|| "It goes on by itself; `evenkeel status` shows the waves.".to_owned());
     Some(plain(Kind::Wave, cluster.reason.clone(), way_out))
+}
+
+/// What a person can do about the first wave that stands; none where all go on by themselves.
+fn past_the_waves(evidence: &Evidence) -> Option<String> {
+    let waves = evidence.status.rollout.iter().flat_map(|rollout| &rollout.waves);
+    let mut stands = waves.filter(|wave| !matches!(wave.state, WaveWord::Waiting | WaveWord::Complete));
+    stands.find(|wave| !wave.way_out.is_empty()).map(|wave| wave.way_out.clone())
 }
 
 /// What else went wrong in the sync whose first error the cluster shows: each thing once.

@@ -94,7 +94,10 @@ impl Default for Setup {
                 assert!(who.contains("uid "), "{who}");
                 Ok(Accepted { clusters: vec![format!("those of {selector} to {rev}")] })
             }),
-            retry: Box::new(|_, selector| Ok(Accepted { clusters: vec![format!("those of {selector}")] })),
+            retry: Box::new(|_, selector, who| {
+                assert!(who.contains("uid "), "{who}");
+                Ok(Accepted { clusters: vec![format!("those of {selector}")] })
+            }),
             compact: Box::new(evenkeel::agent::compact),
             color: false,
             width: None,

@@ -83,6 +83,16 @@ fn every_cluster_is_told_and_the_same_once() {
 }
 
 #[test]
+fn a_pull_request_is_told_the_same_in_a_comment() {
+    let mut answer = answer();
+    // What comes from the change and from API servers must not speak for the comment.
+    answer.clusters[0].judged.as_mut().unwrap().refused[0].error.message = "no\n```\n# approved @admin </details>".to_owned();
+    answer.clusters[3].name = "x`|<b>@team".to_owned();
+    answer.clusters[4].errors = answer.clusters[3].errors.clone();
+    insta::assert_snapshot!(plan(&format!("plan main..feature --live {NO_REPO} -o markdown"), "main", "feature", answer));
+}
+
+#[test]
 fn the_exit_code_tells_what_came_of_it() {
     let end = |answer: LivePlan| plan(&format!("plan a..b --live {NO_REPO} -o json"), "a", "b", answer).lines().last().map(str::to_owned);
     let changed = LivePlan { clusters: vec![LiveCluster { judged: Some(same()), ..cluster("a", Outcome::Changed) }], ..nothing() };
@@ -108,7 +118,6 @@ fn a_commit_that_the_agent_cannot_get_is_told_so() {
 fn only_commits_can_be_judged_and_only_by_an_agent() {
     let lines = [
         format!("evenkeel plan main..feature --live {NO_REPO} --state-dir /nonexistent"),
-        format!("evenkeel plan main..feature --live {NO_REPO} -o markdown"),
         format!("evenkeel plan main...feature --live {NO_REPO}"),
     ];
     insta::assert_snapshot!(lines.map(|line| run(&line).whole()).join("\n"));

@@ -32,6 +32,7 @@ mod receiver;
 mod recreate;
 mod refusals;
 mod rollout;
+mod rollout_gates;
 mod rollout_page;
 mod scene;
 mod secrets;

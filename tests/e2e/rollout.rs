@@ -9,7 +9,7 @@ use testbed::wait_until;
 use crate::scene::{Agent, PATIENCE, Scene, evenkeel, query, yaml};
 
 /// evenkeel.yaml with these further settings of the rollout, and of its waves.
-fn fleet(scene: &Scene, rollout: &Value, first: &Value, second: &Value) -> String {
+pub(crate) fn fleet(scene: &Scene, rollout: &Value, first: &Value, second: &Value) -> String {
     let merged = |base: Value, more: &Value| {
         let (mut base, more) = (base.as_object().cloned().unwrap_or_default(), more.as_object().cloned().unwrap_or_default());
         base.extend(more);
@@ -298,6 +298,13 @@ async fn a_person_puts_a_cluster_back_and_it_stays_whatever_gets_lost() -> Resul
 
     agent.stop()?;
     run(&agent, &["retry", "cluster=a"])?;
+    let asked = query(&agent.state_dir, &["history", "a"])?["actions"][0].clone();
+    assert_eq!(
+        (&asked["what"], &asked["target"], &asked["outcome"]),
+        (&json!("retry"), &json!("cluster=a"), &json!("accepted")),
+        "{asked}"
+    );
+    assert!(asked["who"].as_str().unwrap().contains(" (uid "), "{asked}");
     agent.start_again()?;
     agent.phase("a", "Synced", &third).await?;
     assert_eq!(v_on(&scene, "a").await?, "3");

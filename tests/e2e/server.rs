@@ -122,6 +122,15 @@ async fn a_token_acts_in_its_environments_and_by_its_role() -> Result<()> {
         assert!(code.is_none_or(|code| said(&output).contains(code)), "{name} {selector}: {}", said(&output));
     }
 
+    // A hold goes on for clusters to come, and so it stands for the token's environment alone.
+    let held = listening.ask(&scene, "operator-a", &["hold", "cluster=a", "--reason", "looking"])?;
+    ensure!(held.status.success(), "{}", said(&held));
+    let held = listening.agent.cluster_is("a", "held", |status| status["error"]["code"] == "EK4050").await?;
+    assert!(held["error"]["hint"].as_str().context("no hint")?.contains("'cluster=a,environment=test-a'"), "{held}");
+    let released = listening.ask(&scene, "operator-a", &["release", "cluster=a"])?;
+    ensure!(released.status.success(), "{}", said(&released));
+    listening.agent.phase("a", "Synced", &first).await?;
+
     let removed = scene.remote.commit(&[(&Scene::own("a", "more/gone.yaml"), None)], "A bundle leaves")?;
     let held = listening.agent.phase("a", "Held", &removed).await?;
     let plan = held["held_plan"].as_str().context("no plan")?;

@@ -325,6 +325,7 @@ impl Years {
             would: None,
             ailing: Vec::new(),
             error: error.cloned(),
+            ailing: Vec::new(),
         }
     }
 

@@ -60,6 +60,23 @@ impl LabelSelector {
         self.requirements.iter().all(|requirement| requirement.operator.holds(label(&requirement.key)))
     }
 
+    /// Whether a requirement of it lets that label have no other values than some for which `is_one` holds.
+    pub fn confines(&self, key: &str, is_one: impl Fn(&str) -> bool) -> bool {
+        let within = |operator: &Operator| matches!(operator, Operator::In(values) if values.iter().all(|value| is_one(value)));
+        self.requirements.iter().any(|requirement| requirement.key == key && within(&requirement.operator))
+    }
+
+    /// The same with one requirement more: the label has one of these values. What no label can have as its value is left out; where
+    /// nothing is left, nothing is selected.
+    #[must_use]
+    pub fn and_in<'a>(mut self, key: &str, values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut values: Vec<String> = values.into_iter().filter(|value| check_value(value).is_ok()).map(str::to_owned).collect();
+        values.sort();
+        values.dedup();
+        self.requirements.push(Requirement { key: key.to_owned(), operator: Operator::In(values) });
+        self
+    }
+
     /// The label keys that it asks for, in order, for telling a mistyped key from one that just is not there.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.requirements.iter().map(|requirement| requirement.key.as_str())
@@ -246,6 +263,29 @@ mod tests {
 
     fn labels(text: &str) -> BTreeMap<String, String> {
         text.split(',').filter_map(|pair| pair.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    #[test]
+    fn confining() {
+        let confines = |text: &str| LabelSelector::parse(text).unwrap().confines("env", |value| ["dev", "test"].contains(&value));
+        for (text, expected) in [
+            ("env=dev", true),
+            ("env in (dev,test),a", true),
+            ("env in (dev,prod),env=test", true),
+            ("env in (dev,prod)", false),
+            ("", false),
+            ("env", false),
+            ("env!=prod", false),
+            ("other=dev", false),
+        ] {
+            assert_eq!(confines(text), expected, "{text}");
+            let confined = LabelSelector::parse(text).unwrap().and_in("env", ["test", "dev", "no value!"]);
+            assert_eq!(confined.to_string().parse::<LabelSelector>().unwrap(), confined, "{text}");
+            assert!(!confined.matches(&labels("env=prod,a=1")) && confined.confines("env", |value| value != "prod"), "{text}");
+        }
+        let one = LabelSelector::parse("a=1").unwrap().and_in("env", ["dev"]);
+        assert_eq!((one.to_string().as_str(), one.matches(&labels("a=1,env=dev"))), ("a=1,env=dev", true));
+        assert!(!LabelSelector::default().and_in("env", ["no value!"]).matches(&labels("env=dev")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, path::Path};
 
-use super::{Form, Range, Side, groups::counted};
+use super::{Form, Range, Side, groups::counted, markdown};
 use crate::{
     cli::{
         ask, diff,
@@ -20,16 +20,15 @@ use crate::{
 };
 
 pub(super) fn run((whom, repo): (&Whom, &Path), range: &Range, form: Form, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
-    let output = match form {
-        Form::Table => Output::Table,
-        Form::Json => Output::Json,
-        Form::Yaml => Output::Yaml,
-        Form::Markdown => return Err(CommandError::usage("--live answers as table, json or yaml")),
-    };
     let (base, head) = revisions(range, repo)?;
     let plan = ask::question(whom, async |client| client.plan(base, head).await)?;
     let color = printer.color;
-    printer.answer(output, &plan, |plan| render(plan, color))?;
+    match form {
+        Form::Table => printer.data(&render(&plan, color))?,
+        Form::Json => printer.answer(Output::Json, &plan, |_| String::new())?,
+        Form::Yaml => printer.answer(Output::Yaml, &plan, |_| String::new())?,
+        Form::Markdown => printer.data(&markdown::live::comment(&plan))?,
+    }
     Ok(match (plan.refuses(), plan.clusters.is_empty()) {
         (true, _) => Exit::Amiss,
         (false, false) => Exit::Differs,
@@ -54,11 +53,16 @@ fn revisions(range: &Range, repo: &Path) -> Result<(Option<String>, String), Com
     }
 }
 
+/// What is compared, and what comes out of it.
+pub(super) fn heading(plan: &LivePlan) -> String {
+    let base = plan.base.map_or_else(|| "nothing".to_owned(), table::short);
+    let clusters = counted(plan.clusters.len(), "cluster");
+    format!("From {base} to {}, judged by the API servers: {clusters} changed, {} not", table::short(plan.head), plan.unchanged)
+}
+
 fn render(plan: &LivePlan, color: bool) -> String {
     let paint = |shade: Color, text: &str| if color { painted(shade, text) } else { text.to_owned() };
-    let base = plan.base.map_or_else(|| "nothing".to_owned(), table::short);
-    let mut text = format!("From {base} to {}, judged by the API servers: ", table::short(plan.head));
-    let _ = writeln!(text, "{} changed, {} not", counted(plan.clusters.len(), "cluster"), plan.unchanged);
+    let mut text = heading(plan) + "\n";
     let whole = plan.errors.iter().map(|error| ("the whole fleet".to_owned(), error));
     let each = plan.clusters.iter().flat_map(|cluster| cluster.errors.iter().map(|error| (cluster.name.clone(), error)));
     text.push_str(&table::errors(whole.chain(each)));
@@ -90,7 +94,7 @@ fn render(plan: &LivePlan, color: bool) -> String {
 }
 
 /// Clusters of which the same is to be said, together. Those with errors of their own stand above.
-fn alike(clusters: &[LiveCluster]) -> Vec<(Vec<&str>, &LiveCluster)> {
+pub(super) fn alike(clusters: &[LiveCluster]) -> Vec<(Vec<&str>, &LiveCluster)> {
     let said = |cluster: &LiveCluster| {
         let judged = cluster.judged.clone().map(|judged| clean_lines(&diff::body(&judged, false)));
         (judged, cluster.outcome, cluster.left_out, cluster.errors.is_empty())

@@ -3,6 +3,8 @@
 //! Names and values come from the change that is to be judged, so they must not be able to say something in the comment's own
 //! voice: they stand in code, and every character of them that means something to Markdown or HTML is written as a number.
 
+pub(super) mod live;
+
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
@@ -38,11 +40,14 @@ pub(super) fn comment(plan: &Plan) -> String {
     let (first, objects) = text::heading(plan)
         .split_once('\n')
         .map_or_else(|| (text::heading(plan), String::new()), |(first, objects)| (first.to_owned(), format!("{objects}\n\n")));
-    let mut out = format!("{MARKER}\n### Evenkeel plan\n\n{first}\n\n{objects}");
-    out.push_str(&summary(plan));
-    let sections = sections(plan);
+    let begin = format!("{MARKER}\n### Evenkeel plan\n\n{first}\n\n{objects}");
+    whole(begin + &summary(plan), &sections(plan))
+}
+
+/// The comment with those sections, as far as there is room for them.
+fn whole(mut out: String, sections: &[Section]) -> String {
     let mut short = 0;
-    for section in &sections {
+    for section in sections {
         let room = COMMENT_MAX.saturating_sub(out.len() + RESERVE);
         let (text, whole) = fold(section, room);
         out.push_str(&text);
