@@ -44,6 +44,7 @@ pub(super) fn run(args: LogArgs, file: &SettingsFile, world: &World<'_>, printer
         since: args.since.or(file.since).map(|since| since.before(world.now)),
         author: args.author.or_else(|| file.author.clone()),
         failed: args.failed || file.failed.unwrap_or(false),
+        within: None,
         limit: args.limit.resolve(file),
     };
     let answers = ask::open(world, &args.state_dir.resolve(file), printer)?.answers;

@@ -1,6 +1,9 @@
 //! What the ledger answers, in the form that `-o json` prints and the API sends. Fixed by the JSON Schemas in docs/schemas.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -143,6 +146,8 @@ pub struct LogQuery {
     pub author: Option<String>,
     /// They failed somewhere.
     pub failed: bool,
+    /// Where whoever asks may not see all: the clusters that he may see. What failed elsewhere counts as not failed.
+    pub within: Option<BTreeSet<String>>,
     /// At most so many.
     pub limit: u32,
 }

@@ -107,7 +107,7 @@ fn unanswered(reader: &Reader) -> Option<Fault> {
         let newest = reader.log(COMMITS)?.commits;
         if let Some(commit) = newest.first() {
             reader.where_is(commit.commit)?;
-            reader.touched(commit.commit)?;
+            reader.touched(commit.commit, None)?;
         }
         for cluster in status.clusters {
             reader.history(&cluster.name, 1)?;

@@ -120,7 +120,7 @@ async fn log(State(api): State<Api>, who: Who, query: Result<Query<Commits>, Que
     let Query(Commits { limit, since, author, failed }) =
         query.map_err(|error| Problem::usage(StatusCode::BAD_REQUEST, error.body_text()))?;
     let limit = limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
-    let query = LogQuery { since, author, failed: failed.unwrap_or(false), limit };
+    let query = LogQuery { since, author, failed: failed.unwrap_or(false), within: None, limit };
     ask(&api, &who, move |answers| answers.log(&query)).await.map(Json)
 }
 

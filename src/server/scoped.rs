@@ -1,5 +1,7 @@
 //! The record as someone sees it whose token is for some environments.
 
+use std::collections::BTreeSet;
+
 use super::{
     answers::{Answers, Details, explained},
     caller::Scope,
@@ -64,13 +66,9 @@ impl Answers for Scoped<'_> {
     }
 
     fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
-        let mut log = self.answers.log(query)?;
+        let within = self.view()?.map(|view| view.seen);
+        let mut log = self.answers.log(&LogQuery { within, ..query.clone() })?;
         self.keep(log.commits.iter_mut().map(|commit| &mut commit.clusters))?;
-        if let Some(View { seen, .. }) = self.view()? {
-            log.commits.iter_mut().for_each(|commit| commit.failed.retain(|name| seen.contains(name)));
-            // That it failed in another environment is not this caller's to know.
-            log.commits.retain(|commit| !query.failed || !commit.failed.is_empty());
-        }
         Ok(log)
     }
 
@@ -124,12 +122,9 @@ impl Details for Scoped<'_> {
         Ok(evidence)
     }
 
-    fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
-        let mut touched = self.answers.touched(commit)?;
-        if let Some(View { seen, .. }) = self.view()? {
-            touched.retain(|touched| seen.contains(&touched.cluster));
-        }
-        Ok(touched)
+    fn touched(&self, commit: CommitId, within: Option<&BTreeSet<String>>) -> Result<Vec<Touched>, Diagnostic> {
+        let view = self.view()?;
+        self.answers.touched(commit, view.as_ref().map(|view| &view.seen).or(within))
     }
 
     fn members(&self) -> Result<Members, Diagnostic> {

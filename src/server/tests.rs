@@ -1,7 +1,7 @@
 //! The server and its client over a real socket.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -70,7 +70,7 @@ impl Details for Record {
         panic!("nobody asks for progress")
     }
 
-    fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
+    fn touched(&self, commit: CommitId, _: Option<&BTreeSet<String>>) -> Result<Vec<Touched>, Diagnostic> {
         panic!("nobody asks for {commit}")
     }
 
@@ -146,6 +146,7 @@ async fn questions_reach_the_record_and_errors_come_back_whole() {
         since: Some("2030-01-31T06:00:00+01:00".parse().unwrap()),
         author: Some("Zoë & Ann".to_owned()),
         failed: true,
+        within: None,
         limit: 9999,
     };
     let told = refused(client.log(&query).await.unwrap_err()).message;

@@ -8,10 +8,10 @@ use super::*;
 use crate::{
     agent::RecordedAnswers,
     git::CommitInfo,
-    ledger::{ActionRow, ClusterRow, Ledger, answers::What},
+    ledger::{ActionRow, ClusterRow, Ledger, TOUCHED_MAX, answers::What},
     manifest::Digest,
     rollout::rows::{Board, Wait},
-    sync::{Phase, State},
+    sync::{Action, Journal as _, ObjectResult, Phase, State, SyncStart, Trigger},
     why::Kind,
 };
 
@@ -66,6 +66,18 @@ impl Bed {
         let (who, target, clusters) = ("ann".to_owned(), target.to_owned(), clusters.iter().map(|&name| name.to_owned()).collect());
         let action = ActionRow { who, what, target, reason: String::new(), outcome: "accepted".to_owned(), clusters };
         self.ledger.record_action(action).await.unwrap();
+    }
+
+    /// A sync to a commit that touches so many objects.
+    async fn sync(&self, cluster: &str, commit: u8, objects: u32, error: Option<Diagnostic>) {
+        let (cluster, rendering) = (cluster.to_owned(), Digest([commit; 32]));
+        let start = SyncStart { cluster, commit: id(commit), rendering, trigger: Trigger::Commit };
+        let sync = self.ledger.begin_sync(start).await.unwrap();
+        for n in 0..objects {
+            let id = format!("ConfigMap/shop/a{n}").parse().unwrap();
+            self.ledger.object(sync, "shop", ObjectResult { id, action: Action::Kept, live: None, error: None });
+        }
+        self.ledger.end_sync(sync, error).await.unwrap();
     }
 
     fn answers(&self) -> RecordedAnswers {
@@ -127,4 +139,30 @@ async fn a_target_is_told_where_all_it_names_is_in_scope() {
         })
         .collect();
     assert_eq!(told, [("environment=production", true), ("region=eu,tier!=1", true), (BEYOND, true), (BEYOND, true)]);
+}
+
+/// However much happens elsewhere, it takes nothing from what the token may see.
+#[tokio::test]
+async fn limits_are_for_what_is_in_scope() {
+    let bed = Bed::new().await;
+    let failed = || Some(Diagnostic::new(codes::WRITE_FAILED, Place::Nowhere, "no"));
+    for n in 2..8 {
+        bed.fetch(n).await;
+        bed.sync("dev-eu-1", n, 0, failed()).await;
+    }
+    bed.sync("prod-eu-1", 2, 0, failed()).await;
+    bed.sync("dev-eu-1", 7, TOUCHED_MAX, None).await;
+    bed.sync("prod-eu-1", 7, 1, None).await;
+    let (answers, scope) = (bed.answers(), production());
+    let failed = |scope: &Scope| {
+        let log = Scoped { answers: &answers, scope }.log(&LogQuery { failed: true, limit: 3, ..LogQuery::default() }).unwrap();
+        log.commits.into_iter().map(|entry| (entry.commit.0[0], entry.failed.join(" "))).collect::<Vec<_>>()
+    };
+    assert_eq!(failed(&Scope::Fleet).iter().map(|(n, _)| *n).collect::<Vec<_>>(), [7, 6, 5]);
+    assert_eq!(failed(&scope), [(2, "prod-eu-1".to_owned())]);
+    let touched = |scope: &Scope| {
+        let touched = Scoped { answers: &answers, scope }.touched(id(7), None).unwrap();
+        touched.iter().filter(|touched| touched.cluster == "prod-eu-1").count()
+    };
+    assert_eq!((touched(&Scope::Fleet), touched(&scope)), (0, 1));
 }
