@@ -1,4 +1,4 @@
-//! Which commits `log` shows, newest first, and where each failed at some time.
+//! Which commits `log` shows, newest first, and where each failed, as far as that is on record.
 
 use std::collections::BTreeSet;
 
