@@ -1,6 +1,7 @@
 //! What is on record, as the server and the commands ask for it.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
@@ -100,8 +101,8 @@ impl Details for RecordedAnswers {
         Ok(evidence)
     }
 
-    fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
-        Ok(self.reader().touched(commit)?)
+    fn touched(&self, commit: CommitId, within: Option<&BTreeSet<String>>) -> Result<Vec<Touched>, Diagnostic> {
+        Ok(self.reader().touched(commit, within)?)
     }
 
     fn members(&self) -> Result<Members, Diagnostic> {

@@ -27,7 +27,8 @@ pub(super) struct LogArgs {
     /// Only commits of authors with this in their name or address, in whatever case
     #[arg(long, value_name = "TEXT", env = "EVENKEEL_AUTHOR")]
     author: Option<String>,
-    /// Only commits that were refused, failed or halted a wave somewhere, whatever became of them later
+    /// Only commits that were refused, failed or halted a wave somewhere, whatever became of them later; of the newest 50,000, and
+    /// as far back as syncs are kept: 90 days, and the newest 100 of each cluster
     #[arg(long, env = "EVENKEEL_FAILED")]
     failed: bool,
     #[command(flatten)]
@@ -44,6 +45,7 @@ pub(super) fn run(args: LogArgs, file: &SettingsFile, world: &World<'_>, printer
         since: args.since.or(file.since).map(|since| since.before(world.now)),
         author: args.author.or_else(|| file.author.clone()),
         failed: args.failed || file.failed.unwrap_or(false),
+        within: None,
         limit: args.limit.resolve(file),
     };
     let answers = ask::open(world, &args.state_dir.resolve(file), printer)?.answers;

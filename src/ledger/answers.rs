@@ -1,6 +1,9 @@
 //! What the ledger answers, in the form that `-o json` prints and the API sends. Fixed by the JSON Schemas in docs/schemas.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -128,7 +131,8 @@ pub struct LogEntry {
     pub seen: Timestamp,
     /// The branch was forced away from it; it is no longer on the branch.
     pub rewritten: bool,
-    /// The clusters on which it was refused, failed or halted a wave at some time, by name, whatever became of it later.
+    /// The clusters on which it was refused, failed or halted a wave, by name, whatever became of it later. What failed is known as
+    /// long as syncs are kept, what halted for 90 days, and what was refused always.
     pub failed: Vec<String>,
     /// What became of it on each cluster.
     pub clusters: Vec<CommitOnCluster>,
@@ -143,6 +147,8 @@ pub struct LogQuery {
     pub author: Option<String>,
     /// They failed somewhere.
     pub failed: bool,
+    /// Where whoever asks may not see all: the clusters that he may see. What failed elsewhere counts as not failed.
+    pub within: Option<BTreeSet<String>>,
     /// At most so many.
     pub limit: u32,
 }

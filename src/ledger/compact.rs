@@ -5,8 +5,9 @@
 //! file would else be read beside the new one.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
     path::Path,
 };
 
@@ -56,7 +57,7 @@ pub fn compact(dir: &Path, keep: Retention, now: Timestamp, free: impl FnOnce(&P
     let draft = file::suffixed(&path, ".compact");
     // What an interrupted one left.
     let _ = fs::remove_file(&draft);
-    let written = rewrite(&db, &draft).and_then(|()| file::check(&Connection::open(&draft)?));
+    let written = rewrite(&db, &draft, &path).and_then(|()| file::check(&Connection::open(&draft)?));
     if let Err(error) = written {
         let _ = fs::remove_file(&draft);
         return Err(error);
@@ -94,9 +95,20 @@ fn live(db: &Connection) -> Result<u64, LedgerError> {
     Ok(u64::try_from(db.query_row(sql, [], |row| row.get::<_, i64>(0))?).unwrap_or(0))
 }
 
-fn rewrite(db: &Connection, draft: &Path) -> Result<(), LedgerError> {
+fn rewrite(db: &Connection, draft: &Path, path: &Path) -> Result<(), LedgerError> {
     let name = draft.to_str().ok_or_else(|| file::failed(draft, &io::Error::other("the path is not UTF-8")))?;
     db.execute("VACUUM INTO ?", [name])?;
     // SQLite leaves it to the system when it gets to the disk.
-    File::open(draft).and_then(|file| file.sync_all()).map_err(|error| file::failed(draft, &error))
+    let give = || File::open(draft).and_then(|file| hand_over(&file, &fs::metadata(path)?).and_then(|()| file.sync_all()));
+    give().map_err(|error| file::failed(draft, &error))
+}
+
+/// The new file is whose the old one is: where root compacts, the agent's user must be able to write it.
+fn hand_over(draft: &File, old: &fs::Metadata) -> io::Result<()> {
+    let new = draft.metadata()?;
+    if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+        fchown(draft, Some(old.uid()), Some(old.gid()))?;
+    }
+    // Who may not change the owner is told that, and not of a mode that nobody asked for: this is last.
+    draft.set_permissions(Permissions::from_mode(old.mode() & 0o7777))
 }

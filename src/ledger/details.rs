@@ -1,6 +1,8 @@
 //! What stands on one cluster, and what one commit did: more than `status` says, for who looks closer.
 
-use rusqlite::{Connection, params};
+use std::collections::BTreeSet;
+
+use rusqlite::Connection;
 
 use super::{
     LedgerError, Reader,
@@ -22,18 +24,23 @@ impl Reader {
         })
     }
 
-    /// What the syncs to a commit did to which object, in their order, at most [`TOUCHED_MAX`]. One that was tried again may do the
-    /// same twice.
-    pub fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, LedgerError> {
+    /// What the syncs to a commit did to which object, in their order, at most [`TOUCHED_MAX`]; only on these clusters, where there
+    /// are any given. One that was tried again may do the same twice.
+    pub fn touched(&self, commit: CommitId, within: Option<&BTreeSet<String>>) -> Result<Vec<Touched>, LedgerError> {
         self.read(|db| {
             let mut rows = db.prepare_cached(
                 "SELECT name, bundle, object, action FROM syncs JOIN clusters ON clusters.id = syncs.cluster \
-                 JOIN object_results ON sync = syncs.id WHERE target = ? LIMIT ?",
+                 JOIN object_results ON sync = syncs.id WHERE target = ?",
             )?;
             let touched = |row: &rusqlite::Row<'_>| {
                 Ok(Touched { cluster: row.get(0)?, bundle: row.get(1)?, object: row.get(2)?, action: row.get(3)? })
             };
-            Ok(rows.query_map(params![commit, TOUCHED_MAX], touched)?.collect::<Result<_, _>>()?)
+            let rows = rows.query_map([commit], touched)?;
+            let is_asked = |row: &rusqlite::Result<Touched>| {
+                row.as_ref().map_or(true, |row| within.is_none_or(|within| within.contains(&row.cluster)))
+            };
+            // The limit is for what is told, not for what others' clusters did.
+            Ok(rows.filter(is_asked).take(TOUCHED_MAX as usize).collect::<Result<_, _>>()?)
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Which commits `log` shows, newest first, and where each failed at some time.
+//! Which commits `log` shows, newest first, and where each failed, as far as that is on record.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,10 @@ pub(super) fn picked(db: &Connection, query: &LogQuery) -> Result<Vec<LogEntry>,
         if !author.as_ref().is_none_or(is_by) {
             continue;
         }
-        let failed = failures.of(db, entry.commit)?;
+        let mut failed = failures.of(db, entry.commit)?;
+        if let Some(within) = &query.within {
+            failed.retain(|cluster| within.contains(cluster));
+        }
         if !query.failed || !failed.is_empty() {
             picked.push(LogEntry { failed: failed.into_iter().collect(), ..entry });
         }

@@ -41,8 +41,8 @@ pub struct Fault {
     pub more: bool,
 }
 
-/// Checks the ledger of a state directory, in one state of the record, with an agent running or stopped. What is wrong is in the
-/// verdict; an error says that there is no ledger, or none that this version reads.
+/// Checks the ledger of a state directory, with an agent running or stopped: first the file, then all rows in one state of the record,
+/// then what is answered from it. What is wrong is in the verdict; an error says that there is no ledger, or none that this version reads.
 pub fn verify(dir: &Path) -> Result<Verdict, LedgerError> {
     let reader = match Ledger::reader(dir) {
         Err(error) if error.is_corruption() => return Ok(unreadable(&error)),
@@ -107,7 +107,7 @@ fn unanswered(reader: &Reader) -> Option<Fault> {
         let newest = reader.log(COMMITS)?.commits;
         if let Some(commit) = newest.first() {
             reader.where_is(commit.commit)?;
-            reader.touched(commit.commit)?;
+            reader.touched(commit.commit, None)?;
         }
         for cluster in status.clusters {
             reader.history(&cluster.name, 1)?;

@@ -1,5 +1,7 @@
 //! Who can answer: the ledger, or an agent that is asked over its socket.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -41,8 +43,8 @@ pub trait Details: Answers {
 
     /// What may explain why a cluster, or an object on it, is as it is.
     fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic>;
-    /// What the syncs to a commit did, by cluster.
-    fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic>;
+    /// What the syncs to a commit did, by cluster; only on these clusters, where there are any given.
+    fn touched(&self, commit: CommitId, within: Option<&BTreeSet<String>>) -> Result<Vec<Touched>, Diagnostic>;
     /// The clusters of each wave; none where it is not known.
     fn members(&self) -> Result<Members, Diagnostic>;
     /// A commit by itself, without the clusters; none where it is not on record.

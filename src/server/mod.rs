@@ -20,6 +20,7 @@ mod follow;
 mod guard;
 mod hooks;
 mod listen;
+mod masked;
 mod metrics;
 mod pages;
 mod peer;

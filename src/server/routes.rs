@@ -13,7 +13,7 @@ use axum::{
 use jiff::Timestamp;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{
-    sync::{mpsc::error::TrySendError, oneshot},
+    sync::{Semaphore, mpsc::error::TrySendError, oneshot},
     time::timeout,
 };
 
@@ -120,7 +120,7 @@ async fn log(State(api): State<Api>, who: Who, query: Result<Query<Commits>, Que
     let Query(Commits { limit, since, author, failed }) =
         query.map_err(|error| Problem::usage(StatusCode::BAD_REQUEST, error.body_text()))?;
     let limit = limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
-    let query = LogQuery { since, author, failed: failed.unwrap_or(false), limit };
+    let query = LogQuery { since, author, failed: failed.unwrap_or(false), within: None, limit };
     ask(&api, &who, move |answers| answers.log(&query)).await.map(Json)
 }
 
@@ -163,7 +163,8 @@ async fn why(
 /// record, which is nothing where the disk fails.
 pub(super) async fn explained(api: &Api, who: &Caller, cluster: String, object: Option<String>) -> Result<Why, Problem> {
     let now = api.source.borrow().error.clone();
-    ask(api, who, move |answers| {
+    let room = if object.is_some() { &api.renders } else { &api.queries };
+    ask_within(room, api, who, move |answers| {
         let mut evidence = answers.evidence(&cluster, object.as_deref())?;
         let trouble = &mut evidence.status.repository.trouble;
         let since = trouble.take().map_or_else(Timestamp::now, |known| known.since);
@@ -278,9 +279,18 @@ where
     T: Send + 'static,
     Q: FnOnce(&Scoped<'_>) -> Result<T, Diagnostic> + Send + 'static,
 {
-    let (answers, queries, scope) = (Arc::clone(&api.answers), Arc::clone(&api.queries), caller.scope.clone());
+    ask_within(&api.queries, api, caller, query).await
+}
+
+/// The same, once there is room among those of its kind.
+async fn ask_within<T, Q>(room: &Arc<Semaphore>, api: &Api, caller: &Caller, query: Q) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    Q: FnOnce(&Scoped<'_>) -> Result<T, Diagnostic> + Send + 'static,
+{
+    let (answers, room, scope) = (Arc::clone(&api.answers), Arc::clone(room), caller.scope.clone());
     let answer = async move {
-        let Ok(permit) = queries.acquire_owned().await else { return Err(late()) };
+        let Ok(permit) = room.acquire_owned().await else { return Err(late()) };
         // The permit goes along: a query that outlives its deadline still counts.
         let asked = tokio::task::spawn_blocking(move || {
             let answer = query(&Scoped { answers: &*answers, scope: &scope });

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     answers::{Answers, Details, explained},
     caller::Scope,
+    masked::View,
 };
 use crate::{
     codes,
@@ -19,9 +20,6 @@ use crate::{
     why::Why,
 };
 
-/// In the place of a reason that names clusters which are not in the scope.
-const OTHERS: &str = "it waits for clusters of other environments";
-
 /// Answers of which only clusters in the scope are left.
 pub(super) struct Scoped<'a> {
     pub(super) answers: &'a dyn Details,
@@ -31,28 +29,23 @@ pub(super) struct Scoped<'a> {
 impl Scoped<'_> {
     /// EK1018 where the cluster is not in the scope, as for one that is not there.
     pub(super) fn sees(&self, cluster: &str) -> Result<(), Diagnostic> {
-        if *self.scope == Scope::Fleet || self.seen()?.contains(cluster) {
+        if self.view()?.is_none_or(|view| view.seen.contains(cluster)) {
             return Ok(());
         }
         Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {cluster} in the token's environments")))
     }
 
-    fn seen(&self) -> Result<BTreeSet<String>, Diagnostic> {
-        Ok(self.status()?.clusters.into_iter().map(|cluster| cluster.name).collect())
+    /// None for the whole fleet, of which nothing is hidden.
+    fn view(&self) -> Result<Option<View>, Diagnostic> {
+        Ok(if *self.scope == Scope::Fleet { None } else { Some(View::of(&self.answers.status()?, self.scope)) })
     }
 
     /// Leaves the entries of clusters in the scope.
     fn keep<'a>(&self, lists: impl Iterator<Item = &'a mut Vec<CommitOnCluster>>) -> Result<(), Diagnostic> {
-        if *self.scope == Scope::Fleet {
-            return Ok(());
-        }
-        let seen = self.seen()?;
+        let Some(view) = self.view()? else { return Ok(()) };
         for clusters in lists {
-            let (kept, others): (Vec<_>, Vec<_>) = std::mem::take(clusters).into_iter().partition(|cluster| seen.contains(&cluster.name));
-            *clusters = kept;
-            for cluster in clusters.iter_mut().filter(|cluster| others.iter().any(|other| cluster.reason.contains(&other.name))) {
-                OTHERS.clone_into(&mut cluster.reason);
-            }
+            clusters.retain(|cluster| view.seen.contains(&cluster.name));
+            clusters.iter_mut().for_each(|cluster| view.mask(&mut cluster.reason, None));
         }
         Ok(())
     }
@@ -64,25 +57,18 @@ impl Answers for Scoped<'_> {
         if *self.scope == Scope::Fleet {
             return Ok(status);
         }
-        let (seen, others): (Vec<_>, Vec<_>) = status.clusters.into_iter().partition(|cluster| self.scope.covers(&cluster.environment));
-        status.clusters = seen;
+        let view = View::of(&status, self.scope);
+        status.clusters.retain(|cluster| view.seen.contains(&cluster.name));
         // Waves, and a hash for all that is held, tell of clusters in other environments; so may what a cluster waits for.
         (status.rollout, status.held_plan) = (None, None);
-        for cluster in status.clusters.iter_mut().filter(|cluster| others.iter().any(|other| cluster.reason.contains(&other.name))) {
-            OTHERS.clone_into(&mut cluster.reason);
-        }
+        status.clusters.iter_mut().for_each(|cluster| view.mask(&mut cluster.reason, cluster.error.as_mut()));
         Ok(status)
     }
 
     fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
-        let mut log = self.answers.log(query)?;
+        let within = self.view()?.map(|view| view.seen);
+        let mut log = self.answers.log(&LogQuery { within, ..query.clone() })?;
         self.keep(log.commits.iter_mut().map(|commit| &mut commit.clusters))?;
-        if *self.scope != Scope::Fleet {
-            let seen = self.seen()?;
-            log.commits.iter_mut().for_each(|commit| commit.failed.retain(|name| seen.contains(name)));
-            // That it failed in another environment is not this caller's to know.
-            log.commits.retain(|commit| !query.failed || !commit.failed.is_empty());
-        }
         Ok(log)
     }
 
@@ -94,14 +80,18 @@ impl Answers for Scoped<'_> {
 
     fn history(&self, cluster: &str, limit: u32) -> Result<History, Diagnostic> {
         self.sees(cluster)?;
-        self.answers.history(cluster, limit)
+        let mut history = self.answers.history(cluster, limit)?;
+        if let Some(view) = self.view()? {
+            view.mask_history(&mut history);
+        }
+        Ok(history)
     }
 
     fn events(&self, query: &EventQuery) -> Result<Events, Diagnostic> {
-        if *self.scope == Scope::Fleet {
-            return self.answers.events(query);
-        }
-        self.answers.events(&EventQuery { within: Some(self.seen()?), ..query.clone() })
+        let Some(view) = self.view()? else { return self.answers.events(query) };
+        let mut events = self.answers.events(&EventQuery { within: Some(view.seen.clone()), ..query.clone() })?;
+        events.events.iter_mut().for_each(|event| view.mask_event(event));
+        Ok(events)
     }
 
     fn why(&self, cluster: &str, object: Option<&str>) -> Result<Why, Diagnostic> {
@@ -117,8 +107,7 @@ impl Details for Scoped<'_> {
 
     fn under_way(&self) -> Result<UnderWay, Diagnostic> {
         let mut under_way = self.answers.under_way()?;
-        if *self.scope != Scope::Fleet {
-            let seen = self.seen()?;
+        if let Some(View { seen, .. }) = self.view()? {
             under_way.syncs.retain(|sync| seen.contains(&sync.cluster));
         }
         Ok(under_way)
@@ -126,16 +115,16 @@ impl Details for Scoped<'_> {
 
     fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic> {
         self.sees(cluster)?;
-        Ok(Evidence { status: self.status()?, ..self.answers.evidence(cluster, object)? })
+        let mut evidence = Evidence { status: self.status()?, ..self.answers.evidence(cluster, object)? };
+        if let Some(view) = self.view()? {
+            view.mask_history(&mut evidence.history);
+        }
+        Ok(evidence)
     }
 
-    fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
-        let mut touched = self.answers.touched(commit)?;
-        if *self.scope != Scope::Fleet {
-            let seen = self.seen()?;
-            touched.retain(|touched| seen.contains(&touched.cluster));
-        }
-        Ok(touched)
+    fn touched(&self, commit: CommitId, within: Option<&BTreeSet<String>>) -> Result<Vec<Touched>, Diagnostic> {
+        let view = self.view()?;
+        self.answers.touched(commit, view.as_ref().map(|view| &view.seen).or(within))
     }
 
     fn members(&self) -> Result<Members, Diagnostic> {
@@ -150,3 +139,7 @@ impl Details for Scoped<'_> {
         self.answers.search(text, limit)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests;

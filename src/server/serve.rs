@@ -31,7 +31,7 @@ use super::{
 use crate::diagnostic::Diagnostic;
 
 /// Queries of the ledger at one time: each takes a thread and the disk.
-const QUERIES_MAX: usize = 4;
+pub(super) const QUERIES_MAX: usize = 4;
 /// Streams of changes at one time: each holds a connection as long as it may last.
 const STREAMS_MAX: usize = 32;
 /// Bytes of a request's head, and of what is read from a connection at once.
@@ -66,6 +66,9 @@ pub struct Api {
     pub(super) actions: mpsc::Sender<ActionRequest>,
     pub(super) source: watch::Receiver<SourceState>,
     pub(super) queries: Arc<Semaphore>,
+    /// One at a time: a question about an object renders its whole cluster, which takes a core and its memory, and must not keep
+    /// others from the ledger.
+    pub(super) renders: Arc<Semaphore>,
     /// None where nobody answers questions about clusters.
     pub(super) questions: Option<mpsc::Sender<Question>>,
     /// None where no webhooks are taken.
@@ -87,6 +90,7 @@ impl Api {
             actions,
             source,
             queries: Arc::new(Semaphore::new(QUERIES_MAX)),
+            renders: Arc::new(Semaphore::new(1)),
             questions: None,
             hooks: None,
             pulse: Arc::default(),

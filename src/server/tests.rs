@@ -1,8 +1,15 @@
 //! The server and its client over a real socket.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use futures_util::FutureExt as _;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
@@ -27,8 +34,9 @@ use crate::{
     why::Why,
 };
 
-/// Knows one cluster, `prod/eu 1`, and no commit.
-struct Record;
+/// Knows one cluster, `prod/eu 1`, and no commit. Asked about an object, it takes as long as the other end of this is open.
+#[derive(Default)]
+struct Record(Option<Mutex<std::sync::mpsc::Receiver<()>>>);
 
 impl Answers for Record {
     fn status(&self) -> Result<Status, Diagnostic> {
@@ -59,7 +67,9 @@ impl Answers for Record {
 
 impl Details for Record {
     fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic> {
-        panic!("nobody asks for {cluster} {object:?}")
+        let Some(gate) = &self.0 else { panic!("nobody asks for {cluster} {object:?}") };
+        let _ = gate.lock().unwrap().recv();
+        Err(Diagnostic::new(codes::NO_OBJECT, Place::Nowhere, cluster))
     }
 
     fn content(&self, cluster: &str) -> Result<Content, Diagnostic> {
@@ -70,7 +80,7 @@ impl Details for Record {
         panic!("nobody asks for progress")
     }
 
-    fn touched(&self, commit: CommitId) -> Result<Vec<Touched>, Diagnostic> {
+    fn touched(&self, commit: CommitId, _: Option<&BTreeSet<String>>) -> Result<Vec<Touched>, Diagnostic> {
         panic!("nobody asks for {commit}")
     }
 
@@ -106,7 +116,7 @@ fn start_within(limit: impl FnOnce(&mut Limits)) -> Running {
     let stop = CancellationToken::new();
     let mut server = Server::bind(dir.path()).unwrap();
     limit(&mut server.limits);
-    let served = server.serve(Api::new(Arc::new(Record), sender, watched), stop.clone());
+    let served = server.serve(Api::new(Arc::new(Record::default()), sender, watched), stop.clone());
     Running { dir, actions, source, stop, server: tokio::spawn(served) }
 }
 
@@ -137,7 +147,7 @@ async fn raw(dir: &Path, request: &str) -> String {
 async fn questions_reach_the_record_and_errors_come_back_whole() {
     let agent = start();
     let client = agent.client();
-    assert_eq!(client.status().await.unwrap(), Record.status().unwrap());
+    assert_eq!(client.status().await.unwrap(), Record::default().status().unwrap());
     assert_eq!(client.history("prod/eu 1", 5).await.unwrap().cluster, "prod/eu 1");
     let error = refused(client.where_is("abcdef0").await.unwrap_err());
     assert_eq!((error.code.as_str(), error.message.as_str()), ("EK2006", "no commit abcdef0 in https://***@h"));
@@ -146,6 +156,7 @@ async fn questions_reach_the_record_and_errors_come_back_whole() {
         since: Some("2030-01-31T06:00:00+01:00".parse().unwrap()),
         author: Some("Zoë & Ann".to_owned()),
         failed: true,
+        within: None,
         limit: 9999,
     };
     let told = refused(client.log(&query).await.unwrap_err()).message;
@@ -197,7 +208,7 @@ async fn questions_about_clusters_need_an_agent_that_has_room_for_them() {
 
     let dir = tempfile::tempdir().unwrap();
     let (questions, mut asked) = mpsc::channel(1);
-    let api = Api::new(Arc::new(Record), mpsc::channel(1).0, watch::channel(SourceState::default()).1).with_questions(questions);
+    let api = Api::new(Arc::new(Record::default()), mpsc::channel(1).0, watch::channel(SourceState::default()).1).with_questions(questions);
     tokio::spawn(Server::bind(dir.path()).unwrap().serve(api, CancellationToken::new()));
     let client = Client::new(socket_path(dir.path()), Duration::from_secs(20));
     let other = client.clone();
@@ -223,12 +234,30 @@ async fn questions_do_not_pile_up() {
     let (questions, asked) = mpsc::channel(1);
     let (filler, _kept) = tokio::sync::oneshot::channel();
     questions.try_send(Question::Diff { cluster: "a".to_owned(), answer: filler }).unwrap();
-    let api = Api::new(Arc::new(Record), mpsc::channel(1).0, watch::channel(SourceState::default()).1).with_questions(questions);
+    let api = Api::new(Arc::new(Record::default()), mpsc::channel(1).0, watch::channel(SourceState::default()).1).with_questions(questions);
     tokio::spawn(Server::bind(dir.path()).unwrap().serve(api, CancellationToken::new()));
     let client = Client::new(socket_path(dir.path()), Duration::from_secs(20));
     assert_eq!(refused(client.diff("b").await.unwrap_err()).code, codes::BUSY.id);
     drop(asked);
     assert_eq!(refused(client.diff("b").await.unwrap_err()).code, codes::AGENT_GONE.id);
+}
+
+/// A question about an object takes as long as its cluster takes to render.
+#[tokio::test]
+async fn questions_about_objects_leave_room_for_others() {
+    let (open, gate) = std::sync::mpsc::channel();
+    let record = Record(Some(Mutex::new(gate)));
+    let api = Api::new(Arc::new(record), mpsc::channel(1).0, watch::channel(SourceState::default()).1);
+    let caller = caller::Caller::anonymous();
+    let why = || routes::explained(&api, &caller, "a".to_owned(), Some("deploy/web".to_owned()));
+    // Each goes on by itself, though nobody waits for it any more.
+    for _ in 0..serve::QUERIES_MAX {
+        assert!(why().now_or_never().is_none());
+    }
+    assert_eq!((api.renders.available_permits(), api.queries.available_permits()), (0, serve::QUERIES_MAX));
+    assert!(routes::ask(&api, &caller, |answers| answers.status()).await.is_ok());
+    drop(open);
+    assert!(why().await.is_err(), "the next has its turn");
 }
 
 #[tokio::test]

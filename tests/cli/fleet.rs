@@ -1,5 +1,7 @@
 //! A fleet with something of everything, as a ledger would tell it.
 
+use std::collections::BTreeSet;
+
 use evenkeel::{
     codes,
     diagnostic::{Diagnostic, Place},
@@ -361,6 +363,9 @@ impl Answers for Record {
     fn log(&self, query: &LogQuery) -> Result<Log, Diagnostic> {
         let mut log = log();
         log.commits.retain(|entry| query.author.as_ref().is_none_or(|author| entry.author == *author));
+        if let Some(within) = &query.within {
+            log.commits.iter_mut().for_each(|entry| entry.failed.retain(|cluster| within.contains(cluster)));
+        }
         log.commits.retain(|entry| !query.failed || !entry.failed.is_empty());
         log.commits.retain(|entry| query.since.is_none_or(|since| entry.seen >= since));
         log.commits.truncate(query.limit as usize);
@@ -479,7 +484,7 @@ impl Details for Record {
         Ok(under_way())
     }
 
-    fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {
+    fn touched(&self, _: CommitId, _: Option<&BTreeSet<String>>) -> Result<Vec<Touched>, Diagnostic> {
         let (cluster, bundle) = ("prod-eu-1".to_owned(), "shop".to_owned());
         Ok(vec![Touched { cluster, bundle, object: "Deployment.apps/shop/web".to_owned(), action: "Changed".to_owned() }])
     }

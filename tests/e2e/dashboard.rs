@@ -1,6 +1,6 @@
 //! The pages in a real browser, of an agent that holds clusters and of fleets that are made up.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use evenkeel::{
@@ -274,7 +274,7 @@ impl Details for Many {
         panic!("no page asks for progress")
     }
 
-    fn touched(&self, _: CommitId) -> Result<Vec<Touched>, Diagnostic> {
+    fn touched(&self, _: CommitId, _: Option<&BTreeSet<String>>) -> Result<Vec<Touched>, Diagnostic> {
         Ok(Vec::new())
     }
 

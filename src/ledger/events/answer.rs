@@ -41,6 +41,13 @@ pub struct Event {
     pub text: String,
 }
 
+impl Event {
+    /// Makes the sentence anew, after what happened is told otherwise.
+    pub(crate) fn say(&mut self) {
+        self.text = super::say::text(&self.what, self.repeats.as_ref());
+    }
+}
+
 /// That something happened again and again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Repeats {

@@ -180,3 +180,24 @@ async fn a_file_in_use_and_a_full_disk_leave_the_ledger_as_it_is() {
     assert!(compact(bed.dir.path(), Retention::default(), at(100_000), |_| Ok(1 << 30)).unwrap().after <= size);
     assert_eq!(bed.reader().history("a", 10).unwrap().syncs.len(), 4);
 }
+
+/// Root may compact the ledger of an agent that is not root.
+#[tokio::test]
+async fn a_compacted_ledger_is_still_its_owners() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+    let bed = Bed::new();
+    bed.ledger.close().await.unwrap();
+    let path = crate::ledger::path(bed.dir.path());
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        chown(&path, Some(65534), Some(65533)).unwrap();
+    }
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let whose = || std::fs::metadata(&path).map(|it| (it.ino(), it.uid(), it.gid(), it.mode() & 0o7777)).unwrap();
+    let before = whose();
+    compact(bed.dir.path(), KEEP, at(100_000), |_| Ok(1 << 30)).unwrap();
+    let after = whose();
+    assert_ne!(before.0, after.0, "it is a new file");
+    assert_eq!((before.1, before.2, before.3), (after.1, after.2, after.3));
+    assert!(!is_root || after.1 == 65534);
+}

@@ -105,7 +105,7 @@ async fn no_question_looks_through_what_grows() {
     reader.find_commit(&id(2).to_string()[..40]).unwrap();
     reader.history("a", 20).unwrap();
     reader.content("a").unwrap();
-    reader.touched(id(2)).unwrap();
+    reader.touched(id(2), None).unwrap();
     reader.commit(id(2)).unwrap();
     reader.search("change", 20).unwrap();
     assert_eq!(caught.scans(&reader.connection()), Vec::<String>::new());

@@ -109,7 +109,7 @@ async fn commit(State(api): State<Api>, who: Who, headers: HeaderMap, Path(rev):
     let (answer, entry, touched, waves) = routes::ask(&api, &who, move |answers| {
         let answer = answers.where_is(&rev)?;
         let entry = answers.commit(answer.commit)?;
-        let touched = answers.touched(answer.commit)?;
+        let touched = answers.touched(answer.commit, None)?;
         let (rollout, mut members) = (answers.status()?.rollout, answers.members()?);
         let waves = rollout.into_iter().flat_map(|rollout| rollout.waves).map(|wave| wave.name);
         let waves: Vec<_> = waves.map(|wave| (members.remove(&wave).unwrap_or_default(), wave)).map(|(of, wave)| (wave, of)).collect();
