@@ -131,7 +131,9 @@ impl Notices {
         let Ok(read) = tokio::task::spawn_blocking(read).await else { return Ok(false) };
         let (status, fights) = read?;
         let seen = Seen::of(&status, &fights, &said.labels);
-        board.observe(self.receiver.name(), &said.rules, &seen, now);
+        for key in board.observe(self.receiver.name(), &said.rules, &seen, now) {
+            self.keep(&key, board).await;
+        }
         Ok(seen.ends_by_itself())
     }
 
@@ -161,8 +163,14 @@ impl Notices {
         };
         self.tally.told(kind, name, result);
         queue.done(key);
-        let state = board.told(message, now).and_then(|notice| serde_json::to_string(notice).ok());
-        let key = serde_json::to_string(key).unwrap_or_default();
+        board.told(message, now);
+        self.keep(key, board).await;
+    }
+
+    /// Puts on record what the receiver was told of that.
+    async fn keep(&self, key: &Key, board: &Board) {
+        let state = board.get(key).and_then(|notice| serde_json::to_string(notice).ok());
+        let (name, key) = (self.receiver.name(), serde_json::to_string(key).unwrap_or_default());
         if let Err(error) = self.ledger.keep_notice(name, key, state).await {
             error!(code = error.code().id, receiver = name, "what the receiver was told is not on record: {error}");
         }
