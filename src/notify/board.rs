@@ -129,9 +129,9 @@ impl Board {
         due
     }
 
-    /// When something may be due that is not now; none where only the record can change that.
-    pub(super) fn next(&self, again: Option<SignedDuration>) -> Option<Timestamp> {
-        self.0.values().filter_map(|notice| notice.next(again)).min()
+    /// When something may be due that does not wait to be told already; none where only the record can change that.
+    pub(super) fn next(&self, again: Option<SignedDuration>, waits: impl Fn(&Key) -> bool) -> Option<Timestamp> {
+        self.0.iter().filter(|(key, _)| !waits(key)).filter_map(|(_, notice)| notice.next(again)).min()
     }
 
     /// A message was told, or given up.

@@ -64,13 +64,13 @@ fn a_cause_is_one_message_and_is_resolved() {
     let mut heard = Heard::new();
     assert_eq!(heard.at(0, &refused(&["b"])), [""; 0]);
     assert_eq!(heard.at(10, &refused(&["a", "b"])), [""; 0]);
-    assert_eq!(heard.board.next(None), Some(at(15)));
+    assert_eq!(heard.board.next(None, |_| false), Some(at(15)));
     assert_eq!(heard.at(15, &refused(&["a", "b"])), ["+refused prod: a,b"]);
     assert_eq!(heard.at(600, &refused(&["a", "b"])), [""; 0]);
     assert_eq!(heard.at(700, &refused(&["a"])), [""; 0], "one of two does well again");
     assert_eq!(heard.at(800, &refused(&[])), [""; 0]);
     assert_eq!(heard.at(815, &refused(&[])), ["-refused prod: a,b"]);
-    assert_eq!((heard.at(900, &refused(&[])), heard.board.next(None)), (vec![], None));
+    assert_eq!((heard.at(900, &refused(&[])), heard.board.next(None, |_| false)), (vec![], None));
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn what_passes_is_told_to_nobody_and_a_retry_is_no_recovery() {
     let mut heard = Heard::new();
     heard.at(0, &refused(&["a"]));
     assert_eq!(heard.at(14, &refused(&[])), [""; 0]);
-    assert_eq!((heard.at(30, &refused(&[])), heard.board.next(None)), (vec![], None));
+    assert_eq!((heard.at(30, &refused(&[])), heard.board.next(None, |_| false)), (vec![], None));
     heard.at(100, &refused(&["a"]));
     assert_eq!(heard.at(115, &refused(&["a"])), ["+refused prod: a"]);
     let trying = Seen { undecided: ["a".to_owned()].into(), ..refused(&[]) };
@@ -248,7 +248,7 @@ fn a_cluster_that_has_it_for_a_moment_leaves_no_haste_behind() {
     heard.at(400, &refused(&["a", "b"]));
     heard.at(410, &refused(&["a"]));
     assert_eq!(heard.at(420, &refused(&["a"])), [""; 0], "there is no news");
-    assert_eq!(heard.board.next(None), None);
+    assert_eq!(heard.board.next(None, |_| false), None);
     assert_eq!(heard.at(500, &refused(&["a", "c"])), [""; 0], "c has it only now");
     assert_eq!(heard.at(515, &refused(&["a", "c"])), ["+refused prod: a,c"]);
 }
@@ -277,4 +277,16 @@ fn what_the_rules_do_not_want_any_more_is_not_told_to_be_over() {
             board.due(None, at(615)).into_iter().map(|it| (it.resolved, Vec::from_iter(it.clusters.into_keys()).join(","))).collect();
         assert_eq!(over, Vec::from_iter(expect.iter().map(|clusters| (true, (*clusters).to_owned()))), "{rules:?}");
     }
+}
+
+#[test]
+fn what_waits_to_be_told_is_not_looked_for() {
+    let mut board = Board::default();
+    let rules = [rule("team", None, Severity::Info, &[])];
+    let (first, second) = (case("a", "dev", Trouble::Refused, "EK4010"), case("b", "prod", Trouble::Refused, "EK4010"));
+    board.observe("team", &rules, &seen(vec![first.clone()]), at(0));
+    board.observe("team", &rules, &seen(vec![first, second]), at(10));
+    assert_eq!(board.next(None, |_| false), Some(at(15)));
+    assert_eq!(board.next(None, |key| key.environment == "dev"), Some(at(25)));
+    assert_eq!(board.next(None, |_| true), None);
 }
