@@ -74,12 +74,15 @@ pub(super) fn record(
 
 fn let_go(db: &Connection, sink: &str, now: Timestamp) -> Result<(), LedgerError> {
     let before = now.checked_sub(KEPT).unwrap_or(Timestamp::MIN);
-    db.prepare_cached(&format!(
+    db.prepare_cached(&letting_go())?.execute(params![sink, TOLD_OF, At(before), LET_GO_MAX])?;
+    Ok(())
+}
+
+pub(super) fn letting_go() -> String {
+    format!(
         "DELETE FROM told WHERE (sink, commit_id, environment) IN (SELECT sink, commit_id, environment FROM told \
          WHERE sink = ?1 AND at < ?3 AND progress <> 'Pending' AND commit_id NOT IN ({NEWEST}) ORDER BY at LIMIT ?4)"
-    ))?
-    .execute(params![sink, TOLD_OF, At(before), LET_GO_MAX])?;
-    Ok(())
+    )
 }
 
 impl Reader {

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    ledger::{TOLD_OF, ToldRow},
+    ledger::{TOLD_OF, ToldRow, told::letting_go},
     manifest::ObjectId,
     sync::{Action, Journal as _, ObjectResult},
 };
@@ -75,6 +75,17 @@ async fn what_is_through_is_let_go_after_ninety_days() {
     bed.fetch(&[u8::try_from(TOLD_OF).unwrap() + 2]).await;
     bed.ledger.record_told(SINK, word(2, "test", "Success"), None).await.unwrap();
     assert_eq!(known(2), ["test"]);
+}
+
+#[tokio::test]
+async fn letting_go_looks_only_at_what_is_old() {
+    let plan = |db: &rusqlite::Connection| {
+        let mut lines = db.prepare(&format!("EXPLAIN QUERY PLAN {}", letting_go()))?;
+        Ok(lines.query_map(rusqlite::params![SINK, 1, 1, 1], |row| row.get::<_, String>("detail"))?.collect::<Result<Vec<_>, _>>()?)
+    };
+    let plan = Bed::new().reader().read(plan).unwrap();
+    assert!(plan.iter().any(|line| line.ends_with("USING INDEX told_through (sink=? AND at<?)")), "{plan:?}");
+    assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE FOR ORDER BY")), "{plan:?}");
 }
 
 #[tokio::test]
