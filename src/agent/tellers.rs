@@ -77,6 +77,7 @@ pub(super) fn start(
         };
         tellers.push(tokio::spawn(statuses.run(stop.clone())));
     }
+    tellers.push(tokio::spawn(Said::keep(meter.said.clone(), ledger.clone(), stop.clone())));
     Ok(tellers)
 }
 

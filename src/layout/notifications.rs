@@ -3,14 +3,15 @@
 //! A rule names a receiver and not its address. Addresses are secrets, and a repository that could name them could send what the agent
 //! knows wherever it likes; so the agent alone has them.
 
-use kube_overlay::LabelSelector;
-use serde::Deserialize;
+use kube_overlay::{LabelSelector, SelectorError};
+use serde::{Deserialize, Serialize};
 
 use super::{Own, own::Shape};
 use crate::{codes, diagnostic::Diagnostic};
 
 /// One rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(try_from = "Written", into = "Written")]
 pub struct Notification {
     /// The receiver's name in the agent's own file.
     pub receiver: String,
@@ -23,7 +24,7 @@ pub struct Notification {
 }
 
 /// How soon somebody should look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// When there is time: a decision is asked for.
@@ -47,7 +48,7 @@ impl Severity {
 }
 
 /// What can be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Trouble {
     /// The address reaches another cluster than before.
@@ -116,7 +117,7 @@ pub(super) const FORM: Shape = Shape::List(
     ],
 );
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 struct Written {
     receiver: String,
     selector: Option<String>,
@@ -126,13 +127,28 @@ struct Written {
     troubles: Vec<Trouble>,
 }
 
+impl TryFrom<Written> for Notification {
+    type Error = SelectorError;
+
+    fn try_from(Written { receiver, selector, severity, troubles }: Written) -> Result<Self, SelectorError> {
+        let selector = selector.as_deref().map(LabelSelector::parse).transpose()?;
+        Ok(Self { receiver, selector, severity, troubles })
+    }
+}
+
+impl From<Notification> for Written {
+    fn from(Notification { receiver, selector, severity, troubles }: Notification) -> Self {
+        Self { receiver, selector: selector.map(|selector| selector.to_string()), severity, troubles }
+    }
+}
+
 /// Reads the rules of a file whose form was checked, noting every mistake.
 pub(super) fn read(own: &Own, problems: &mut Vec<Diagnostic>) -> Vec<Notification> {
     let written: Vec<Written> = own.field("notifications").unwrap_or_default();
     let mut rules = Vec::new();
-    for (nth, Written { receiver, selector, severity, troubles }) in written.into_iter().enumerate() {
-        match selector.as_deref().map(LabelSelector::parse).transpose() {
-            Ok(selector) => rules.push(Notification { receiver, selector, severity, troubles }),
+    for (nth, written) in written.into_iter().enumerate() {
+        match Notification::try_from(written) {
+            Ok(rule) => rules.push(rule),
             Err(error) => own.refuse(codes::SELECTOR, &format!("/spec/notifications/{nth}/selector"), error.to_string(), problems),
         }
     }

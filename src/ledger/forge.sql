@@ -12,6 +12,8 @@ CREATE TABLE told (
     PRIMARY KEY (sink, commit_id, environment)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX told_open ON told (sink, at) WHERE progress = 'Pending';
+-- What is let go, the oldest first.
+CREATE INDEX told_through ON told (sink, at) WHERE progress <> 'Pending';
 
 -- Since which fetch a sink is told: the history before is none of its business.
 CREATE TABLE sinks (

@@ -71,7 +71,7 @@ pub use self::{
     reader::Reader,
     retention::{Removed, Retention},
     standing::{BundleEnd, Drifted},
-    told::{Telling, ToldRow},
+    told::{TOLD_OF, Telling, ToldRow},
     verify::{Fault, Verdict, verify},
 };
 use self::{branch::Fetch, writer::Writer};

@@ -2,10 +2,11 @@
 //!
 //! A **notice** is one cause in one environment for one receiver: `Refused EK4010 in prod`. It is told once it has stood for
 //! [`WINDOW`], with all clusters that have it by then; so a trouble that passes within that time is told to nobody, and a commit that is
-//! refused by forty clusters is one message. Clusters that get it later are told of at most every [`MORE`]. When none has it for
-//! [`WINDOW`], what was told is resolved. A cluster on its way to somewhere keeps what it had: a retry is no recovery.
+//! refused by forty clusters is one message. Clusters that get it later are told of at most every [`MORE`]; so are those that
+//! did well for [`WINDOW`] and have it again. When none has it for that long, what was told is resolved. A cluster on its way to somewhere
+//! keeps what it had: a retry is no recovery. Nor is it one that the rules do not want a receiver to hear of it any more: that is forgotten.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -42,12 +43,13 @@ pub(super) struct Notice {
     clusters: BTreeMap<String, Timestamp>,
     commit: Option<CommitId>,
     error: ErrorAnswer,
-    /// Since when a cluster has it that the receiver does not know of.
+    /// Since when there is a cluster that has it and of which the receiver does not know that.
     news: Option<Timestamp>,
     /// Since when none has it.
     gone: Option<Timestamp>,
-    /// The clusters that the receiver was told of; none where it was told nothing.
-    told: BTreeSet<String>,
+    /// The clusters that the receiver was told of last, each since when it does well again; what returns sooner than [`WINDOW`] after
+    /// that never was away.
+    told: BTreeMap<String, Option<Timestamp>>,
     told_at: Option<Timestamp>,
 }
 
@@ -90,19 +92,24 @@ impl Board {
         Self(notices.into_iter().collect())
     }
 
-    /// Takes in what the record says now.
-    pub(super) fn observe(&mut self, receiver: &str, rules: &[Notification], seen: &Seen, now: Timestamp) {
-        let mut found: BTreeMap<Key, Vec<&Case>> = BTreeMap::new();
-        for case in seen.cases.iter().filter(|case| is_wanted(receiver, rules, seen, case)) {
-            let key = Key { environment: case.environment.clone(), trouble: case.trouble, code: case.error.code.clone() };
-            found.entry(key).or_default().push(case);
-        }
-        for (key, notice) in &mut self.0 {
-            let cases = found.remove(key).unwrap_or_default();
-            notice.observe(&cases, |cluster| seen.may_have(cluster, key.trouble), now);
-        }
-        // A trouble that passed before anybody was told of it.
-        self.0.retain(|_, notice| notice.gone.is_none() || !notice.told.is_empty());
+    /// Takes in what the record says now; the notices of which something else is to be kept than before.
+    pub(super) fn observe(&mut self, receiver: &str, rules: &[Notification], seen: &Seen, now: Timestamp) -> Vec<Key> {
+        let mut changed = Vec::new();
+        let (wanted, unwanted): (Vec<_>, Vec<_>) = seen.cases.iter().partition(|case| is_wanted(receiver, rules, seen, case));
+        let (mut found, unwanted) = (by_key(wanted), by_key(unwanted));
+        self.0.retain(|key, notice| {
+            let before = notice.told.clone();
+            let forgotten = notice.forget(unwanted.get(key).map_or(&[], Vec::as_slice));
+            if !forgotten {
+                let cases = found.remove(key).unwrap_or_default();
+                notice.observe(&cases, |cluster| seen.may_have(cluster, key.trouble), now);
+            }
+            if notice.told_at.is_some() && (forgotten || notice.told != before) {
+                changed.push(key.clone());
+            }
+            // Nor is one kept of a trouble that passed before anybody was told of it.
+            !forgotten && (notice.gone.is_none() || notice.told_at.is_some())
+        });
         for (key, cases) in found {
             if self.0.len() < NOTICES_MAX
                 && let Some(first) = cases.first()
@@ -112,6 +119,7 @@ impl Board {
                 self.0.insert(key, notice);
             }
         }
+        changed
     }
 
     /// What is to be told now. With `again`, what was told longer ago than that and still stands is told once more.
@@ -121,23 +129,35 @@ impl Board {
         due
     }
 
-    /// When something may be due that is not now; none where only the record can change that.
-    pub(super) fn next(&self, again: Option<SignedDuration>) -> Option<Timestamp> {
-        self.0.values().filter_map(|notice| notice.next(again)).min()
+    /// When something may be due that does not wait to be told already; none where only the record can change that.
+    pub(super) fn next(&self, again: Option<SignedDuration>, waits: impl Fn(&Key) -> bool) -> Option<Timestamp> {
+        self.0.iter().filter(|(key, _)| !waits(key)).filter_map(|(_, notice)| notice.next(again)).min()
     }
 
-    /// A message was told, or given up. The notice as it is to be kept; none where it is over.
-    pub(super) fn told(&mut self, message: &Message, now: Timestamp) -> Option<&Notice> {
+    /// A message was told, or given up.
+    pub(super) fn told(&mut self, message: &Message, now: Timestamp) {
         if message.resolved {
             self.0.remove(&message.key);
-            return None;
+        } else if let Some(notice) = self.0.get_mut(&message.key) {
+            notice.told = message.clusters.keys().map(|cluster| (cluster.clone(), None)).collect();
+            notice.told_at = Some(now);
+            notice.reckon(now);
         }
-        let notice = self.0.get_mut(&message.key)?;
-        notice.told = message.clusters.keys().cloned().collect();
-        notice.told_at = Some(now);
-        notice.news = if notice.clusters.keys().all(|cluster| notice.told.contains(cluster)) { None } else { notice.news };
-        Some(notice)
     }
+
+    /// The notice as it is to be kept; none where it is over.
+    pub(super) fn get(&self, key: &Key) -> Option<&Notice> {
+        self.0.get(key)
+    }
+}
+
+fn by_key(cases: Vec<&Case>) -> BTreeMap<Key, Vec<&Case>> {
+    let mut found: BTreeMap<Key, Vec<&Case>> = BTreeMap::new();
+    for case in cases {
+        let key = Key { environment: case.environment.clone(), trouble: case.trouble, code: case.error.code.clone() };
+        found.entry(key).or_default().push(case);
+    }
+    found
 }
 
 fn is_wanted(receiver: &str, rules: &[Notification], seen: &Seen, case: &Case) -> bool {
@@ -158,9 +178,18 @@ impl Notice {
             error: first.error.clone(),
             news: None,
             gone: None,
-            told: BTreeSet::new(),
+            told: BTreeMap::new(),
             told_at: None,
         }
+    }
+
+    /// Forgets the clusters of these cases; whether nothing is left of the notice by that.
+    fn forget(&mut self, unwanted: &[&Case]) -> bool {
+        for Case { cluster, .. } in unwanted {
+            self.clusters.remove(cluster);
+            self.told.remove(cluster);
+        }
+        !unwanted.is_empty() && self.clusters.is_empty() && self.told.is_empty()
     }
 
     /// `may_have` tells the clusters that keep what they had.
@@ -170,11 +199,28 @@ impl Notice {
         for case in has.values() {
             if !self.clusters.contains_key(&case.cluster) && self.clusters.len() < CLUSTERS_MAX {
                 self.clusters.insert(case.cluster.clone(), case.since.min(now));
-                if !self.told.contains(&case.cluster) {
-                    self.news.get_or_insert(now);
-                }
             }
         }
+        for (cluster, well) in &mut self.told {
+            *well = match *well {
+                None if !self.clusters.contains_key(cluster) => Some(now),
+                Some(since) if self.clusters.contains_key(cluster) && now < after(since, WINDOW) => None,
+                same => same,
+            };
+        }
+        // The words are those of a case that stands.
+        if let Some(first) = cases.first()
+            && !cases.iter().any(|case| case.commit == self.commit && case.error == self.error)
+        {
+            (self.commit, self.error) = (first.commit, first.error.clone());
+        }
+        self.reckon(now);
+    }
+
+    /// What follows from the clusters that have it and those that the receiver knows of.
+    fn reckon(&mut self, now: Timestamp) {
+        let is_known = |cluster| self.told.get(cluster).is_some_and(Option::is_none);
+        self.news = if self.clusters.keys().all(is_known) { None } else { self.news.or(Some(now)) };
         self.gone = if self.clusters.is_empty() { self.gone.or(Some(now)) } else { None };
     }
 
@@ -183,16 +229,15 @@ impl Notice {
             return None;
         }
         let resolved = self.gone.is_some();
-        let clusters = if resolved { self.told.iter().map(|cluster| (cluster.clone(), now)).collect() } else { self.clusters.clone() };
+        let clusters = if resolved { self.told.keys().map(|cluster| (cluster.clone(), now)).collect() } else { self.clusters.clone() };
         let since = self.clusters.values().min().copied().or(self.told_at).unwrap_or(now);
         let (severity, error) = (key.trouble.severity(), self.error.clone());
         Some(Message { key: key.clone(), resolved, severity, clusters, commit: self.commit, error, since })
     }
 
     fn next(&self, again: Option<SignedDuration>) -> Option<Timestamp> {
-        let after = |at: Timestamp, span: SignedDuration| at.checked_add(span).unwrap_or(Timestamp::MAX);
         if let Some(gone) = self.gone {
-            return (!self.told.is_empty()).then(|| after(gone, WINDOW));
+            return self.told_at.map(|_| after(gone, WINDOW));
         }
         let news = self.news.map(|news| {
             let grouped = after(news, WINDOW);
@@ -201,6 +246,10 @@ impl Notice {
         let again = self.told_at.zip(again).map(|(told, again)| after(told, again));
         news.into_iter().chain(again).min()
     }
+}
+
+fn after(at: Timestamp, span: SignedDuration) -> Timestamp {
+    at.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -19,10 +19,9 @@ mod notices;
 mod pace;
 mod queue;
 mod receivers;
+mod said;
 mod statuses;
 mod trouble;
-
-use std::{collections::BTreeMap, sync::Arc};
 
 pub use client::Http;
 pub use commits::{Due, Progress, Sink, due};
@@ -31,20 +30,8 @@ pub use notes::Notes;
 pub use notices::Notices;
 pub(crate) use pace::Pace;
 pub use receivers::Receiver;
+pub use said::Said;
 pub use statuses::Statuses;
-
-use crate::layout::Notification;
-
-/// What the repository says that matters here.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Said {
-    /// The fleet's name; empty as long as it is not known.
-    pub fleet: String,
-    /// Who is notified of what.
-    pub rules: Arc<Vec<Notification>>,
-    /// The clusters' labels, for the rules.
-    pub labels: Arc<BTreeMap<String, BTreeMap<String, String>>>,
-}
 
 /// Counts what is told.
 pub trait Tally: Send + Sync {

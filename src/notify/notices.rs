@@ -81,7 +81,7 @@ impl Notices {
                 self.tell(&key, &message, &mut board, &mut queue, begun).await;
                 continue;
             }
-            let until = self.wake(&board, &queue, begun).min(Instant::now() + if ends_by_itself { AGAIN } else { QUIET });
+            let until = self.wake(&board, &queue, begun, pace.next()).min(Instant::now() + if ends_by_itself { AGAIN } else { QUIET });
             tokio::select! {
                 changed = self.changes.changed() => {
                     if changed.is_err() {
@@ -96,13 +96,14 @@ impl Notices {
         }
     }
 
-    /// When to look again if the record does not change.
-    fn wake(&self, board: &Board, queue: &Queue<Key, Message>, begun: Instant) -> Instant {
-        let grouped = board.next(self.receiver.again()).map(|at| {
+    /// When to look again if the record does not change. `paced` is when a message may be sent again.
+    fn wake(&self, board: &Board, queue: &Queue<Key, Message>, begun: Instant, paced: Instant) -> Instant {
+        // What waits is due in the past; when it is tried is the queue's to say.
+        let grouped = board.next(self.receiver.again(), |key| queue.has(key)).map(|at| {
             let pause = at.duration_since(Timestamp::now());
             Instant::now() + Duration::try_from(pause).unwrap_or_default().max(LOOK)
         });
-        let retry = queue.next_at().map(|at| (begun + at).max(Instant::now() + LOOK));
+        let retry = queue.next_at().map(|at| (begun + at).max(paced).max(Instant::now() + LOOK));
         grouped.into_iter().chain(retry).min().unwrap_or_else(|| Instant::now() + QUIET)
     }
 
@@ -131,7 +132,9 @@ impl Notices {
         let Ok(read) = tokio::task::spawn_blocking(read).await else { return Ok(false) };
         let (status, fights) = read?;
         let seen = Seen::of(&status, &fights, &said.labels);
-        board.observe(self.receiver.name(), &said.rules, &seen, now);
+        for key in board.observe(self.receiver.name(), &said.rules, &seen, now) {
+            self.keep(&key, board).await;
+        }
         Ok(seen.ends_by_itself())
     }
 
@@ -161,8 +164,14 @@ impl Notices {
         };
         self.tally.told(kind, name, result);
         queue.done(key);
-        let state = board.told(message, now).and_then(|notice| serde_json::to_string(notice).ok());
-        let key = serde_json::to_string(key).unwrap_or_default();
+        board.told(message, now);
+        self.keep(key, board).await;
+    }
+
+    /// Puts on record what the receiver was told of that.
+    async fn keep(&self, key: &Key, board: &Board) {
+        let state = board.get(key).and_then(|notice| serde_json::to_string(notice).ok());
+        let (name, key) = (self.receiver.name(), serde_json::to_string(key).unwrap_or_default());
         if let Err(error) = self.ledger.keep_notice(name, key, state).await {
             error!(code = error.code().id, receiver = name, "what the receiver was told is not on record: {error}");
         }

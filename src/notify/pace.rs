@@ -1,5 +1,7 @@
 //! How often something may happen.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 /// So many a second on average, and more at once after a pause.
@@ -23,6 +25,11 @@ impl Pace {
         self.take_counting(now).is_some()
     }
 
+    /// When one more may happen, by what was known at the last try.
+    pub(crate) fn next(&self) -> Instant {
+        self.at + Duration::from_secs_f64((1.0 - self.left).max(0.0) / self.per_second)
+    }
+
     /// The same; with how many might not since the last one that might.
     pub(crate) fn take_counting(&mut self, now: Instant) -> Option<u64> {
         self.left = (self.left + now.saturating_duration_since(self.at).as_secs_f64() * self.per_second).min(self.most);
@@ -38,8 +45,6 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -50,5 +55,7 @@ mod tests {
         let told: Vec<_> = [0.0, 0.0, 0.0, 0.0, 0.2, 0.5, 0.6, 100.0, 100.0, 100.0, 100.0].map(|time| pace.take_counting(at(time))).into();
         let expect = [Some(0), Some(0), Some(0), None, None, Some(2), None, Some(1), Some(0), Some(0), None];
         assert_eq!(told, expect);
+        assert_eq!(pace.next(), at(100.5));
+        assert!(pace.take(at(100.5)));
     }
 }

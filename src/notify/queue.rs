@@ -45,6 +45,11 @@ impl<K: Ord + Clone, V: Clone + PartialEq> Queue<K, V> {
         due.min_by_key(|(_, item)| item.at).map(|(key, item)| (key.clone(), item.value.clone()))
     }
 
+    /// Whether that waits.
+    pub(super) fn has(&self, key: &K) -> bool {
+        self.items.contains_key(key)
+    }
+
     /// When it is the next one's turn; none where nothing waits.
     pub(super) fn next_at(&self) -> Option<Duration> {
         self.items.values().map(|item| item.at.max(self.not_before)).min()

@@ -22,11 +22,9 @@ use crate::{
     codes,
     diagnostic::Diagnostic,
     git::CommitId,
-    ledger::{Ledger, LedgerError, Reader},
+    ledger::{Ledger, LedgerError, Reader, TOLD_OF},
 };
 
-/// Newest commits that are looked at: older ones are through, or a newer one has come before them.
-pub(super) const COMMITS: u32 = 50;
 /// Words that wait, at most: those of 50 commits in 20 environments.
 const WAITING_MAX: usize = 1000;
 /// Between two looks at the record, and two requests: GitHub asks for a second between requests that change something.
@@ -152,12 +150,12 @@ impl Statuses {
 
 /// What the record says must be told to a sink, newest commit first.
 pub(super) fn wanted(reader: &Reader, sink: Sink, now: Timestamp) -> Result<Vec<Due>, LedgerError> {
-    let telling = reader.telling(sink.word(), COMMITS)?;
+    let telling = reader.telling(sink.word(), TOLD_OF)?;
     if telling.is_empty() {
         return Ok(Vec::new());
     }
     let clusters = reader.status()?.clusters;
-    let log = reader.log(COMMITS)?.commits;
+    let log = reader.log(TOLD_OF)?.commits;
     let mut wanted = Vec::new();
     for commit in &telling {
         let on = match log.iter().find(|entry| entry.commit == commit.0) {

@@ -12,7 +12,7 @@ use rusqlite::{
 
 use super::*;
 use crate::{
-    ledger::{branch, clusters, file, held, retention, syncs},
+    ledger::{branch, clusters, file, held, retention, syncs, told},
     manifest::ObjectId,
     sync::{Action, BundleOutcome, ObjectResult, approval::Asked},
 };
@@ -97,6 +97,7 @@ async fn some_history() -> Bed {
 #[tokio::test]
 async fn no_question_looks_through_what_grows() {
     let bed = some_history().await;
+    bed.ledger.begin_telling("statuses").await.unwrap();
     let (reader, caught) = (bed.reader(), Caught::default());
     caught.listen(&mut reader.connection());
     reader.status().unwrap();
@@ -108,6 +109,7 @@ async fn no_question_looks_through_what_grows() {
     reader.touched(id(2), None).unwrap();
     reader.commit(id(2)).unwrap();
     reader.search("change", 20).unwrap();
+    assert_ne!(reader.telling("statuses", 20).unwrap(), []);
     assert_eq!(caught.scans(&reader.connection()), Vec::<String>::new());
     // The guard sees what it is there for, a limit or not.
     reader.status().unwrap();
@@ -138,6 +140,7 @@ async fn no_step_of_a_sync_looks_through_what_grows() {
     let (applied, rendering) = (Some(id(4)), Some(digest_of(4)));
     clusters::set_state(&db, "a", &State { desired: applied, applied, rendering, ..state(Phase::Synced) }, at(7)).unwrap();
     held::write(&db, "a", &Asked::default()).unwrap();
+    told::record(&db, "statuses", &[(id(4), "prod".to_owned(), "Success")], None, at(8)).unwrap();
     retention::remove_some(&db, 1, crate::ledger::Retention::default(), at(8)).unwrap();
     assert_eq!(caught.scans(&db), Vec::<String>::new());
 }

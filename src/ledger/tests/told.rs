@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    ledger::ToldRow,
+    ledger::{TOLD_OF, ToldRow, told::letting_go},
     manifest::ObjectId,
     sync::{Action, Journal as _, ObjectResult},
 };
@@ -49,13 +49,43 @@ async fn what_is_through_is_let_go_after_ninety_days() {
     let bed = Bed::new();
     bed.fetch(&[1]).await;
     bed.ledger.begin_telling(SINK).await.unwrap();
-    let word = |environment: &str, word| vec![(id(1), environment.to_owned(), word)];
-    bed.ledger.record_told(SINK, word("dev", "Success"), None).await.unwrap();
-    bed.ledger.record_told(SINK, word("prod", "Pending"), None).await.unwrap();
+    bed.fetch(&[2]).await;
+    let word = |commit: u8, environment: &str, word| vec![(id(commit), environment.to_owned(), word)];
+    for told in [word(1, "dev", "Success"), word(1, "prod", "Pending"), word(2, "dev", "Success")] {
+        bed.ledger.record_told(SINK, told, None).await.unwrap();
+    }
+    bed.ledger.record_told(OTHER, word(1, "dev", "Success"), None).await.unwrap();
+    let known = |commit: u8| {
+        let count = |db: &rusqlite::Connection| {
+            let mut rows = db.prepare("SELECT environment FROM told WHERE sink = ? AND commit_id = ? ORDER BY 1")?;
+            Ok(rows.query_map(rusqlite::params![SINK, id(commit)], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?)
+        };
+        bed.reader().read(count).unwrap()
+    };
     bed.seconds.fetch_add(91 * 24 * 3600, Ordering::SeqCst);
-    bed.ledger.record_told(SINK, word("test", "Success"), None).await.unwrap();
-    let known: Vec<String> = bed.reader().telling(SINK, 10).unwrap().remove(0).1.into_keys().collect();
-    assert_eq!(known, ["prod", "test"]);
+    bed.ledger.record_told(SINK, word(2, "test", "Success"), None).await.unwrap();
+    assert_eq!((known(1), known(2)), (vec!["dev".to_owned(), "prod".to_owned()], vec!["dev".to_owned(), "test".to_owned()]));
+    // Nothing is let go of a commit that is looked at, however long nothing came; here all but the first are.
+    for number in 3..=u8::try_from(TOLD_OF).unwrap() + 1 {
+        bed.fetch(&[number]).await;
+    }
+    bed.ledger.record_told(SINK, word(2, "test", "Success"), None).await.unwrap();
+    assert_eq!((known(1), known(2)), (vec!["prod".to_owned()], vec!["dev".to_owned(), "test".to_owned()]));
+    // The next one takes the place of the second.
+    bed.fetch(&[u8::try_from(TOLD_OF).unwrap() + 2]).await;
+    bed.ledger.record_told(SINK, word(2, "test", "Success"), None).await.unwrap();
+    assert_eq!(known(2), ["test"]);
+}
+
+#[tokio::test]
+async fn letting_go_looks_only_at_what_is_old() {
+    let plan = |db: &rusqlite::Connection| {
+        let mut lines = db.prepare(&format!("EXPLAIN QUERY PLAN {}", letting_go()))?;
+        Ok(lines.query_map(rusqlite::params![SINK, 1, 1, 1], |row| row.get::<_, String>("detail"))?.collect::<Result<Vec<_>, _>>()?)
+    };
+    let plan = Bed::new().reader().read(plan).unwrap();
+    assert!(plan.iter().any(|line| line.ends_with("USING INDEX told_through (sink=? AND at<?)")), "{plan:?}");
+    assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE FOR ORDER BY")), "{plan:?}");
 }
 
 #[tokio::test]

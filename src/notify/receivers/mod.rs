@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::{
     answer::{self, Outcome},
     board::Message,
-    client::{Http, Outgoing, is_local},
+    client::{Http, Outgoing, Reply, is_local},
     line,
 };
 use crate::{
@@ -175,14 +175,24 @@ impl Receiver {
         }
     }
 
+    /// The answer without the receiver's own words, where these may repeat a secret of its address, in whatever form: there is none in an
+    /// address of a host alone.
+    fn repeatable(&self, reply: Reply) -> Reply {
+        let is_open = match &self.address {
+            Address::Here(url) => url.reveal().parse::<Uri>().is_ok_and(|uri| uri.path() == "/" && uri.query().is_none()),
+            Address::File(_) => false,
+        };
+        if is_open { reply } else { Reply { text: String::new(), ..reply } }
+    }
+
     /// Tells it, once.
     pub(super) async fn tell(&self, http: &Http, message: &Message, ground: &Ground<'_>) -> Outcome {
         let sent = match self.request(message, ground) {
-            Ok(request) => http.post(&request).await.map(|reply| (reply, request)),
+            Ok(request) => http.post(&request).await,
             Err(why) => Err(why),
         };
         match sent {
-            Ok((reply, request)) => without(answer::judge(&reply, ground.now), request.url.reveal()),
+            Ok(reply) => answer::judge(&self.repeatable(reply), ground.now),
             Err(why) => Outcome::Again { why, after: None },
         }
     }
@@ -197,17 +207,6 @@ impl Receiver {
                 Err(Diagnostic::new(codes::NOTIFY_TEST, Place::Nowhere, format!("{} ({}) was not told: {why}", self.name, self.kind())))
             }
         }
-    }
-}
-
-/// A receiver's own words may repeat the address that it was asked at.
-fn without(outcome: Outcome, url: &str) -> Outcome {
-    let path = url.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
-    let clean = |why: String| if path.len() > 3 { why.replace(url, "***").replace(path, "***") } else { why };
-    match outcome {
-        Outcome::Sent => Outcome::Sent,
-        Outcome::Again { why, after } => Outcome::Again { why: clean(why), after },
-        Outcome::Never { why } => Outcome::Never { why: clean(why) },
     }
 }
 
