@@ -45,7 +45,9 @@ impl Scoped<'_> {
         let Some(view) = self.view()? else { return Ok(()) };
         for clusters in lists {
             clusters.retain(|cluster| view.seen.contains(&cluster.name));
-            clusters.iter_mut().for_each(|cluster| view.mask(&mut cluster.reason, None));
+            for cluster in clusters {
+                view.mask(&mut cluster.reason, None);
+            }
         }
         Ok(())
     }

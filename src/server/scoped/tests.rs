@@ -19,6 +19,9 @@ use crate::{
 const HALTED: &str = "waits for the wave canary, which has halted: dev-eu-1: EK3001: connection refused";
 const IN_PROGRESS: &str = "waits for the wave canary, which is in progress on dev-eu-1";
 
+/// In the place of a target that names more than the scope.
+const BEYOND: &str = "(more than the token's environments)";
+
 /// A record of `dev-eu-1` and `prod-eu-1`, which waits for it.
 struct Bed {
     dir: tempfile::TempDir,
@@ -128,7 +131,6 @@ async fn a_target_is_told_where_all_it_names_is_in_scope() {
     let (answers, scope) = (bed.answers(), production());
     let scoped = Scoped { answers: &answers, scope: &scope };
     let targets: Vec<_> = scoped.history("prod-eu-1", 20).unwrap().actions.into_iter().map(|action| action.target).collect();
-    const BEYOND: &str = "(more than the token's environments)";
     assert_eq!(targets, [BEYOND, BEYOND, "region=eu,tier!=1", "environment=production"]);
     let events = scoped.events(&EventQuery { limit: 100, ..EventQuery::default() }).unwrap().events;
     let told: Vec<_> = events
