@@ -100,7 +100,7 @@ impl Notes {
 
     /// Packs now and then: each note is a tree of all notes, and alike as these are, packed they take next to nothing.
     async fn tidy(&self, cancel: &CancellationToken) -> Result<(), GitError> {
-        if self.pushed.fetch_add(1, Ordering::Relaxed) % TIDY_EACH == 0 {
+        if self.pushed.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIDY_EACH) {
             // What could not be packed is packed the next time.
             self.program.tidy(TIDY, cancel).await?;
         }

@@ -325,7 +325,6 @@ impl Years {
             would: None,
             ailing: Vec::new(),
             error: error.cloned(),
-            ailing: Vec::new(),
         }
     }
 
