@@ -85,6 +85,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         ("evenkeel where, one of the middle", vec!["where", &middle]),
         ("evenkeel where, the oldest", vec!["where", &oldest]),
         ("evenkeel log -n 20", vec!["log", "--limit", "20"]),
+        ("evenkeel why", vec!["why", &cluster]),
         ("evenkeel history", vec!["history", &cluster]),
     ] {
         line(what, time(options.rounds, || output(&mut evenkeel(&arguments)))?);
