@@ -64,7 +64,7 @@ fn names(list: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_change_is_judged_by_every_cluster_that_it_concerns_before_it_is_merged() -> Result<()> {
-    let (scene, agent, base) = synced("judged").await?;
+    let (scene, agent, base) = synced("well-judged").await?;
     let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"v": "theirs"},
         "metadata": {"name": "theirs", "namespace": scene.namespace()}});
     scene.api("b").await?.apply(&scene.config_map_path("theirs"), "helm", &theirs).await?;
