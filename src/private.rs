@@ -2,7 +2,13 @@
 
 use std::{fs::File, io::Read as _, os::unix::fs::MetadataExt as _, path::Path};
 
-use crate::manifest::Masked;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    codes::Code,
+    diagnostic::{Diagnostic, Place},
+    manifest::Masked,
+};
 
 /// Bytes of such a file: some thousand secrets.
 const FILE_LEN_MAX: u64 = 64 * 1024;
@@ -22,6 +28,23 @@ pub(crate) fn text(path: &Path) -> Result<String, String> {
     let mut text = String::new();
     file.take(FILE_LEN_MAX + 1).read_to_string(&mut text).map_err(cannot)?;
     if text.len() as u64 > FILE_LEN_MAX { Err("the file is larger than 64 KiB".to_owned()) } else { Ok(text) }
+}
+
+/// What a file with secrets says, which is told as `form` where it is something else. What stands there is not repeated.
+pub(crate) fn yaml<T: DeserializeOwned>(path: &Path, code: Code, form: &str) -> Result<T, Diagnostic> {
+    let name = path.display().to_string();
+    let text = text(path).map_err(|why| Diagnostic::new(code, Place::file(&*name), why))?;
+    parse(&name, &text, code, form)
+}
+
+/// The same of a text that was read already.
+pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str, code: Code, form: &str) -> Result<T, Diagnostic> {
+    serde_yaml::from_str(text).map_err(|error| {
+        // The reader's own words would show what stands there.
+        let number = |at: usize| u32::try_from(at).unwrap_or(0);
+        let place = error.location().map_or(Place::file(name), |at| Place::at(name, number(at.line()), number(at.column())));
+        Diagnostic::new(code, place, format!("this is not {form}"))
+    })
 }
 
 /// The one secret that is all of a file, without the line end after it.

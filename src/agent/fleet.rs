@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 use super::{
     holds::Holds,
-    kept::{self, Kept, Refs},
+    kept::Kept,
     live_plan::Ground,
     losses::Losses,
     once::{ATTEMPTS, Once},
@@ -23,18 +23,12 @@ use crate::{
     cluster::ConnectionSpec,
     codes, crash,
     diagnostic::{Diagnostic, Place},
-    git::{self, CommitId, CommitInfo, GitError, Mirror},
+    git::{CommitId, CommitInfo, GitError, Mirror},
     layout,
     ledger::{ClusterRow, Ledger},
-    manifest::{ApplySet, Digest},
+    manifest::ApplySet,
     render::{Facts, Renderer, Rendering},
-    server::{Accepted, Action},
-    sync::{
-        Health, Phase, Reporting, State,
-        hold::Held,
-        prune::Budget,
-        target::{Ask, Desired},
-    },
+    sync::{Health, Phase, Reporting, State, hold::Held, prune::Budget, target::Desired},
 };
 use kube_overlay::LabelSelector;
 
@@ -110,7 +104,7 @@ pub(super) struct Fleet {
     pub(super) waves: Waves,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
-    kept: Kept,
+    pub(super) kept: Kept,
     pub(super) holds: Holds,
     pub(super) losses: Losses,
 }
@@ -199,77 +193,6 @@ impl Fleet {
             self.keep_running(was);
         }
         self.render();
-        Ok(())
-    }
-
-    /// Keeps a commit from being cleared away after the branch was forced elsewhere. Best effort: nothing that runs needs it.
-    pub(super) fn keep(&self, name: String, commit: CommitId) {
-        let mirror = self.mirror.clone();
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = mirror.keep(&name, commit) {
-                warn!(%commit, code = %error.code(), "{error}");
-            }
-        });
-    }
-
-    /// A cluster runs that commit.
-    pub(super) fn runs(&mut self, cluster: &str, commit: CommitId) {
-        let is_on_branch = self.tip == Some(commit) || self.tip.is_some_and(|tip| self.mirror.contains(tip, commit).unwrap_or(false));
-        let refs = self.kept.runs(cluster, commit, is_on_branch);
-        self.update(refs);
-    }
-
-    /// Keeps what clusters run, then lets go of the tip that was, which held it until now.
-    fn keep_running(&mut self, was: Option<CommitId>) {
-        let (refs, mirror) = (self.kept.rewritten(), self.mirror.clone());
-        tokio::task::spawn_blocking(move || {
-            let kept = refs.new.into_iter().try_for_each(|commit| mirror.keep(&Kept::name(commit), commit));
-            let kept = kept.and_then(|()| was.map_or(Ok(()), |was| mirror.unkeep(&git::before(was))));
-            if let Err(error) = kept {
-                warn!(code = %error.code(), "{error}");
-            }
-        });
-    }
-
-    fn update(&self, refs: Refs) {
-        for new in refs.new {
-            self.keep(Kept::name(new), new);
-        }
-        self.unkeep(refs.gone.into_iter().map(Kept::name).collect());
-    }
-
-    /// Ends what [`Self::keep`] began under these names.
-    pub(super) fn unkeep(&self, names: Vec<String>) {
-        if names.is_empty() {
-            return;
-        }
-        let mirror = self.mirror.clone();
-        tokio::task::spawn_blocking(move || {
-            for name in names {
-                if let Err(error) = mirror.unkeep(&name) {
-                    warn!(name, code = %error.code(), "{error}");
-                }
-            }
-        });
-    }
-
-    /// What clusters run, as the ledger has it; commits that none runs any more need not be kept.
-    pub(super) async fn remember_applied(&mut self) -> Result<(), Diagnostic> {
-        let mut commits = BTreeMap::new();
-        for (cluster, (commit, _)) in self.ledger.applied_everywhere().await? {
-            // Whether the branch holds it is not asked: it may have been moved while the agent was away.
-            self.kept.runs(&cluster, commit, false);
-            commits.insert(Kept::name(commit), commit);
-        }
-        let mirror = self.mirror.clone();
-        let keep = move || {
-            let kept = commits.iter().try_for_each(|(name, commit)| mirror.keep(name, *commit));
-            kept.and(mirror.keep_only(kept::PREFIX, &commits.into_keys().collect()))
-                .and_then(|()| mirror.keep_only(git::BEFORE, &BTreeSet::new()))
-        };
-        if let Ok(Err(error)) = tokio::task::spawn_blocking(keep).await {
-            warn!(code = %error.code(), "{error}");
-        }
         Ok(())
     }
 
@@ -541,84 +464,6 @@ impl Fleet {
     pub(super) fn selected(&self) -> Vec<String> {
         self.desired.keys().cloned().collect()
     }
-
-    /// Does what a person asked, and keeps it on record.
-    pub(super) async fn act(&mut self, action: Action) -> Result<Accepted, Diagnostic> {
-        let result = self.carry_out(action.clone()).await;
-        self.audit(&action, &result).await;
-        result
-    }
-
-    async fn carry_out(&mut self, action: Action) -> Result<Accepted, Diagnostic> {
-        match action {
-            Action::Hold { request, who } => self.hold(&request, &who).await,
-            Action::Release { request, who } => self.release(&request, &who).await,
-            Action::Sync { selector, who } => {
-                let clusters = self.selected_by(&selector)?;
-                info!(who, clusters = clusters.join(","), "sync asked for");
-                Ok(Accepted { clusters: clusters.into_iter().filter(|cluster| self.targets.ask(cluster, Ask::Sync)).collect() })
-            }
-            Action::Rollback { selector, rev, who } => self.roll_back(&selector, rev, &who).await,
-            Action::Retry { selector, who } => self.retry(&selector, &who).await,
-            Action::Approve { plan, who } => {
-                if let Some(accepted) = self.approve_wave(plan, &who).await? {
-                    return Ok(accepted);
-                }
-                let clusters = approve(&self.ledger, plan, &who).await?;
-                info!(who, %plan, clusters = clusters.join(","), "deletions approved");
-                for cluster in &clusters {
-                    self.targets.ask(cluster, Ask::Sync);
-                }
-                Ok(Accepted { clusters })
-            }
-            Action::Resume { who } => self.write_again(&who).await,
-            Action::AcceptCluster { name, who } => {
-                if !self.targets.ask(&name, Ask::AcceptCluster) {
-                    return Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {name} in the fleet")));
-                }
-                info!(who, cluster = name, "accepted as the cluster it is now");
-                Ok(Accepted { clusters: vec![name] })
-            }
-        }
-    }
-
-    /// Ends what a lost ledger began.
-    async fn write_again(&mut self, who: &str) -> Result<Accepted, Diagnostic> {
-        let clusters = resume(&self.ledger, who).await?;
-        if self.report_only == Some(Reporting::Observing) {
-            // It is on record for the next agent that writes.
-            return Ok(Accepted { clusters: Vec::new() });
-        }
-        if self.report_only == Some(Reporting::LostLedger) {
-            self.report_only = None;
-            info!(who, "resumed: clusters are written again");
-            // Each is told what its wave has for it.
-            self.roll().await?;
-        }
-        Ok(Accepted { clusters })
-    }
-}
-
-/// Puts on record that clusters may be written again, and says which those are: none where all might be written before.
-pub(super) async fn resume(ledger: &Ledger, who: &str) -> Result<Vec<String>, Diagnostic> {
-    Ok(if ledger.resume(who).await? { ledger.cluster_names().await? } else { Vec::new() })
-}
-
-/// Puts on record that the deletions of this plan may go through, and says on which clusters they are held.
-pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<Vec<String>, Diagnostic> {
-    let now = Timestamp::now();
-    let clusters = ledger.approve(plan, who, now).await?;
-    if !clusters.is_empty() {
-        return Ok(clusters);
-    }
-    let none = || {
-        Diagnostic::new(
-            codes::NO_PLAN,
-            Place::Nowhere,
-            format!("no wave waits for approval of {plan}, and no cluster holds deletions of it"),
-        )
-    };
-    ledger.approve_wave(plan, who, now).await?.ok_or_else(none)
 }
 
 /// What a commit wants of one of its clusters, where nothing keeps it from being written.

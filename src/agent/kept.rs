@@ -2,7 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::git::CommitId;
+use tracing::warn;
+
+use super::fleet::Fleet;
+use crate::{
+    diagnostic::Diagnostic,
+    git::{self, CommitId},
+};
 
 /// What each cluster runs. What the branch holds needs no ref of its own: most commits reach all clusters at once and are followed by
 /// others that are built on them.
@@ -46,6 +52,79 @@ impl Kept {
 
 /// What all those names begin with.
 pub(super) const PREFIX: &str = "applied/";
+
+impl Fleet {
+    /// Keeps a commit from being cleared away after the branch was forced elsewhere. Best effort: nothing that runs needs it.
+    pub(super) fn keep(&self, name: String, commit: CommitId) {
+        let mirror = self.mirror.clone();
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = mirror.keep(&name, commit) {
+                warn!(%commit, code = %error.code(), "{error}");
+            }
+        });
+    }
+
+    /// A cluster runs that commit.
+    pub(super) fn runs(&mut self, cluster: &str, commit: CommitId) {
+        let is_on_branch = self.tip == Some(commit) || self.tip.is_some_and(|tip| self.mirror.contains(tip, commit).unwrap_or(false));
+        let refs = self.kept.runs(cluster, commit, is_on_branch);
+        self.update(refs);
+    }
+
+    /// Keeps what clusters run, then lets go of the tip that was, which held it until now.
+    pub(super) fn keep_running(&mut self, was: Option<CommitId>) {
+        let (refs, mirror) = (self.kept.rewritten(), self.mirror.clone());
+        tokio::task::spawn_blocking(move || {
+            let kept = refs.new.into_iter().try_for_each(|commit| mirror.keep(&Kept::name(commit), commit));
+            let kept = kept.and_then(|()| was.map_or(Ok(()), |was| mirror.unkeep(&git::before(was))));
+            if let Err(error) = kept {
+                warn!(code = %error.code(), "{error}");
+            }
+        });
+    }
+
+    fn update(&self, refs: Refs) {
+        for new in refs.new {
+            self.keep(Kept::name(new), new);
+        }
+        self.unkeep(refs.gone.into_iter().map(Kept::name).collect());
+    }
+
+    /// Ends what [`Self::keep`] began under these names.
+    pub(super) fn unkeep(&self, names: Vec<String>) {
+        if names.is_empty() {
+            return;
+        }
+        let mirror = self.mirror.clone();
+        tokio::task::spawn_blocking(move || {
+            for name in names {
+                if let Err(error) = mirror.unkeep(&name) {
+                    warn!(name, code = %error.code(), "{error}");
+                }
+            }
+        });
+    }
+
+    /// What clusters run, as the ledger has it; commits that none runs any more need not be kept.
+    pub(super) async fn remember_applied(&mut self) -> Result<(), Diagnostic> {
+        let mut commits = BTreeMap::new();
+        for (cluster, (commit, _)) in self.ledger.applied_everywhere().await? {
+            // Whether the branch holds it is not asked: it may have been moved while the agent was away.
+            self.kept.runs(&cluster, commit, false);
+            commits.insert(Kept::name(commit), commit);
+        }
+        let mirror = self.mirror.clone();
+        let keep = move || {
+            let kept = commits.iter().try_for_each(|(name, commit)| mirror.keep(name, *commit));
+            kept.and(mirror.keep_only(PREFIX, &commits.into_keys().collect()))
+                .and_then(|()| mirror.keep_only(git::BEFORE, &BTreeSet::new()))
+        };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(keep).await {
+            warn!(code = %error.code(), "{error}");
+        }
+        Ok(())
+    }
+}
 
 #[cfg(test)]
 mod tests {

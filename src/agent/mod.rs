@@ -4,6 +4,7 @@
 //! What takes long runs beside it and reports back: the follower of the repository, rendering on a thread of its own, one
 //! task per cluster.
 
+mod acts;
 mod answers;
 mod compaction;
 mod condition;
@@ -93,12 +94,12 @@ pub fn run(settings: RunSettings, log: &log::Settings) -> Result<Outcome, Diagno
 
 /// Puts an approval on record while no agent runs; it is obeyed at the next start. EK5002 where one runs after all.
 pub fn approve(state_dir: &Path, plan: Digest, who: &str) -> Result<Accepted, Diagnostic> {
-    on_record(state_dir, async |ledger| fleet::approve(ledger, plan, who).await)
+    on_record(state_dir, async |ledger| acts::approve(ledger, plan, who).await)
 }
 
 /// Puts on record while no agent runs that clusters may be written again after the ledger was lost.
 pub fn resume(state_dir: &Path, who: &str) -> Result<Accepted, Diagnostic> {
-    on_record(state_dir, async |ledger| fleet::resume(ledger, who).await)
+    on_record(state_dir, async |ledger| acts::resume(ledger, who).await)
 }
 
 /// Puts a hold on record while no agent runs; it is obeyed at the next start.

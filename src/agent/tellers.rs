@@ -12,7 +12,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::{Remote, notes::Notes as Repository},
     ledger::{Ledger, answers::ErrorAnswer},
-    notify::{ForgeApi, Http, Notes, Notices, Receiver, Said, Statuses},
+    notify::{ForgeApi, Http, Notes, Notices, Receiver, Said, Source, Statuses},
     server::SourceState,
 };
 
@@ -38,27 +38,20 @@ pub(super) fn start(
     tellers.push(tokio::spawn(async move {
         ended.run_until_cancelled(report).await;
     }));
+    let source = || {
+        let (said, changes) = (meter.said.subscribe(), meter.pulse.changes());
+        Ok::<_, Diagnostic>(Source { ledger: ledger.clone(), reader: Arc::new(Ledger::reader(state_dir)?), said, changes })
+    };
     if settings.git_notes {
         let repository = Repository::open(&state_dir.join("notes"), remote.clone()).map_err(|error| error.diagnostic())?;
-        let notes = Notes {
-            repository,
-            ledger: ledger.clone(),
-            reader: Arc::new(Ledger::reader(state_dir)?),
-            said: meter.said.subscribe(),
-            changes: meter.pulse.changes(),
-            tally: meter.metrics.clone(),
-            deadline: settings.git.timeout,
-        };
+        let notes = Notes { repository, source: source()?, tally: meter.metrics.clone(), deadline: settings.git.timeout };
         tellers.push(tokio::spawn(notes.run(stop.clone())));
     }
     for receiver in receivers {
         let notices = Notices {
             receiver,
             http: http.clone(),
-            ledger: ledger.clone(),
-            reader: Arc::new(Ledger::reader(state_dir)?),
-            said: meter.said.subscribe(),
-            changes: meter.pulse.changes(),
+            source: source()?,
             tally: meter.metrics.clone(),
             public_url: settings.public_url.clone(),
         };
@@ -68,10 +61,7 @@ pub(super) fn start(
         let statuses = Statuses {
             api: ForgeApi::new(forge, remote)?,
             http: http.clone(),
-            ledger: ledger.clone(),
-            reader: Arc::new(Ledger::reader(state_dir)?),
-            said: meter.said.subscribe(),
-            changes: meter.pulse.changes(),
+            source: source()?,
             tally: meter.metrics.clone(),
             public_url: settings.public_url.clone(),
         };

@@ -17,7 +17,7 @@ use super::{
     render::{shown, unknown},
     repo::{Opened, RepoArgs},
     settings_file::SettingsFile,
-    table::{Cell, Table, age, clean, short},
+    table::{Cell, Table, age, clean},
 };
 use crate::{
     codes,
@@ -220,7 +220,7 @@ fn table(answer: &Answer, object: &RenderedObject, repo: &Opened, now: Timestamp
             Cell::from(brief(&field.value)),
             Cell::from(place.unwrap_or_default()),
             Cell::from(field.layer.unwrap_or_default()),
-            Cell::from(field.commit.map_or_else(|| missing.to_owned(), short)),
+            Cell::from(field.commit.map_or_else(|| missing.to_owned(), CommitId::short)),
             Cell::from(field.author.as_deref().unwrap_or_default()),
             Cell::from(field.time.map(|time| age(now, time)).unwrap_or_default()),
             live::cell(field, now),

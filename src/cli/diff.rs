@@ -10,7 +10,7 @@ use super::{
     plan::text::{Line, deletion, field, write_lines},
     printer::Printer,
     settings_file::SettingsFile,
-    table::{Color, clean, clean_lines, painted, short},
+    table::{Color, clean, clean_lines, painted},
 };
 use crate::plan::{
     Fate,
@@ -40,7 +40,7 @@ pub(super) fn run(args: DiffArgs, file: &SettingsFile, printer: &mut Printer<'_>
 }
 
 fn render(diff: &Diff, color: bool) -> String {
-    format!("{} at {}: {}\n", clean(&diff.cluster), short(diff.commit), counts(diff)) + &body(diff, color)
+    format!("{} at {}: {}\n", clean(&diff.cluster), diff.commit.short(), counts(diff)) + &body(diff, color)
 }
 
 /// What stands below that line: what differs, worst first.

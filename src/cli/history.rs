@@ -10,7 +10,7 @@ use super::{
     error::{CommandError, Exit},
     printer::Printer,
     settings_file::SettingsFile,
-    table::{self, Cell, Color, Table, age, clean, short, short_or_dash, span},
+    table::{self, Cell, Color, Table, age, clean, short_or_dash, span},
 };
 use crate::ledger::answers::{ActionEntry, History, SyncEntry};
 
@@ -79,7 +79,7 @@ fn syncs(history: &History, now: Timestamp) -> Table {
             sync.id.into(),
             format!("{} ago", age(now, sync.started)).into(),
             sync.ended.map_or_else(|| "-".to_owned(), |ended| span(ended.as_second() - sync.started.as_second())).into(),
-            short(sync.commit).into(),
+            sync.commit.short().into(),
             Cell::from(&sync.trigger),
             Cell::colored(color, &sync.result),
             objects(sync).into(),

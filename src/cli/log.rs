@@ -13,7 +13,7 @@ use super::{
     error::{CommandError, Exit},
     printer::Printer,
     settings_file::SettingsFile,
-    table::{Cell, Color, Table, age, clean, commit_phase, short},
+    table::{Cell, Color, Table, age, clean, commit_phase},
     values::Since,
 };
 use crate::ledger::answers::{CommitOnCluster, CommitOnly, CommitPhase, Log, LogEntry, LogQuery, Status};
@@ -95,7 +95,7 @@ fn wide(log: &Log, environments: &BTreeMap<&str, &str>, now: Timestamp) -> Table
     head.extend([Cell::from("FAILED ON"), Cell::from("SUBJECT")]);
     let mut table = Table::with_columns(head);
     for entry in &log.commits {
-        let mut row = vec![Cell::from(short(entry.commit)), Cell::from(age(now, entry.time)), Cell::from(&entry.author)];
+        let mut row = vec![Cell::from(entry.commit.short()), Cell::from(age(now, entry.time)), Cell::from(&entry.author)];
         row.extend(columns.iter().map(|column| summary(entry, environments, column).unwrap_or_else(|| Cell::from("-"))));
         row.extend([failed(entry), Cell::from(subject(entry))]);
         table.row(row);
@@ -108,7 +108,7 @@ fn narrow(log: &Log, environments: &BTreeMap<&str, &str>, now: Timestamp, color:
     let mut text = String::new();
     for entry in &log.commits {
         let author = clean(&entry.author);
-        let _ = writeln!(text, "{}  {}  {author}  {}", short(entry.commit), age(now, entry.time), clean(&subject(entry)));
+        let _ = writeln!(text, "{}  {}  {author}  {}", entry.commit.short(), age(now, entry.time), clean(&subject(entry)));
         for column in columns(environments, entry.clusters.iter()) {
             let _ = summary(entry, environments, column).map(|cell| writeln!(text, "  {}: {}", clean(column), cell.painted(color)));
         }

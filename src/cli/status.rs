@@ -88,7 +88,7 @@ pub(super) fn render(status: &Status, source: Option<&SourceState>, now: Timesta
 
 /// `Head 3f2a91c, 4 clusters: 1 Refused, 3 Synced`, the worst first.
 fn headline(status: &Status) -> String {
-    let head = status.commit.map_or_else(|| "No commit yet".to_owned(), |commit| format!("Head {}", table::short(commit)));
+    let head = status.commit.map_or_else(|| "No commit yet".to_owned(), |commit| format!("Head {}", commit.short()));
     let mut phases = BTreeMap::new();
     for cluster in &status.clusters {
         *phases.entry(cluster.phase).or_insert(0_u32) += 1;

@@ -131,14 +131,9 @@ pub(super) fn clean_lines(text: &str) -> String {
     mask_urls(text).lines().map(clean).collect::<Vec<_>>().join("\n  ")
 }
 
-/// The first seven digits.
-pub(super) fn short(commit: CommitId) -> String {
-    commit.to_string()[..7].to_owned()
-}
-
 /// The first seven digits, or `-`.
 pub(super) fn short_or_dash(commit: Option<CommitId>) -> String {
-    commit.map_or_else(|| "-".to_owned(), short)
+    commit.map_or_else(|| "-".to_owned(), CommitId::short)
 }
 
 /// How long ago, in the largest whole unit: `12s`, `5m`, `3h`, `4d`.

@@ -1,5 +1,6 @@
 //! `evenkeel where`: what became of one commit on every cluster.
 
+use crate::git::CommitId;
 use std::collections::BTreeMap;
 
 use clap::Args;
@@ -10,7 +11,7 @@ use super::{
     error::{CommandError, Exit},
     printer::Printer,
     settings_file::SettingsFile,
-    table::{Cell, Table, age, commit_phase, short},
+    table::{Cell, Table, age, commit_phase},
 };
 use crate::ledger::answers::{ClusterStatus, Status, Where};
 
@@ -53,7 +54,7 @@ fn render(answer: &Where, status: &Status, now: Timestamp, color: bool) -> Strin
             Cell::from(place.map_or("-", |place| &place.region)),
             Cell::colored(color, word),
             cluster.since.map_or_else(|| "-".to_owned(), |since| age(now, since)).into(),
-            cluster.superseded_by.map(short).unwrap_or_default().into(),
+            cluster.superseded_by.map(CommitId::short).unwrap_or_default().into(),
             Cell::from(&cluster.reason),
         ]);
     }

@@ -10,7 +10,7 @@ use super::{
     error::{CommandError, Exit},
     printer::Printer,
     settings_file::SettingsFile,
-    table::{Color, age, clean, clean_lines, painted, phase_color, short},
+    table::{Color, age, clean, clean_lines, painted, phase_color},
 };
 use crate::{
     ledger::{Brought, ObjectEnd},
@@ -124,7 +124,7 @@ impl Text {
             lines.push(format!("left to others: {}", object.given_up.join(", ")));
         }
         if let Some(ObjectEnd { at, commit, action, .. }) = object.ends.first() {
-            lines.push(format!("{action} {} ago, at {}", age(self.now, *at), short(*commit)));
+            lines.push(format!("{action} {} ago, at {}", age(self.now, *at), commit.short()));
         }
         if !object.near.is_empty() {
             lines.push(format!("with nearly that name: {}", object.near.join(", ")));
@@ -165,7 +165,7 @@ fn brought_by(Brought { commit, author, subject, beside, .. }: &Brought) -> Stri
         1 => " (with 1 more in one push)".to_owned(),
         more => format!(" (with {more} more in one push)"),
     };
-    format!("{} by {}: {}{beside}", short(*commit), clean(author), clean(subject))
+    format!("{} by {}: {}{beside}", commit.short(), clean(author), clean(subject))
 }
 
 /// Which other clusters have it, and what goes on.

@@ -123,6 +123,13 @@ ids! {
 #[error("not an object id of 40 hexadecimal digits")]
 pub struct BadId;
 
+impl CommitId {
+    /// The first seven digits, for people.
+    pub fn short(self) -> String {
+        self.to_string()[..7].to_owned()
+    }
+}
+
 impl serde::Serialize for CommitId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)

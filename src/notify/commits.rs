@@ -224,7 +224,7 @@ fn describe(progress: Progress, places: &[(&CommitOnCluster, Place)]) -> String 
         Progress::Error => format!("{done} of {all} {clusters}; {}", first(&[Place::Error])),
         Progress::Superseded => {
             let by = of(&[Place::Superseded]).first().and_then(|(on, _)| on.superseded_by);
-            let by = by.map_or_else(|| "a newer commit".to_owned(), |by| by.to_string().chars().take(7).collect());
+            let by = by.map_or_else(|| "a newer commit".to_owned(), CommitId::short);
             format!("{by} came before it was through: {done} of {all} {clusters} ran it")
         }
     };

@@ -9,6 +9,12 @@
 //! queue that is lost with the process is only computed again, and the newest word about a commit takes the place of older ones that
 //! could not be told.
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::ledger::{Ledger, Reader};
+
 mod answer;
 mod board;
 mod client;
@@ -22,6 +28,7 @@ mod receivers;
 mod said;
 mod statuses;
 mod trouble;
+mod words;
 
 pub use client::Http;
 pub use commits::{Due, Progress, Sink, due};
@@ -32,6 +39,18 @@ pub(crate) use pace::Pace;
 pub use receivers::Receiver;
 pub use said::Said;
 pub use statuses::Statuses;
+
+/// Where a task learns what is to be told, and puts down what was.
+pub struct Source {
+    /// What was told is on record there.
+    pub ledger: Ledger,
+    /// The record.
+    pub reader: Arc<Reader>,
+    /// What the repository says.
+    pub said: watch::Receiver<Said>,
+    /// Moves when the record does.
+    pub changes: watch::Receiver<u64>,
+}
 
 /// Counts what is told.
 pub trait Tally: Send + Sync {

@@ -3,23 +3,19 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    Said, Tally,
+    Source, Tally,
     commits::{Due, Sink},
-    statuses::{LATER, wanted},
+    words::Words,
 };
 use crate::{
     codes,
-    diagnostic::Diagnostic,
     git::notes::{NoteLine, Notes as Repository},
-    ledger::{Ledger, Reader},
+    ledger::Ledger,
 };
 
 /// Between two pushes: what comes meanwhile goes together.
@@ -35,14 +31,8 @@ const KIND: &str = "notes";
 pub struct Notes {
     /// Where they go.
     pub repository: Repository,
-    /// What was told is on record there.
-    pub ledger: Ledger,
-    /// The record.
-    pub reader: Arc<Reader>,
-    /// What the repository says.
-    pub said: watch::Receiver<Said>,
-    /// Moves when the record does.
-    pub changes: watch::Receiver<u64>,
+    /// What is to be told, and the record of what was.
+    pub source: Source,
     /// Counts.
     pub tally: Arc<dyn Tally>,
     /// Most time that a fetch or a push may take.
@@ -51,56 +41,42 @@ pub struct Notes {
 
 impl Notes {
     /// Pushes until it is told to stop.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
         self.tally.expects(KIND, KIND);
-        let (mut later, mut failures, mut begun) = (None, 0u32, false);
+        let Self { repository, source, tally, deadline } = self;
+        let pushing = Pushing { ledger: source.ledger.clone(), repository, tally, deadline };
+        let (mut words, mut failures) = (Words::new(Sink::Notes, source), 0u32);
         while !stop.is_cancelled() {
-            self.changes.borrow_and_update();
-            let due = self.look(&mut begun).await.unwrap_or_else(|error| {
+            let mut due = words.look().await.unwrap_or_else(|error| {
                 error!(code = %error.code, "what the notes are to say is not known: {error}");
                 Vec::new()
             });
-            self.tally.waiting(KIND, KIND, due.len());
-            if !due.is_empty() {
-                failures = if self.publish(&due, &stop).await { 0 } else { failures.saturating_add(1) };
-                let pause = BATCH.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
-                stop.run_until_cancelled(sleep(if failures == 0 { BATCH } else { pause.mul_f64(0.5 + rand::random::<f64>() / 2.0) })).await;
+            due.truncate(LINES_MAX);
+            pushing.tally.waiting(KIND, KIND, due.len());
+            if due.is_empty() {
+                if !words.wait(None, &stop).await {
+                    return;
+                }
                 continue;
             }
-            let until = later.unwrap_or_else(|| Instant::now() + Duration::from_hours(1));
-            tokio::select! {
-                changed = self.changes.changed() => {
-                    if changed.is_err() {
-                        return;
-                    }
-                    later = Some(Instant::now() + LATER);
-                    stop.run_until_cancelled(sleep(Duration::from_secs(1))).await;
-                }
-                _ = self.said.changed() => {}
-                () = sleep_until(until) => later = later.filter(|later| *later > Instant::now()),
-                () = stop.cancelled() => return,
-            }
+            failures = if pushing.publish(&due, &words.fleet(), &stop).await { 0 } else { failures.saturating_add(1) };
+            let pause = BATCH.saturating_mul(1 << failures.min(10)).min(BACKOFF_MAX);
+            stop.run_until_cancelled(sleep(if failures == 0 { BATCH } else { pause.mul_f64(0.5 + rand::random::<f64>() / 2.0) })).await;
         }
     }
+}
 
-    async fn look(&self, begun: &mut bool) -> Result<Vec<Due>, Diagnostic> {
-        if self.said.borrow().fleet.is_empty() {
-            return Ok(Vec::new());
-        }
-        if !*begun {
-            self.ledger.begin_telling(Sink::Notes.word()).await?;
-            *begun = true;
-        }
-        let reader = Arc::clone(&self.reader);
-        let looked = tokio::task::spawn_blocking(move || wanted(&reader, Sink::Notes, Timestamp::now()));
-        let mut due = looked.await.unwrap_or_else(|_| Ok(Vec::new()))?;
-        due.truncate(LINES_MAX);
-        Ok(due)
-    }
+/// How notes are pushed.
+struct Pushing {
+    repository: Repository,
+    ledger: Ledger,
+    tally: Arc<dyn Tally>,
+    deadline: Duration,
+}
 
+impl Pushing {
     /// Whether the lines are on the remote and on record.
-    async fn publish(&self, due: &[Due], stop: &CancellationToken) -> bool {
-        let fleet = self.said.borrow().fleet.clone();
+    async fn publish(&self, due: &[Due], fleet: &str, stop: &CancellationToken) -> bool {
         let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let line = |due: &Due| NoteLine {
             commit: due.commit,

@@ -3,15 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, sleep_until},
-};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    Pace, Said, Tally,
+    Pace, Source, Tally,
     answer::Outcome,
     board::{Board, Key, Message},
     client::Http,
@@ -19,11 +16,7 @@ use super::{
     receivers::{Ground, Receiver},
     trouble::Seen,
 };
-use crate::{
-    codes,
-    diagnostic::Diagnostic,
-    ledger::{Ledger, LedgerError, Reader},
-};
+use crate::{codes, diagnostic::Diagnostic, ledger::LedgerError};
 
 /// Messages to people: ten at once, and then one in five seconds. Slack takes one a second; people fewer.
 const RATE: (f64, f64) = (0.2, 10.0);
@@ -44,14 +37,8 @@ pub struct Notices {
     pub receiver: Receiver,
     /// How.
     pub http: Arc<Http>,
-    /// What was told is on record there.
-    pub ledger: Ledger,
-    /// The record.
-    pub reader: Arc<Reader>,
-    /// What the repository says: the rules.
-    pub said: watch::Receiver<Said>,
-    /// Moves when the record does.
-    pub changes: watch::Receiver<u64>,
+    /// What is to be told, and the record of what was.
+    pub source: Source,
     /// Counts.
     pub tally: Arc<dyn Tally>,
     /// Where the dashboard is.
@@ -67,8 +54,8 @@ impl Notices {
         let (mut queue, mut pace) = (Queue::new(WAITING_MAX), Pace::new(rate, begun));
         let mut board = self.remembered().await;
         while !stop.is_cancelled() {
-            self.changes.borrow_and_update();
-            self.said.borrow_and_update();
+            self.source.changes.borrow_and_update();
+            self.source.said.borrow_and_update();
             let ends_by_itself = self.look(&mut board).await.unwrap_or_else(|error| {
                 error!(code = %error.code, receiver = self.receiver.name(), "what is to be told is not known: {error}");
                 false
@@ -83,13 +70,13 @@ impl Notices {
             }
             let until = self.wake(&board, &queue, begun, pace.next()).min(Instant::now() + if ends_by_itself { AGAIN } else { QUIET });
             tokio::select! {
-                changed = self.changes.changed() => {
+                changed = self.source.changes.changed() => {
                     if changed.is_err() {
                         return;
                     }
                     stop.run_until_cancelled(sleep(LOOK)).await;
                 }
-                _ = self.said.changed() => {}
+                _ = self.source.said.changed() => {}
                 () = sleep_until(until) => {}
                 () = stop.cancelled() => return,
             }
@@ -108,7 +95,7 @@ impl Notices {
     }
 
     async fn remembered(&self) -> Board {
-        match self.ledger.notices(self.receiver.name()).await {
+        match self.source.ledger.notices(self.receiver.name()).await {
             Ok(kept) => {
                 let read =
                     kept.iter().filter_map(|(key, state)| Some((serde_json::from_str(key).ok()?, serde_json::from_str(state).ok()?)));
@@ -123,11 +110,11 @@ impl Notices {
 
     /// Takes in what the record says; whether time alone may change that.
     async fn look(&self, board: &mut Board) -> Result<bool, Diagnostic> {
-        let said = self.said.borrow().clone();
+        let said = self.source.said.borrow().clone();
         if said.fleet.is_empty() {
             return Ok(false);
         }
-        let (reader, now) = (Arc::clone(&self.reader), Timestamp::now());
+        let (reader, now) = (Arc::clone(&self.source.reader), Timestamp::now());
         let read = move || Ok::<_, LedgerError>((reader.status()?, reader.fights(now)?));
         let Ok(read) = tokio::task::spawn_blocking(read).await else { return Ok(false) };
         let (status, fights) = read?;
@@ -140,7 +127,7 @@ impl Notices {
 
     async fn tell(&self, key: &Key, message: &Message, board: &mut Board, queue: &mut Queue<Key, Message>, begun: Instant) {
         let now = Timestamp::now();
-        let fleet = self.said.borrow().fleet.clone();
+        let fleet = self.source.said.borrow().fleet.clone();
         let delivery = format!("{:016x}", rand::random::<u64>());
         let ground = Ground { fleet: &fleet, public_url: self.public_url.as_deref(), now, delivery };
         let (name, kind) = (self.receiver.name(), self.receiver.kind());
@@ -172,7 +159,7 @@ impl Notices {
     async fn keep(&self, key: &Key, board: &Board) {
         let state = board.get(key).and_then(|notice| serde_json::to_string(notice).ok());
         let (name, key) = (self.receiver.name(), serde_json::to_string(key).unwrap_or_default());
-        if let Err(error) = self.ledger.keep_notice(name, key, state).await {
+        if let Err(error) = self.source.ledger.keep_notice(name, key, state).await {
             error!(code = error.code().id, receiver = name, "what the receiver was told is not on record: {error}");
         }
     }

@@ -98,21 +98,17 @@ pub(super) fn pinned(pin: &Pin, cluster: &ClusterProgress) -> String {
     match pin {
         Pin::Failed(digest) => match cluster.failures.get(digest) {
             Some(Failure { commit, cause, .. }) => {
-                format!("put back after {} failed here: {}: {}", short(*commit), cause.code, cause.message)
+                format!("put back after {} failed here: {}: {}", commit.short(), cause.code, cause.message)
             }
             None => "put back after what a commit gives failed here".to_owned(),
         },
-        Pin::ByHand { commit, who, at, .. } => format!("put to {} by {who} at {}", short(*commit), moment(*at)),
+        Pin::ByHand { commit, who, at, .. } => format!("put to {} by {who} at {}", commit.short(), moment(*at)),
     }
 }
 
 /// A time for people, in whole seconds.
 pub(super) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-fn short(commit: CommitId) -> String {
-    commit.to_string().chars().take(7).collect()
 }
 
 impl State {

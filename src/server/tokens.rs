@@ -23,6 +23,7 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
+    private,
 };
 
 /// Bytes of a token at least: 128 bits in hexadecimal.
@@ -120,13 +121,7 @@ fn read(path: &Path) -> Result<Vec<Token>, Diagnostic> {
 }
 
 fn parse(name: &str, text: &str) -> Result<Vec<Token>, Diagnostic> {
-    let file: FileForm = serde_yaml::from_str(text).map_err(|error| {
-        // The reader's words would show what stands there, and that may be a token by mistake.
-        let place = error.location().map_or(Place::file(name), |at| {
-            Place::at(name, u32::try_from(at.line()).unwrap_or(0), u32::try_from(at.column()).unwrap_or(0))
-        });
-        Diagnostic::new(codes::TOKENS, place, "this is not `tokens`, a list of name, role, environments and sha256")
-    })?;
+    let file: FileForm = private::parse(name, text, codes::TOKENS, "`tokens`, a list of name, role, environments and sha256")?;
     let mut names = BTreeSet::new();
     let mut tokens = Vec::with_capacity(file.tokens.len());
     for (at, Entry { name: whose, role, environments, sha256 }) in file.tokens.into_iter().enumerate() {

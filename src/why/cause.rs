@@ -1,6 +1,6 @@
 //! What keeps a cluster from being well, the cause that matters first.
 
-use super::{Cause, Kind, are, count, short};
+use super::{Cause, Kind, are, count};
 use crate::{
     codes::{self, Code},
     ledger::{
@@ -101,7 +101,7 @@ fn put_back(evidence: &Evidence, cluster: &ClusterStatus) -> String {
     let Some(now) = syncs.iter().find(|sync| sync.result == "Succeeded") else { return String::new() };
     let before = syncs.iter().find(|sync| sync.result == "Succeeded" && sync.rendering != now.rendering && sync.commit != now.commit);
     let words = |before: &SyncEntry| {
-        format!(" To put back what ran before: `evenkeel rollback cluster={} {}`.", cluster.name, short(before.commit))
+        format!(" To put back what ran before: `evenkeel rollback cluster={} {}`.", cluster.name, before.commit.short())
     };
     before.map(words).unwrap_or_default()
 }
@@ -193,7 +193,7 @@ fn left(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Cause> {
 fn behind(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Cause> {
     let head = evidence.status.commit.filter(|head| cluster.desired != Some(*head))?;
     let way_out = "It is taken up as soon as it is rendered; if it is not, the agent's log says why.";
-    Some(plain(Kind::Behind, format!("the newest commit {} is not taken up yet", short(head)), way_out))
+    Some(plain(Kind::Behind, format!("the newest commit {} is not taken up yet", head.short()), way_out))
 }
 
 /// What is wrong with the branch, for every cluster alike.
@@ -208,8 +208,8 @@ fn repository(evidence: &Evidence) -> Vec<Cause> {
         retry: None,
     });
     let rewritten = rewritten.as_ref().and_then(|Rewritten { was, at }| {
-        let (was, now) = ((*was)?, short(evidence.status.commit?));
-        let message = format!("the branch was rewritten by a force-push: its tip was {} and is {now} now", short(was));
+        let (was, now) = ((*was)?, evidence.status.commit?.short());
+        let message = format!("the branch was rewritten by a force-push: its tip was {} and is {now} now", was.short());
         let way_out = format!("`evenkeel log` marks the commits that are gone. If that was not meant, push {was} to the branch again.");
         Some(Cause { since: Some(*at), ..plain(Kind::Rewritten, message, way_out) })
     });

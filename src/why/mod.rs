@@ -228,31 +228,26 @@ pub fn explain(evidence: &Evidence) -> Option<Why> {
 fn standing(evidence: &Evidence, cluster: &ClusterStatus, is_well: bool) -> String {
     let name = &cluster.name;
     if is_well && cluster.phase == Phase::Synced {
-        let at = cluster.applied.map(|commit| format!(" at {}", short(commit))).unwrap_or_default();
+        let at = cluster.applied.map(|commit| format!(" at {}", commit.short())).unwrap_or_default();
         return match cluster.health {
             Health::Unknown => format!("{name} is Synced{at}; nothing is wrong, as far as is known: how it does was not read"),
             health => format!("{name} is Synced{at}, and what runs is {health:?}; nothing is wrong"),
         };
     }
     let runs = match (cluster.applied, cluster.desired) {
-        (Some(applied), Some(desired)) if applied == desired => format!("it runs {}, as it should", short(applied)),
-        (Some(applied), Some(desired)) => format!("it runs {} and should run {}", short(applied), short(desired)),
-        (Some(applied), None) => format!("it runs {}", short(applied)),
-        (None, Some(desired)) => format!("it has reached no commit yet, and should run {}", short(desired)),
+        (Some(applied), Some(desired)) if applied == desired => format!("it runs {}, as it should", applied.short()),
+        (Some(applied), Some(desired)) => format!("it runs {} and should run {}", applied.short(), desired.short()),
+        (Some(applied), None) => format!("it runs {}", applied.short()),
+        (None, Some(desired)) => format!("it has reached no commit yet, and should run {}", desired.short()),
         (None, None) => "nothing is to run there".to_owned(),
     };
     let head = evidence.status.commit.filter(|head| cluster.desired.is_some_and(|desired| desired != *head));
-    let head = head.map(|head| format!(" for now; the branch is at {}", short(head))).unwrap_or_default();
+    let head = head.map(|head| format!(" for now; the branch is at {}", head.short())).unwrap_or_default();
     let health = match cluster.health {
         Health::Unknown => String::new(),
         health => format!("; what runs is {health:?}"),
     };
     format!("{name} is {:?}: {runs}{head}{health}", cluster.phase)
-}
-
-/// The first seven digits.
-fn short(commit: CommitId) -> String {
-    commit.to_string().chars().take(7).collect()
 }
 
 /// A number of things, in words: `1 object`, `2 objects`.

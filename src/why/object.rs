@@ -1,6 +1,6 @@
 //! Why one object is as it is.
 
-use super::{Cause, Kind, ObjectWhy, cause, short};
+use super::{Cause, Kind, ObjectWhy, cause};
 use crate::{
     layout::one_edit_apart,
     ledger::{
@@ -67,7 +67,7 @@ pub(super) fn explain(evidence: &Evidence, cluster: &ClusterStatus, object: &Obj
 /// There is no such object, as far as is known.
 fn missing(evidence: &Evidence, cluster: &ClusterStatus, object: &ObjectEvidence) -> String {
     let (asked, name) = (&object.asked, &cluster.name);
-    let commit = cluster.desired.or(evidence.status.commit).map(|commit| format!(" at {}", short(commit))).unwrap_or_default();
+    let commit = cluster.desired.or(evidence.status.commit).map(|commit| format!(" at {}", commit.short())).unwrap_or_default();
     if object.unrendered.is_some() {
         return format!("{asked} is not on record as applied to {name}; whether Git has it{commit} is not known");
     }
@@ -158,7 +158,7 @@ impl Asked<'_> {
 
     fn what(&self, known: &ObjectWhy, causes: &[Cause]) -> String {
         let (id, name) = (self.id, &self.cluster.name);
-        let at = self.cluster.desired.map(|commit| format!(" at {}", short(commit))).unwrap_or_default();
+        let at = self.cluster.desired.map(|commit| format!(" at {}", commit.short())).unwrap_or_default();
         match (&self.object.wanted, known.standing, causes.first()) {
             (Some(_), true, None) => format!("{id} on {name} is as Git has it{at}; nothing is wrong"),
             (Some(_), true, Some(first)) => format!("{id} stands on {name}, {}", self.but(known, first, &at)),

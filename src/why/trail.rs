@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Step, short};
+use super::Step;
 use crate::{
     ledger::answers::{ActionEntry, History, SyncEntry, Transition},
     sync::Phase,
@@ -33,7 +33,7 @@ pub(super) fn of(history: &History) -> Vec<Step> {
 }
 
 fn became(Transition { phase, desired, error, .. }: &Transition) -> String {
-    let commit = desired.map(|commit| format!(" at {}", short(commit))).unwrap_or_default();
+    let commit = desired.map(|commit| format!(" at {}", commit.short())).unwrap_or_default();
     let error = error.as_ref().map(|error| format!(" with {}", error.code)).unwrap_or_default();
     format!("{phase:?}{commit}{error}")
 }
@@ -45,7 +45,7 @@ fn synced(sync: &SyncEntry) -> String {
     }
     let did: Vec<String> = counts.iter().map(|(action, count)| format!("{count} {action}")).collect();
     let did = if did.is_empty() { String::new() } else { format!(", {}", did.join(", ")) };
-    format!("sync of {} ({}): {}{did}", short(sync.commit), sync.trigger, sync.result)
+    format!("sync of {} ({}): {}{did}", sync.commit.short(), sync.trigger, sync.result)
 }
 
 fn acted(ActionEntry { who, what, target, reason, outcome, .. }: &ActionEntry) -> String {

@@ -9,7 +9,7 @@ use crate::{
     cli::{
         ask,
         printer::Printer,
-        table::{Cell, Color, Table, age, short},
+        table::{Cell, Color, Table, age},
         whom::Whom,
     },
     diagnostic::Diagnostic,
@@ -77,7 +77,7 @@ pub(super) fn remarks(beside: &Beside, shown: Option<CommitId>, printer: &mut Pr
         printer.note("the object is not there");
     }
     if shown.is_some_and(|shown| shown != beside.commit) {
-        printer.note(&format!("the cluster is compared with {}, which it is told to run", short(beside.commit)));
+        printer.note(&format!("the cluster is compared with {}, which it is told to run", beside.commit.short()));
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
         values::Output,
         whom::Whom,
     },
+    git::CommitId,
     git::Store,
     plan::{
         Outcome,
@@ -55,9 +56,9 @@ fn revisions(range: &Range, repo: &Path) -> Result<(Option<String>, String), Com
 
 /// What is compared, and what comes out of it.
 pub(super) fn heading(plan: &LivePlan) -> String {
-    let base = plan.base.map_or_else(|| "nothing".to_owned(), table::short);
+    let base = plan.base.map_or_else(|| "nothing".to_owned(), CommitId::short);
     let clusters = counted(plan.clusters.len(), "cluster");
-    format!("From {base} to {}, judged by the API servers: {clusters} changed, {} not", table::short(plan.head), plan.unchanged)
+    format!("From {base} to {}, judged by the API servers: {clusters} changed, {} not", plan.head.short(), plan.unchanged)
 }
 
 fn render(plan: &LivePlan, color: bool) -> String {

@@ -1,11 +1,12 @@
 //! The plan in lines, and as a table for a terminal.
 
+use crate::git::CommitId;
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
 use super::{
-    super::table::{Color, clean, clean_lines, painted, short},
+    super::table::{Color, clean, clean_lines, painted},
     groups::{self, Counts, Entry},
 };
 use crate::plan::{Delete, Fate, Field, Op, Plan};
@@ -81,8 +82,8 @@ pub(super) fn heading(plan: &Plan) -> String {
 
 /// `From 1234567 to 89abcde`
 pub(super) fn range(plan: &Plan) -> String {
-    let base = plan.base.map_or_else(|| "nothing".to_owned(), short);
-    let head = plan.head.map_or_else(|| "the files as they are".to_owned(), short);
+    let base = plan.base.map_or_else(|| "nothing".to_owned(), CommitId::short);
+    let head = plan.head.map_or_else(|| "the files as they are".to_owned(), CommitId::short);
     format!("From {base} to {head}")
 }
 

@@ -52,11 +52,11 @@ pub(super) fn text(what: &What, repeats: Option<&Repeats>) -> String {
     let text = match what {
         What::Commits { commit, author, subject, count } => {
             let others = if *count > 1 { format!(" with {} before it", count - 1) } else { String::new() };
-            format!("{} arrived{others}: {subject}{}", short(*commit), by(author))
+            format!("{} arrived{others}: {subject}{}", commit.short(), by(author))
         }
         What::ForcePush { commit, was, author, subject } => {
-            let from = was.map(|was| format!(" from {}", short(was))).unwrap_or_default();
-            format!("the branch was forced{from} to {}: {subject}{}", short(*commit), by(author))
+            let from = was.map(|was| format!(" from {}", was.short())).unwrap_or_default();
+            format!("the branch was forced{from} to {}: {subject}{}", commit.short(), by(author))
         }
         What::Phase { phase, was, desired, error } => {
             let was = was.filter(|was| was != phase).map(|was| format!(" after {was:?}")).unwrap_or_default();
@@ -65,10 +65,10 @@ pub(super) fn text(what: &What, repeats: Option<&Repeats>) -> String {
         What::Health { health, desired, error } => format!("{health:?}{}{}", at(*desired), reason(error.as_ref())),
         What::SyncBegan { sync, commit, trigger, cut } => {
             let cut = if *cut { "; it was cut, and never ended" } else { "" };
-            format!("sync {sync} to {} began ({trigger}){cut}", short(*commit))
+            format!("sync {sync} to {} began ({trigger}){cut}", commit.short())
         }
         What::SyncEnded { sync, commit, result, done, error, .. } => {
-            format!("sync {sync} to {} ended: {result}, {}{}", short(*commit), counts(done), reason(error.as_ref()))
+            format!("sync {sync} to {} ended: {result}, {}{}", commit.short(), counts(done), reason(error.as_ref()))
         }
         What::Drift { object, outcome, lost, fields } => drift(object, outcome, lost, fields),
         What::Left { objects: 0 } => "no object departs from the rendering any more".to_owned(),
@@ -124,7 +124,7 @@ fn wave(name: &str, state: WaveWord, commit: Option<CommitId>, words: [&str; 2])
     };
     let words: Vec<&str> = words.into_iter().filter(|words| !words.is_empty()).collect();
     let words = if words.is_empty() { String::new() } else { format!(": {}", words.join("; ")) };
-    format!("wave {name} {what}{}{words}", commit.map(|commit| format!(" with {}", short(commit))).unwrap_or_default())
+    format!("wave {name} {what}{}{words}", commit.map(|commit| format!(" with {}", commit.short())).unwrap_or_default())
 }
 
 fn counts(done: &[Done]) -> String {
@@ -141,11 +141,7 @@ fn by(author: &str) -> String {
 }
 
 fn at(commit: Option<CommitId>) -> String {
-    commit.map(|commit| format!(" at {}", short(commit))).unwrap_or_default()
-}
-
-fn short(commit: CommitId) -> String {
-    commit.to_string()[..7].to_owned()
+    commit.map(|commit| format!(" at {}", commit.short())).unwrap_or_default()
 }
 
 /// To the second, which is as exact as people read it.

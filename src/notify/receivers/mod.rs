@@ -84,15 +84,8 @@ impl Receiver {
     pub fn read(path: &Path) -> Result<Vec<Self>, Diagnostic> {
         let name = path.display().to_string();
         let wrong = |why: String| Diagnostic::new(codes::RECEIVERS, Place::file(&*name), why);
-        let text = private::text(path).map_err(wrong)?;
-        let file: FileForm = serde_yaml::from_str(&text).map_err(|error| {
-            // The reader's words would show what stands there.
-            let place = error.location().map_or(Place::file(&*name), |at| {
-                Place::at(&*name, u32::try_from(at.line()).unwrap_or(0), u32::try_from(at.column()).unwrap_or(0))
-            });
-            let why = "this is not `receivers`, a list of name, type (slack, webhook, alertmanager), url or urlFile, and secretFile";
-            Diagnostic::new(codes::RECEIVERS, place, why)
-        })?;
+        let form = "`receivers`, a list of name, type (slack, webhook, alertmanager), url or urlFile, and secretFile";
+        let file: FileForm = private::yaml(path, codes::RECEIVERS, form)?;
         if file.receivers.len() > RECEIVERS_MAX {
             return Err(wrong(format!("there are more than {RECEIVERS_MAX} receivers")));
         }

@@ -86,14 +86,7 @@ fn reload(path: &Path) -> Known {
 fn read(path: &Path) -> Result<Known, Diagnostic> {
     let name = path.display().to_string();
     let wrong = |why: String| Diagnostic::new(codes::WEBHOOK_SECRETS, Place::file(&*name), why);
-    let text = private::text(path).map_err(wrong)?;
-    let file: FileForm = serde_yaml::from_str(&text).map_err(|error| {
-        // The reader's words would show what stands there.
-        let place = error.location().map_or(Place::file(&*name), |at| {
-            Place::at(&*name, u32::try_from(at.line()).unwrap_or(0), u32::try_from(at.column()).unwrap_or(0))
-        });
-        Diagnostic::new(codes::WEBHOOK_SECRETS, place, "this is not `webhooks`, a list of forge and secret")
-    })?;
+    let file: FileForm = private::yaml(path, codes::WEBHOOK_SECRETS, "`webhooks`, a list of forge and secret")?;
     let secret = |(at, Entry { forge, secret }): (usize, Entry)| {
         let forge = Forge::find(&forge).ok_or_else(|| wrong(format!("secret {}: forge is github, gitlab, gitea or generic", at + 1)))?;
         match fault(forge, secret.reveal()) {
