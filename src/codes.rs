@@ -253,7 +253,7 @@ codes! {
         => "Push a commit that mends it, or, once the cause is gone, `evenkeel retry SELECTOR`.";
     OTHER_RENDERING "EK4042" "What the cluster was to run cannot be rendered as it was"
         because "The agent was upgraded, or the cluster serves other kinds than before, and the commit gives something else now."
-        => "Nothing is written to the cluster until its wave brings what the newest commit gives; it needs no help.";
+        => "Nothing is written to the cluster until its wave brings what the newest commit gives; it needs no help. One that a person put back waits for `evenkeel rollback`, which takes what the commit gives now, or `evenkeel retry`.";
     ROLLED_BACK "EK4043" "A person put the cluster to another commit" => "`evenkeel retry SELECTOR` has it follow the branch again.";
     HALTED "EK4044" "The rollout halted"
         because "What a commit gives failed on a cluster: refused, degraded, or not healthy in time."

@@ -7,7 +7,7 @@ use super::{
     fleet::{Fleet, desired},
     waves::{Head, Older, Word},
 };
-use crate::{codes, diagnostic::Diagnostic, git::CommitId, sync::target::Desired};
+use crate::{codes, diagnostic::Diagnostic, git::CommitId, rollout::Off, sync::target::Desired};
 
 impl Fleet {
     /// Takes up what is on record of the rollout and the clusters. With `hasty`, no soak is waited for.
@@ -46,8 +46,10 @@ impl Fleet {
         }
         let now = Timestamp::now();
         for (name, cluster) in &self.known {
-            let paused = cluster.paused.as_ref().map(|file| format!("paused by {file}"));
-            self.waves.leave_out(name, paused.or_else(|| self.holds.of(name, now).why()));
+            let held = self.holds.of(name, now);
+            let paused = cluster.paused.clone().map(Off::Paused);
+            let whole = || held.whole().map(|hold| Off::Held(hold.diagnostic().message));
+            self.waves.leave_out(name, paused.or_else(whole).or_else(|| held.why().map(Off::Partly)));
         }
         if !self.waves.step(head, now) {
             return Ok(());

@@ -19,7 +19,7 @@ use crate::{
     manifest::Digest,
     render::{Facts, Renderer, Rendering},
     rollout::{
-        ClusterProgress, Decision, Digests, Input, Member, Pin, Progress, Verdict,
+        ClusterProgress, Decision, Digests, Input, Member, Off, Pin, Progress, Verdict,
         rows::{Board, Row},
     },
     sync::{State, target::Pinned},
@@ -157,7 +157,7 @@ impl Waves {
         let mut members = std::mem::take(&mut self.members);
         self.others = fleet.clusters.iter().map(|cluster| cluster.name.clone()).filter(|name| !renderings.contains_key(name)).collect();
         for cluster in fleet.clusters.iter().filter(|cluster| renderings.contains_key(&cluster.name)) {
-            let member = members.remove(&cluster.name).unwrap_or_default();
+            let member = members.remove(&cluster.name).unwrap_or_else(|| Member { deadline: DEADLINE, ..Member::default() });
             self.members.insert(cluster.name.clone(), Member { labels: cluster.labels.clone(), ..member });
         }
         let digest = |rendering: &Result<Arc<Rendering>, Diagnostic>| rendering.as_ref().ok().map(|rendering| rendering.digest);
@@ -190,9 +190,9 @@ impl Waves {
     }
 
     /// Why a cluster does not count, as Git or people want it; none where it does.
-    pub(super) fn leave_out(&mut self, cluster: &str, why: Option<String>) {
+    pub(super) fn leave_out(&mut self, cluster: &str, off: Option<Off>) {
         if let Some(member) = self.members.get_mut(cluster) {
-            member.off = why;
+            member.off = off;
         }
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use jiff::Timestamp;
 
 use super::{
-    Asks, ClusterProgress, Condition, Input, Member, Progress, Target, WaveProgress,
+    Asks, ClusterProgress, Condition, Input, Member, Off, Progress, Target, WaveProgress,
     calendar::{Closed, closed},
     observe::after,
     shown::moment,
@@ -25,6 +25,9 @@ pub(super) struct Ground<'a> {
     pub(super) place: usize,
     pub(super) input: Input<'a>,
 }
+
+/// A cluster of a wave, by its name.
+type Follower<'a> = (&'a str, &'a ClusterProgress, &'a Member);
 
 /// How a wave stands with its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +98,7 @@ impl Progress {
     pub(super) fn passed_over(&self, settings: &Rollout, name: &str, input: Input<'_>) -> Option<String> {
         let (member, cluster) = (input.members.get(name)?, self.clusters.get(name)?);
         if let Some(off) = &member.off {
-            return Some(off.clone());
+            return Some(off.why());
         }
         if cluster.is_pinned_by_hand() {
             return Some("rolled back by a person".to_owned());
@@ -104,32 +107,56 @@ impl Progress {
         Some(format!("out of reach since {}", moment(since)))
     }
 
-    /// The clusters of a wave that count.
-    fn counted<'a>(&'a self, ground: &Ground<'a>) -> impl Iterator<Item = (&'a str, &'a ClusterProgress, &'a Member)> {
+    /// The clusters of a wave that are brought to its target: those that count, and those that follow in part.
+    fn following<'a>(&'a self, ground: &Ground<'a>) -> impl Iterator<Item = Follower<'a>> {
         let ground = *ground;
         ground.waves.of(ground.place).iter().filter_map(move |name| {
-            let counts = self.passed_over(ground.settings, name, ground.input).is_none();
-            counts.then_some((*name, self.clusters.get(*name)?, ground.member(name)?))
+            let member = ground.member(name)?;
+            let follows = matches!(member.off, Some(Off::Partly(_))) || self.passed_over(ground.settings, name, ground.input).is_none();
+            follows.then_some((*name, self.clusters.get(*name)?, member))
         })
     }
 
-    /// The cluster, of this wave or an earlier one, on which the target failed or is refused.
+    /// The cluster, of this wave or an earlier one, on which the target failed or is refused. That it is held, put back or out of reach
+    /// since then makes the target no better: a cluster that fell silent may have done so because of it.
     pub(super) fn failed(&self, ground: &Ground<'_>, target: &Target) -> Option<(String, ErrorAnswer)> {
-        (0..=ground.place).find_map(|place| {
-            self.counted(&Ground { place, ..*ground }).find_map(|(name, cluster, _)| match target.digests.get(name)? {
-                Some(digest) => cluster.failures.get(digest).map(|failure| (name.to_owned(), failure.cause.clone())),
-                None => Some((name.to_owned(), refused(name))),
-            })
+        let names = (0..=ground.place).flat_map(|place| ground.waves.of(place));
+        let mut counting = names.filter(|name| ground.member(name).is_some_and(|member| !matches!(member.off, Some(Off::Paused(_)))));
+        counting.find_map(|name| match target.digests.get(*name)? {
+            Some(digest) => self.clusters.get(*name)?.failures.get(digest).map(|failure| ((*name).to_owned(), failure.cause.clone())),
+            None => Some(((*name).to_owned(), refused(name))),
         })
     }
 
-    /// Whether a wave that has begun its target still has something to do for it.
-    pub(super) fn is_busy(&self, ground: &Ground<'_>, target: &Target) -> bool {
-        let has_work = |(name, cluster, _): (&str, &ClusterProgress, &Member)| {
-            let is_due = target.digest(name).is_some() && !cluster.is_at(target, name) && ground.input.digests.get(name) != Some(&None);
-            is_due || (cluster.runs(target, name) && !cluster.proved)
+    /// Clusters that run the target, have not proved it, and are late with that.
+    pub(super) fn late(&self, ground: &Ground<'_>, target: &Target) -> Vec<String> {
+        let is_late = |(name, cluster, member): &Follower<'_>| {
+            let at = cluster.late_at(member, ground.soak()).filter(|_| member.is_whole() && cluster.runs(target, name));
+            at.is_some_and(|at| ground.input.now >= at)
         };
-        self.failed(ground, target).is_none() && self.counted(ground).any(has_work)
+        self.following(ground).filter(is_late).map(|(name, ..)| name.to_owned()).collect()
+    }
+
+    /// Whether a wave that has begun its target still has something to do for it that gets on.
+    pub(super) fn is_busy(&self, ground: &Ground<'_>, target: &Target) -> bool {
+        let has_work = |(name, cluster, member): Follower<'_>| {
+            let is_due = target.digest(name).is_some() && !cluster.is_at(target, name) && ground.input.digests.get(name) != Some(&None);
+            is_due || (member.is_whole() && cluster.runs(target, name) && !cluster.proved)
+        };
+        self.failed(ground, target).is_none() && self.late(ground, target).is_empty() && self.following(ground).any(has_work)
+    }
+
+    /// Clusters of an earlier wave that count and run the target, where none of them is seen to do well now: what they proved once may
+    /// not be so any more. They get well or fail within their deadline, answer or are passed over.
+    fn doubted(&self, ground: &Ground<'_>, target: &Target) -> Option<Vec<String>> {
+        (0..ground.place).find_map(|place| {
+            let earlier = Ground { place, ..*ground };
+            let speak = |(name, cluster, member): &Follower<'_>| member.is_whole() && !member.lost && cluster.runs(target, name);
+            let speaking: Vec<Follower<'_>> = self.following(&earlier).filter(speak).collect();
+            let is_well = |(_, cluster, member): &Follower<'_>| member.condition == Condition::Healthy && is_heard(cluster, member);
+            let is_doubted = !speaking.is_empty() && !speaking.iter().any(is_well);
+            is_doubted.then(|| speaking.iter().map(|(name, ..)| (*name).to_owned()).collect())
+        })
     }
 
     /// How the wave stands, and what may be done next.
@@ -137,12 +164,10 @@ impl Progress {
         if let Some((name, cause)) = self.failed(ground, target) {
             return State::Halted(name, cause);
         }
-        let all: Vec<_> = self.counted(ground).collect();
-        let names = |wanted: &dyn Fn(&(&str, &ClusterProgress, &Member)) -> bool| -> Vec<String> {
-            all.iter().filter(|entry| wanted(entry)).map(|(name, ..)| (*name).to_owned()).collect()
-        };
+        let mut all: Vec<Follower<'_>> = self.following(ground).collect();
         let is_refused = |name: &str| ground.input.digests.get(name) == Some(&None);
-        let due = names(&|(name, cluster, _)| target.digest(name).is_some() && !cluster.is_at(target, name));
+        let is_due = |(name, cluster, _): &&Follower<'_>| target.digest(name).is_some() && !cluster.is_at(target, name);
+        let due: Vec<String> = all.iter().filter(is_due).map(|(name, ..)| (*name).to_owned()).collect();
         let open: Vec<String> = due.iter().filter(|name| !is_refused(name)).cloned().collect();
         if !open.is_empty() {
             return self.begin(ground, wave, target, &open);
@@ -150,17 +175,20 @@ impl Progress {
         if !due.is_empty() {
             return State::Refused(due);
         }
-        // One that runs something newer neither holds the wave up nor proves anything for it.
-        let moving = names(&|(name, cluster, _)| cluster.runs(target, name) && cluster.is_moving());
+        // One that runs something newer, or not all of it, neither holds the wave up nor proves anything for it.
+        all.retain(|(name, cluster, member)| member.is_whole() && cluster.runs(target, name) && !cluster.proved);
+        let names = |wanted: &dyn Fn(&ClusterProgress) -> bool| -> Vec<String> {
+            all.iter().filter(|(_, cluster, _)| wanted(cluster)).map(|(name, ..)| (*name).to_owned()).collect()
+        };
+        let moving = names(&ClusterProgress::is_moving);
         if !moving.is_empty() {
             return State::Rolling(moving);
         }
-        let unready = names(&|(name, cluster, _)| cluster.runs(target, name) && !cluster.proved && cluster.healthy_since.is_none());
+        let unready = names(&|cluster| cluster.healthy_since.is_none());
         if !unready.is_empty() {
             return State::Unready(unready);
         }
-        let soaks = all.iter().filter(|(name, cluster, _)| cluster.runs(target, name) && !cluster.proved);
-        if let Some(until) = soaks.filter_map(|(_, cluster, _)| cluster.healthy_since).max().map(|since| after(since, ground.soak())) {
+        if let Some(until) = all.iter().filter_map(|(_, cluster, _)| cluster.healthy_since).max().map(|since| after(since, ground.soak())) {
             return State::Soaking(until);
         }
         let mut concerned = ground.waves.of(ground.place).iter().filter(|name| target.digests.contains_key(**name)).peekable();
@@ -180,7 +208,10 @@ impl Progress {
                 return State::Approval(Asks { plan, clusters: due.to_vec() });
             }
         }
-        let orders: Vec<(&str, Order)> = self.counted(ground).map(|(name, cluster, member)| (name, order(cluster, member))).collect();
+        if let Some(doubted) = self.doubted(ground, target) {
+            return State::Unready(doubted);
+        }
+        let orders: Vec<(&str, Order)> = self.following(ground).map(|(name, cluster, member)| (name, order(cluster, member))).collect();
         let count = |wanted: &[Order]| orders.iter().filter(|(_, order)| wanted.contains(order)).count();
         let (moving, out_of_order) = (count(&[Order::Moving]), count(&[Order::Moving, Order::Broken, Order::Unheard]));
         let (parallel, unavailable) =
@@ -209,19 +240,23 @@ impl Progress {
 }
 
 fn order(cluster: &ClusterProgress, member: &Member) -> Order {
-    if cluster.admitted.is_none() || member.lost {
+    if cluster.admitted.is_none() || member.lost || !member.is_whole() {
         return Order::Fine;
     }
     if cluster.is_moving() {
         return Order::Moving;
     }
-    let is_heard = cluster.admitted.is_some_and(|admitted| member.digest == Some(admitted.digest));
     match &member.condition {
         Condition::Unreachable => Order::Broken,
-        Condition::Healthy if is_heard => Order::Fine,
-        Condition::Unready | Condition::Failed(_) if is_heard => Order::Broken,
+        Condition::Healthy if is_heard(cluster, member) => Order::Fine,
+        Condition::Unready | Condition::Failed(_) if is_heard(cluster, member) => Order::Broken,
         _ => Order::Unheard,
     }
+}
+
+/// What is known of how it does is of what it is to run.
+fn is_heard(cluster: &ClusterProgress, member: &Member) -> bool {
+    cluster.admitted.is_some_and(|admitted| member.digest == Some(admitted.digest))
 }
 
 fn refused(cluster: &str) -> ErrorAnswer {

@@ -24,12 +24,13 @@ impl Progress {
         })
     }
 
-    /// What a commit gives for a cluster that is pinned to it.
+    /// What a commit gives for a cluster that is pinned to it. What was told once stays: the same commit may give something else for an
+    /// agent of another version, and that would be written to all such clusters at once.
     pub fn pinned(&mut self, name: &str, commit: CommitId, given: Digest) {
         if let Some(Pin::ByHand { commit: pinned, digest, .. }) = self.clusters.get_mut(name).and_then(|cluster| cluster.pin.as_mut())
             && *pinned == commit
         {
-            *digest = Some(given);
+            digest.get_or_insert(given);
         }
     }
 
@@ -53,13 +54,13 @@ impl Progress {
 
 impl ClusterProgress {
     /// Goes where a person put it.
-    pub(super) fn obey(&mut self) {
+    pub(super) fn obey(&mut self, now: Timestamp) {
         let Some(Pin::ByHand { commit, digest: Some(digest), .. }) = self.pin else { return };
         // Whatever its wave's target is, it is newer once the pin ends.
         let stand = Stand { commit, digest, serial: 0 };
         match &mut self.admitted {
             Some(admitted) if admitted.digest == digest => *admitted = stand,
-            _ => self.move_to(stand),
+            _ => self.move_to(stand, now),
         }
     }
 }

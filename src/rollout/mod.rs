@@ -114,6 +114,8 @@ pub struct ClusterProgress {
     pub proved: bool,
     /// Since when it runs it without doing well.
     pub unready_since: Option<Timestamp>,
+    /// Since when it is to run it, as far as that is remembered.
+    pub moved_at: Option<Timestamp>,
     /// Since when it is out of reach.
     pub unreachable_since: Option<Timestamp>,
     /// What it last did well with for its wave's soak.
@@ -180,13 +182,24 @@ pub enum Condition {
     Unreachable,
 }
 
+/// What keeps a cluster from being written, so that it does not count for its wave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Off {
+    /// The repository pauses it, in this file. What failed there is of no account then either.
+    Paused(String),
+    /// A person holds it, in these words.
+    Held(String),
+    /// A person holds some of its bundles. The others follow the wave, which proves nothing of the commit as a whole.
+    Partly(String),
+}
+
 /// What is known of a cluster of the newest commit now.
 #[derive(Debug, Clone, Default)]
 pub struct Member {
     /// For the waves' selectors.
     pub labels: BTreeMap<String, String>,
-    /// What keeps it from being written at all, in words: it is paused, or held by a person.
-    pub off: Option<String>,
+    /// What keeps all of it or some of it from being written.
+    pub off: Option<Off>,
     /// What it runs, as far as is known. Looked at only where nothing was admitted.
     pub runs: Option<(CommitId, Digest)>,
     /// The rendering of which `condition` speaks.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{ClusterProgress, Condition, Failure, Member, Pin, Stand};
+use super::{ClusterProgress, Condition, Failure, Member, Off, Pin, Stand};
 use crate::{
     codes,
     diagnostic::{Diagnostic, ErrorAnswer, Place},
@@ -18,6 +18,9 @@ impl ClusterProgress {
     ///
     /// That nothing is known (after a restart, while something is written) ends nothing, and proves nothing.
     pub fn observe(&mut self, member: &Member, soak: Duration, now: Timestamp) {
+        if self.admitted.is_some() {
+            self.moved_at.get_or_insert(now);
+        }
         match &member.condition {
             Condition::Unreachable => {
                 self.unreachable_since.get_or_insert(now);
@@ -64,14 +67,22 @@ impl ClusterProgress {
     }
 
     /// Is to run something else from now on.
-    pub(super) fn move_to(&mut self, stand: Stand) {
+    pub(super) fn move_to(&mut self, stand: Stand, now: Timestamp) {
         // What it does well with now is the best that is known, where nothing has lasted a soak yet.
         if self.last_good.is_none() && self.healthy_since.is_some() {
             self.last_good = self.admitted;
         }
         self.admitted = Some(stand);
         (self.arrived, self.proved) = (false, false);
-        (self.healthy_since, self.unready_since) = (None, None);
+        (self.healthy_since, self.unready_since, self.moved_at) = (None, None, Some(now));
+    }
+
+    /// When it is late, if it has not proved by then what it is to run. Nothing fails by that: what flaps, or waits for a Job that never
+    /// ends, has no other deadline, and something newer need not wait for it any longer.
+    pub(super) fn late_at(&self, member: &Member, soak: Duration) -> Option<Timestamp> {
+        // One deadline to be written, for which there is no other, and one to do well.
+        let at = after(after(after(self.moved_at?, member.deadline), member.deadline), soak);
+        (!self.proved).then_some(at)
     }
 
     /// Why what it is to run failed, where it did.
@@ -87,6 +98,28 @@ impl ClusterProgress {
     /// A person keeps it where it is.
     pub fn is_pinned_by_hand(&self) -> bool {
         matches!(self.pin, Some(Pin::ByHand { .. }))
+    }
+}
+
+impl Member {
+    /// Nothing of it may be written.
+    pub(super) fn is_off(&self) -> bool {
+        matches!(self.off, Some(Off::Paused(_) | Off::Held(_)))
+    }
+
+    /// All of it is written.
+    pub(super) fn is_whole(&self) -> bool {
+        self.off.is_none()
+    }
+}
+
+impl Off {
+    /// In words.
+    pub(super) fn why(&self) -> String {
+        match self {
+            Self::Paused(file) => format!("paused by {file}"),
+            Self::Held(why) | Self::Partly(why) => why.clone(),
+        }
     }
 }
 

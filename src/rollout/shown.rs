@@ -146,10 +146,15 @@ impl State {
         }
     }
 
+    /// Clusters are on their way to the target, or prove it.
+    fn is_under_way(&self) -> bool {
+        matches!(self, Self::Rolling(_) | Self::Unready(_) | Self::Soaking(_))
+    }
+
     fn way_out(&self) -> String {
         match self {
             Self::Halted(cluster, _) => format!(
-                "Push a commit that mends it. To put the cluster back: `evenkeel rollback cluster={cluster} REV`. Once the cause is gone: `evenkeel retry cluster={cluster}`."
+                "Push a commit that mends it. Once the cause is gone: `evenkeel retry cluster={cluster}`. To put the cluster back until then: `evenkeel rollback cluster={cluster} REV`; the waves stay halted. If the trouble is none of the commit's: `spec.paused` in its cluster.yaml has the waves go on without it."
             ),
             Self::Approval(asks) => format!("`evenkeel approve {}`", asks.plan),
             Self::Closed(_) => "If it cannot wait, change the windows or freezes of spec.rollout in evenkeel.yaml.".to_owned(),
@@ -161,6 +166,15 @@ impl State {
             _ => String::new(),
         }
     }
+}
+
+/// What can be done about clusters that neither do well nor fail in time.
+fn overdue(first: &str, late: &[String]) -> String {
+    let it = if late.len() == 1 { "it" } else { "each of them" };
+    format!(
+        "{} late: `evenkeel why {first}` says what it waits for. Mend that, push a newer commit, or have the waves go on without {it} by `spec.paused` in its cluster.yaml.",
+        are(late)
+    )
 }
 
 fn are(names: &[String]) -> String {
@@ -215,7 +229,10 @@ impl Progress {
                 },
                 plan: if let State::Approval(asks) = state { Some(asks.plan) } else { None },
                 halt: target.and_then(|target| self.halt(&ground, state, target)),
-                way_out: state.way_out(),
+                way_out: match target.map(|target| self.late(&ground, target)).unwrap_or_default().as_slice() {
+                    late @ [first, ..] if state.is_under_way() => overdue(first, late),
+                    _ => state.way_out(),
+                },
             }
         };
         Shown { waves: states.iter().enumerate().map(wave).collect() }

@@ -27,8 +27,8 @@ impl Progress {
             let soak = waves.as_ref().and_then(|waves| waves.soak(name, input.hasty)).unwrap_or_default();
             let cluster = self.clusters.entry(name.clone()).or_default();
             cluster.seed(member);
-            if member.off.is_none() {
-                cluster.obey();
+            if !member.is_off() {
+                cluster.obey(input.now);
             }
             cluster.observe(member, soak, input.now);
             cluster.follow(self.head.as_ref(), name);
@@ -116,8 +116,8 @@ impl Progress {
             let (Some(failed), Some(good)) = (cluster.admitted.filter(|_| cluster.failure().is_some()), cluster.last_good) else {
                 continue;
             };
-            if member.off.is_none() && good.digest != failed.digest && !cluster.failures.contains_key(&good.digest) {
-                cluster.move_to(good);
+            if !member.is_off() && good.digest != failed.digest && !cluster.failures.contains_key(&good.digest) {
+                cluster.move_to(good, input.now);
                 cluster.pin = Some(Pin::Failed(failed.digest));
             }
         }
@@ -149,7 +149,7 @@ impl Progress {
             match state {
                 State::Admits(name) => {
                     if let (Some(cluster), Some(stand)) = (self.clusters.get_mut(&name), target.stand(&name)) {
-                        cluster.move_to(stand);
+                        cluster.move_to(stand, ground.input.now);
                         cluster.pin = None;
                         cluster.follow(self.head.as_ref(), &name);
                     }
@@ -197,9 +197,10 @@ impl Progress {
             let cluster = self.clusters.get(name)?;
             let soak = waves.soak(name, input.hasty)?;
             let proves = cluster.healthy_since.filter(|_| !cluster.proved).map(|since| after(since, soak));
-            let late = cluster.unready_since.map(|since| after(since, member.deadline));
+            let unready = cluster.unready_since.map(|since| after(since, member.deadline));
+            let late = cluster.late_at(member, soak);
             let skipped = cluster.unreachable_since.map(|since| after(since, settings.skip_unreachable_after));
-            [proves, late, skipped].into_iter().flatten().filter(|at| *at > input.now).min()
+            [proves, unready, late, skipped].into_iter().flatten().filter(|at| *at > input.now).min()
         });
         let opens = states.iter().filter_map(|state| match state {
             State::Closed(closed) => closed.opens,

@@ -33,6 +33,7 @@ mod recreate;
 mod refusals;
 mod rollout;
 mod rollout_gates;
+mod rollout_halt;
 mod rollout_page;
 mod scene;
 mod secrets;

@@ -48,7 +48,7 @@ pub(crate) fn change(scene: &Scene, how: &str, v: &str) -> Result<String> {
 }
 
 /// What the ConfigMap is on a cluster.
-async fn v_on(scene: &Scene, cluster: &'static str) -> Result<Value> {
+pub(crate) async fn v_on(scene: &Scene, cluster: &'static str) -> Result<Value> {
     Ok(scene.api(cluster).await?.get(&scene.config_map_path("state")).await?["data"]["v"].clone())
 }
 

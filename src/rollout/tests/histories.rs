@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use super::world::{Dice, Place, World, commit, content, rollout, wave};
+use super::world::{Dice, Place, World, commit, content, held, paused, rollout, wave};
 use crate::{
     git::CommitId,
     layout::{OnFailure, Preempt, Rollout},
     manifest::Digest,
-    rollout::{Digests, Pin, Progress},
+    rollout::{Digests, Off, Pin, Progress},
 };
 
 /// Histories in a run of the tests.
@@ -72,7 +72,10 @@ impl History {
             0..10 => self.push(),
             10..15 => world.place(name).is_out_of_reach ^= true,
             15..18 => world.place(name).is_ill ^= true,
-            18..22 => world.place(name).off = if world.places[name].off.is_some() { None } else { Some("paused".to_owned()) },
+            18..22 => {
+                let off = [paused(), held(), Off::Partly("ada holds a bundle".to_owned())][self.dice.below(3)].clone();
+                world.place(name).off = if world.places[name].off.is_some() { None } else { Some(off) };
+            }
             22..25 => {
                 let to = self.dice.below(world.commits.len());
                 world.roll_back(name, to);
@@ -154,8 +157,7 @@ impl History {
         });
         let all = self.world.places.clone();
         let admitted = |world: &World, name: &str| Some(world.progress.clusters.get(name)?.admitted?.digest);
-        let off: Vec<_> =
-            all.iter().filter(|(_, place)| place.off.is_some()).map(|(name, _)| (name, admitted(&self.world, name))).collect();
+        let off: Vec<_> = all.iter().filter(|(_, place)| place.is_off()).map(|(name, _)| (name, admitted(&self.world, name))).collect();
         let moved = self.world.step();
         for (name, was) in off {
             assert!(was.is_none() || admitted(&self.world, name) == was, "{name} is paused");
@@ -168,7 +170,7 @@ impl History {
 
     fn rules_of_a_move(&self, name: &str, before: &Place) {
         let world = &self.world;
-        assert!(before.off.is_none(), "{name} is not to be written");
+        assert!(!before.is_off(), "{name} is not to be written");
         let (now, was) = (world.places[name].runs.unwrap(), before.runs.unwrap());
         match &world.progress.clusters[name].pin {
             Some(Pin::ByHand { commit, .. }) => return assert_eq!(now.commit, *commit),
@@ -192,9 +194,8 @@ impl History {
         let place = |name: &str| CLUSTERS.iter().find(|(other, _)| *other == name).unwrap().1;
         let earlier: Vec<&str> = CLUSTERS.iter().filter(|(_, wave)| *wave < place(name)).map(|(name, _)| *name).collect();
         let failed = |other: &&str| {
-            let cluster = &world.progress.clusters[*other];
-            let counts = world.places[*other].off.is_none() && !cluster.is_pinned_by_hand() && cluster.unreachable_since.is_none();
-            counts && digests[*other].is_some_and(|digest| cluster.failures.contains_key(&digest))
+            let counts = !matches!(world.places[*other].off, Some(Off::Paused(_)));
+            counts && digests[*other].is_some_and(|digest| world.progress.clusters[*other].failures.contains_key(&digest))
         };
         let waves: BTreeSet<&str> = earlier.iter().map(|name| place(name)).collect();
         let did_well = |other: &str| digests[other].is_some_and(|digest| world.proofs.contains(&(other.to_owned(), digest)));

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::world::{World, cause, commit, content, minutes, rollout, wave};
+use super::world::{World, cause, commit, content, minutes, paused, rollout, wave};
 use crate::{
     layout::{Freeze, OnFailure, Preempt},
     rollout::{Condition, Digests, Member, Progress, WaveWord},
@@ -113,7 +113,7 @@ fn what_fails_late_stops_the_waves_behind_it() {
     assert_eq!((world.runs("b"), world.runs("c")), (commit(1), commit(0)));
     assert_eq!([word(&world, 0), word(&world, 1)], [WaveWord::Halted; 2]);
     // Who knows that the trouble has nothing to do with the commit can say so.
-    world.place("a").off = Some("paused".to_owned());
+    world.place("a").off = Some(paused());
     world.minutes(2);
     assert_eq!(world.runs("c"), commit(1));
 }
@@ -410,7 +410,7 @@ fn a_paused_cluster_is_not_put_back() {
     world.commit_all("1");
     world.bad.insert(content("1"));
     world.minutes(3);
-    world.place("a").off = Some("paused".to_owned());
+    world.place("a").off = Some(paused());
     world.settings.as_mut().unwrap().on_failure = OnFailure::Return;
     world.step();
     assert_eq!(world.decision.clusters["a"].runs.unwrap().commit, commit(1));

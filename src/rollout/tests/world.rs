@@ -12,7 +12,7 @@ use crate::{
     git::CommitId,
     layout::{Freeze, OnFailure, Preempt, Rollout, Wave},
     manifest::Digest,
-    rollout::{Condition, Decision, Digests, Input, Member, Pin, Progress, Stand},
+    rollout::{Condition, Decision, Digests, Input, Member, Off, Pin, Progress, Stand},
 };
 
 /// Deterministic chance.
@@ -81,8 +81,24 @@ pub(super) struct Place {
     pub(super) is_out_of_reach: bool,
     /// Its own trouble, whatever it runs.
     pub(super) is_ill: bool,
-    pub(super) off: Option<String>,
+    /// It may get well, or not.
+    pub(super) is_unready: bool,
+    pub(super) off: Option<Off>,
     labels: BTreeMap<String, String>,
+}
+
+impl Place {
+    pub(super) fn is_off(&self) -> bool {
+        matches!(self.off, Some(Off::Paused(_) | Off::Held(_)))
+    }
+}
+
+pub(super) fn paused() -> Off {
+    Off::Paused("cluster.yaml".to_owned())
+}
+
+pub(super) fn held() -> Off {
+    Off::Held("ada holds it".to_owned())
 }
 
 /// The fleet, the agent's memory, and the time.
@@ -154,6 +170,8 @@ impl World {
             Condition::Unknown
         } else if place.is_ill || self.bad.contains(&runs.digest) {
             Condition::Failed(cause("db is degraded"))
+        } else if place.is_unready {
+            Condition::Unready
         } else {
             Condition::Healthy
         }
@@ -196,7 +214,7 @@ impl World {
         self.progress = progress;
         let mut moved = Vec::new();
         for (name, verdict) in &self.decision.clusters {
-            let Some(place) = self.places.get_mut(name).filter(|place| place.off.is_none()) else { continue };
+            let Some(place) = self.places.get_mut(name).filter(|place| !place.is_off()) else { continue };
             if let Some(runs) = verdict.runs.filter(|_| !verdict.refused) {
                 if place.runs.map(|now| now.digest) != Some(runs.digest) {
                     place.busy = 1;
@@ -211,7 +229,7 @@ impl World {
     /// Time passes, and clusters get on.
     pub(super) fn pass(&mut self, span: Duration) {
         self.now = self.now.checked_add(span).unwrap();
-        for place in self.places.values_mut().filter(|place| !place.is_out_of_reach && place.off.is_none()) {
+        for place in self.places.values_mut().filter(|place| !place.is_out_of_reach && !place.is_off()) {
             place.busy = place.busy.saturating_sub(1);
         }
     }

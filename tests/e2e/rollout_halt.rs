@@ -1,0 +1,88 @@
+//! What people do to clusters in the middle of a rollout, and what the other clusters get meanwhile.
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+use testbed::wait_until;
+
+use crate::{
+    rollout::{change, scene, v_on, wave_is},
+    scene::{Agent, PATIENCE, evenkeel, query},
+};
+
+fn run(agent: &Agent, args: &[&str]) -> Result<()> {
+    let output = evenkeel(&agent.state_dir, args)?;
+    ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Waits until the first wave has taken up a commit, so that all that follows from what was done before has been decided.
+async fn taken_up(agent: &Agent, commit: &str) -> Result<Value> {
+    wait_until(PATIENCE, "the wave turns to the commit", || async {
+        let status = agent.status().map_err(|error| format!("{error:#}"))?;
+        let wave = &status["rollout"]["waves"][0];
+        if wave["target"] == *commit { Ok(wave.clone()) } else { Err(wave.to_string()) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn neither_a_rollback_nor_a_hold_gives_the_next_cluster_what_failed() -> Result<()> {
+    // Both clusters in one wave, one after the other.
+    let (scene, first) = scene("halt-stays", json!({}), json!({"selector": "environment", "maxParallel": 1}), json!({})).await?;
+    let agent = scene.agent()?;
+    agent.phase("b", "Synced", &first).await?;
+    wave_is(&agent, "first", "Complete").await?;
+    let bad = change(&scene, "bad", "2")?;
+    let wave = wave_is(&agent, "first", "Halted").await?;
+    assert_eq!((&wave["halt"]["cluster"], &wave["halt"]["spared"]), (&json!("a"), &json!(1)), "{wave}");
+
+    // What `status` itself offers.
+    run(&agent, &["rollback", "cluster=a", &first])?;
+    agent.phase("a", "Returned", &first).await?;
+    let readme = scene.remote.commit(&[("README.md", Some("Hello"))], "Say hello")?;
+    let wave = taken_up(&agent, &readme).await?;
+    assert_eq!((&wave["state"], &wave["halt"]["failed"]), (&json!("Halted"), &json!(["a"])), "{wave}");
+    run(&agent, &["hold", "cluster=a", "--reason", "looking"])?;
+    agent.cluster_is("a", "held", |status| status["phase"] == "Paused" && status["error"]["code"] == "EK4050").await?;
+    let readme = scene.remote.commit(&[("README.md", Some("Hello again"))], "Say hello again")?;
+    let wave = taken_up(&agent, &readme).await?;
+    assert_eq!((&wave["state"], &wave["halt"]["failed"]), (&json!("Halted"), &json!(["a"])), "{wave}");
+    assert!(wave["passed_over"][0].as_str().unwrap().contains("looking"), "{wave}");
+
+    // Who retries has it tried there first.
+    run(&agent, &["release", "cluster=a"])?;
+    run(&agent, &["retry", "cluster=a"])?;
+    agent.cluster_is("a", "degraded again", |status| status["applied"] == *readme && status["health"] == "Degraded").await?;
+    wave_is(&agent, "first", "Halted").await?;
+
+    let fixed = change(&scene, "good", "3")?;
+    agent.phase("b", "Synced", &fixed).await?;
+    let seen = query(&agent.state_dir, &["history", "b"])?;
+    let saw = |commit: &str| seen["syncs"].as_array().unwrap().iter().any(|sync| sync["commit"] == *commit);
+    assert!(!saw(&bad) && !saw(&readme), "{seen}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_a_cluster_with_a_held_bundle_the_other_bundles_follow_the_wave() -> Result<()> {
+    let (scene, first) = scene("halt-bundle", json!({}), json!({}), json!({})).await?;
+    let agent = scene.agent()?;
+    agent.phase("b", "Synced", &first).await?;
+    run(&agent, &["hold", "cluster=b", "--bundle", "shop", "--reason", "looking"])?;
+    agent.cluster_is("b", "held in part", |status| status["phase"] == "Paused" && status["error"]["code"] == "EK4050").await?;
+    let other = scene.config_map_yaml("other", &json!({"state": "good"}));
+    scene.remote.commit(&[("base/other/other.yaml", Some(&other))], "Another bundle")?;
+    let second = change(&scene, "good", "2")?;
+    agent.phase("a", "Synced", &second).await?;
+    let api = scene.api("b").await?;
+    let path = scene.config_map_path("other");
+    wait_until(PATIENCE, "the other bundle is there", || async { api.get(&path).await.map_err(|error| format!("{error:#}")) }).await?;
+    let wave = wave_is(&agent, "second", "Unproved").await?;
+    assert!(wave["passed_over"][0].as_str().unwrap().contains("looking"), "{wave}");
+    assert_eq!(v_on(&scene, "b").await?, "1");
+    run(&agent, &["release", "cluster=b"])?;
+    agent.phase("b", "Synced", &second).await?;
+    wave_is(&agent, "second", "Complete").await?;
+    assert_eq!(v_on(&scene, "b").await?, "2");
+    Ok(())
+}
