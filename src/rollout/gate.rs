@@ -46,6 +46,8 @@ pub(super) enum State {
     Unavailable(Vec<String>),
     /// These are on their way, and others may wait for them.
     Rolling(Vec<String>),
+    /// All that are on their way fell silent, for longer than is waited for clusters that were silent before.
+    Silent(Vec<String>),
     /// These do not do well, or do not answer, with what they are to run; or nothing was heard of them.
     Unready(Vec<String>),
     /// The newest commit is refused for these.
@@ -77,6 +79,8 @@ enum Order {
     Broken,
     /// It did well when it was last heard.
     Unheard,
+    /// It does not answer, so that nothing would mend it.
+    Silent,
 }
 
 impl<'a> Ground<'a> {
@@ -103,7 +107,7 @@ impl Progress {
         if cluster.is_pinned_by_hand() {
             return Some("rolled back by a person".to_owned());
         }
-        let since = cluster.unreachable_since.filter(|since| input.now >= after(*since, settings.skip_unreachable_after))?;
+        let since = cluster.long_silent(settings, input.now).filter(|_| !cluster.fell_silent_on_its_way())?;
         Some(format!("out of reach since {}", moment(since)))
     }
 
@@ -182,7 +186,7 @@ impl Progress {
         };
         let moving = names(&ClusterProgress::is_moving);
         if !moving.is_empty() {
-            return State::Rolling(moving);
+            return self.on_its_way(ground, moving);
         }
         let unready = names(&|cluster| cluster.healthy_since.is_none());
         if !unready.is_empty() {
@@ -213,16 +217,19 @@ impl Progress {
         }
         let orders: Vec<(&str, Order)> = self.following(ground).map(|(name, cluster, member)| (name, order(cluster, member))).collect();
         let count = |wanted: &[Order]| orders.iter().filter(|(_, order)| wanted.contains(order)).count();
-        let (moving, out_of_order) = (count(&[Order::Moving]), count(&[Order::Moving, Order::Broken, Order::Unheard]));
+        let on_its_way = |(_, cluster, member): &Follower<'_>| member.is_whole() && !member.lost && cluster.is_moving();
+        let moving: Vec<String> = self.following(ground).filter(on_its_way).map(|(name, ..)| name.to_owned()).collect();
+        let out_of_order = orders.len() - count(&[Order::Fine]);
         let (parallel, unavailable) =
             (ground.wave().max_parallel.unwrap_or(usize::MAX), ground.wave().max_unavailable.unwrap_or(usize::MAX));
         // What is on its way or broken already gets worse by nothing, and the newer commit may be what mends it.
         let may = |order: &Order| match order {
             Order::Moving => true,
-            Order::Broken => moving < parallel.min(unavailable),
-            Order::Fine => moving < parallel && out_of_order < unavailable,
+            Order::Broken => moving.len() < parallel.min(unavailable),
+            Order::Fine => moving.len() < parallel && out_of_order < unavailable,
             // Where it matters whether it does well, its word is waited for.
-            Order::Unheard => moving < parallel && ground.wave().max_unavailable.is_none(),
+            Order::Unheard => moving.len() < parallel && ground.wave().max_unavailable.is_none(),
+            Order::Silent => false,
         };
         let in_turn = [Order::Moving, Order::Broken, Order::Fine, Order::Unheard].into_iter();
         let next = in_turn.flat_map(|turn| orders.iter().filter(move |(_, order)| *order == turn));
@@ -232,22 +239,26 @@ impl Progress {
             |wanted: &[Order]| orders.iter().filter(|(_, order)| wanted.contains(order)).map(|(name, _)| (*name).to_owned()).collect();
         match next {
             Some(name) => State::Admits(name),
-            None if moving > 0 => State::Rolling(named(&[Order::Moving])),
-            None if count(&[Order::Broken]) > 0 => State::Unavailable(named(&[Order::Broken, Order::Unheard])),
-            None => State::Unready(named(&[Order::Unheard])),
+            None if !moving.is_empty() => self.on_its_way(ground, moving),
+            None if out_of_order >= unavailable => State::Unavailable(named(&[Order::Broken, Order::Unheard, Order::Silent])),
+            None => State::Unready(named(&[Order::Unheard, Order::Silent])),
         }
+    }
+
+    fn on_its_way(&self, ground: &Ground<'_>, names: Vec<String>) -> State {
+        let is_silent = |name: &String| {
+            let cluster = self.clusters.get(name);
+            cluster.is_some_and(|cluster| cluster.long_silent(ground.settings, ground.input.now).is_some())
+        };
+        if names.iter().all(is_silent) { State::Silent(names) } else { State::Rolling(names) }
     }
 }
 
 fn order(cluster: &ClusterProgress, member: &Member) -> Order {
-    if cluster.admitted.is_none() || member.lost || !member.is_whole() {
-        return Order::Fine;
-    }
-    if cluster.is_moving() {
-        return Order::Moving;
-    }
     match &member.condition {
-        Condition::Unreachable => Order::Broken,
+        Condition::Unreachable => Order::Silent,
+        _ if cluster.admitted.is_none() || member.lost || !member.is_whole() => Order::Fine,
+        _ if cluster.is_moving() => Order::Moving,
         Condition::Healthy if is_heard(cluster, member) => Order::Fine,
         Condition::Unready | Condition::Failed(_) if is_heard(cluster, member) => Order::Broken,
         _ => Order::Unheard,

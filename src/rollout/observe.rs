@@ -8,6 +8,7 @@ use super::{ClusterProgress, Condition, Failure, Member, Off, Pin, Stand};
 use crate::{
     codes,
     diagnostic::{Diagnostic, ErrorAnswer, Place},
+    layout::Rollout,
 };
 
 /// Failures that are remembered of a cluster. The oldest go first: a rendering that comes back after so many others is tried again.
@@ -93,6 +94,17 @@ impl ClusterProgress {
     /// It is on its way to what it was admitted to.
     pub(super) fn is_moving(&self) -> bool {
         self.admitted.is_some() && !self.arrived
+    }
+
+    /// Since when it is out of reach, where that is longer than the waves wait for a cluster.
+    pub(super) fn long_silent(&self, settings: &Rollout, now: Timestamp) -> Option<Timestamp> {
+        self.unreachable_since.filter(|since| now >= after(*since, settings.skip_unreachable_after))
+    }
+
+    /// It did well, and fell silent after it was sent elsewhere: maybe because of that.
+    pub(super) fn fell_silent_on_its_way(&self) -> bool {
+        let since_then = self.moved_at.zip(self.unreachable_since).is_some_and(|(moved, silent)| moved <= silent);
+        self.is_moving() && self.last_good.is_some() && since_then
     }
 
     /// A person keeps it where it is.

@@ -118,7 +118,9 @@ impl State {
             Self::Halted(..) => WaveWord::Halted,
             Self::Approval(_) => WaveWord::Approval,
             Self::Closed(_) => WaveWord::Closed,
-            Self::Admits(_) | Self::Unavailable(_) | Self::Rolling(_) | Self::Unready(_) | Self::Refused(_) => WaveWord::Rolling,
+            Self::Admits(_) | Self::Unavailable(_) | Self::Rolling(_) | Self::Silent(_) | Self::Unready(_) | Self::Refused(_) => {
+                WaveWord::Rolling
+            }
             Self::Soaking(_) => WaveWord::Soaking,
             Self::Unproved => WaveWord::Unproved,
             Self::Complete => WaveWord::Complete,
@@ -138,6 +140,7 @@ impl State {
             Self::Unavailable(names) => format!("waits for clusters that are not healthy: {}", names.join(", ")),
             Self::Admits(name) => format!("is in progress on {name}"),
             Self::Rolling(names) => format!("is in progress on {}", names.join(", ")),
+            Self::Silent(names) => format!("waits for {}, out of reach since the commit came, maybe because of it", names.join(", ")),
             Self::Unready(names) => format!("waits until {} healthy", are(names)),
             Self::Refused(names) => format!("waits for {}, for which the newest commit is refused", names.join(", ")),
             Self::Soaking(until) => format!("soaks until {}", moment(*until)),
@@ -160,6 +163,9 @@ impl State {
             Self::Closed(_) => "If it cannot wait, change the windows or freezes of spec.rollout in evenkeel.yaml.".to_owned(),
             Self::Unavailable(_) => {
                 "Mend the clusters named, pause them to have them passed over, or raise maxUnavailable of the wave.".to_owned()
+            }
+            Self::Silent(_) => {
+                "Look at the clusters named. If it is none of the commit's doing, `spec.paused` in their cluster.yaml has the waves go on without them; else push a commit that mends it.".to_owned()
             }
             Self::Refused(_) => "Mend what `evenkeel check` shows.".to_owned(),
             Self::Unproved => "Bring one of the clusters back, or take the wave out of spec.rollout in evenkeel.yaml.".to_owned(),

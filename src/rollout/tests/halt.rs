@@ -124,6 +124,29 @@ fn the_next_cluster_waits_while_none_that_proved_the_commit_is_seen_to_do_well()
 }
 
 #[test]
+fn a_cluster_that_falls_silent_on_its_way_is_not_passed_over() {
+    let mut world = fleet();
+    world.settings.as_mut().unwrap().waves[0].soak = Duration::ZERO;
+    world.places.get_mut("a").unwrap().is_out_of_reach = true;
+    world.minutes(20);
+    world.place("a").is_out_of_reach = false;
+    world.minutes(2);
+    world.commit_all("1");
+    world.minutes(1);
+    assert_eq!((world.runs("a"), world.runs("b"), world.runs("c")), (commit(1), commit(1), commit(0)));
+    world.place("b").is_out_of_reach = true;
+    world.minutes(60);
+    assert_eq!(world.runs("c"), commit(0));
+    let wave = world.decision.shown.as_ref().unwrap().waves[1].clone();
+    assert_eq!((wave.state, wave.clusters.passed_over), (WaveWord::Rolling, 0));
+    assert_eq!(wave.reason, "waits for b, out of reach since the commit came, maybe because of it");
+    assert!(wave.way_out.contains("spec.paused"), "{}", wave.way_out);
+    world.place("b").off = Some(paused());
+    world.minutes(2);
+    assert_eq!(world.runs("c"), commit(1));
+}
+
+#[test]
 fn one_that_follows_in_part_gets_the_commit_and_proves_nothing() {
     let mut world = fleet();
     let partly = Some(Off::Partly("ada holds db".to_owned()));

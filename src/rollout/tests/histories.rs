@@ -178,7 +178,14 @@ impl History {
                 assert!(world.progress.clusters[name].failures.contains_key(failed));
                 return assert!(world.proofs.contains(&(name.to_owned(), now.digest)), "{name} goes back to what did well there");
             }
-            None => assert!(now.serial > was.serial, "{name} never goes back by itself: {was:?} {now:?}"),
+            // What it was put back from failed there, and its wave may have had something else for it at once.
+            None => {
+                let failed = world.progress.clusters[name].failures.contains_key(&was.digest);
+                assert!(now.serial > was.serial || failed, "{name} never goes back by itself: {was:?} {now:?}");
+            }
+        }
+        if world.progress.clusters[name].moved_at == Some(world.now) {
+            assert!(!before.is_out_of_reach, "{name} does not answer, and would take it up later, whatever is known then");
         }
         let mut given = self.given.iter().filter(|(_, digests)| digests[name] == Some(now.digest));
         assert!(given.clone().any(|(commit, _)| *commit == now.commit));
