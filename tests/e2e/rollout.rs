@@ -27,15 +27,18 @@ pub(crate) fn fleet(scene: &Scene, rollout: &Value, first: &Value, second: &Valu
 /// A fleet of `a` and `b` with those settings and a ConfigMap that does well, and its first commit.
 pub(crate) async fn scene(name: &str, rollout: Value, first: Value, second: Value) -> Result<(Scene, String)> {
     let scene = Scene::new(name, &["a", "b"]).await?;
-    let commit = scene.remote.commit(
-        &[
-            ("evenkeel.yaml", Some(&fleet(&scene, &rollout, &first, &second))),
-            ("base/shop/namespace.yaml", Some(&scene.namespace_yaml())),
-            ("base/shop/state.yaml", Some(&state(&scene, "good", "1"))),
-        ],
-        "Begin",
-    )?;
+    let commit = begin(&scene, &fleet(&scene, &rollout, &first, &second))?;
     Ok((scene, commit))
+}
+
+/// The first commit of such a fleet.
+pub(crate) fn begin(scene: &Scene, fleet: &str) -> Result<String> {
+    let files = [
+        ("evenkeel.yaml", fleet),
+        ("base/shop/namespace.yaml", &scene.namespace_yaml()),
+        ("base/shop/state.yaml", &state(scene, "good", "1")),
+    ];
+    scene.remote.commit(&files.map(|(path, text)| (path, Some(text))), "Begin")
 }
 
 fn state(scene: &Scene, state: &str, v: &str) -> String {

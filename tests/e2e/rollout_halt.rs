@@ -2,11 +2,11 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use testbed::wait_until;
+use testbed::{FaultProxy, fault_proxy::Fault, wait_until};
 
 use crate::{
-    rollout::{change, scene, v_on, wave_is},
-    scene::{Agent, PATIENCE, evenkeel, query},
+    rollout::{begin, change, fleet, scene, v_on, wave_is},
+    scene::{Agent, PATIENCE, Scene, evenkeel, plane, query},
 };
 
 fn run(agent: &Agent, args: &[&str]) -> Result<()> {
@@ -15,14 +15,19 @@ fn run(agent: &Agent, args: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the first wave has taken up a commit, so that all that follows from what was done before has been decided.
-async fn taken_up(agent: &Agent, commit: &str) -> Result<Value> {
-    wait_until(PATIENCE, "the wave turns to the commit", || async {
+/// Waits until the first wave is like that.
+async fn first_wave(agent: &Agent, what: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+    wait_until(PATIENCE, what, || async {
         let status = agent.status().map_err(|error| format!("{error:#}"))?;
         let wave = &status["rollout"]["waves"][0];
-        if wave["target"] == *commit { Ok(wave.clone()) } else { Err(wave.to_string()) }
+        if is(wave) { Ok(wave.clone()) } else { Err(wave.to_string()) }
     })
     .await
+}
+
+/// Waits until the first wave has taken up a commit, so that all that follows from what was done before has been decided.
+async fn taken_up(agent: &Agent, commit: &str) -> Result<Value> {
+    first_wave(agent, "the wave turns to the commit", |wave| wave["target"] == *commit).await
 }
 
 #[tokio::test]
@@ -58,6 +63,37 @@ async fn neither_a_rollback_nor_a_hold_gives_the_next_cluster_what_failed() -> R
     let fixed = change(&scene, "good", "3")?;
     agent.phase("b", "Synced", &fixed).await?;
     let seen = query(&agent.state_dir, &["history", "b"])?;
+    let saw = |commit: &str| seen["syncs"].as_array().unwrap().iter().any(|sync| sync["commit"] == *commit);
+    assert!(!saw(&bad) && !saw(&readme), "{seen}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_that_was_away_never_sees_what_failed_elsewhere_meanwhile() -> Result<()> {
+    let (a, b) = (plane("a").await?, plane("b").await?);
+    let proxy = FaultProxy::start(a.address())?;
+    let scene = Scene::with("halt-away", vec![("a", a.kubeconfig("a").with_server(&proxy.https_url())), ("b", b.kubeconfig("b"))])?;
+    let one_by_one = json!({"selector": "environment", "maxParallel": 1});
+    let first = begin(&scene, &fleet(&scene, &json!({"skipUnreachableAfter": "2s"}), &one_by_one, &json!({})))?;
+    let agent = scene.agent()?;
+    agent.phase("b", "Synced", &first).await?;
+    wave_is(&agent, "first", "Complete").await?;
+    proxy.set(Fault::Refuse);
+    agent.phase("a", "Unreachable", &first).await?;
+    let bad = change(&scene, "bad", "2")?;
+    // It is passed over, not brought to the commit as soon as it is back.
+    let is_away = |wave: &Value| wave["passed_over"][0].as_str().is_some_and(|why| why.starts_with("a: out of reach since "));
+    let wave = first_wave(&agent, "b fails and a is passed over", |wave| wave["state"] == "Halted" && is_away(wave)).await?;
+    assert_eq!((&wave["halt"]["cluster"], &wave["halt"]["spared"]), (&json!("b"), &json!(1)), "{wave}");
+    proxy.set(Fault::None);
+    agent.phase("a", "Synced", &first).await?;
+    let readme = scene.remote.commit(&[("README.md", Some("Hello"))], "Say hello")?;
+    let wave = taken_up(&agent, &readme).await?;
+    assert_eq!((&wave["state"], &wave["passed_over"]), (&json!("Halted"), &json!([])), "{wave}");
+
+    let fixed = change(&scene, "good", "3")?;
+    agent.phase("a", "Synced", &fixed).await?;
+    let seen = query(&agent.state_dir, &["history", "a"])?;
     let saw = |commit: &str| seen["syncs"].as_array().unwrap().iter().any(|sync| sync["commit"] == *commit);
     assert!(!saw(&bad) && !saw(&readme), "{seen}");
     Ok(())
