@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube_overlay::LabelSelector;
 use tracing::{error, info, warn};
 
-use super::fleet::Fleet;
+use super::{as_told, fleet::Fleet};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
@@ -38,7 +38,7 @@ impl Holds {
     pub(super) fn lay(&mut self, cluster: &str, desired: Desired) -> Desired {
         let held = self.of(cluster, Timestamp::now());
         self.told.insert(cluster.to_owned(), held.clone());
-        Desired { rendering: desired.rendering.map(|rendering| held.lay(&rendering)), held, ..desired }
+        as_told::held(desired, held)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod acts;
 mod answers;
+mod as_told;
 mod compaction;
 mod condition;
 mod fleet;
