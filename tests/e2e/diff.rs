@@ -327,3 +327,53 @@ async fn no_copy_of_a_secret_and_no_quote_of_one_is_shown() -> Result<()> {
     }
     Ok(())
 }
+
+/// An operator's upgrade: the definition gets a field, and an object of its kind has it at once.
+#[tokio::test]
+async fn a_definition_and_what_needs_its_new_field_come_together() -> Result<()> {
+    let scene = Scene::new("diff-grows", &["a"]).await?;
+    let group = format!("{}.example", scene.fleet);
+    let fields = |names: &[&str]| Value::Object(names.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect());
+    let definition = |names: &[&str]| {
+        let schema = json!({"type": "object", "properties": {"spec": {"type": "object", "properties": fields(names)}}});
+        yaml(
+            &json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": format!("gates.{group}")},
+            "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Gate", "plural": "gates"}, "versions": [
+                {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}}),
+        )
+    };
+    let gate = |name: &str, spec: Value| {
+        yaml(
+            &json!({"apiVersion": format!("{group}/v1"), "kind": "Gate", "metadata": {"name": name, "namespace": "default"}, "spec": spec}),
+        )
+    };
+    let files = [
+        ("base/gates/definition.yaml", Some(definition(&["a"]))),
+        ("base/gates/one.yaml", Some(gate("one", json!({"a": "1"})))),
+        ("base/gates/two.yaml", Some(gate("two", json!({"a": "1"})))),
+    ];
+    let first = scene.remote.commit(&files.each_ref().map(|(path, text)| (*path, text.as_deref())), "Begin")?;
+    let agent = scene.agent()?;
+    agent.phase("a", "Synced", &first).await?;
+    let cluster = Scene::own("a", "cluster.yaml");
+    let (paused, written) = (own("Cluster", "a", &json!({"paused": true})), own("Cluster", "a", &json!({})));
+    let (grown, one) = (definition(&["a", "b"]), gate("one", json!({"a": "1", "b": "2"})));
+    let more = [("base/gates/definition.yaml", Some(&*grown)), ("base/gates/one.yaml", Some(&*one)), (&*cluster, Some(&*paused))];
+    let next = scene.remote.commit(&more, "Grow")?;
+    agent.phase("a", "Paused", &next).await?;
+    let (code, answer) = diff(&agent)?;
+    assert_eq!((code, names(&answer["refused"])), (Some(3), vec![]), "{answer}");
+    let one = answer["change"].as_array().and_then(|all| all.iter().find(|it| it["name"] == "one")).context("no change")?;
+    assert!(one["note"].as_str().is_some_and(|note| note.starts_with("not tried: ")), "{answer}");
+
+    let last = scene.remote.commit(&[(&cluster, Some(&written))], "Go")?;
+    agent.phase("a", "Synced", &last).await?;
+    // What the new definition does not have either is refused all the same.
+    let wrong = gate("one", json!({"c": "3"}));
+    let bad = scene
+        .remote
+        .commit(&[("base/gates/definition.yaml", Some(&definition(&["a"]))), ("base/gates/one.yaml", Some(&wrong))], "Wrong")?;
+    let status = agent.phase("a", "Refused", &bad).await?;
+    assert!(status["error"]["message"].as_str().is_some_and(|words| words.contains("spec.c")), "{status}");
+    Ok(())
+}
