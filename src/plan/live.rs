@@ -152,9 +152,8 @@ impl<'a> Teller<'a> {
         let Previewed { object, standing, tried, .. } = previewed;
         if let Tried::Refused(error) = tried {
             let mut error = ErrorAnswer::from(error);
-            if !self.has_room(error.message.len() + error.hint.len()) {
-                (error.message, error.hint) =
-                    (format!("{}: the server's words are left out: the answer would be too long", object.id), String::new());
+            if !self.has_room(error.message.len()) {
+                error.message = format!("{}: the server's words are left out: the answer would be too long", object.id);
             }
             return Told::Refused(LiveRefusal { id: object.id.clone(), bundle: object.bundle.to_string(), error });
         }
