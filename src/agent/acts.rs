@@ -24,7 +24,7 @@ impl Fleet {
     async fn carry_out(&mut self, action: Action) -> Result<Accepted, Diagnostic> {
         match action {
             Action::Hold { request, who } => self.hold(&request, &who).await,
-            Action::Release { request, who } => self.release(&request, &who).await,
+            Action::Release { request, environments, who } => self.release(&request, environments, &who).await,
             Action::Sync { selector, who } => {
                 let clusters = self.selected_by(&selector)?;
                 info!(who, clusters = clusters.join(","), "sync asked for");

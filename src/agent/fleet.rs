@@ -152,6 +152,7 @@ impl Fleet {
             facts: self.facts.clone(),
             only: self.only.clone(),
             namespace: self.namespace.clone(),
+            found: self.desired.keys().filter_map(|name| Some((name.clone(), self.as_told(name)?.into()))).collect(),
         }
     }
 

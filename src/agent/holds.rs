@@ -6,14 +6,14 @@ use jiff::Timestamp;
 use kube_overlay::LabelSelector;
 use tracing::{error, info, warn};
 
-use super::fleet::Fleet;
+use super::{as_told, fleet::Fleet};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::{ActionRow, Ledger},
     server::{Accepted, Action, HoldRequest, ReleaseRequest},
     sync::{
-        hold::{Held, Hold, Labels, Scope},
+        hold::{Held, Hold, Labels, Release, Scope},
         target::Desired,
     },
 };
@@ -38,7 +38,7 @@ impl Holds {
     pub(super) fn lay(&mut self, cluster: &str, desired: Desired) -> Desired {
         let held = self.of(cluster, Timestamp::now());
         self.told.insert(cluster.to_owned(), held.clone());
-        Desired { rendering: desired.rendering.map(|rendering| held.lay(&rendering)), held, ..desired }
+        as_told::held(desired, held)
     }
 }
 
@@ -87,8 +87,13 @@ impl Fleet {
             .collect()
     }
 
-    pub(super) async fn release(&mut self, request: &ReleaseRequest, who: &str) -> Result<Accepted, Diagnostic> {
-        let clusters = release(&self.ledger, request, who).await?;
+    pub(super) async fn release(
+        &mut self,
+        request: &ReleaseRequest,
+        environments: Option<BTreeSet<String>>,
+        who: &str,
+    ) -> Result<Accepted, Diagnostic> {
+        let clusters = release(&self.ledger, request, environments, who).await?;
         warn!(who, selector = request.selector, bundle = request.bundle, clusters = clusters.join(","), "released");
         self.take_up_holds().await?;
         Ok(Accepted { clusters })
@@ -103,12 +108,27 @@ impl Fleet {
             Err(error) => format!("{} {}", error.code, error.message),
         };
         let clusters = result.as_ref().map(|accepted| accepted.clusters.clone()).unwrap_or_default();
-        let (what, target, reason, who) = action.told();
-        let row = ActionRow { who: who.to_owned(), what, target, reason, outcome, clusters };
+        let row = row(action, outcome, clusters);
+        let (what, who) = (row.what, row.who.clone());
         if let Err(error) = self.ledger.record_action(row).await {
             error!(what, who, code = %error.code(), "what was asked for is not on record: {error}");
         }
     }
+
+    /// Puts on record that a person may not do what was asked for.
+    pub(super) async fn audit_refused(&self, action: &Action, why: &Diagnostic) {
+        let row = row(action, format!("{} {}", why.code, why.message), Vec::new());
+        let (what, who) = (row.what, row.who.clone());
+        warn!(what, who, code = %why.code, "refused: {}", why.message);
+        if let Err(error) = self.ledger.record_refusal(row).await {
+            error!(what, who, code = %error.code(), "what was refused is not on record: {error}");
+        }
+    }
+}
+
+fn row(action: &Action, outcome: String, clusters: Vec<String>) -> ActionRow {
+    let (what, target, reason, who) = action.told();
+    ActionRow { who: who.to_owned(), what, target, reason, outcome, clusters }
 }
 
 /// Longer reasons are not read by anybody who was woken up.
@@ -158,9 +178,15 @@ pub(super) async fn hold(
     Ok(clusters)
 }
 
-/// Lets clusters go on the record; which those are.
-pub(super) async fn release(ledger: &Ledger, request: &ReleaseRequest, who: &str) -> Result<Vec<String>, Diagnostic> {
-    let released = ledger.release(selector(&request.selector)?, request.bundle.clone(), who).await?;
+/// Lets clusters go on the record; which those are. With environments, only there, and holds that reach beyond go on.
+pub(super) async fn release(
+    ledger: &Ledger,
+    request: &ReleaseRequest,
+    environments: Option<BTreeSet<String>>,
+    who: &str,
+) -> Result<Vec<String>, Diagnostic> {
+    let wanted = Release { selector: selector(&request.selector)?, bundle: request.bundle.clone(), environments };
+    let released = ledger.release(wanted, who).await?;
     released.ok_or_else(|| {
         let bundle = request.bundle.as_ref().map(|bundle| format!(" of bundle {bundle}")).unwrap_or_default();
         Diagnostic::new(codes::NOT_HELD, Place::Nowhere, format!("nothing{bundle} is held that {:?} selects", request.selector))

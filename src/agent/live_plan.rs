@@ -2,13 +2,18 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tokio::{sync::Semaphore, task::JoinSet};
+use tokio::{
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
+    as_told::{self, AsTold},
     fleet,
-    previews::{Lookers, late},
+    previews::{Looker, Lookers, Room, late},
 };
 use crate::{
     codes,
@@ -19,9 +24,11 @@ use crate::{
     plan::{
         self, ClusterPlan, Outcome,
         judged::{LiveCluster, LivePlan, Touched},
+        live::{self, Diff},
     },
     render::{Facts, Renderer},
-    sync::target::Desired,
+    server::PLAN_TIME_MAX,
+    sync::{hold::Held, target::Desired},
 };
 use kube_overlay::LabelSelector;
 
@@ -31,6 +38,9 @@ const FETCH_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long one cluster may take, so that a silent one does not cost the answers of the others.
 const CLUSTER_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// Within which all clusters are asked, the rendering included. Those whose turn has not come by then are told as such.
+const ASK_TIME_MAX: Duration = PLAN_TIME_MAX.saturating_sub(Duration::from_secs(5));
+
 /// What a plan stands on: the fleet as the agent knows it at this moment.
 pub(super) struct Ground {
     pub(super) mirror: Arc<Mirror>,
@@ -39,55 +49,100 @@ pub(super) struct Ground {
     pub(super) facts: BTreeMap<String, Facts>,
     pub(super) only: Option<LabelSelector>,
     pub(super) namespace: String,
+    /// What is known of clusters, by name.
+    pub(super) found: BTreeMap<String, Found>,
+}
+
+/// What is known of a cluster that a change finds there.
+pub(super) struct Found {
+    held: Held,
+    /// Why nothing of any commit is written there.
+    waits: Vec<String>,
+    /// Why all its deletions wait already.
+    caution: Option<Arc<str>>,
+}
+
+impl From<AsTold> for Found {
+    fn from(AsTold { desired, .. }: AsTold) -> Self {
+        Self { waits: as_told::waits(&desired), held: desired.held, caution: desired.budget.caution }
+    }
 }
 
 /// A cluster and what is to be asked of it.
 struct Concerned {
     plan: ClusterPlan,
+    waits: Vec<String>,
     asked: Option<(Desired, Touched)>,
 }
 
-/// Answers; `room` bounds how many clusters are asked at a time, over all who ask.
+/// Answers; `room` bounds how much is done at a time, over all who ask.
 pub(super) async fn judge(
     ground: Ground,
     lookers: Lookers,
-    room: Arc<Semaphore>,
+    room: Room,
     (base, head): (Option<String>, String),
 ) -> Result<LivePlan, Diagnostic> {
+    let end = Instant::now() + ASK_TIME_MAX;
+    // Whoever asks may go away; a thread that renders goes on, and keeps its place until it is through.
+    let rendered = room.rendered.clone().acquire_owned().await;
     let head = find(&ground.mirror, &head).await?;
     let base = match base {
         Some(base) => Some(find(&ground.mirror, &base).await?),
         None => None,
     };
-    let told = tokio::task::spawn_blocking(move || compare(&ground, base, head)).await;
-    let (errors, concerned) = told.map_err(|_| Diagnostic::new(codes::DEFECT, Place::Nowhere, "rendering broke off"))??;
+    let told = tokio::task::spawn_blocking(move || {
+        let _rendered = rendered;
+        compare(&ground, base, head)
+    });
+    let (errors, concerned) = told.await.map_err(|_| Diagnostic::new(codes::DEFECT, Place::Nowhere, "rendering broke off"))??;
     let (unchanged, concerned): (Vec<_>, Vec<_>) = concerned.into_iter().partition(|one| one.plan.outcome == Outcome::Unchanged);
     let asked = concerned.iter().filter(|one| one.asked.is_some()).count();
     info!(commit = %head, clusters = asked, "a change is judged, since someone asks");
     let mut asking = JoinSet::new();
-    for Concerned { plan, asked: question } in concerned {
-        let (looker, room) = (lookers.of(&plan.name), room.clone());
+    for mut one in concerned {
+        let (looker, room, question) = (lookers.of(&one.plan.name), room.clusters.clone(), one.asked.take());
         asking.spawn(async move {
-            let _place = room.acquire_owned().await;
-            let (judged, left_out) = match &question {
-                Some((desired, touched)) => {
-                    let judged = tokio::time::timeout(CLUSTER_TIME_MAX, looker.judge(desired, touched, asked)).await;
-                    (Some(judged.unwrap_or_else(|_| Err(late(CLUSTER_TIME_MAX)))), touched.left_out)
-                }
-                None => (None, 0),
-            };
-            let (judged, unasked) = judged.map_or((None, None), |judged| match judged {
-                Ok(judged) => (Some(judged), None),
-                Err(error) => (None, Some(ErrorAnswer::from(&error))),
-            });
-            let ClusterPlan { name, environment, region, outcome, mut errors, .. } = plan;
-            errors.extend(unasked);
-            LiveCluster { name, environment, region, outcome, errors, judged, left_out }
+            let Some((desired, touched)) = question else { return answer(one, head, None) };
+            let judged = ask(&looker, &room, (&desired, &touched, asked), end).await;
+            answer(one, head, Some((judged, touched.left_out)))
         });
     }
     let mut clusters = asking.join_all().await;
     clusters.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(LivePlan { schema: 1, base, head, errors, unchanged: unchanged.len(), clusters })
+}
+
+/// Asks one cluster, once there is room. Clusters whose turn does not come in time do not cost the answers of the others.
+pub(super) async fn ask(
+    looker: &Looker,
+    room: &Arc<Semaphore>,
+    (desired, touched, clusters): (&Desired, &Touched, usize),
+    end: Instant,
+) -> Result<Diff, Diagnostic> {
+    let Ok(_place) = timeout_at(end, room.clone().acquire_owned()).await else {
+        let message = format!("not asked: the clusters before it took the {} s that a plan may take", ASK_TIME_MAX.as_secs());
+        return Err(Diagnostic::new(codes::NOT_COMPARED, Place::Nowhere, message));
+    };
+    let end = end.min(Instant::now() + CLUSTER_TIME_MAX);
+    timeout_at(end, looker.judge(desired, touched, clusters)).await.unwrap_or_else(|_| Err(late(CLUSTER_TIME_MAX)))
+}
+
+/// What is told of a cluster, with what its server said and how many objects it was not asked about, where it was asked.
+fn answer(Concerned { plan, waits, .. }: Concerned, head: CommitId, judged: Option<(Result<Diff, Diagnostic>, usize)>) -> LiveCluster {
+    let ClusterPlan { name, environment, region, outcome, mut errors, delete, .. } = plan;
+    let (judged, left_out) = match judged {
+        Some((Ok(judged), left_out)) => (Some(Diff { waits, ..judged }), left_out),
+        Some((Err(error), left_out)) => {
+            errors.push(ErrorAnswer::from(&error));
+            (None, left_out)
+        }
+        // It leaves, and is to be emptied: nothing is asked, since all of it waits for approval.
+        None if outcome == Outcome::Removed && !delete.is_empty() => {
+            (Some(Diff { waits, ..live::diff(&name, head, None, Vec::new(), delete) }), 0)
+        }
+        None => (None, 0),
+    };
+    LiveCluster { name, environment, region, outcome, errors, judged, left_out }
 }
 
 async fn find(mirror: &Mirror, rev: &str) -> Result<CommitId, Diagnostic> {
@@ -99,7 +154,7 @@ async fn find(mirror: &Mirror, rev: &str) -> Result<CommitId, Diagnostic> {
 
 /// What the change does by the repository, and what is to be asked of which cluster; on a thread of its own.
 fn compare(ground: &Ground, base: Option<CommitId>, head: CommitId) -> Result<(Vec<ErrorAnswer>, Vec<Concerned>), Diagnostic> {
-    let Ground { mirror, renderer, facts, only, namespace } = ground;
+    let Ground { mirror, renderer, facts, only, namespace, found: known } = ground;
     let before: Box<dyn Source> = match base {
         Some(base) => Box::new(mirror.tree(base)?),
         None => Box::new(MemorySource::empty()),
@@ -115,9 +170,10 @@ fn compare(ground: &Ground, base: Option<CommitId>, head: CommitId) -> Result<(V
             return None;
         }
         let is_asked = matches!(cluster.outcome, Outcome::Changed | Outcome::Added | Outcome::Recovered);
-        let asked =
-            found.filter(|_| is_asked).and_then(|(fleet, _)| question(fleet, &after, &cluster, (renderer, facts), (head, namespace)));
-        Some(Concerned { plan: cluster, asked })
+        let (known, ground) = (known.get(&cluster.name), (renderer, facts));
+        let asked = found.filter(|_| is_asked).and_then(|(fleet, _)| question(fleet, &after, (&cluster, known), ground, (head, namespace)));
+        let waits = known.map(|known| known.waits.clone()).unwrap_or_default();
+        Some(Concerned { plan: cluster, waits, asked })
     });
     Ok((plan.errors, concerned.collect()))
 }
@@ -126,13 +182,17 @@ fn compare(ground: &Ground, base: Option<CommitId>, head: CommitId) -> Result<(V
 fn question(
     fleet: &Fleet,
     after: &dyn Source,
-    plan: &ClusterPlan,
+    (plan, known): (&ClusterPlan, Option<&Found>),
     (renderer, facts): (&Renderer, &BTreeMap<String, Facts>),
     (head, namespace): (CommitId, &str),
 ) -> Option<(Desired, Touched)> {
     let cluster = fleet.cluster(&plan.name)?;
     let rendering = renderer.render(after, fleet, cluster, facts.get(&plan.name).unwrap_or(&Facts::default())).ok()?;
     let touched = Touched::of(plan, &rendering);
-    let desired = fleet::desired((&fleet.name, &fleet.spec), cluster, namespace, head, Ok(rendering));
+    let mut desired = fleet::desired((&fleet.name, &fleet.spec), cluster, namespace, head, Ok(rendering));
+    desired.budget.caution = plan.caution.as_deref().map(Into::into).or_else(|| known.and_then(|known| known.caution.clone()));
+    if let Some(known) = known {
+        desired = as_told::held(desired, known.held.clone());
+    }
     (!touched.is_nothing()).then_some((desired, touched))
 }

@@ -6,6 +6,7 @@
 
 mod acts;
 mod answers;
+mod as_told;
 mod compaction;
 mod condition;
 mod fleet;
@@ -109,7 +110,7 @@ pub fn hold(state_dir: &Path, request: &HoldRequest, who: &str) -> Result<Accept
 
 /// Lets clusters go while no agent runs.
 pub fn release(state_dir: &Path, request: &ReleaseRequest, who: &str) -> Result<Accepted, Diagnostic> {
-    on_record(state_dir, async |ledger| holds::release(ledger, request, who).await)
+    on_record(state_dir, async |ledger| holds::release(ledger, request, None, who).await)
 }
 
 /// Puts on record while no agent runs that clusters are to be put to a commit, given by at least 7 characters of its hash.

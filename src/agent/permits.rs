@@ -5,11 +5,9 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     server::{Action, HoldRequest, ReleaseRequest, Scope, permit},
+    sync::hold::ENVIRONMENT,
 };
 use kube_overlay::LabelSelector;
-
-/// The label of a cluster that says where it is.
-const ENVIRONMENT: &str = "environment";
 
 impl Fleet {
     /// Looks up where an action's clusters are. All of them must be in the scope: half of what was asked for is not what was
@@ -51,11 +49,16 @@ impl Fleet {
 /// The action as it goes on for clusters that come later: a hold and a release stand as a selector, and so must not be for more than
 /// whoever asks for them may act on.
 pub(super) fn within(scope: &Scope, mut action: Action) -> Action {
-    if let (
-        Scope::Environments(names),
-        Action::Hold { request: HoldRequest { selector, .. }, .. } | Action::Release { request: ReleaseRequest { selector, .. }, .. },
-    ) = (scope, &mut action)
-        && let Ok(wanted) = LabelSelector::parse(selector)
+    let Scope::Environments(names) = scope else { return action };
+    let selector = match &mut action {
+        Action::Hold { request: HoldRequest { selector, .. }, .. } => selector,
+        Action::Release { request: ReleaseRequest { selector, .. }, environments, .. } => {
+            *environments = Some(names.clone());
+            selector
+        }
+        _ => return action,
+    };
+    if let Ok(wanted) = LabelSelector::parse(selector)
         && !wanted.confines(ENVIRONMENT, |name| names.contains(name))
     {
         *selector = wanted.and_in(ENVIRONMENT, names.iter().map(String::as_str)).to_string();
@@ -79,8 +82,11 @@ mod tests {
         };
         let who = || "sue (token)".to_owned();
         let hold = |selector: &str| Action::Hold { request: request(selector), who: who() };
-        let release =
-            |selector: &str| Action::Release { request: ReleaseRequest { selector: selector.to_owned(), bundle: None }, who: who() };
+        let release = |selector: &str, environments: &[&str]| Action::Release {
+            request: ReleaseRequest { selector: selector.to_owned(), bundle: None },
+            environments: (!environments.is_empty()).then(|| environments.iter().map(|name| (*name).to_owned()).collect()),
+            who: who(),
+        };
         for (asked, stands) in [
             ("", "environment in (dev,test)"),
             ("cluster=a", "cluster=a,environment in (dev,test)"),
@@ -90,7 +96,8 @@ mod tests {
             ("no selector at all=", "no selector at all="),
         ] {
             assert_eq!(within(&dev, hold(asked)), hold(stands));
-            assert_eq!(within(&dev, release(asked)), release(stands));
+            assert_eq!(within(&dev, release(asked, &[])), release(stands, &["dev", "test"]));
+            assert_eq!(within(&Scope::Fleet, release(asked, &[])), release(asked, &[]));
             assert_eq!(within(&Scope::Fleet, hold(asked)), hold(asked));
         }
         let sync = || Action::Sync { selector: "cluster=a".to_owned(), who: who() };

@@ -1,5 +1,8 @@
 //! Questions that clusters themselves must answer: what would a sync do? Each is answered beside the clusters' tasks, over a connection
 //! of its own, so that no sync waits for it; nothing is written to any cluster.
+//!
+//! A cluster is compared with what its task was told, what people hold laid over it, and it is told why the newest commit, or anything at
+//! all, is not written there.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +12,7 @@ use tokio::{
 };
 use tracing::info;
 
-use super::{fleet::Fleet, live_plan, targets::Connector};
+use super::{as_told::AsTold, fleet::Fleet, live_plan, targets::Connector};
 use crate::{
     cluster::{ApiError, Apis, Connection, Kubeconfig, Limits},
     codes,
@@ -29,49 +32,70 @@ use crate::{
     },
 };
 
-/// Clusters that are asked at a time. Each answer may hold some ten megabytes.
+/// Clusters that are compared at a time, and as many that are asked about changes: a plan over a large fleet keeps nobody from
+/// comparing one cluster. Each answer may hold some ten megabytes.
 const CLUSTERS_MAX: usize = 4;
+
+/// Objects that are looked up at a time, each over a connection of its own.
+const OBJECTS_MAX: usize = 8;
+
+/// Changes that are rendered at a time: each renders the whole fleet twice.
+const RENDERED_MAX: usize = 1;
+
+/// Questions that are worked on or wait for their turn; more are refused.
+const QUESTIONS_MAX: usize = 64;
 
 /// The questions that are being answered.
 pub(super) struct Previews {
     tasks: JoinSet<()>,
-    room: Arc<Semaphore>,
+    compared: Arc<Semaphore>,
+    looked_up: Arc<Semaphore>,
+    judged: Room,
+}
+
+/// How much is done at a time for all who ask what a change does.
+#[derive(Clone)]
+pub(super) struct Room {
+    pub(super) clusters: Arc<Semaphore>,
+    pub(super) rendered: Arc<Semaphore>,
 }
 
 impl Previews {
     pub(super) fn new() -> Self {
-        Self { tasks: JoinSet::new(), room: Arc::new(Semaphore::new(CLUSTERS_MAX)) }
+        let room = |count| Arc::new(Semaphore::new(count));
+        let judged = Room { clusters: room(CLUSTERS_MAX), rendered: room(RENDERED_MAX) };
+        Self { tasks: JoinSet::new(), compared: room(CLUSTERS_MAX), looked_up: room(OBJECTS_MAX), judged }
     }
 
     /// Begins to answer.
     pub(super) fn take(&mut self, question: Question, fleet: &Fleet) {
         match question {
-            Question::Diff { cluster, answer } => match fleet.desired.get(&cluster) {
-                Some(desired) => self.diff(fleet.targets.lookers().of(&cluster), desired.clone(), answer),
+            Question::Diff { cluster, answer } => match fleet.as_told(&cluster) {
+                Some(told) => {
+                    let (looker, room) = (fleet.targets.lookers().of(&cluster), self.compared.clone());
+                    self.answer(answer, DIFF_TIME_MAX, async move {
+                        let _place = room.acquire_owned().await;
+                        looker.diff(told).await
+                    });
+                }
                 // Whoever asked may have gone in this moment; so below.
                 None => drop(answer.send(Err(unknown(&cluster)))),
             },
             Question::Object { cluster, object, answer } => match fleet.desired.get(&cluster) {
                 Some(desired) => {
-                    let (looker, desired) = (fleet.targets.lookers().of(&cluster), desired.clone());
-                    self.answer(answer, DIFF_TIME_MAX, async move { looker.object(&desired, &object).await });
+                    let (looker, desired, room) = (fleet.targets.lookers().of(&cluster), desired.clone(), self.looked_up.clone());
+                    self.answer(answer, DIFF_TIME_MAX, async move {
+                        let _place = room.acquire_owned().await;
+                        looker.object(&desired, &object).await
+                    });
                 }
                 None => drop(answer.send(Err(unknown(&cluster)))),
             },
             Question::Plan { base, head, answer } => {
-                let judged = live_plan::judge(fleet.ground(), fleet.targets.lookers(), self.room.clone(), (base, head));
+                let judged = live_plan::judge(fleet.ground(), fleet.targets.lookers(), self.judged.clone(), (base, head));
                 self.answer(answer, PLAN_TIME_MAX, judged);
             }
         }
-    }
-
-    /// Compares a cluster with what is wanted of it.
-    fn diff(&mut self, looker: Looker, desired: Desired, answer: oneshot::Sender<Result<Diff, Diagnostic>>) {
-        let room = self.room.clone();
-        self.answer(answer, DIFF_TIME_MAX, async move {
-            let _place = room.acquire_owned().await;
-            looker.diff(&desired).await
-        });
     }
 
     /// Works on an answer as long as somebody waits for it, and not longer than that.
@@ -82,6 +106,11 @@ impl Previews {
         work: impl Future<Output = Result<T, Diagnostic>> + Send + 'static,
     ) {
         while self.tasks.try_join_next().is_some() {}
+        if self.tasks.len() >= QUESTIONS_MAX {
+            let message = format!("{QUESTIONS_MAX} questions wait for clusters to answer");
+            drop(answer.send(Err(Diagnostic::new(codes::BUSY, Place::Nowhere, message))));
+            return;
+        }
         self.tasks.spawn(async move {
             let found = tokio::select! {
                 () = answer.closed() => return,
@@ -147,14 +176,16 @@ impl Looker {
         Ok(View { looker: self, connection, apis, uid })
     }
 
-    /// What a sync would do.
-    async fn diff(&self, desired: &Desired) -> Result<Diff, Diagnostic> {
+    /// What a sync would do. Runs of hooks are no objects to be kept, and are left out.
+    async fn diff(&self, AsTold { desired, newest, waits }: AsTold) -> Result<Diff, Diagnostic> {
         let rendering = desired.rendering.clone()?;
         info!(cluster = self.cluster(), commit = %desired.commit, "compared, since someone asks");
-        let view = self.open(desired).await?;
-        let leaving = view.leaving(desired, &rendering).await?;
-        let told = view.tell(desired, &rendering, rendering.objects.clone(), FIELDS_LEN_MAX).await?;
-        Ok(live::diff(self.cluster(), desired.commit, desired.paused.clone(), told, live::deletions(leaving)))
+        let view = self.open(&desired).await?;
+        let leaving = view.leaving(&desired, &rendering).await?;
+        let objects = rendering.objects.iter().filter(|object| object.policy.hook.is_none()).cloned().collect();
+        let told = view.tell(&desired, &rendering, objects, FIELDS_LEN_MAX).await?;
+        let deletions = live::deletions(leaving, &rendering);
+        Ok(Diff { newest, waits, ..live::diff(self.cluster(), desired.commit, desired.paused.clone(), told, deletions) })
     }
 
     /// How an object stands.
@@ -175,8 +206,8 @@ impl Looker {
     pub(super) async fn judge(&self, desired: &Desired, touched: &Touched, clusters: usize) -> Result<Diff, Diagnostic> {
         let rendering = desired.rendering.clone()?;
         let view = self.open(desired).await?;
-        let delete = if touched.gone.is_empty() { Vec::new() } else { live::deletions(view.leaving(desired, &rendering).await?) };
-        let delete = delete.into_iter().filter(|delete| touched.gone.contains(&delete.id)).collect();
+        let delete = if touched.loses() { live::deletions(view.leaving(desired, &rendering).await?, &rendering) } else { Vec::new() };
+        let delete = delete.into_iter().filter(|delete| touched.takes(&delete.id)).collect();
         let told = view.tell(desired, &rendering, touched.written.clone(), FIELDS_LEN_MAX / clusters.max(1)).await?;
         Ok(live::diff(self.cluster(), desired.commit, desired.paused.clone(), told, delete))
     }
@@ -203,7 +234,7 @@ impl View<'_> {
         objects: Vec<Arc<RenderedObject>>,
         room: usize,
     ) -> Result<Vec<Told>, Diagnostic> {
-        let teller = Teller::new(rendering, desired.drift, room);
+        let teller = Teller::new(rendering, desired.drift, room).leaving_alone(desired.held.left(rendering));
         let told = self.preview(desired).each(objects, &|previewed| teller.tell(&previewed)).await;
         told.map_err(|error| error.diagnostic(Place::Nowhere))
     }
@@ -220,6 +251,18 @@ mod tests {
         let mut previews = Previews::new();
         previews.answer(answer, Duration::from_millis(1), std::future::pending());
         assert_eq!(answered.await.unwrap().unwrap_err().code, codes::NOT_COMPARED);
+    }
+
+    #[tokio::test]
+    async fn more_questions_than_can_wait_are_refused() {
+        let mut previews = Previews::new();
+        let answers = [(); QUESTIONS_MAX + 1].map(|()| {
+            let (answer, answered) = oneshot::channel::<Result<(), Diagnostic>>();
+            previews.answer(answer, Duration::from_hours(1), std::future::pending());
+            answered
+        });
+        let last = answers.into_iter().next_back().unwrap();
+        assert_eq!(last.await.unwrap().unwrap_err().code, codes::BUSY);
     }
 
     #[tokio::test]

@@ -215,7 +215,10 @@ impl Supervisor {
     pub(super) async fn act(&mut self, request: ActionRequest) {
         let answer = match self.fleet.permit(&request.action, &request.scope).await {
             Ok(()) => self.fleet.act(permits::within(&request.scope, request.action)).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                self.fleet.audit_refused(&request.action, &error).await;
+                Err(error)
+            }
         };
         // Whoever asked may be gone; what was asked is done all the same.
         let _ = request.answer.send(answer);

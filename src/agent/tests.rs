@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     fleet::{Ended, Fleet, Rendered},
+    live_plan,
     memory::News,
     once::Once,
     previews::Previews,
@@ -127,6 +128,19 @@ impl Bed {
         let (answer, answered) = oneshot::channel();
         self.supervisor.act(server::ActionRequest { action, scope, answer }).await;
         answered.await.unwrap()
+    }
+
+    /// What was asked for and refused to who may not, as the time line tells it.
+    fn refused(&self) -> Vec<String> {
+        let file = rusqlite::Connection::open(self.folder.path().join("ledger.db")).unwrap();
+        let mut rows = file.prepare("SELECT said FROM notes WHERE kind = 'Refused' ORDER BY id").unwrap();
+        let rows = rows.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        rows.map(|said| {
+            let said: serde_json::Value = serde_json::from_str(&said.unwrap()).unwrap();
+            let text = |name: &str| said[name].as_str().unwrap().to_owned();
+            format!("{} {} by {}: {}", text("action"), text("target"), text("who"), &text("outcome")[..6])
+        })
+        .collect()
     }
 
     fn tip(&self) -> CommitId {
@@ -434,8 +448,11 @@ async fn a_hold_that_cannot_be_is_refused_and_on_record_and_one_that_can_holds_w
     assert_eq!(bed.supervisor.fleet.act(hold).await.unwrap().clusters, ["a", "b"]);
     bed.take_up(&[(&entry("c"), Some(&own("Cluster", "c")))]).await;
     assert!(bed.supervisor.fleet.holds.of("c", Timestamp::now()).whole().is_some());
-    let release =
-        |selector: &str| server::Action::Release { request: ReleaseRequest { selector: selector.to_owned(), bundle: None }, who: who() };
+    let release = |selector: &str| server::Action::Release {
+        request: ReleaseRequest { selector: selector.to_owned(), bundle: None },
+        environments: None,
+        who: who(),
+    };
     assert_eq!(bed.supervisor.fleet.act(release("cluster in (b,c)")).await.unwrap().clusters, ["b", "c"]);
     assert_eq!(bed.supervisor.fleet.act(release("cluster=c")).await.unwrap_err().code.id, "EK6025");
     let file = rusqlite::Connection::open(bed.folder.path().join("ledger.db")).unwrap();
@@ -464,10 +481,28 @@ async fn a_hold_of_a_token_for_some_environments_is_for_nobody_elsewhere() {
     // Nor lets a release go who comes elsewhere later.
     assert_eq!(bed.ask(hold(), server::Scope::Fleet).await.unwrap().clusters, ["a", "b", "c", "d"]);
     let request = ReleaseRequest { selector: "cluster in (a,e)".to_owned(), bundle: None };
-    let release = server::Action::Release { request, who: "sue (token)".to_owned() };
+    let release = server::Action::Release { request, environments: None, who: "sue (token)".to_owned() };
     assert_eq!(bed.ask(release, prod).await.unwrap().clusters, ["a"]);
     bed.take_up(&[("environments/dev/eu/e/cluster.yaml", Some(&own("Cluster", "e")))]).await;
     assert_eq!((held(&bed, "a"), held(&bed, "e").is_some()), (None, true));
+    assert_eq!(bed.refused(), ["hold region=eu by sue (token): EK6043"], "what was refused is on record");
+}
+
+#[tokio::test]
+async fn a_hold_of_the_fleet_outlives_a_release_by_who_may_act_on_all_that_it_holds_now() {
+    let mut bed = Bed::new();
+    bed.take_up(&[]).await;
+    let prod = server::Scope::Environments(["prod".to_owned()].into());
+    let held = |bed: &Bed, cluster: &str| bed.supervisor.fleet.holds.of(cluster, Timestamp::now()).whole().cloned();
+    let request = HoldRequest { selector: "region=eu".to_owned(), bundle: None, drift: false, reason: "full".to_owned(), until: None };
+    let hold = server::Action::Hold { request, who: "ada (uid 7)".to_owned() };
+    assert_eq!(bed.ask(hold, server::Scope::Fleet).await.unwrap().clusters, ["a", "b"]);
+    let request = ReleaseRequest { selector: "region=eu".to_owned(), bundle: None };
+    let release = server::Action::Release { request, environments: None, who: "sue (token)".to_owned() };
+    assert_eq!(bed.ask(release, prod).await.unwrap().clusters, ["a", "b"], "all that it holds");
+    let elsewhere = "environments/dev/eu/d/cluster.yaml";
+    bed.take_up(&[(&entry("c"), Some(&own("Cluster", "c"))), (elsewhere, Some(&own("Cluster", "d")))]).await;
+    assert_eq!((held(&bed, "a"), held(&bed, "c"), held(&bed, "d").is_some()), (None, None, true));
 }
 
 const WAVES: &str = "spec: {rollout: {waves: [{name: first, selector: cluster=a}, {name: second, selector: cluster=b}]}}\n";
@@ -588,4 +623,16 @@ async fn commits_that_clusters_run_or_wait_for_are_kept() {
     does_well(&mut bed, "a").await;
     does_well(&mut bed, "b").await;
     wait(&bed, &[&second]).await;
+}
+
+#[tokio::test]
+async fn a_cluster_whose_turn_does_not_come_is_told_so() {
+    let mut bed = Bed::new();
+    bed.take_up(&[]).await;
+    let fleet = &bed.supervisor.fleet;
+    let (looker, desired) = (fleet.targets.lookers().of("a"), &fleet.desired["a"]);
+    let (full, touched) = (Arc::new(tokio::sync::Semaphore::new(0)), crate::plan::judged::Touched::default());
+    let refused = live_plan::ask(&looker, &full, (desired, &touched, 1), tokio::time::Instant::now()).await.unwrap_err();
+    assert_eq!(refused.code, codes::NOT_COMPARED);
+    assert!(refused.message.starts_with("not asked: the clusters before it"), "{refused}");
 }

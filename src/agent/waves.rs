@@ -312,6 +312,11 @@ impl Waves {
         Some(Word { commit, rendering, rest, pin, is_new: !self.runs.contains_key(cluster) })
     }
 
+    /// Why a cluster does not run the newest commit, where the rollout keeps it.
+    pub(super) fn reason(&self, cluster: &str) -> Option<&str> {
+        self.decision.clusters.get(cluster).map(|verdict| &*verdict.reason).filter(|reason| !reason.is_empty())
+    }
+
     /// What a cluster is to be told was told to another task, or is not on record.
     pub(super) fn forget(&mut self, cluster: &str) {
         self.told.remove(cluster);

@@ -40,7 +40,8 @@ pub(super) fn run(args: DiffArgs, file: &SettingsFile, printer: &mut Printer<'_>
 }
 
 fn render(diff: &Diff, color: bool) -> String {
-    format!("{} at {}: {}\n", clean(&diff.cluster), diff.commit.short(), counts(diff)) + &body(diff, color)
+    let newest = diff.newest.map(|newest| format!(" (the branch is at {})", newest.short())).unwrap_or_default();
+    format!("{} at {}{newest}: {}\n", clean(&diff.cluster), diff.commit.short(), counts(diff)) + &body(diff, color)
 }
 
 /// What stands below that line: what differs, worst first.
@@ -49,6 +50,9 @@ pub(super) fn body(diff: &Diff, color: bool) -> String {
     let mut text = String::new();
     if let Some(by) = &diff.paused {
         let _ = writeln!(text, "{}", paint(Color::Attention, &format!("Paused by {}: nothing of this is written", clean(by))));
+    }
+    for reason in &diff.waits {
+        let _ = writeln!(text, "{}", paint(Color::Attention, &clean(&format!("Waits: {reason}"))));
     }
     for refusal in &diff.refused {
         let error = &refusal.error;
@@ -83,6 +87,7 @@ pub(super) fn counts(diff: &Diff) -> String {
         (fated(Fate::Deleted), "to delete"),
         (fated(Fate::Held), "to delete once approved"),
         (fated(Fate::Kept), "kept"),
+        (fated(Fate::Paused), "to delete once resumed"),
         (take_over.len(), "to take over"),
         (change.len(), "to change"),
         (create.len(), "to create"),

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     codes,
     layout::{self, Fleet},
-    manifest::{DigestKey, LAST_APPLIED, MASK, is_plain_field_of_secret},
+    manifest::{DigestKey, MASK, is_plain_field_of_secret, mask_copies},
     render::{Facts, RenderedObject, Renderer},
 };
 
@@ -80,9 +80,7 @@ fn masked(object: &RenderedObject, mut value: Value) -> Value {
 
 /// Masks all of a Secret that may be secret. What is no map where one belongs is refused by the server only, and masked too.
 fn hide(secret: &mut Value) {
-    if let Some(copy) = secret.pointer_mut("/metadata/annotations").and_then(|annotations| annotations.get_mut(LAST_APPLIED)) {
-        *copy = MASK.into();
-    }
+    secret.pointer_mut("/metadata/annotations").into_iter().for_each(mask_copies);
     for (field, value) in secret.as_object_mut().into_iter().flatten() {
         match value {
             _ if is_plain_field_of_secret(field) => {}

@@ -2,6 +2,7 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use super::mask::mask;
 use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, Place},
@@ -171,6 +172,16 @@ impl ApiError {
         self.0.message = change(&self.0.message);
         self.0.causes.iter_mut().for_each(|cause| *cause = change(cause));
         self
+    }
+
+    /// The same error without any value of that object, where it is a Secret: a policy may quote what stands there.
+    #[must_use]
+    pub fn without_values_of(self, object: &serde_json::Value) -> Self {
+        if object["kind"] != "Secret" {
+            return self;
+        }
+        let object = object.to_string();
+        self.map_text(|text| mask(text, object.as_bytes()))
     }
 
     /// What a caller acts on.

@@ -3,6 +3,8 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
 
+use crate::manifest::is_plain_field_of_secret;
+
 /// Shorter values are left: they are found in any sentence, and replacing them would only mark where they occur.
 const VALUE_LENGTH_MIN: usize = 4;
 
@@ -45,16 +47,40 @@ fn values(body: &[u8]) -> Vec<String> {
         return Vec::new();
     }
     let mut values = Vec::new();
-    for field in ["data", "stringData"] {
-        for value in object[field].as_object().into_iter().flatten().filter_map(|(_, value)| value.as_str()) {
-            spell(value, &mut values);
-            if let Some(plain) = BASE64_STANDARD.decode(value).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
-                spell(&plain, &mut values);
-                plain.lines().for_each(|line| spell(line.trim(), &mut values));
+    object.as_object().into_iter().flatten().filter(|(name, _)| !is_plain_field_of_secret(name)).for_each(|(_, value)| {
+        collect(value, &mut values);
+    });
+    values
+}
+
+/// What is below a field that holds values. What is no text has no place in a Secret, and the server quotes it when it says so.
+fn collect(value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::String(text) => {
+            spell(text, out);
+            if let Some(plain) = BASE64_STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok()) {
+                spell(&plain, out);
+                plain.lines().for_each(|line| spell(line.trim(), out));
             }
         }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, out)),
+        Value::Object(fields) => fields.values().for_each(|field| collect(field, out)),
+        Value::Number(number) => spell_number(number, out),
+        Value::Null | Value::Bool(_) => {}
     }
-    values
+}
+
+/// A number as it is, and as Go prints it where it takes it for a float.
+fn spell_number(number: &serde_json::Number, out: &mut Vec<String>) {
+    out.push(number.to_string());
+    let Some((digits, exponent)) = number.as_f64().map(|float| format!("{float:e}")).and_then(|text| {
+        let (digits, exponent) = text.split_once('e')?;
+        Some((digits.to_owned(), exponent.parse::<i32>().ok()?))
+    }) else {
+        return;
+    };
+    let sign = if exponent < 0 { '-' } else { '+' };
+    out.push(format!("{digits}e{sign}{:02}", exponent.abs()));
 }
 
 /// The value as it is, and as Go and JSON quote it.
@@ -86,6 +112,18 @@ mod tests {
         assert_eq!(mask("wrong: correct ho", body), "wrong: ***");
         assert_eq!(mask("wrong: correct ho\u{2026}", body), "wrong: ***");
         assert_eq!(mask("wrong: cor", body), "wrong: cor");
+    }
+
+    #[test]
+    fn masks_what_is_no_text() {
+        let body = br#"{"apiVersion":"v1","kind":"Secret","data":{"pin":12345678,"deep":{"a":["hunter2"]}},"odd":{"b":"correct horse"}}"#;
+        assert_eq!(mask("got &value.valueUnstructured{Value:12345678}", body), "got &value.valueUnstructured{Value:***}");
+        assert_eq!(mask("got 1.2345678e+07", body), "got ***");
+        assert_eq!(
+            mask(r#"got map[string]interface {}{"a":[]interface {}{"hunter2"}}"#, body),
+            r#"got map[string]interface {}{"a":[]interface {}{"***"}}"#
+        );
+        assert_eq!(mask("odd: correct horse", body), "odd: ***");
     }
 
     #[test]

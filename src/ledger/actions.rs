@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
 
-use super::{Ledger, LedgerError, answers::ActionEntry, sql::At};
+use super::{Ledger, LedgerError, answers::ActionEntry, events::answer::What, notes, sql::At};
 
 /// One thing that a person did, for the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +28,26 @@ impl Ledger {
         let now = (self.clock)();
         self.ask(move |db| record(db, &action, now)).await
     }
+
+    /// Puts on record that a person may not do what was asked for. Anybody with a token can ask, as often as they like, so it is one of
+    /// the notes: what repeats is counted, texts are cut, and old ones go.
+    pub async fn record_refusal(&self, action: ActionRow) -> Result<(), LedgerError> {
+        let now = (self.clock)();
+        let ActionRow { who, what, target, reason, outcome, clusters: _ } = action;
+        let refused = What::Action { who, action: what.to_owned(), target: cut(target), reason: cut(reason), outcome: cut(outcome) };
+        self.ask(move |db| notes::note_refused(db, &refused, now)).await
+    }
+}
+
+/// Bytes of a text in the record of what was refused.
+const TEXT_LEN_MAX: usize = 300;
+
+fn cut(mut text: String) -> String {
+    if text.len() > TEXT_LEN_MAX {
+        text.truncate(text.floor_char_boundary(TEXT_LEN_MAX));
+        text.push('…');
+    }
+    text
 }
 
 pub(super) fn record(db: &Connection, action: &ActionRow, at: Timestamp) -> Result<(), LedgerError> {

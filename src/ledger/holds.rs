@@ -11,7 +11,7 @@ use super::{
     actions::{self, ActionRow},
     sql::At,
 };
-use crate::sync::hold::{Hold, Labels, Released, joined, release};
+use crate::sync::hold::{Hold, Labels, Release, Released, joined, release};
 
 impl Ledger {
     /// The holds that stand at that time.
@@ -48,17 +48,17 @@ impl Ledger {
         .await
     }
 
-    /// Lets the selected clusters go, with a bundle only from holds of that bundle; which those are. None where nothing was held.
-    pub async fn release(&self, selector: LabelSelector, bundle: Option<String>, who: &str) -> Result<Option<Vec<String>>, LedgerError> {
+    /// Lets the selected clusters go; which those are. None where nothing was held.
+    pub async fn release(&self, wanted: Release, who: &str) -> Result<Option<Vec<String>>, LedgerError> {
         let (who, now) = (who.to_owned(), (self.clock)());
         self.ask(move |db| {
-            let released = release(&standing(db, now)?, &clusters(db)?, &selector, bundle.as_deref());
+            let released = release(&standing(db, now)?, &clusters(db)?, &wanted);
             if released == Released::default() {
                 return Ok(None);
             }
             carry_out(db, &released, now)?;
             let clusters: Vec<String> = released.clusters.into_iter().collect();
-            let target = target(&selector.to_string(), bundle.as_deref());
+            let target = target(&wanted.selector.to_string(), wanted.bundle.as_deref());
             let (reason, outcome) = (String::new(), "accepted".to_owned());
             let action = ActionRow { who, what: "release", target, reason, outcome, clusters: clusters.clone() };
             actions::record(db, &action, now)?;
@@ -117,11 +117,12 @@ impl Ledger {
             found.retain(|hold| lost.contains(&hold.id));
             // A cluster's name is a label's value.
             let Ok(selector) = LabelSelector::parse(&format!("cluster={cluster}")) else { return Ok(false) };
-            let released = release(&found, &clusters(db)?, &selector, None);
+            let wanted = Release { selector, bundle: None, environments: None };
+            let released = release(&found, &clusters(db)?, &wanted);
             carry_out(db, &released, now)?;
             let gone = released.clusters.contains(&cluster);
             if gone {
-                let (who, target) = ("evenkeel".to_owned(), selector.to_string());
+                let (who, target) = ("evenkeel".to_owned(), wanted.selector.to_string());
                 let (reason, outcome) = ("the agent that holds the cluster has let it go".to_owned(), "accepted".to_owned());
                 actions::record(db, &ActionRow { who, what: "release", target, reason, outcome, clusters: vec![cluster] }, now)?;
             }

@@ -21,6 +21,8 @@ const AGAIN: Duration = Duration::from_hours(1);
 /// Rows of one cluster, and of the fleet, within [`AGAIN`]; what comes on top is counted only. With 90 days kept and 300 bytes a row that
 /// is 65 MB for a cluster on which something goes wrong all the time, and as many lines as anyone reads.
 const ROWS_MAX: i64 = 100;
+/// Rows of those that are of refused actions.
+const REFUSED_MAX: i64 = 20;
 /// Notes of the same subject that are compared, the newest: two writers that take turns make two.
 const COMPARED: u32 = 8;
 
@@ -69,6 +71,15 @@ pub(super) fn note(db: &Connection, cluster: Option<i64>, what: &What, now: Time
         }
     }
     Ok(())
+}
+
+/// Puts on record that somebody asked for what they may not do. Who asks for many such things does not crowd out what else is told.
+pub(super) fn note_refused(db: &Connection, refused: &What, now: Timestamp) -> Result<(), LedgerError> {
+    let since = At(now.checked_sub(AGAIN).unwrap_or(Timestamp::MIN));
+    let mut told = db.prepare_cached("SELECT count(*) FROM notes WHERE cluster IS NULL AND kind = 'Refused' AND last > ?")?;
+    let told: i64 = told.query_row([since], |row| row.get(0))?;
+    let is_new = fold(&recent(db, None, refused, since)?, refused) == Fold::New;
+    note(db, None, if is_new && told >= REFUSED_MAX { &What::More } else { refused }, now)
 }
 
 /// Puts on record how many objects depart from the rendering and are left so, where a cluster has come to rest with another number
@@ -128,6 +139,7 @@ fn subject(what: &What) -> (&'static str, &str) {
         What::Drift { object, .. } => ("Drift", object),
         What::Wave { wave, .. } => ("Wave", wave),
         What::Left { .. } => ("Left", ""),
+        What::Action { who, .. } => ("Refused", who),
         _ => ("More", ""),
     }
 }

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, convert::Infallible, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 
 /// What stands in the place of a secret wherever it would be printed.
 pub const MASK: &str = "***";
@@ -10,7 +11,31 @@ pub const MASK: &str = "***";
 /// The annotation in which `kubectl apply` leaves a copy of the whole object.
 pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Whether a field of a Secret, by its name at the top, is none of those that hold values. Its metadata may have [`LAST_APPLIED`].
+/// What the names of Evenkeel's own annotations begin with.
+const OWN_PREFIX: &str = "evenkeel.dev/";
+
+/// Bytes of the longest annotation of a Secret that is shown. No packed copy of a Secret is as short: `gzip` and base64 alone make the
+/// smallest one longer.
+const PLAIN_LEN_MAX: usize = 64;
+
+/// Whether an annotation of a Secret may be a copy of it: kubectl, kapp and others keep the object that they applied in one, as JSON or
+/// packed. Evenkeel's own never are.
+pub(crate) fn may_copy_secret(name: &str, value: &str) -> bool {
+    let is_plain = value.len() <= PLAIN_LEN_MAX && !value.contains('{');
+    name == LAST_APPLIED || !(is_plain || name.starts_with(OWN_PREFIX))
+}
+
+/// Masks the annotations of a Secret that may be copies of it; the value is that of `metadata.annotations`.
+pub(crate) fn mask_copies(annotations: &mut Value) {
+    for (name, value) in annotations.as_object_mut().into_iter().flatten() {
+        if value.as_str().is_none_or(|text| may_copy_secret(name, text)) {
+            *value = MASK.into();
+        }
+    }
+}
+
+/// Whether a field of a Secret, by its name at the top, is none of those that hold values. Its annotations may be copies
+/// ([`may_copy_secret`]).
 pub(crate) fn is_plain_field_of_secret(name: &str) -> bool {
     matches!(name, "apiVersion" | "kind" | "metadata" | "type" | "immutable")
 }
@@ -119,6 +144,23 @@ mod tests {
         ] {
             assert_eq!(mask_urls(text), expect, "{text}");
         }
+    }
+
+    #[test]
+    fn annotations_that_may_be_copies_of_a_secret_are_told_apart() {
+        let packed = "H4sIAAAAAAAA".repeat(8);
+        for (name, value, expect) in [
+            (LAST_APPLIED, "x", true),
+            ("kapp.k14s.io/original", r#"{"kind":"Secret"}"#, true),
+            ("objectset.rio.cattle.io/applied", &packed, true),
+            ("example.com/owner", "team blue", false),
+            ("evenkeel.dev/ignore", &"/data/some-long-key-of-the-secret ".repeat(3), false),
+        ] {
+            assert_eq!(may_copy_secret(name, value), expect, "{name}");
+        }
+        let mut annotations = serde_json::json!({"a": "b", "copy": "{}", "odd": 5});
+        mask_copies(&mut annotations);
+        assert_eq!(annotations, serde_json::json!({"a": "b", "copy": MASK, "odd": MASK}));
     }
 
     #[test]

@@ -101,6 +101,9 @@ pub struct ClusterPlan {
     pub moves: Vec<Move>,
     /// Why it is refused.
     pub errors: Vec<ErrorAnswer>,
+    /// Why all its deletions wait whatever their number, where they do: what the whole fleet loses, or a layer that the cluster lost.
+    #[serde(skip)]
+    pub caution: Option<String>,
 }
 
 /// A bundle or a cluster whose writes stop or go on.

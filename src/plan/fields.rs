@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::answer::{Field, Op};
 use crate::{
-    manifest::{Digest, LAST_APPLIED, MASK, is_plain_field_of_secret},
+    manifest::{Digest, MASK, is_plain_field_of_secret, mask_copies, may_copy_secret},
     render::{RenderedObject, Rendering},
 };
 
@@ -111,23 +111,20 @@ fn masked_entries(value: Value) -> Value {
     }
 }
 
-/// `kubectl apply` leaves a copy of the whole Secret in an annotation.
+/// Tools leave copies of the whole Secret in annotations.
 fn hide_copy(path: &[Step], field: &mut Field) {
-    let named = |step: Option<&Step>, name: &str| matches!(step, Some(Step::Field(field)) if field == name);
-    if !named(path.first(), "metadata") {
-        return;
-    }
-    for value in [&mut field.from, &mut field.to] {
-        if named(path.get(2), LAST_APPLIED) && !value.is_null() {
-            *value = MASK.into();
-        } else if path.len() == 2
-            && let Some(copy) = value.get_mut(LAST_APPLIED)
-        {
-            *copy = MASK.into();
-        } else if path.len() == 1
-            && let Some(copy) = value.pointer_mut("/annotations").and_then(|it| it.get_mut(LAST_APPLIED))
-        {
-            *copy = MASK.into();
+    let name = |at: usize| match path.get(at) {
+        Some(Step::Field(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    for value in [&mut field.from, &mut field.to].into_iter().filter(|value| !value.is_null()) {
+        match (name(0), name(1), name(2)) {
+            (Some("metadata"), None, _) if path.len() == 1 => value.get_mut("annotations").into_iter().for_each(mask_copies),
+            (Some("metadata"), Some("annotations"), None) if path.len() == 2 => mask_copies(value),
+            (Some("metadata"), Some("annotations"), Some(name)) if value.as_str().is_none_or(|text| may_copy_secret(name, text)) => {
+                *value = MASK.into();
+            }
+            _ => {}
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn hold(clusters: &mut [ClusterPlan], all: usize, allowance: layout::
     let reasons: BTreeMap<String, String> = cautions(&losses, all, &Budget::from(allowance));
     for cluster in clusters {
         let Some(reason) = reasons.get(&cluster.name) else { continue };
+        cluster.caution.get_or_insert_with(|| reason.clone());
         for delete in cluster.delete.iter_mut().filter(|delete| delete.fate == Fate::Deleted) {
             (delete.fate, delete.reason) = (Fate::Held, reason.clone());
         }

@@ -8,7 +8,7 @@ use super::{ClusterPlan, Outcome, live::Diff};
 use crate::{
     git::CommitId,
     ledger::answers::ErrorAnswer,
-    manifest::ObjectId,
+    manifest::{Hook, ObjectId},
     render::{RenderedObject, Rendering},
 };
 
@@ -45,7 +45,8 @@ pub struct LiveCluster {
     pub outcome: Outcome,
     /// Mistakes of the repository that refuse it, or why its API server could not be asked.
     pub errors: Vec<ErrorAnswer>,
-    /// What its API server says of the objects that the change touches; none where it was not asked.
+    /// What its API server says of the objects that the change touches; none where it was not asked. Of a cluster that leaves the fleet and
+    /// is to be emptied, the deletions as the repository has them.
     pub judged: Option<Diff>,
     /// Objects that the change touches and that were not asked about, since there are too many.
     pub left_out: usize,
@@ -63,10 +64,12 @@ impl LivePlan {
 /// What to ask a cluster about.
 #[derive(Debug, Clone, Default)]
 pub struct Touched {
-    /// Objects that the change writes.
+    /// Objects that the change writes, and the hooks that run for it.
     pub written: Vec<Arc<RenderedObject>>,
     /// Objects that leave the repository with it.
     pub gone: BTreeSet<ObjectId>,
+    /// Nothing was known of the cluster before, so that whatever is not in the repository counts as gone.
+    pub all: bool,
     /// How many more it writes.
     pub left_out: usize,
 }
@@ -78,16 +81,39 @@ impl Touched {
         let change = plan.change.iter().map(|change| &change.id);
         let written: BTreeSet<&ObjectId> = create.chain(change).chain(plan.moves.iter().map(|moved| &moved.id)).collect();
         let all = plan.outcome == Outcome::Recovered;
-        let mut written: Vec<_> = after.objects.iter().filter(|object| all || written.contains(&object.id)).cloned().collect();
+        let bundles = bundles(plan);
+        let is_touched = |object: &RenderedObject| match object.policy.hook {
+            Some(Hook::PreSync | Hook::PostSync) => bundles.contains(&*object.bundle),
+            Some(Hook::OnFailure) | None => written.contains(&object.id),
+        };
+        let mut written: Vec<_> = after.objects.iter().filter(|object| all || is_touched(object)).cloned().collect();
         let left_out = written.len().saturating_sub(OBJECTS_MAX);
         written.truncate(OBJECTS_MAX);
-        Self { written, gone: plan.delete.iter().map(|delete| delete.id.clone()).collect(), left_out }
+        Self { written, gone: plan.delete.iter().map(|delete| delete.id.clone()).collect(), all, left_out }
     }
 
     /// Whether there is nothing to ask about.
     pub fn is_nothing(&self) -> bool {
-        self.written.is_empty() && self.gone.is_empty()
+        self.written.is_empty() && self.gone.is_empty() && !self.all
     }
+
+    /// Whether it is to be asked what of the fleet's objects is not in the repository.
+    pub fn loses(&self) -> bool {
+        self.all || !self.gone.is_empty()
+    }
+
+    /// Whether an object that is not in the repository left it with the change.
+    pub fn takes(&self, id: &ObjectId) -> bool {
+        self.all || self.gone.contains(id)
+    }
+}
+
+/// The bundles of which the change touches something: their hooks run.
+fn bundles(plan: &ClusterPlan) -> BTreeSet<&str> {
+    let create = plan.create.iter().map(|create| &*create.bundle);
+    let change = plan.change.iter().map(|change| &*change.bundle);
+    let moves = plan.moves.iter().flat_map(|moved| [&*moved.from, &*moved.to]);
+    create.chain(change).chain(moves).chain(plan.delete.iter().map(|delete| &*delete.bundle)).collect()
 }
 
 #[cfg(test)]
@@ -103,7 +129,12 @@ mod tests {
         render::{Facts, Renderer},
     };
 
-    fn source(maps: &[(&str, &str)]) -> MemorySource {
+    fn source(of: &[(&str, &str)]) -> MemorySource {
+        MemorySource::new(maps(of)).unwrap()
+    }
+
+    /// The files of a fleet of one cluster with these ConfigMaps.
+    fn maps(maps: &[(&str, &str)]) -> Vec<(String, String)> {
         let own =
             |kind: &str, name: &str| json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": kind, "metadata": {"name": name}}).to_string();
         let mut files = vec![
@@ -116,7 +147,7 @@ mod tests {
                 json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "shop"}, "data": {"v": value}});
             files.push((format!("base/{path}.yaml"), map.to_string()));
         }
-        MemorySource::new(files).unwrap()
+        files
     }
 
     fn touched(before: &MemorySource, after: &MemorySource) -> Touched {
@@ -150,6 +181,27 @@ mod tests {
         ]);
         let touched = touched(&broken.unwrap(), &source(&[("a/one", "1"), ("a/two", "1")]));
         assert_eq!(written(&touched), ["one", "two"]);
+        assert!(touched.loses() && touched.takes(&"ConfigMap/shop/left".parse().unwrap()), "and all that is not in the repository");
+    }
+
+    #[test]
+    fn the_hooks_of_the_bundles_that_it_touches_run() {
+        let hook = |when: &str| {
+            let pod = json!({"containers": [{"name": "a", "image": "a:1"}], "restartPolicy": "Never"});
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": when, "namespace": "shop", "annotations": {"evenkeel.dev/hook": when}},
+                "spec": {"template": {"spec": pod}}})
+        };
+        let with_hooks = |value: &str| {
+            let mut files = maps(&[("a/one", value), ("b/two", "1")]);
+            for (bundle, when) in [("a", "pre-sync"), ("a", "on-failure"), ("b", "post-sync")] {
+                files.push((format!("base/{bundle}/{when}.yaml"), hook(when).to_string()));
+            }
+            MemorySource::new(files).unwrap()
+        };
+        let touched = touched(&with_hooks("1"), &with_hooks("2"));
+        let mut names = written(&touched);
+        names.sort_unstable();
+        assert_eq!(names, ["one", "pre-sync"]);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! What a sync would do to a cluster, as its API server says: what `evenkeel diff` answers. Values in, values out.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use kube_overlay::Table;
 use serde::{Deserialize, Serialize};
@@ -12,7 +15,7 @@ use super::{
 use crate::{
     git::CommitId,
     ledger::answers::ErrorAnswer,
-    manifest::{Drift, ObjectId},
+    manifest::{Drift, Hook, ObjectId},
     render::Rendering,
     sync::{
         Departure,
@@ -33,8 +36,12 @@ pub struct Diff {
     pub cluster: String,
     /// The commit whose rendering it is compared with.
     pub commit: CommitId,
+    /// The newest commit, where what it wants of the cluster is another thing and has yet to come to it.
+    pub newest: Option<CommitId>,
     /// The file that pauses all of it, if one does.
     pub paused: Option<String>,
+    /// What else keeps this, or the newest commit, from being written: one sentence each.
+    pub waits: Vec<String>,
     /// Objects that are as they should be.
     pub unchanged: usize,
     /// Objects that are not there.
@@ -118,6 +125,8 @@ pub enum Told {
 pub struct Teller<'a> {
     rendering: &'a Rendering,
     drift: Drift,
+    /// Objects whose drift is left as it is for now.
+    left_alone: BTreeSet<ObjectId>,
     /// Knows the lists of the definitions in the rendering.
     table: Option<Table>,
     /// Bytes of field values that may still be told.
@@ -128,14 +137,24 @@ impl<'a> Teller<'a> {
     /// For objects of that rendering; `drift` is the cluster's mode, and `room` the bytes that field values may take, at most
     /// [`FIELDS_LEN_MAX`] over a whole answer.
     pub fn new(rendering: &'a Rendering, drift: Drift, room: usize) -> Self {
-        Self { rendering, drift, table: definitions(&rendering.objects), left: AtomicUsize::new(room) }
+        let left = AtomicUsize::new(room);
+        Self { rendering, drift, left_alone: BTreeSet::new(), table: definitions(&rendering.objects), left }
+    }
+
+    /// The same where drift of these objects is not put back, whatever their mode says.
+    #[must_use]
+    pub fn leaving_alone(self, objects: BTreeSet<ObjectId>) -> Self {
+        Self { left_alone: objects, ..self }
     }
 
     /// What is told of it. Values of Secrets are masked here.
     pub fn tell(&self, previewed: &Previewed) -> Told {
         let Previewed { object, standing, tried, .. } = previewed;
         if let Tried::Refused(error) = tried {
-            let error = ErrorAnswer::from(error);
+            let mut error = ErrorAnswer::from(error);
+            if !self.has_room(error.message.len()) {
+                error.message = format!("{}: the server's words are left out: the answer would be too long", object.id);
+            }
             return Told::Refused(LiveRefusal { id: object.id.clone(), bundle: object.bundle.to_string(), error });
         }
         let is_let_be = previewed.drifted.is_some() && drift_mode(object, self.rendering, self.drift) == Drift::Off;
@@ -164,7 +183,13 @@ impl<'a> Teller<'a> {
     fn drift_of(&self, previewed: &Previewed) -> Option<LiveDrift> {
         let drifted = previewed.drifted.as_ref()?;
         let stays = drift_mode(&previewed.object, self.rendering, self.drift) != Drift::Repair;
+        let stays = stays || self.left_alone.contains(&previewed.object.id);
         Some(LiveDrift { stays, by: drifted.departures.clone() })
+    }
+
+    /// Takes so many bytes of the answer, where they are left.
+    fn has_room(&self, length: usize) -> bool {
+        self.left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(length)).is_ok()
     }
 
     fn put_fields(&self, previewed: &Previewed, change: &mut LiveChange) {
@@ -172,8 +197,7 @@ impl<'a> Teller<'a> {
         let table = self.table.as_ref().unwrap_or(Table::bundled());
         let fields = differing(&content(live), &content(would), change.id.is("", "Secret"), table);
         let length: usize = fields.iter().map(|field| field.path.len() + text_len(&field.from) + text_len(&field.to)).sum();
-        let has_room = self.left.try_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(length)).is_ok();
-        if has_room {
+        if self.has_room(length) {
             change.fields = fields;
         } else {
             append(&mut change.note, "its fields are left out: the answer would be too long");
@@ -194,11 +218,21 @@ fn append(note: &mut String, more: &str) {
 
 fn note(previewed: &Previewed) -> String {
     let mut note = match &previewed.tried {
+        Tried::Waits if previewed.live.is_some() => "not tried: the definition of its kind changes with the same sync".to_owned(),
         Tried::Waits => "not tried: its namespace or its kind is made by the same sync".to_owned(),
         Tried::Untried(message) => format!("the server cannot try it: {message}"),
         Tried::Anew => "it would be deleted and created anew: the change touches what can only be set at creation".to_owned(),
+        Tried::Runs => "the last run makes way for it".to_owned(),
         Tried::Becomes(_) | Tried::Refused(_) => String::new(),
     };
+    if matches!((&previewed.tried, &previewed.standing), (Tried::Untried(_), Standing::Stranger { .. })) {
+        append(&mut note, "so nobody says which of them own fields that it would take");
+    }
+    match previewed.object.policy.hook {
+        Some(Hook::OnFailure) => append(&mut note, "a hook, which runs where its bundle fails"),
+        Some(Hook::PreSync | Hook::PostSync) => append(&mut note, "a hook, which runs since its bundle changes"),
+        None => {}
+    }
     let lost = previewed.drifted.as_ref().and_then(|drifted| drifted.lost);
     for more in lost.into_iter().chain(previewed.told.as_deref()) {
         append(&mut note, more);
@@ -207,7 +241,7 @@ fn note(previewed: &Previewed) -> String {
 }
 
 /// What becomes of the fleet's objects that the rendering does not have.
-pub fn deletions(leaving: Leaving) -> Vec<Delete> {
+pub fn deletions(leaving: Leaving, rendering: &Rendering) -> Vec<Delete> {
     let delete = |deletion: crate::sync::plan::Deletion, fate, reason| {
         let bundle = deletion.bundle.unwrap_or_else(|| "default".to_owned());
         Delete { id: deletion.id, bundle, fate, reason }
@@ -217,6 +251,17 @@ pub fn deletions(leaving: Leaving) -> Vec<Delete> {
     let held = verdict.held.into_iter().map(|(deletion, reason)| delete(deletion, Fate::Held, reason));
     let kept = verdict.kept.into_iter().map(|(deletion, reason)| delete(deletion, Fate::Kept, reason));
     let mut all: Vec<Delete> = gone.chain(held).chain(kept).collect();
+    all.extend(
+        leaving
+            .inventory
+            .iter()
+            .filter(|(id, member)| rendering.object(id).is_none() && member.is_labelled() && !member.is_deleting())
+            .filter_map(|(id, member)| {
+                let bundle = member.bundle().filter(|bundle| rendering.bundles.get(&***bundle).is_some_and(|it| it.paused.is_some()))?;
+                let reason = format!("the bundle {bundle} is paused");
+                Some(Delete { id: id.clone(), bundle: bundle.to_string(), fate: Fate::Paused, reason })
+            }),
+    );
     all.sort();
     all
 }
@@ -227,7 +272,9 @@ pub fn diff(cluster: &str, commit: CommitId, paused: Option<String>, told: Vec<T
         schema: 1,
         cluster: cluster.to_owned(),
         commit,
+        newest: None,
         paused,
+        waits: Vec::new(),
         unchanged: 0,
         create: Vec::new(),
         change: Vec::new(),
@@ -365,6 +412,32 @@ mod tests {
     }
 
     #[test]
+    fn drift_of_what_is_held_stays() {
+        let (wanted, live) = (object("ConfigMap", &json!({"data": {"a": "1"}})), object("ConfigMap", &json!({"data": {"a": "2"}})));
+        let rendering = rendering(&[("one", wanted.clone())], &json!({}));
+        let drifted = Some(Drifted { lost: None, departures: Vec::new() });
+        let previewed = Previewed { drifted, ..previewed(&rendering.objects[0], live, wanted) };
+        let stays = |held: &[&Arc<RenderedObject>]| {
+            let held = held.iter().map(|object| object.id.clone()).collect();
+            change(Teller::new(&rendering, Drift::Repair, 1000).leaving_alone(held).tell(&previewed)).drift.unwrap().stays
+        };
+        assert_eq!((stays(&[]), stays(&[&rendering.objects[0]])), (false, true));
+    }
+
+    #[test]
+    fn the_server_s_words_have_an_end_too() {
+        let rendering = rendering(&[("one", object("ConfigMap", &json!({})))], &json!({}));
+        let teller = Teller::new(&rendering, Drift::Repair, 1000);
+        let refused = || Diagnostic::new(codes::REFUSED, Place::Object("ConfigMap/shop/one".to_owned()), "no".repeat(300));
+        let tried = || Previewed { tried: Tried::Refused(refused()), ..previewed(&rendering.objects[0], Value::Null, Value::Null) };
+        let lengths = [(); 2].map(|()| match teller.tell(&tried()) {
+            Told::Refused(refusal) => refusal.error.message.len(),
+            other => panic!("{other:?}"),
+        });
+        assert!(lengths[0] > 600 && lengths[1] < 100, "{lengths:?}");
+    }
+
+    #[test]
     fn drift_that_nobody_minds_is_no_difference() {
         let (wanted, live) = (object("ConfigMap", &json!({"data": {"a": "1"}})), object("ConfigMap", &json!({"data": {"a": "2"}})));
         let rendering = rendering(&[("one", wanted.clone())], &json!({"drift": "off"}));
@@ -388,7 +461,8 @@ mod tests {
         let from = vec!["helm".to_owned()];
         let stranger = Standing::Stranger { from: from.clone() };
         let Told::TakeOver(taken) = tell(Some(wanted.clone()), stranger, Tried::Untried("no".to_owned())) else { panic!("not taken") };
-        assert_eq!((taken.from, &*taken.note), (from, "the server cannot try it: no"));
+        let note = "the server cannot try it: no; so nobody says which of them own fields that it would take";
+        assert_eq!((taken.from, &*taken.note), (from, note));
         let Told::Change(anew) = tell(Some(wanted.clone()), Standing::Member, Tried::Anew) else { panic!("not changed") };
         assert!(anew.note.contains("created anew"), "{anew:?}");
         let error = Diagnostic::new(codes::REFUSED, Place::Object("ConfigMap/shop/one".to_owned()), "no");

@@ -117,7 +117,8 @@ fn both(
         Err(problems) => return refused(new, &problems),
     };
     let Ok(before) = before else { return ClusterPlan { objects: Some(now.objects.len()), ..blank(new, Outcome::Recovered) } };
-    let budget = Budget { caution: fleet::lost(old, new).map(Into::into), ..specs.1.budget.cluster.into() };
+    let caution = fleet::lost(old, new);
+    let budget = Budget { caution: caution.as_deref().map(Into::into), ..specs.1.budget.cluster.into() };
     let mut difference = compare::compare(&before, &now, &budget, fields);
     if old.paused.is_some() != new.paused.is_some() {
         difference.pauses.insert(0, Pause { bundle: None, paused: new.paused.is_some() });
@@ -125,7 +126,7 @@ fn both(
     let settings = settings(old, new, specs);
     let outcome = if difference.is_empty() && settings.is_empty() { Outcome::Unchanged } else { Outcome::Changed };
     let compare::Difference { pauses, create, change, delete, moves } = difference;
-    ClusterPlan { objects: Some(now.objects.len()), pauses, settings, create, change, delete, moves, ..blank(new, outcome) }
+    ClusterPlan { objects: Some(now.objects.len()), pauses, settings, create, change, delete, moves, caution, ..blank(new, outcome) }
 }
 
 /// What of the settings that a cluster is held by differs.
@@ -183,6 +184,7 @@ fn blank(cluster: &Cluster, outcome: Outcome) -> ClusterPlan {
         delete: Vec::new(),
         moves: Vec::new(),
         errors: Vec::new(),
+        caution: None,
     }
 }
 

@@ -1,5 +1,7 @@
 //! What people ask the agent to do.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -51,6 +53,8 @@ pub enum Action {
     Release {
         /// Which.
         request: ReleaseRequest,
+        /// The environments in which whoever asks may act; none where in all of them.
+        environments: Option<BTreeSet<String>>,
         /// `name (uid N)`
         who: String,
     },
@@ -82,7 +86,7 @@ impl Action {
             Self::Retry { selector, who } => ("retry", selector.clone(), none, who),
             Self::Approve { plan, who } => ("approve", plan.to_string(), none, who),
             Self::Hold { request, who } => ("hold", bundled(&request.selector, request.bundle.as_ref()), request.reason.clone(), who),
-            Self::Release { request, who } => ("release", bundled(&request.selector, request.bundle.as_ref()), none, who),
+            Self::Release { request, who, .. } => ("release", bundled(&request.selector, request.bundle.as_ref()), none, who),
             Self::Resume { who } => ("resume", none.clone(), none, who),
             Self::AcceptCluster { name, who } => ("accept-cluster", name.clone(), none, who),
         }

@@ -256,7 +256,7 @@ async fn hold(State(api): State<Api>, who: Who, body: Body<HoldRequest>) -> Resu
 
 async fn release(State(api): State<Api>, who: Who, body: Body<ReleaseRequest>) -> Result<Json<Accepted>, Problem> {
     let request = content(body)?;
-    act(&api, &who, |who| Action::Release { request, who }).await.map(Json)
+    act(&api, &who, |who| Action::Release { request, environments: None, who }).await.map(Json)
 }
 
 async fn resume(State(api): State<Api>, who: Who, body: Body<ResumeBody>) -> Result<Json<Accepted>, Problem> {

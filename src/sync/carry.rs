@@ -118,6 +118,10 @@ pub(super) struct Carrier<'a, J> {
     pub(super) written: Mutex<Vec<ObjectId>>,
 }
 
+/// Between tries of what was refused and whose definition was just changed: the API server takes a moment to go by it. What is refused
+/// after them is refused.
+const SCHEMA_PAUSES_MS: [u64; 4] = [50, 150, 400, 1000];
+
 /// One object on its way.
 pub(super) struct Item<'p> {
     pub(super) write: &'p Write,
@@ -158,13 +162,24 @@ impl<J: Journal> Carrier<'_, J> {
         failed_deletions: &mut Vec<Diagnostic>,
     ) -> Result<(), Stop> {
         let coming = Coming::of(plan);
-        self.admit(runs, |item| !coming.must_wait(&item.write.object, &self.apis())).await?;
+        let again = |item: &Item<'_>| coming.defines(&item.write.object);
+        self.admit(runs, |item| !coming.must_wait(&item.write.object, &self.apis()), again).await?;
         if runs.values().any(|run| run.outcome.is_none() && run.items.iter().any(|item| item.stage == Stage::Definitions)) {
             self.write(runs, Stage::Definitions).await?;
             self.await_definitions(runs).await?;
             crash::point("definitions.ready");
         }
-        self.admit(runs, |_| true).await?;
+        for pause_ms in SCHEMA_PAUSES_MS {
+            self.admit(runs, |_| true, again).await?;
+            if !runs.values().any(|run| run.outcome.is_none() && run.items.iter().any(|item| item.admission.is_none())) {
+                break;
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(Stop::Interrupted),
+                () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
+            }
+        }
+        self.admit(runs, |_| true, |_| false).await?;
         crash::point("dry-run.done");
         self.write(runs, Stage::Main).await?;
         self.write(runs, Stage::Interceptors).await?;
@@ -175,8 +190,13 @@ impl<J: Journal> Carrier<'_, J> {
         self.apis.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Dry-runs what is not admitted yet and passes `now`. A refusal ends its bundle.
-    async fn admit(&self, runs: &mut BTreeMap<Arc<str>, Run<'_>>, now: impl Fn(&Item<'_>) -> bool) -> Result<(), Stop> {
+    /// Dry-runs what is not admitted yet and passes `now`. A refusal ends its bundle, but for what is tried `again`.
+    async fn admit(
+        &self,
+        runs: &mut BTreeMap<Arc<str>, Run<'_>>,
+        now: impl Fn(&Item<'_>) -> bool,
+        again: impl Fn(&Item<'_>) -> bool,
+    ) -> Result<(), Stop> {
         let mut waiting = Vec::new();
         let (mut adopted, mut room) = (BTreeSet::new(), MARKS_MAX);
         for (bundle, run) in runs.iter_mut().filter(|(_, run)| run.outcome.is_none()) {
@@ -206,6 +226,7 @@ impl<J: Journal> Carrier<'_, J> {
                     run.items[at].admission = Some(admission);
                 }
                 Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
+                Err(Problem::Refused(_)) if again(&run.items[at]) => {}
                 Err(Problem::Refused(error)) => {
                     let after_definitions = run.begun;
                     self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Refused, &error));

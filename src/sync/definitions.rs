@@ -19,7 +19,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     manifest::ObjectId,
-    render::RenderedObject,
+    render::{RenderedObject, Rendering},
 };
 
 /// How long a CustomResourceDefinition may take to become Established and served. The API server needs well under a
@@ -105,6 +105,23 @@ fn defined_kind(definition: &RenderedObject) -> Option<(String, String)> {
     Some((spec["group"].as_str()?.to_owned(), spec["names"]["kind"].as_str()?.to_owned()))
 }
 
+/// Whether a definition in the rendering defines the kind of that object, in the version that it has.
+pub(super) fn brings_kind(rendering: &Rendering, object: &RenderedObject) -> bool {
+    let of_group = |name: &str| name.strip_suffix(object.id.group.as_str()).is_some_and(|name| name.ends_with('.'));
+    let definitions = rendering.objects.iter().filter(|it| it.id.is("apiextensions.k8s.io", "CustomResourceDefinition"));
+    definitions.filter(|it| of_group(&it.id.name)).any(|definition| {
+        let spec = &serde_json::from_slice::<Value>(definition.body.as_slice()).unwrap_or_default()["spec"];
+        let mut versions = spec["versions"].as_array().into_iter().flatten();
+        spec["names"]["kind"] == *object.id.kind && versions.any(|version| version["name"] == *object.version && version["served"] == true)
+    })
+}
+
+/// Whether the rendering has the namespace of that object.
+pub(super) fn brings_namespace(rendering: &Rendering, object: &RenderedObject) -> bool {
+    let is_it = |id: &ObjectId| id.is("", "Namespace") && Some(&id.name) == object.id.namespace.as_ref();
+    rendering.objects.iter().any(|it| is_it(&it.id))
+}
+
 /// What this sync brings along that other objects of it need before they can be judged.
 pub(super) struct Coming<'p> {
     namespaces: BTreeSet<&'p str>,
@@ -145,9 +162,14 @@ impl<'p> Coming<'p> {
         object.id.is("", "Namespace") || object.id.is("apiextensions.k8s.io", "CustomResourceDefinition")
     }
 
+    /// Whether the definition of that object's kind is among them: what it is refused for may be what comes.
+    pub(super) fn defines(&self, object: &RenderedObject) -> bool {
+        self.kinds.contains(&(object.id.group.clone(), object.id.kind.clone()))
+    }
+
     pub(super) fn must_wait(&self, object: &RenderedObject, apis: &Apis) -> bool {
         let id = &object.id;
         id.namespace.as_deref().is_some_and(|namespace| self.namespaces.contains(namespace))
-            || (self.kinds.contains(&(id.group.clone(), id.kind.clone())) && apis.find(&id.group, &object.version, &id.kind).is_none())
+            || (self.defines(object) && apis.find(&id.group, &object.version, &id.kind).is_none())
     }
 }

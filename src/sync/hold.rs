@@ -22,6 +22,9 @@ use crate::{
 /// Labels of a cluster, `environment`, `region` and `cluster` among them.
 pub type Labels = BTreeMap<String, String>;
 
+/// The label of a cluster that says where it is.
+pub const ENVIRONMENT: &str = "environment";
+
 /// One hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
@@ -162,11 +165,33 @@ pub struct Released {
     pub clusters: BTreeSet<String>,
 }
 
-/// Lets the selected clusters go. With a bundle, only from holds of that bundle. A hold of which no cluster is left ends; any other goes
-/// on without those that were selected.
-pub fn release(holds: &[Hold], clusters: &BTreeMap<String, Labels>, selector: &LabelSelector, bundle: Option<&str>) -> Released {
+/// What is to be let go.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Which clusters.
+    pub selector: LabelSelector,
+    /// Only from holds of this bundle.
+    pub bundle: Option<String>,
+    /// The environments in which whoever asks may act; none where in all of them.
+    pub environments: Option<BTreeSet<String>>,
+}
+
+impl Release {
+    /// Whether a hold may end by it: it is for no cluster, not even one to come, where whoever asks may not act.
+    fn may_end(&self, hold: &Hold) -> bool {
+        let confined = |names: &BTreeSet<String>| {
+            LabelSelector::parse(&hold.selector).is_ok_and(|selector| selector.confines(ENVIRONMENT, |name| names.contains(name)))
+        };
+        self.environments.as_ref().is_none_or(confined)
+    }
+}
+
+/// Lets the selected clusters go. With a bundle, only from holds of that bundle. A hold of which no cluster is left ends, where it may;
+/// any other goes on without those that were selected.
+pub fn release(holds: &[Hold], clusters: &BTreeMap<String, Labels>, wanted: &Release) -> Released {
+    let Release { selector, bundle, .. } = wanted;
     let mut released = Released::default();
-    for hold in holds.iter().filter(|hold| bundle.is_none() || hold.bundle.as_deref() == bundle) {
+    for hold in holds.iter().filter(|hold| bundle.is_none() || hold.bundle == *bundle) {
         let (go, stay): (Vec<_>, Vec<_>) =
             clusters.iter().filter(|(_, labels)| hold.holds(labels)).partition(|(_, labels)| selector.matches(labels));
         let is_the_same = hold.selector == selector.to_string();
@@ -174,7 +199,7 @@ pub fn release(holds: &[Hold], clusters: &BTreeMap<String, Labels>, selector: &L
             continue;
         }
         released.clusters.extend(go.into_iter().map(|(name, _)| name.clone()));
-        if stay.is_empty() || is_the_same {
+        if (stay.is_empty() || is_the_same) && wanted.may_end(hold) {
             released.ended.push(hold.id.clone());
         } else {
             let mut hold = hold.clone();
@@ -234,7 +259,25 @@ pub(crate) mod tests {
     }
 
     fn let_go(holds: &[Hold], selector: &str, bundle: Option<&str>) -> Released {
-        release(holds, &clusters(), &selector.parse().unwrap(), bundle)
+        let bundle = bundle.map(str::to_owned);
+        release(holds, &clusters(), &Release { selector: selector.parse().unwrap(), bundle, environments: None })
+    }
+
+    #[test]
+    fn a_hold_that_reaches_beyond_who_releases_goes_on_there() {
+        let scoped = |hold: Hold, selector: &str| {
+            let environments = Some(["dev".to_owned()].into());
+            release(&[hold], &clusters(), &Release { selector: selector.parse().unwrap(), bundle: None, environments })
+        };
+        let wide = Hold { except: ["environment=prod".to_owned()].into(), ..hold("1", "") };
+        let released = scoped(wide, "environment=dev");
+        assert_eq!((&*released.ended, released.clusters), (&[][..], ["a".to_owned()].into()), "nobody is held now");
+        assert_eq!(held(&released.changed, 0), [""; 0]);
+        let later = |environment: &str| !Held::of(&released.changed, &labels("new", environment), at(0)).all().is_empty();
+        assert_eq!((later("test"), later("dev")), (true, false), "a cluster that comes later");
+        for within in ["environment=dev", "cluster=a,environment in (dev)"] {
+            assert_eq!(scoped(hold("2", within), "environment=dev").ended, ["2"], "{within}");
+        }
     }
 
     #[test]

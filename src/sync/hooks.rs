@@ -36,6 +36,13 @@ fn marked(hook: &RenderedObject, run: Digest) -> RenderedObject {
     RenderedObject { body: Body::of(&job), given_up: None, ..hook.clone() }
 }
 
+/// The refusal of a hook in whose place a Job of somebody else stands.
+pub(super) fn not_ours(hook: &RenderedObject) -> Diagnostic {
+    let message = "a Job of that name is there that is not the fleet's, and a hook needs a Job of its own";
+    let error = Diagnostic::new(codes::CONFLICT, Place::Object(hook.id.to_string()), message);
+    error.with_hint("Delete that Job, or give the hook another name.")
+}
+
 impl<J: Journal> Carrier<'_, J> {
     /// Creates the Jobs, after deleting those of older runs, and tells of those that could not be created in the report.
     pub(super) async fn run_hooks(&self, hooks: &[HookRun], report: &mut Report) {
@@ -81,9 +88,7 @@ impl<J: Journal> Carrier<'_, J> {
             let admission = self.admit_one(&Write { object: Arc::clone(&object), why: Why::New }).await?;
             if admission.action != Action::Created {
                 // Neither is somebody else's Job a run of ours, nor is it ours to replace.
-                let message = "a Job of that name is there that is not the fleet's, and a hook needs a Job of its own";
-                let error = Diagnostic::new(codes::CONFLICT, Place::Object(object.id.to_string()), message);
-                return Err(Problem::Refused(error.with_hint("Delete that Job, or give the hook another name.")));
+                return Err(Problem::Refused(not_ours(&object)));
             }
             match self.apply(&api, &object, admission.force, false).await {
                 Ok(applied) => applied,

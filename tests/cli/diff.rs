@@ -37,7 +37,9 @@ pub(crate) fn same() -> Diff {
         schema: 1,
         cluster: "dev-eu-1".to_owned(),
         commit: "c3".repeat(20).parse().unwrap(),
+        newest: None,
         paused: None,
+        waits: Vec::new(),
         unchanged: 12,
         create: Vec::new(),
         change: Vec::new(),
@@ -60,7 +62,9 @@ pub(crate) fn answer() -> Diff {
     let image = "spec.template.spec.containers[name=\"web\"].image";
     Diff {
         cluster: "prod-eu-1".to_owned(),
+        newest: Some("d4".repeat(20).parse().unwrap()),
         paused: Some("environments/prod/eu/prod-eu-1/cluster.yaml".to_owned()),
+        waits: vec!["held by ada (uid 7) since 2026-01-02T03:04:05Z, until it is released: the disk is full".to_owned()],
         unchanged: 2,
         create: vec![
             LiveChange { note: "not tried: its namespace is made by the same sync".to_owned(), ..change("ConfigMap/new/a", Vec::new()) },
@@ -84,6 +88,7 @@ pub(crate) fn answer() -> Diff {
         delete: vec![
             Delete { id: id("ConfigMap/shop/gone"), bundle: "web".to_owned(), fate: Fate::Deleted, reason: String::new() },
             Delete { id: id("Namespace/old"), bundle: "web".to_owned(), fate: Fate::Held, reason: "it takes others along".to_owned() },
+            Delete { id: id("ConfigMap/shop/later"), bundle: "web".to_owned(), fate: Fate::Paused, reason: "it is paused".to_owned() },
             Delete { id: id("ConfigMap/shop/kept"), bundle: "web".to_owned(), fate: Fate::Kept, reason: "it says never".to_owned() },
         ],
         refused: vec![LiveRefusal { id: id("Deployment.apps/shop/bad"), bundle: "web".to_owned(), error: ErrorAnswer::from(&error) }],

@@ -50,7 +50,7 @@ fn nothing() -> LivePlan {
 pub(crate) fn answer() -> LivePlan {
     let judged = |name: &str| {
         let mut diff = diff();
-        (diff.cluster, diff.paused, diff.unchanged) = (name.to_owned(), None, 0);
+        (diff.cluster, diff.newest, diff.paused, diff.unchanged) = (name.to_owned(), None, None, 0);
         Some(diff)
     };
     LivePlan {

@@ -149,3 +149,44 @@ async fn drift_of_what_was_synced_is_reported_and_left() -> Result<()> {
     assert_eq!((&status["clusters"][0]["phase"], &status["clusters"][0]["would"]), (&json!("Synced"), &Value::Null));
     Ok(())
 }
+
+/// A cluster where nothing is yet: what others need, definitions and hooks are told, and none of it is made.
+#[tokio::test]
+async fn an_empty_cluster_stays_empty() -> Result<()> {
+    let scene = scene("observe-empty").await?;
+    let group = format!("{}.example", scene.fleet);
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": format!("gates.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Gate", "plural": "gates"}, "versions": [
+            {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    let gate = json!({"apiVersion": format!("{group}/v1"), "kind": "Gate", "metadata": {"name": "one", "namespace": scene.namespace()}});
+    let pod = json!({"restartPolicy": "Never", "containers": [{"name": "a", "image": "a:1"}]});
+    let hook = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "before", "namespace": scene.namespace(),
+        "annotations": {"evenkeel.dev/hook": "pre-sync"}}, "spec": {"template": {"spec": pod}}});
+    let commit = scene.remote.commit(
+        &[
+            ("base/shop/namespace.yaml", Some(&scene.namespace_yaml())),
+            ("base/shop/definition.yaml", Some(&yaml(&definition))),
+            ("base/shop/gate.yaml", Some(&yaml(&gate))),
+            ("base/shop/hook.yaml", Some(&yaml(&hook))),
+            ("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({"v": "1"})))),
+        ],
+        "Begin",
+    )?;
+    let mut agent = scene.agent_with("state", &OBSERVE)?;
+    let status = agent.phase("a", "Paused", &commit).await?;
+    assert_eq!(status["would"], numbers(&[("create", 4)], &[]), "{status}");
+    let hold = evenkeel(&agent.state_dir, &["hold", "cluster=a", "--reason", "moving in"])?;
+    ensure!(hold.status.success());
+    let output = evenkeel(&agent.state_dir, &["diff", "a"])?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("\nWaits: the agent observes: it writes nothing\nWaits: held by ") && text.contains(": 4 to create\n"), "{text}");
+    ensure!(evenkeel(&agent.state_dir, &["release", "cluster=a"])?.status.success());
+    agent.stop()?;
+    let requests = requests(&scene).await?;
+    let writes = requests.clone().writes();
+    assert!(writes.is_empty() && !requests.dry_runs().is_empty(), "{writes:?}");
+    let api = scene.api("a").await?;
+    assert!(api.find(&format!("/api/v1/namespaces/{}", scene.namespace())).await?.is_none());
+    Ok(())
+}

@@ -170,3 +170,94 @@ async fn a_commit_that_is_not_pushed_cannot_be_judged() -> Result<()> {
     assert!(output.status.code() == Some(2) && said.contains("the files as they are belong to none"), "{said}");
     Ok(())
 }
+
+/// What a cluster has yet to run is no reason to refuse what comes after it, nor is a hook a thing to leave out.
+#[tokio::test]
+async fn what_an_earlier_commit_brings_is_waited_for_and_hooks_are_tried() -> Result<()> {
+    let scene = Scene::new("judged-later", &["a"]).await?;
+    let group = format!("{}.example", scene.fleet);
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": format!("gates.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": "Gate", "plural": "gates"}, "versions": [
+            {"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}}]}});
+    let gate = json!({"apiVersion": format!("{group}/v1"), "kind": "Gate", "metadata": {"name": "one", "namespace": "default"}});
+    let job = |name: &str, policy: &str| {
+        let pod = json!({"restartPolicy": policy, "containers": [{"name": "a", "image": "a:1"}]});
+        yaml(&json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": "default",
+            "annotations": {"evenkeel.dev/hook": "pre-sync"}}, "spec": {"template": {"spec": pod}}}))
+    };
+    let paused =
+        yaml(&json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "a"}, "spec": {"paused": true}}));
+    let base = scene.remote.commit(
+        &[
+            (&Scene::own("a", "cluster.yaml"), Some(&paused)),
+            ("base/shop/namespace.yaml", Some(&scene.namespace_yaml())),
+            ("base/gates/definition.yaml", Some(&yaml(&definition))),
+        ],
+        "Begin",
+    )?;
+    let agent = scene.agent()?;
+    agent.phase("a", "Paused", &base).await?;
+    propose(
+        &scene,
+        &base,
+        &[
+            ("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({"v": "1"})))),
+            ("base/gates/one.yaml", Some(&yaml(&gate))),
+            ("base/gates/good.yaml", Some(&job("judged-later-good", "Never"))),
+            ("base/gates/bad.yaml", Some(&job("judged-later-bad", "Always"))),
+        ],
+    )?;
+    let clone = scene.folder.path().join("clone");
+    scene.remote.clone_to(&clone)?;
+    let (code, answer) = plan(&agent, "main..origin/proposal", &clone)?;
+    let judged = &answer["clusters"][0]["judged"];
+    assert_eq!((code, names(&judged["refused"])), (Some(1), vec!["judged-later-bad"]), "{answer}");
+    let mut created = names(&judged["create"]);
+    created.sort_unstable();
+    assert_eq!(created, ["judged-later-good", "one", "one"], "{answer}");
+    let note =
+        |name: &str| judged["create"].as_array().and_then(|all| all.iter().find(|it| it["name"] == name)).map(|it| it["note"].clone());
+    assert_eq!(note("one"), Some(json!("not tried: its namespace or its kind is made by the same sync")), "{answer}");
+    assert_eq!(note("judged-later-good"), Some(json!("a hook, which runs since its bundle changes")), "{answer}");
+    Ok(())
+}
+
+/// What holds deletions beside a cluster's own budget: a layer that went, the fleet's budget, and a cluster that leaves.
+#[tokio::test]
+async fn deletions_that_would_be_held_are_told_as_held() -> Result<()> {
+    let (scene, agent, base) = synced("judged-held").await?;
+    let fleet = |budget: Value| {
+        let spec = json!({"adopt": "allow", "budget": budget});
+        yaml(&json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Fleet", "metadata": {"name": "judged-held"}, "spec": spec}))
+    };
+    let clone = scene.folder.path().join("clone");
+    let strict = fleet(json!({"fleet": {"objects": 1, "percent": 1}}));
+    let head = propose(&scene, &base, &[("evenkeel.yaml", Some(&strict)), ("base/shop/old.yaml", None)])?;
+    let (_, answer) = plan(&agent, &format!("{base}..{head}"), &clone)?;
+    for cluster in answer["clusters"].as_array().context("no clusters")? {
+        let delete = &cluster["judged"]["delete"][0];
+        assert_eq!(delete["fate"], "Held", "{answer}");
+        assert!(
+            delete["reason"].as_str().is_some_and(|reason| reason.contains("objects of the fleet would go with one revision")),
+            "{delete}"
+        );
+    }
+
+    let run = evenkeel(&agent.state_dir, &["hold", "cluster=a", "--reason", "the disk is full"])?;
+    ensure!(run.status.success());
+    let emptied =
+        yaml(&json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "b"}, "spec": {"onRemoval": "prune"}}));
+    let next = scene.remote.commit(&[(&Scene::own("b", "cluster.yaml"), Some(&emptied))], "To be emptied")?;
+    agent.phase("b", "Synced", &next).await?;
+    let two = scene.config_map_yaml("one", &json!({"v": "2"}));
+    let head = propose(&scene, &next, &[(&Scene::own("b", "cluster.yaml"), None), ("base/shop/one.yaml", Some(&two))])?;
+    let (code, answer) = plan(&agent, &format!("{next}..{head}"), &clone)?;
+    let (a, b) = (&answer["clusters"][0], &answer["clusters"][1]);
+    assert!(a["judged"]["waits"][0].as_str().is_some_and(|reason| reason.contains("the disk is full")), "{answer}");
+    assert_eq!((code, &b["outcome"], b["judged"]["delete"].as_array().map(Vec::len)), (Some(3), &json!("Removed"), Some(3)), "{answer}");
+    assert_eq!(b["judged"]["delete"][0]["fate"], "Held", "{answer}");
+    let output = evenkeel(&agent.state_dir, &["plan", &format!("{next}..{head}"), "--live", "--repo", &clone.display().to_string()])?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("\nb: leaves the fleet and is to be emptied, 3 to delete once approved\n"), "{text}");
+    Ok(())
+}

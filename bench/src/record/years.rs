@@ -29,7 +29,7 @@ use evenkeel::{
     sync::{
         Action, BundleOutcome, Health, Journal as _, Live, ObjectResult, Phase, State, SyncStart, Trigger,
         approval::{Answer, Asked},
-        hold::{Hold, Scope},
+        hold::{Hold, Release, Scope},
     },
 };
 use futures_util::future::{join_all, try_join_all};
@@ -351,7 +351,7 @@ impl Years {
             let selector = LabelSelector::parse(&hold.selector).map_err(|error| anyhow!("{error}"))?;
             self.ledger.hold(hold).await?;
             self.pass(1800);
-            self.ledger.release(selector, None, "Ben Okafor (uid 1001)").await?;
+            self.ledger.release(Release { selector, bundle: None, environments: None }, "Ben Okafor (uid 1001)").await?;
         }
         Ok(())
     }

@@ -70,8 +70,9 @@ fn render(plan: &LivePlan, color: bool) -> String {
     for (names, cluster) in alike(&plan.clusters) {
         let names = clean(&names.join(", "));
         match (&cluster.judged, cluster.outcome) {
-            (Some(judged), _) => {
-                let _ = writeln!(text, "\n{names}: {}", diff::counts(judged));
+            (Some(judged), outcome) => {
+                let leaves = if outcome == Outcome::Removed { "leaves the fleet and is to be emptied, " } else { "" };
+                let _ = writeln!(text, "\n{names}: {leaves}{}", diff::counts(judged));
                 text.push_str(&diff::body(judged, color));
             }
             (None, Outcome::Removed) => {

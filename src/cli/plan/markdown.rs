@@ -222,6 +222,7 @@ mod tests {
             delete: Vec::new(),
             moves: Vec::new(),
             errors: Vec::new(),
+            caution: None,
         };
         let fleet = FleetName { base: None, head: None };
         Plan { schema: 1, base: None, head: None, fleet, errors: Vec::new(), clusters: (0..clusters).map(cluster).collect() }

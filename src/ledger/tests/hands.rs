@@ -6,11 +6,11 @@ use super::{Bed, at, digest_of, row, state};
 use crate::{
     cluster::ConnectionSpec,
     layout::OnRemoval,
-    ledger::{ClusterRow, LastWord},
+    ledger::{ActionRow, ClusterRow, LastWord, answers::EventQuery},
     sync::{
         Phase, State,
         approval::fleet_plan,
-        hold::{Hold, tests::hold},
+        hold::{Hold, Release, tests::hold},
     },
 };
 
@@ -33,7 +33,7 @@ impl Bed {
     }
 
     async fn let_go(&self, selector: &str) -> Option<Vec<String>> {
-        self.ledger.release(selector.parse().unwrap(), None, "bob (uid 8)").await.unwrap()
+        self.ledger.release(Release { selector: selector.parse().unwrap(), bundle: None, environments: None }, "bob (uid 8)").await.unwrap()
     }
 
     /// What people did to a cluster, oldest first: who, what, for what, why.
@@ -168,4 +168,30 @@ async fn the_last_word_on_a_cluster_outlives_its_entry() {
     assert_eq!(bed.ledger.hold(hold("1", "environment=prod")).await.unwrap(), ["b"], "it is looked after until it is empty");
     bed.ledger.forget_last_word("b").await.unwrap();
     assert_eq!(bed.ledger.known_clusters().await.unwrap()["b"].word, None);
+}
+
+#[tokio::test]
+async fn what_was_refused_is_told_and_crowds_nothing_out() {
+    let bed = Bed::new();
+    let refuse = async |who: &str, target: String| {
+        let (reason, outcome) = ("why".repeat(1000), "EK6043 the token is for others".to_owned());
+        let action = ActionRow { who: who.to_owned(), what: "hold", target, reason, outcome, clusters: Vec::new() };
+        bed.ledger.record_refusal(action).await.unwrap();
+    };
+    let told = || {
+        let query = EventQuery { limit: 1000, ..EventQuery::default() };
+        bed.reader().events(&query).unwrap().events.into_iter().map(|event| event.text).collect::<Vec<_>>()
+    };
+    for _ in 0..3 {
+        refuse("sue (token)", "cluster=a".to_owned()).await;
+    }
+    let once = told();
+    assert_eq!(once.len(), 1, "{once:?}");
+    assert!(once[0].starts_with("hold cluster=a by sue (token): whywhy") && once[0].contains("; refused: EK6043 the token"), "{once:?}");
+    assert!(once[0].contains("(3 times since") && once[0].len() < 500, "{once:?}");
+    for nth in 0..100 {
+        refuse("mel (token)", format!("cluster=c{nth}")).await;
+    }
+    let (refused, others): (Vec<_>, Vec<_>) = told().into_iter().partition(|text| text.contains("refused: "));
+    assert_eq!((refused.len(), others.len()), (20, 1), "{others:?}");
 }

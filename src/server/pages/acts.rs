@@ -65,7 +65,7 @@ pub(super) async fn hold(State(api): State<Api>, who: Who, form: Sent<Hold>) -> 
 pub(super) async fn release(State(api): State<Api>, who: Who, form: Sent<Whom>) -> Result<Redirect, Problem> {
     let Whom { selector, next } = content(form)?;
     let request = ReleaseRequest { selector, bundle: None };
-    routes::act(&api, &who, |who| Action::Release { request, who }).await?;
+    routes::act(&api, &who, |who| Action::Release { request, environments: None, who }).await?;
     Ok(Redirect::to(own_page(&next)))
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::judge::content;
 use crate::{
-    manifest::{LAST_APPLIED, MASK, is_plain_field_of_secret, pointer},
+    manifest::{MASK, is_plain_field_of_secret, may_copy_secret, pointer},
     render::RenderedObject,
 };
 
@@ -64,7 +64,10 @@ pub fn live_fields(object: &RenderedObject, live: &Value, manager: &str) -> Vec<
 /// Masks what may be secret in a field of a Secret.
 fn mask(field: &mut LiveField) {
     let top = field.path.split('/').nth(1).unwrap_or_default();
-    let is_copy = field.path == pointer("/metadata/annotations", LAST_APPLIED);
+    let is_copy = field.path.strip_prefix("/metadata/annotations/").is_some_and(|name| {
+        let name = name.replace("~1", "/").replace("~0", "~");
+        field.value.as_ref().is_some_and(|value| value.as_str().is_none_or(|text| may_copy_secret(&name, text)))
+    });
     if is_copy || !is_plain_field_of_secret(top) {
         field.value = field.value.as_ref().map(|_| MASK.into());
     }
@@ -303,12 +306,14 @@ mod tests {
         let wanted = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key", "namespace": "shop"},
             "stringData": {"password": "hunter2"}});
         let live = json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": {"name": "key", "namespace": "shop",
-                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "hunter2"},
+                "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "hunter2", "example.com/team": "blue",
+                    "kapp.k14s.io/original": "{\"stringData\":{\"password\":\"hunter2\"}}"},
                 "managedFields": [entry("kubectl", "Update", 2, &json!({"f:data": {"f:password": {}, "f:other": {}}}))]},
             "data": {"password": "aHVudGVyMw==", "other": "aHVudGVyNA=="}});
         let lines = lines(&wanted, &live);
         assert!(lines.contains("/data/password \"***\" Drifted by kubectl at 2026-01-02T00:00:00Z"), "{lines}");
         assert!(lines.contains("/data/other \"***\" Other by kubectl") && lines.contains("/type \"Opaque\" Default"), "{lines}");
+        assert!(lines.contains("/metadata/annotations/example.com~1team \"blue\""), "{lines}");
         assert!(!lines.contains("hunter") && !lines.contains("aHV"), "{lines}");
     }
 }

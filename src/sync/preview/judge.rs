@@ -38,12 +38,14 @@ pub enum Standing {
 pub enum Tried {
     /// It would be this.
     Becomes(Value),
-    /// It cannot be asked yet: its namespace or its kind is made by the same sync.
+    /// It cannot be asked yet: its namespace or its kind is made, or the definition of its kind changed, by the same sync.
     Waits,
     /// The server cannot try it, in its words.
     Untried(String),
     /// It would be deleted and created anew.
     Anew,
+    /// It is the last run of a hook: it makes way for the next.
+    Runs,
     /// It is refused.
     Refused(Diagnostic),
 }
@@ -102,6 +104,11 @@ impl Previewed {
                 let departures = departures(&wanted(), live, manager);
                 self.drifted = Some(Drifted { lost: lost(live, manager), departures });
             }
+            // What the server cannot try is told by its marks, as a sync tells it.
+            (Standing::Member, Tried::Untried(_)) if self.is_as_applied(live) => {
+                let (lost, departures) = (lost(live, manager), departures(&without_blanks(wanted()), live, manager));
+                self.drifted = (lost.is_some() || !departures.is_empty()).then_some(Drifted { lost, departures });
+            }
             (Standing::Stranger { .. }, Tried::Becomes(_)) => {
                 self.told = take_over(live, manager, &wanted()).map(|rewrite| rewrite.told);
             }
@@ -118,6 +125,7 @@ impl Previewed {
     pub fn is_as_wanted(&self) -> bool {
         match (&self.standing, &self.live, &self.tried) {
             (Standing::Member, Some(live), Tried::Becomes(would)) => self.is_as_applied(live) && content(would) == content(live),
+            (Standing::Member, Some(live), Tried::Untried(_)) => self.is_as_applied(live) && self.drifted.is_none(),
             _ => false,
         }
     }
@@ -126,7 +134,7 @@ impl Previewed {
     pub fn changes_content(&self) -> bool {
         match (&self.live, &self.tried) {
             (Some(live), Tried::Becomes(would)) => content(would) != content(live),
-            (_, Tried::Anew) => true,
+            (_, Tried::Anew | Tried::Runs) => true,
             _ => false,
         }
     }
@@ -146,10 +154,36 @@ pub fn content(object: &Value) -> Value {
     object
 }
 
+/// An object without what says as much as its absence: the server drops that of many kinds, and nobody took it away.
+fn without_blanks(value: Value) -> Value {
+    let is_blank = |value: &Value| match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Bool(true) => false,
+    };
+    match value {
+        Value::Object(fields) => {
+            fields.into_iter().map(|(name, value)| (name, without_blanks(value))).filter(|(_, value)| !is_blank(value)).collect()
+        }
+        Value::Array(items) => items.into_iter().map(without_blanks).collect(),
+        value => value,
+    }
+}
+
 /// The managers of the fields in conflict, each once; none where the error is another one.
 pub(super) fn managers(error: &ApiError) -> Vec<String> {
     let ErrorKind::Conflict(conflicts) = error.kind() else { return Vec::new() };
     let names: BTreeSet<&str> = conflicts.iter().map(|conflict| conflict.manager.as_str()).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// All managers of an object but the fleet's, each once.
+pub(super) fn owners(live: &Value, manager: &str) -> Vec<String> {
+    let names: BTreeSet<&str> =
+        entries(live).iter().filter_map(|entry| entry["manager"].as_str()).filter(|name| *name != manager).collect();
     names.into_iter().map(str::to_owned).collect()
 }
 
@@ -233,6 +267,27 @@ mod tests {
         assert_eq!((older.drifted.clone(), older.is_as_wanted(), older.changes_content()), (None, false, true), "Git changed it");
         let same = previewed("1", "1", |_| {});
         assert_eq!((same.drifted.clone(), same.is_as_wanted(), same.changes_content()), (None, true, false));
+    }
+
+    #[test]
+    fn what_cannot_be_tried_is_told_by_its_marks() {
+        let untried = |data: &str, change: fn(&mut Value)| {
+            let mut previewed = previewed(data, "1", change);
+            (previewed.tried, previewed.drifted) = (Tried::Untried("no dry runs".to_owned()), None);
+            previewed.look_closer("evenkeel-shop");
+            (previewed.is_as_wanted(), previewed.drifted.map(|drifted| (drifted.lost.is_some(), drifted.departures.len())))
+        };
+        assert_eq!(untried("1", |_| {}), (true, None));
+        assert_eq!(untried("by hand", |_| {}), (false, Some((false, 1))));
+        assert_eq!(untried("1", |live| live["metadata"]["managedFields"] = json!([])), (false, Some((true, 0))));
+        assert_eq!(untried("1", |live| live["metadata"]["annotations"][DIGEST_ANNOTATION] = "older".into()), (false, None));
+    }
+
+    #[test]
+    fn what_says_nothing_is_not_missed() {
+        let blank =
+            json!({"data": {}, "spec": {"on": false, "count": 0, "text": "", "deep": {"none": null}, "items": [{"a": []}], "real": 1}});
+        assert_eq!(without_blanks(blank), json!({"spec": {"items": [{}], "real": 1}}));
     }
 
     #[test]

@@ -16,12 +16,13 @@ use serde_json::Value;
 
 pub use self::fields::{FieldOrigin, LiveField, live_fields};
 pub use self::judge::{Drifted, Previewed, Standing, Tried, content};
-use self::judge::{kept_whole, managers, other_fleet, owned_by_others};
+use self::judge::{kept_whole, managers, other_fleet, owned_by_others, owners};
 use super::{
     abreast::abreast_within,
     approval::Asked,
-    definitions::Coming,
+    definitions::{Coming, brings_kind, brings_namespace},
     handover::{self, Step},
+    hooks::not_ours,
     member::Inventory,
     observe::{Recorded, observe},
     parent::ParentStore,
@@ -63,21 +64,29 @@ pub struct Leaving {
 
 impl Preview<'_> {
     /// Asks about each object and tells what `reduce` makes of it, in no order. Whole objects are let go of as soon as they are reduced.
-    /// Runs of hooks are no objects to be kept, and are left out.
+    /// Of hooks the next run is asked about.
     pub async fn each<R: Send>(
         &self,
         objects: Vec<Arc<RenderedObject>>,
         reduce: &(dyn Fn(Previewed) -> R + Send + Sync),
     ) -> Result<Vec<R>, ApiError> {
-        let objects = objects.into_iter().filter(|object| object.policy.hook.is_none());
-        let (first, rest): (Vec<_>, Vec<_>) = objects.partition(|object| Coming::is_awaited(object));
-        let absent = |previewed: Previewed| (previewed.object.clone(), previewed.live.is_none(), reduce(previewed));
-        let first = self.all(first, &absent).await?;
-        let coming = Coming::with(first.iter().map(|(object, absent, _)| (&**object, *absent)));
+        let (first, rest): (Vec<_>, Vec<_>) = objects.into_iter().partition(|object| Coming::is_awaited(object));
+        let found =
+            |previewed: Previewed| (previewed.object.clone(), (previewed.live.is_none(), previewed.changes_content()), reduce(previewed));
+        let first = self.all(first, &found).await?;
+        let coming = Coming::with(first.iter().map(|(object, (absent, _), _)| (&**object, *absent)));
+        let changing = Coming::with(first.iter().filter(|(_, (_, changes), _)| *changes).map(|(object, ..)| (&**object, false)));
+        let reduce = &|mut previewed: Previewed| {
+            if changing.defines(&previewed.object) && matches!(previewed.tried, Tried::Refused(_)) {
+                previewed.tried = Tried::Waits;
+            }
+            reduce(previewed)
+        };
         let mut done = Vec::new();
         let (waiting, rest): (Vec<_>, Vec<_>) = rest.into_iter().partition(|object| coming.must_wait(object, self.apis));
         done.extend(waiting.into_iter().map(|object| reduce(Previewed::new(object, None, Standing::Absent, Tried::Waits))));
         let rest = self.all(rest, reduce).await?;
+        drop((coming, changing));
         done.extend(first.into_iter().map(|(.., reduced)| reduced).chain(rest));
         Ok(done)
     }
@@ -133,6 +142,9 @@ impl Preview<'_> {
     async fn one(&self, object: Arc<RenderedObject>) -> Result<Previewed, ApiError> {
         let id = &object.id;
         let Some(api) = self.apis.find(&id.group, &object.version, &id.kind) else {
+            if self.wanted().is_some_and(|rendering| brings_kind(rendering, &object)) {
+                return Ok(Previewed::new(object, None, Standing::Absent, Tried::Waits));
+            }
             let message = format!("the cluster does not serve {} in {}", id.kind, object.version);
             let refused = Tried::Refused(Diagnostic::new(codes::NO_KIND, Place::Object(id.to_string()), message));
             return Ok(Previewed::new(object, None, Standing::Absent, refused));
@@ -147,8 +159,10 @@ impl Preview<'_> {
         let mut standing = Standing::of(id, live.as_ref(), &self.desired.set.id());
         let tried = match &standing {
             Standing::OtherFleet => other_fleet(id, live.as_ref(), &self.desired.manager),
+            Standing::Member if object.policy.hook.is_some() => Tried::Runs,
+            Standing::Stranger { .. } if object.policy.hook.is_some() => Tried::Refused(not_ours(&object)),
             Standing::Member => self.member(api, &object, live.as_ref()).await?,
-            Standing::Absent => self.try_apply(api, &object, live.as_ref(), false).await?.or_else(|error| refused(id, error))?,
+            Standing::Absent => self.absent(api, &object).await?,
             Standing::Stranger { .. } => {
                 let (tried, from) = self.stranger(api, &object, live.as_ref()).await?;
                 standing = Standing::Stranger { from };
@@ -158,6 +172,21 @@ impl Preview<'_> {
         let mut previewed = Previewed::new(object, live, standing, tried);
         previewed.look_closer(&self.desired.manager);
         Ok(previewed)
+    }
+
+    /// What the cluster is to run.
+    fn wanted(&self) -> Option<&Rendering> {
+        self.desired.rendering.as_deref().ok()
+    }
+
+    /// The namespace may be missing although nothing that is asked about brings it: it came with a commit that the cluster has yet to run.
+    async fn absent(&self, api: &Api, object: &RenderedObject) -> Result<Tried, ApiError> {
+        let brings = || self.wanted().is_some_and(|rendering| brings_namespace(rendering, object));
+        match self.try_apply(api, object, None, false).await? {
+            Ok(tried) => Ok(tried),
+            Err(error) if *error.kind() == ErrorKind::NotFound && brings() => Ok(Tried::Waits),
+            Err(error) => refused(&object.id, error),
+        }
     }
 
     async fn member(&self, api: &Api, object: &RenderedObject, live: Option<&Value>) -> Result<Tried, ApiError> {
@@ -171,6 +200,8 @@ impl Preview<'_> {
     /// Without force first: the server names those who own fields of it.
     async fn stranger(&self, api: &Api, object: &RenderedObject, live: Option<&Value>) -> Result<(Tried, Vec<String>), ApiError> {
         let error = match self.try_apply(api, object, live, false).await? {
+            // Nobody says whose fields it would take: it may be anybody's who has some.
+            Ok(tried @ Tried::Untried(_)) => return Ok((tried, live.map(|live| owners(live, &self.desired.manager)).unwrap_or_default())),
             Ok(tried) => return Ok((tried, Vec::new())),
             Err(error) => error,
         };
@@ -206,7 +237,8 @@ impl Preview<'_> {
             },
         };
         let how = Apply { manager: &self.desired.manager, force, dry_run: true };
-        match self.connection.try_apply(api, object.id.namespace.as_deref(), &object.id.name, body.bytes(), how).await {
+        let tried = self.connection.try_apply(api, object.id.namespace.as_deref(), &object.id.name, body.bytes(), how).await;
+        match tried.map_err(|error| live.into_iter().fold(error, ApiError::without_values_of)) {
             Ok(would) => Ok(Ok(Tried::Becomes(would))),
             Err(error) if error.is_untriable() => Ok(Ok(Tried::Untried(error.message().to_owned()))),
             Err(error) if is_of_cluster(&error) => Err(error),

@@ -144,6 +144,14 @@ async fn a_webhook_that_refuses_dry_runs_does_not_stop_writes() -> Result<()> {
     let of_one: Vec<_> = told.iter().filter(|told| told.contains("/one: ")).collect();
     assert!(matches!(&*of_one, [told] if told.contains("without a dry run") && told.contains("old.example.org")), "once: {told:?}");
 
+    // `diff` goes by marks where nothing can be tried.
+    let diff = || -> Result<(Option<i32>, serde_json::Value)> {
+        let output = crate::scene::evenkeel(&agent.state_dir, &["diff", "a", "-o", "json"])?;
+        Ok((output.status.code(), serde_json::from_slice(&output.stdout)?))
+    };
+    let (code, answer) = diff()?;
+    assert_eq!((code, &answer["unchanged"]), (Some(0), &json!(4)), "{answer}");
+
     // What only the write shows is asked before the rest of the bundle is written.
     let secret =
         crate::scene::yaml(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tried", "namespace": scene.namespace()}}));

@@ -82,7 +82,8 @@ fn sections(plan: &LivePlan, groups: &[Alike<'_>]) -> Vec<Section> {
         let refused =
             judged.refused.iter().flat_map(|refusal| told(&refusal.error, &format!("refuses: bundle {}", clean(&refusal.bundle))));
         let paused = judged.paused.iter().map(|by| Line::new('!', 1, format!("paused by {by}: nothing of this is written")));
-        let lines: Vec<Line> = paused.chain(diff::lines(judged)).collect();
+        let waits = judged.waits.iter().map(|reason| Line::new('!', 1, format!("waits: {reason}")));
+        let lines: Vec<Line> = paused.chain(waits).chain(diff::lines(judged)).collect();
         let lines: Vec<String> = refused.chain(lines.iter().map(in_diff)).collect();
         if !lines.is_empty() {
             let title = format!("{}: {}", coded(names), diff::counts(judged));
