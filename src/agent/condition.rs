@@ -5,19 +5,21 @@ use crate::{
     codes::{self, Code},
     diagnostic::{Diagnostic, ErrorAnswer, Place},
     rollout::Condition,
-    sync::{Health, Phase, STUCK, State},
+    sync::{Health, Phase, STUCK, State, hold::Held},
 };
 
 /// Attempts in a row after which a cluster has failed: over some two minutes, which a webhook may be away for. With `--once`, that is
 /// what ends the run.
 const FAILURES: u32 = 8;
 
-/// What a cluster's state says of what it was told to run.
-pub(super) fn condition(state: &State, hasty: bool) -> Condition {
+/// What a cluster's state says of what it was told to run, some of which people may hold.
+pub(super) fn condition(state: &State, held: &Held, hasty: bool) -> Condition {
     let error = state.error.as_ref();
     let has = |codes: &[Code]| error.is_some_and(|error| codes.contains(&error.code));
     let attempts = if hasty { ATTEMPTS } else { FAILURES };
-    match state.phase {
+    // It is in sync but for the bundles that are held.
+    let is_rest_synced = state.phase == Phase::Paused && has(&[codes::ON_HOLD]) && held.whole().is_none() && !held.bundles().is_empty();
+    match if is_rest_synced { Phase::Synced } else { state.phase } {
         Phase::Unreachable | Phase::WrongCluster => Condition::Unreachable,
         Phase::Waiting if has(&[codes::OTHER_HOLDER]) => Condition::Unreachable,
         Phase::Refused => failed(error, "the cluster refuses it"),
@@ -50,7 +52,7 @@ mod tests {
     fn seen(phase: Phase, health: Health, error: Option<Code>, failures: u32) -> String {
         let error = error.map(|code| Diagnostic::new(code, Place::Nowhere, "why"));
         let retry = (failures > 0).then_some(Retry { at: Timestamp::UNIX_EPOCH, failures });
-        match condition(&State { health, retry, error, ..State::blank(phase) }, false) {
+        match condition(&State { health, retry, error, ..State::blank(phase) }, &Held::default(), false) {
             Condition::Failed(cause) => format!("Failed {}", cause.code),
             other => format!("{other:?}"),
         }

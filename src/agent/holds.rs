@@ -51,6 +51,7 @@ impl Fleet {
         self.waves.is_due = true;
         for (cluster, desired) in self.desired.clone() {
             if self.holds.told.get(&cluster) != Some(&self.holds.of(&cluster, now)) {
+                self.waves.unheard(&cluster);
                 self.want(&cluster, desired).await?;
             }
         }

@@ -20,7 +20,8 @@ impl Fleet {
     /// Takes the rollout on, and tells the clusters' tasks what follows.
     pub(super) async fn roll(&mut self) -> Result<(), Diagnostic> {
         self.waves.is_due = false;
-        let Some(head) = self.head.take() else { return Ok(()) };
+        // What people change is on record also where the newest commit says nothing of the fleet, and nothing moves.
+        let Some(head) = self.head.take() else { return self.record_rollout().await };
         let rolled = self.roll_to(&head).await;
         self.head = Some(head);
         self.waves.render(&self.mirror, &self.facts);
@@ -52,7 +53,7 @@ impl Fleet {
             self.waves.leave_out(name, paused.or_else(whole).or_else(|| held.why().map(Off::Partly)));
         }
         if !self.waves.step(head, now) {
-            return Ok(());
+            return self.record_rollout().await;
         }
         self.record_rollout().await?;
         for name in head.renderings.keys() {

@@ -22,7 +22,7 @@ use crate::{
         ClusterProgress, Decision, Digests, Input, Member, Off, Pin, Progress, Verdict,
         rows::{Board, Row},
     },
-    sync::{State, target::Pinned},
+    sync::{State, hold::Held, target::Pinned},
 };
 
 /// How long a cluster may take to do well where none of its bundles says it: what a Deployment's own deadline is.
@@ -176,12 +176,15 @@ impl Waves {
     }
 
     /// A cluster's task said how it does.
-    pub(super) fn heard(&mut self, cluster: &str, state: &State, now: Timestamp) {
+    pub(super) fn heard(&mut self, cluster: &str, state: &State, held: &Held, now: Timestamp) {
         let Some(member) = self.members.get_mut(cluster) else { return };
         if let (Some(commit), Some(digest)) = (state.applied, state.rendering) {
             self.runs.insert(cluster.to_owned(), (commit, digest));
         }
-        (member.digest, member.condition) = (state.wanted, condition(state, self.hasty));
+        // Where people hold bundles, it was told what its wave has for it without those.
+        let admitted = self.progress.clusters.get(cluster).and_then(ClusterProgress::digest);
+        let told = admitted.filter(|admitted| state.wanted == Some(held.laid(*admitted)));
+        (member.digest, member.condition) = (told.or(state.wanted), condition(state, held, self.hasty));
         if let Some(progress) = self.progress.clusters.get_mut(cluster) {
             // A soak ends in a step, and is broken at once.
             progress.observe(member, Duration::MAX, now);
@@ -315,6 +318,13 @@ impl Waves {
     /// Why a cluster does not run the newest commit, where the rollout keeps it.
     pub(super) fn reason(&self, cluster: &str) -> Option<&str> {
         self.decision.clusters.get(cluster).map(|verdict| &*verdict.reason).filter(|reason| !reason.is_empty())
+    }
+
+    /// What it is told is another thing from now on, by what people hold: what was heard was not said of that.
+    pub(super) fn unheard(&mut self, cluster: &str) {
+        if let Some(member) = self.members.get_mut(cluster) {
+            member.digest = None;
+        }
     }
 
     /// What a cluster is to be told was told to another task, or is not on record.

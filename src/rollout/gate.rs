@@ -12,8 +12,7 @@ use super::{
     step::{Membership, plan},
 };
 use crate::{
-    codes,
-    diagnostic::{Diagnostic, ErrorAnswer, Place},
+    diagnostic::ErrorAnswer,
     layout::{Rollout, Wave},
 };
 
@@ -38,6 +37,10 @@ pub(super) enum State {
     Admits(String),
     /// The target failed on this cluster, of this wave or an earlier one.
     Halted(String, ErrorAnswer),
+    /// It is refused for this cluster, of this wave or an earlier one.
+    Denied(String),
+    /// No cluster of an earlier wave speaks for the target now; these would, or may.
+    Doubted(Vec<String>),
     /// A person is asked.
     Approval(Asks),
     /// A freeze, or outside its windows.
@@ -64,7 +67,7 @@ impl State {
     /// It goes on by itself, once clusters that answer do well.
     pub(super) fn is_moving(&self, input: Input<'_>) -> bool {
         let answers = |name: &String| input.members.get(name).is_some_and(|member| member.condition != Condition::Unreachable);
-        matches!(self, Self::Rolling(names) | Self::Unready(names) if names.iter().any(answers))
+        matches!(self, Self::Rolling(names) | Self::Unready(names) | Self::Doubted(names) if names.iter().any(answers))
     }
 }
 
@@ -116,26 +119,37 @@ impl Progress {
         let ground = *ground;
         ground.waves.of(ground.place).iter().filter_map(move |name| {
             let member = ground.member(name)?;
-            let follows = matches!(member.off, Some(Off::Partly(_))) || self.passed_over(ground.settings, name, ground.input).is_none();
-            follows.then_some((*name, self.clusters.get(*name)?, member))
+            let cluster = self.clusters.get(*name)?;
+            let is_partly = matches!(member.off, Some(Off::Partly(_))) && !cluster.is_pinned_by_hand();
+            let follows = is_partly || self.passed_over(ground.settings, name, ground.input).is_none();
+            follows.then_some((*name, cluster, member))
         })
     }
 
     /// The cluster, of this wave or an earlier one, on which the target failed or is refused. That it is held, put back or out of reach
     /// since then makes the target no better: a cluster that fell silent may have done so because of it.
-    pub(super) fn failed(&self, ground: &Ground<'_>, target: &Target) -> Option<(String, ErrorAnswer)> {
+    pub(super) fn failed(&self, ground: &Ground<'_>, target: &Target) -> Option<State> {
         let names = (0..=ground.place).flat_map(|place| ground.waves.of(place));
         let mut counting = names.filter(|name| ground.member(name).is_some_and(|member| !matches!(member.off, Some(Off::Paused(_)))));
         counting.find_map(|name| match target.digests.get(*name)? {
-            Some(digest) => self.clusters.get(*name)?.failures.get(digest).map(|failure| ((*name).to_owned(), failure.cause.clone())),
-            None => Some(((*name).to_owned(), refused(name))),
+            Some(digest) => {
+                let cluster = self.clusters.get(*name)?;
+                let failure = cluster.failures.get(digest)?;
+                let mut cause = failure.cause.clone();
+                if cluster.digest() != Some(*digest) {
+                    cause.message = format!("{} ({}, with {})", cause.message, moment(failure.at), failure.commit.short());
+                }
+                Some(State::Halted((*name).to_owned(), cause))
+            }
+            None => Some(State::Denied((*name).to_owned())),
         })
     }
 
     /// Clusters that run the target, have not proved it, and are late with that.
     pub(super) fn late(&self, ground: &Ground<'_>, target: &Target) -> Vec<String> {
         let is_late = |(name, cluster, member): &Follower<'_>| {
-            let at = cluster.late_at(member, ground.soak()).filter(|_| member.is_whole() && cluster.runs(target, name));
+            let is_done = !member.is_whole() && !cluster.is_moving();
+            let at = cluster.late_at(member, ground.soak()).filter(|_| !is_done && cluster.runs(target, name));
             at.is_some_and(|at| ground.input.now >= at)
         };
         self.following(ground).filter(is_late).map(|(name, ..)| name.to_owned()).collect()
@@ -145,28 +159,42 @@ impl Progress {
     pub(super) fn is_busy(&self, ground: &Ground<'_>, target: &Target) -> bool {
         let has_work = |(name, cluster, member): Follower<'_>| {
             let is_due = target.digest(name).is_some() && !cluster.is_at(target, name) && ground.input.digests.get(name) != Some(&None);
-            is_due || (member.is_whole() && cluster.runs(target, name) && !cluster.proved)
+            is_due || (cluster.runs(target, name) && !cluster.proved && (member.is_whole() || cluster.is_moving()))
         };
         self.failed(ground, target).is_none() && self.late(ground, target).is_empty() && self.following(ground).any(has_work)
     }
 
-    /// Clusters of an earlier wave that count and run the target, where none of them is seen to do well now: what they proved once may
-    /// not be so any more. They get well or fail within their deadline, answer or are passed over.
+    /// Clusters of an earlier wave that run the target or have yet to, where none of them has proved it and is seen to do well now: what
+    /// was proved once may not be so any more, or was not proved in this wave. Of those that are ahead, or are passed over because they
+    /// are paused in Git or have long been silent, nothing is expected.
     fn doubted(&self, ground: &Ground<'_>, target: &Target) -> Option<Vec<String>> {
         (0..ground.place).find_map(|place| {
             let earlier = Ground { place, ..*ground };
-            let speak = |(name, cluster, member): &Follower<'_>| member.is_whole() && !member.lost && cluster.runs(target, name);
-            let speaking: Vec<Follower<'_>> = self.following(&earlier).filter(speak).collect();
-            let is_well = |(_, cluster, member): &Follower<'_>| member.condition == Condition::Healthy && is_heard(cluster, member);
-            let is_doubted = !speaking.is_empty() && !speaking.iter().any(is_well);
-            is_doubted.then(|| speaking.iter().map(|(name, ..)| (*name).to_owned()).collect())
+            let speaks = |(name, cluster, member): Follower<'_>| {
+                let is_well = member.condition == Condition::Healthy && is_heard(cluster, member);
+                member.is_whole() && cluster.runs(target, name) && cluster.proved && is_well
+            };
+            if self.following(&earlier).any(speaks) {
+                return None;
+            }
+            let names = ground.waves.of(place).iter().filter(|name| self.may_speak(&earlier, target, name));
+            let names: Vec<String> = names.map(|name| (*name).to_owned()).collect();
+            (!names.is_empty()).then_some(names)
         })
+    }
+
+    /// Whether a cluster runs the target or has yet to, whatever people do to it meanwhile.
+    fn may_speak(&self, ground: &Ground<'_>, target: &Target, name: &str) -> bool {
+        let (Some(cluster), Some(member)) = (self.clusters.get(name), ground.member(name)) else { return false };
+        let is_concerned = target.digest(name).is_some() && (cluster.runs(target, name) || !cluster.is_at(target, name));
+        let silent = cluster.long_silent(ground.settings, ground.input.now).is_some() && !cluster.fell_silent_on_its_way();
+        is_concerned && !member.lost && !silent && !matches!(member.off, Some(Off::Paused(_)))
     }
 
     /// How the wave stands, and what may be done next.
     pub(super) fn judge(&self, ground: &Ground<'_>, wave: &WaveProgress, target: &Target) -> State {
-        if let Some((name, cause)) = self.failed(ground, target) {
-            return State::Halted(name, cause);
+        if let Some(failed) = self.failed(ground, target) {
+            return failed;
         }
         let mut all: Vec<Follower<'_>> = self.following(ground).collect();
         let is_refused = |name: &str| ground.input.digests.get(name) == Some(&None);
@@ -179,8 +207,9 @@ impl Progress {
         if !due.is_empty() {
             return State::Refused(due);
         }
-        // One that runs something newer, or not all of it, neither holds the wave up nor proves anything for it.
-        all.retain(|(name, cluster, member)| member.is_whole() && cluster.runs(target, name) && !cluster.proved);
+        // One that runs something newer neither holds the wave up nor proves anything for it, and one that is there in part has no soak.
+        let is_on = |(_, cluster, member): &Follower<'_>| !cluster.proved && (member.is_whole() || cluster.is_moving());
+        all.retain(|follower| is_on(follower) && follower.1.runs(target, follower.0));
         let names = |wanted: &dyn Fn(&ClusterProgress) -> bool| -> Vec<String> {
             all.iter().filter(|(_, cluster, _)| wanted(cluster)).map(|(name, ..)| (*name).to_owned()).collect()
         };
@@ -195,29 +224,29 @@ impl Progress {
         if let Some(until) = all.iter().filter_map(|(_, cluster, _)| cluster.healthy_since).max().map(|since| after(since, ground.soak())) {
             return State::Soaking(until);
         }
-        let mut concerned = ground.waves.of(ground.place).iter().filter(|name| target.digests.contains_key(**name)).peekable();
-        let is_vacuous = concerned.peek().is_none();
+        let names = ground.waves.of(ground.place);
         let proves = |name: &&str| self.clusters.get(*name).is_some_and(|cluster| cluster.proved && cluster.runs(target, name));
-        if is_vacuous || concerned.any(proves) { State::Complete } else { State::Unproved }
+        if names.is_empty() || names.iter().any(proves) { State::Complete } else { State::Unproved }
     }
 
     /// Whether one of these may be moved now.
     fn begin(&self, ground: &Ground<'_>, wave: &WaveProgress, target: &Target, due: &[String]) -> State {
-        if let Some(closed) = closed(ground.settings, ground.wave(), ground.input.now) {
-            return State::Closed(closed);
-        }
+        // Before the window opens, so that nobody has to be there when it does.
         if ground.wave().require_approval {
             let plan = plan(ground, &target.digests);
             if wave.approved.as_ref().is_none_or(|approval| approval.plan != plan) {
                 return State::Approval(Asks { plan, clusters: due.to_vec() });
             }
         }
+        if let Some(closed) = closed(ground.settings, ground.wave(), ground.input.now) {
+            return State::Closed(closed);
+        }
         if let Some(doubted) = self.doubted(ground, target) {
-            return State::Unready(doubted);
+            return State::Doubted(doubted);
         }
         let orders: Vec<(&str, Order)> = self.following(ground).map(|(name, cluster, member)| (name, order(cluster, member))).collect();
         let count = |wanted: &[Order]| orders.iter().filter(|(_, order)| wanted.contains(order)).count();
-        let on_its_way = |(_, cluster, member): &Follower<'_>| member.is_whole() && !member.lost && cluster.is_moving();
+        let on_its_way = |(_, cluster, member): &Follower<'_>| !member.lost && cluster.is_moving();
         let moving: Vec<String> = self.following(ground).filter(on_its_way).map(|(name, ..)| name.to_owned()).collect();
         let out_of_order = orders.len() - count(&[Order::Fine]);
         let (parallel, unavailable) =
@@ -257,7 +286,7 @@ impl Progress {
 fn order(cluster: &ClusterProgress, member: &Member) -> Order {
     match &member.condition {
         Condition::Unreachable => Order::Silent,
-        _ if cluster.admitted.is_none() || member.lost || !member.is_whole() => Order::Fine,
+        _ if cluster.admitted.is_none() || member.lost => Order::Fine,
         _ if cluster.is_moving() => Order::Moving,
         Condition::Healthy if is_heard(cluster, member) => Order::Fine,
         Condition::Unready | Condition::Failed(_) if is_heard(cluster, member) => Order::Broken,
@@ -266,11 +295,6 @@ fn order(cluster: &ClusterProgress, member: &Member) -> Order {
 }
 
 /// What is known of how it does is of what it is to run.
-fn is_heard(cluster: &ClusterProgress, member: &Member) -> bool {
+pub(super) fn is_heard(cluster: &ClusterProgress, member: &Member) -> bool {
     cluster.admitted.is_some_and(|admitted| member.digest == Some(admitted.digest))
-}
-
-fn refused(cluster: &str) -> ErrorAnswer {
-    let message = format!("what the commit gives for {cluster} is refused");
-    ErrorAnswer::from(&Diagnostic::new(codes::HALTED, Place::Nowhere, message).with_hint("See `evenkeel check`."))
 }

@@ -43,9 +43,12 @@ impl Progress {
             if cluster.pin.is_none() && cluster.failures.is_empty() {
                 continue;
             }
-            cluster.pin = None;
+            if let (Some(Pin::Failed(_)), Some(admitted)) = (cluster.pin.take(), &mut cluster.admitted) {
+                // Whatever its wave has for it is newer.
+                admitted.serial = 0;
+            }
             cluster.failures.clear();
-            cluster.unready_since = None;
+            (cluster.unready_since, cluster.moved_at) = (None, None);
             changed.push(name.to_owned());
         }
         changed
@@ -71,9 +74,13 @@ struct Mark {
     pin: Pin,
     commit: CommitId,
     digest: Digest,
-    /// What made it go back.
-    failure: Option<Failure>,
+    /// What failed there, the newest of it: it stops the waves wherever the cluster is.
+    #[serde(default)]
+    failures: BTreeMap<Digest, Failure>,
 }
+
+/// Failures that go with a pin, some 500 bytes each in the ConfigMap: those of the commits that waves may be busy with.
+const MARKED_MAX: usize = 4;
 
 /// Whether a text is a pin, as [`ClusterProgress::mark`] writes it.
 pub fn is_mark(text: &str) -> bool {
@@ -87,19 +94,21 @@ impl ClusterProgress {
         if matches!(pin, Pin::ByHand { digest: None, .. }) {
             return None;
         }
-        let failure = if let Pin::Failed(digest) = &pin { self.failures.get(digest).cloned() } else { None };
-        serde_json::to_string(&Mark { pin, commit: stand.commit, digest: stand.digest, failure }).ok()
+        let mut failures: Vec<_> = self.failures.iter().map(|(digest, failure)| (*digest, failure.clone())).collect();
+        let made_it_go = |digest: &Digest| matches!(pin, Pin::Failed(failed) if failed == *digest);
+        failures.sort_by_key(|(digest, failure)| (!made_it_go(digest), std::cmp::Reverse(failure.at)));
+        failures.truncate(MARKED_MAX);
+        let failures = failures.into_iter().collect();
+        serde_json::to_string(&Mark { pin, commit: stand.commit, digest: stand.digest, failures }).ok()
     }
 }
 
 impl Progress {
     /// Takes up a pin from a cluster of which nothing is remembered. Text that is none counts as no pin; true where it is one.
     pub fn adopt(&mut self, name: &str, mark: &str) -> bool {
-        let Ok(Mark { pin, commit, digest, failure }) = serde_json::from_str(mark) else { return false };
+        let Ok(Mark { pin, commit, digest, failures }) = serde_json::from_str(mark) else { return false };
         let cluster = self.clusters.entry(name.to_owned()).or_default();
-        if let (Pin::Failed(digest), Some(failure)) = (&pin, failure) {
-            cluster.failures.insert(*digest, failure);
-        }
+        cluster.failures.extend(failures);
         cluster.pin = Some(pin);
         cluster.admitted = Some(Stand { commit, digest, serial: 0 });
         cluster.arrived = true;

@@ -20,6 +20,7 @@ mod observe;
 pub mod rows;
 mod shown;
 mod step;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -116,6 +117,9 @@ pub struct ClusterProgress {
     pub unready_since: Option<Timestamp>,
     /// Since when it is to run it, as far as that is remembered.
     pub moved_at: Option<Timestamp>,
+    /// It answered, and ran what it was to run, when it was sent there.
+    #[serde(default)]
+    pub answered: bool,
     /// Since when it is out of reach.
     pub unreachable_since: Option<Timestamp>,
     /// What it last did well with for its wave's soak.
@@ -146,6 +150,10 @@ pub struct Failure {
     pub commit: CommitId,
     /// How.
     pub cause: ErrorAnswer,
+    /// It had done well with it for its wave's soak before, so that the rendering is not known to be the cause. Remembered only as long as
+    /// a wave may bring it to others.
+    #[serde(default)]
+    pub after_proof: bool,
 }
 
 /// What keeps a cluster at a commit.
@@ -189,7 +197,8 @@ pub enum Off {
     Paused(String),
     /// A person holds it, in these words.
     Held(String),
-    /// A person holds some of its bundles. The others follow the wave, which proves nothing of the commit as a whole.
+    /// A person holds some of its bundles. The others follow the wave, and what fails there counts, but they prove nothing of the commit
+    /// as a whole.
     Partly(String),
 }
 

@@ -19,8 +19,14 @@ impl ClusterProgress {
     ///
     /// That nothing is known (after a restart, while something is written) ends nothing, and proves nothing.
     pub fn observe(&mut self, member: &Member, soak: Duration, now: Timestamp) {
+        self.not_after(now);
         if self.admitted.is_some() {
             self.moved_at.get_or_insert(now);
+        }
+        if member.lost {
+            // It is left alone and nobody knows whether it answers: its wave brings it to something else first.
+            self.unreachable_since = None;
+            return;
         }
         match &member.condition {
             Condition::Unreachable => {
@@ -33,7 +39,8 @@ impl ClusterProgress {
         }
         let Some(admitted) = self.admitted.filter(|admitted| member.digest == Some(admitted.digest)) else { return };
         match &member.condition {
-            Condition::Healthy => self.healthy(admitted, soak, now),
+            Condition::Healthy if member.is_whole() => self.healthy(admitted, soak, now),
+            Condition::Healthy => (self.arrived, self.unready_since) = (true, None),
             Condition::Unready => {
                 self.healthy_since = None;
                 let since = *self.unready_since.get_or_insert(now);
@@ -43,6 +50,13 @@ impl ClusterProgress {
             }
             Condition::Failed(cause) => self.fail(admitted, cause.clone(), now),
             Condition::Unknown | Condition::Unreachable => {}
+        }
+    }
+
+    /// A clock that was put back leaves moments that have yet to come; nothing waits for them.
+    fn not_after(&mut self, now: Timestamp) {
+        for at in [&mut self.healthy_since, &mut self.unready_since, &mut self.unreachable_since, &mut self.moved_at] {
+            *at = at.map(|at| at.min(now));
         }
     }
 
@@ -58,11 +72,13 @@ impl ClusterProgress {
     }
 
     fn fail(&mut self, admitted: Stand, cause: ErrorAnswer, now: Timestamp) {
+        let after_proof = self.last_good.is_some_and(|good| good.digest == admitted.digest);
         (self.healthy_since, self.proved) = (None, false);
         // The words may change from try to try; that it failed stays.
-        self.failures.entry(admitted.digest).or_insert(Failure { at: now, commit: admitted.commit, cause });
+        self.failures.entry(admitted.digest).or_insert(Failure { at: now, commit: admitted.commit, cause, after_proof });
         if self.failures.len() > FAILURES_MAX {
-            let oldest = self.failures.iter().min_by_key(|(_, failure)| failure.at).map(|(digest, _)| *digest);
+            let others = self.failures.iter().filter(|(digest, _)| **digest != admitted.digest);
+            let oldest = others.min_by_key(|(_, failure)| failure.at).map(|(digest, _)| *digest);
             oldest.map(|digest| self.failures.remove(&digest));
         }
     }
@@ -75,7 +91,7 @@ impl ClusterProgress {
         }
         self.admitted = Some(stand);
         (self.arrived, self.proved) = (false, false);
-        (self.healthy_since, self.unready_since, self.moved_at) = (None, None, Some(now));
+        (self.healthy_since, self.unready_since, self.moved_at, self.answered) = (None, None, Some(now), false);
     }
 
     /// When it is late, if it has not proved by then what it is to run. Nothing fails by that: what flaps, or waits for a Job that never
@@ -101,10 +117,10 @@ impl ClusterProgress {
         self.unreachable_since.filter(|since| now >= after(*since, settings.skip_unreachable_after))
     }
 
-    /// It did well, and fell silent after it was sent elsewhere: maybe because of that.
+    /// It fell silent after it was sent elsewhere: maybe because of that.
     pub(super) fn fell_silent_on_its_way(&self) -> bool {
         let since_then = self.moved_at.zip(self.unreachable_since).is_some_and(|(moved, silent)| moved <= silent);
-        self.is_moving() && self.last_good.is_some() && since_then
+        self.is_moving() && self.answered && since_then
     }
 
     /// A person keeps it where it is.

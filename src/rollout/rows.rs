@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Decision, Progress, Shown, Verdict};
+use super::{Decision, Pin, Progress, Shown, Verdict};
 use crate::{git::CommitId, manifest::Digest};
 
 /// One row. Without a state it is to be removed.
@@ -102,15 +102,19 @@ impl Progress {
     pub fn commits(&self) -> BTreeSet<CommitId> {
         let waves = self.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten().map(|target| target.commit);
         let clusters = self.clusters.values().flat_map(|cluster| [cluster.admitted, cluster.last_good]).flatten().map(|stand| stand.commit);
-        waves.chain(clusters).chain(self.unresolved().map(|(_, commit)| commit)).collect()
+        let pins = self.clusters.values().filter_map(|cluster| match cluster.pin {
+            Some(Pin::ByHand { commit, .. }) => Some(commit),
+            _ => None,
+        });
+        waves.chain(clusters).chain(pins).collect()
     }
 
     /// Whether a rendering of a cluster may be needed again.
     pub fn needs(&self, name: &str, digest: Digest) -> bool {
-        let of_cluster = self
-            .clusters
-            .get(name)
-            .is_some_and(|cluster| [cluster.admitted, cluster.last_good].into_iter().flatten().any(|stand| stand.digest == digest));
+        let of_cluster = self.clusters.get(name).is_some_and(|cluster| {
+            let is_pinned = matches!(cluster.pin, Some(Pin::ByHand { digest: Some(pinned), .. }) if pinned == digest);
+            is_pinned || [cluster.admitted, cluster.last_good].into_iter().flatten().any(|stand| stand.digest == digest)
+        });
         let mut targets = self.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten();
         of_cluster || targets.any(|target| target.digest(name) == Some(digest))
     }

@@ -7,6 +7,7 @@ use super::{
     ClusterProgress, Failure, Input, Pin, Progress, Target,
     gate::{Ground, State},
     step::Membership,
+    words::{overdue, refused},
 };
 use crate::{diagnostic::ErrorAnswer, git::CommitId, layout::Rollout, manifest::Digest};
 
@@ -111,82 +112,6 @@ pub(super) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-impl State {
-    fn word(&self) -> WaveWord {
-        match self {
-            Self::Waiting => WaveWord::Waiting,
-            Self::Halted(..) => WaveWord::Halted,
-            Self::Approval(_) => WaveWord::Approval,
-            Self::Closed(_) => WaveWord::Closed,
-            Self::Admits(_) | Self::Unavailable(_) | Self::Rolling(_) | Self::Silent(_) | Self::Unready(_) | Self::Refused(_) => {
-                WaveWord::Rolling
-            }
-            Self::Soaking(_) => WaveWord::Soaking,
-            Self::Unproved => WaveWord::Unproved,
-            Self::Complete => WaveWord::Complete,
-        }
-    }
-
-    /// What it waits for, as the end of a sentence that begins with the wave.
-    fn words(&self) -> String {
-        match self {
-            Self::Waiting => "waits for the wave before it".to_owned(),
-            Self::Halted(cluster, cause) => format!("has halted: {cluster}: {}: {}", cause.code, cause.message),
-            Self::Approval(asks) => format!("waits for approval of {}", asks.plan),
-            Self::Closed(closed) => match closed.opens {
-                Some(opens) => format!("is {} until {}", closed.why, moment(opens)),
-                None => format!("is {} for good", closed.why),
-            },
-            Self::Unavailable(names) => format!("waits for clusters that are not healthy: {}", names.join(", ")),
-            Self::Admits(name) => format!("is in progress on {name}"),
-            Self::Rolling(names) => format!("is in progress on {}", names.join(", ")),
-            Self::Silent(names) => format!("waits for {}, out of reach since the commit came, maybe because of it", names.join(", ")),
-            Self::Unready(names) => format!("waits until {} healthy", are(names)),
-            Self::Refused(names) => format!("waits for {}, for which the newest commit is refused", names.join(", ")),
-            Self::Soaking(until) => format!("soaks until {}", moment(*until)),
-            Self::Unproved => "has proved nothing, since none of its clusters that count runs the target".to_owned(),
-            Self::Complete => String::new(),
-        }
-    }
-
-    /// Clusters are on their way to the target, or prove it.
-    fn is_under_way(&self) -> bool {
-        matches!(self, Self::Rolling(_) | Self::Unready(_) | Self::Soaking(_))
-    }
-
-    fn way_out(&self) -> String {
-        match self {
-            Self::Halted(cluster, _) => format!(
-                "Push a commit that mends it. Once the cause is gone: `evenkeel retry cluster={cluster}`. To put the cluster back until then: `evenkeel rollback cluster={cluster} REV`; the waves stay halted. If the trouble is none of the commit's: `spec.paused` in its cluster.yaml has the waves go on without it."
-            ),
-            Self::Approval(asks) => format!("`evenkeel approve {}`", asks.plan),
-            Self::Closed(_) => "If it cannot wait, change the windows or freezes of spec.rollout in evenkeel.yaml.".to_owned(),
-            Self::Unavailable(_) => {
-                "Mend the clusters named, pause them to have them passed over, or raise maxUnavailable of the wave.".to_owned()
-            }
-            Self::Silent(_) => {
-                "Look at the clusters named. If it is none of the commit's doing, `spec.paused` in their cluster.yaml has the waves go on without them; else push a commit that mends it.".to_owned()
-            }
-            Self::Refused(_) => "Mend what `evenkeel check` shows.".to_owned(),
-            Self::Unproved => "Bring one of the clusters back, or take the wave out of spec.rollout in evenkeel.yaml.".to_owned(),
-            _ => String::new(),
-        }
-    }
-}
-
-/// What can be done about clusters that neither do well nor fail in time.
-fn overdue(first: &str, late: &[String]) -> String {
-    let it = if late.len() == 1 { "it" } else { "each of them" };
-    format!(
-        "{} late: `evenkeel why {first}` says what it waits for. Mend that, push a newer commit, or have the waves go on without {it} by `spec.paused` in its cluster.yaml.",
-        are(late)
-    )
-}
-
-fn are(names: &[String]) -> String {
-    if let [name] = names { format!("{name} is") } else { format!("{} are", names.join(", ")) }
-}
-
 impl Progress {
     /// Why a cluster does not run the newest commit.
     pub(super) fn reason(
@@ -235,13 +160,24 @@ impl Progress {
                 },
                 plan: if let State::Approval(asks) = state { Some(asks.plan) } else { None },
                 halt: target.and_then(|target| self.halt(&ground, state, target)),
-                way_out: match target.map(|target| self.late(&ground, target)).unwrap_or_default().as_slice() {
-                    late @ [first, ..] if state.is_under_way() => overdue(first, late),
-                    _ => state.way_out(),
-                },
+                way_out: self.way_out(&ground, state, target),
             }
         };
         Shown { waves: states.iter().enumerate().map(wave).collect() }
+    }
+
+    fn way_out(&self, ground: &Ground<'_>, state: &State, target: Option<&Target>) -> String {
+        let late = target.map(|target| self.late(ground, target)).unwrap_or_default();
+        let has_others = |names: &[String]| {
+            let alone = |name: &String| ground.waves.place(name).is_some_and(|place| ground.waves.of(place).len() <= names.len());
+            !names.iter().any(alone)
+        };
+        match (late.as_slice(), state) {
+            ([first, ..], _) if state.is_under_way() => overdue(first, &late, has_others(&late)),
+            (_, State::Halted(cluster, _)) => state.way_out(has_others(std::slice::from_ref(cluster))),
+            (_, State::Silent(names)) => state.way_out(has_others(names)),
+            _ => state.way_out(true),
+        }
     }
 
     fn counts(&self, ground: &Ground<'_>, target: Option<&Target>, passed_over: usize) -> Counts {
@@ -260,8 +196,12 @@ impl Progress {
 
     /// How far a target that failed got: the blast radius.
     fn halt(&self, ground: &Ground<'_>, state: &State, target: &Target) -> Option<ShownHalt> {
-        let State::Halted(cluster, error) = state else { return None };
-        let mut halt = ShownHalt { cluster: cluster.clone(), error: error.clone(), failed: Vec::new(), reached: Vec::new(), spared: 0 };
+        let (cluster, error) = match state {
+            State::Halted(cluster, error) => (cluster, error.clone()),
+            State::Denied(cluster) => (cluster, refused(cluster)),
+            _ => return None,
+        };
+        let mut halt = ShownHalt { cluster: cluster.clone(), error, failed: Vec::new(), reached: Vec::new(), spared: 0 };
         for (name, progress) in self.clusters.iter().filter(|(name, _)| ground.input.members.contains_key(*name)) {
             let Some(digest) = target.digests.get(name) else { continue };
             let runs = progress.admitted.map(|admitted| admitted.digest);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     Approval, ClusterProgress, Decision, Digests, Input, Member, Pin, Progress, Stand, Target, Verdict, WaveProgress,
-    gate::{Ground, State},
+    gate::{Ground, State, is_heard},
     observe::after,
     shown,
 };
@@ -106,7 +106,20 @@ impl Progress {
             self.waves.insert(wave.name.clone(), progress);
             states.push(state);
         }
+        self.forget_old_troubles();
         self.decide(settings, waves, &states, input)
+    }
+
+    /// Trouble that came long after a rendering had proved itself says nothing against it once no wave brings it to anybody.
+    fn forget_old_troubles(&mut self) {
+        let targets: Vec<&Target> = self.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten().collect();
+        for (name, cluster) in &mut self.clusters {
+            let (admitted, pin) = (cluster.admitted.map(|admitted| admitted.digest), cluster.pin.clone());
+            cluster.failures.retain(|digest, failure| {
+                let is_live = admitted == Some(*digest) || matches!(pin, Some(Pin::Failed(failed)) if failed == *digest);
+                !failure.after_proof || is_live || targets.iter().any(|target| target.digest(name) == Some(*digest))
+            });
+        }
     }
 
     /// Clusters on which what they were told failed go back to what did well there.
@@ -116,8 +129,10 @@ impl Progress {
             let (Some(failed), Some(good)) = (cluster.admitted.filter(|_| cluster.failure().is_some()), cluster.last_good) else {
                 continue;
             };
-            if !member.is_off() && good.digest != failed.digest && !cluster.failures.contains_key(&good.digest) {
-                cluster.move_to(good, input.now);
+            let is_good = cluster.failures.get(&good.digest).is_none_or(|failure| failure.after_proof);
+            if !member.is_off() && good.digest != failed.digest && is_good {
+                // As new as what it comes from, so that its wave does not send it to something older right away.
+                cluster.move_to(Stand { serial: failed.serial, ..good }, input.now);
                 cluster.pin = Some(Pin::Failed(failed.digest));
             }
         }
@@ -149,8 +164,9 @@ impl Progress {
             match state {
                 State::Admits(name) => {
                     if let (Some(cluster), Some(stand)) = (self.clusters.get_mut(&name), target.stand(&name)) {
+                        let answers = ground.input.members.get(&name).is_some_and(|member| is_heard(cluster, member));
                         cluster.move_to(stand, ground.input.now);
-                        cluster.pin = None;
+                        (cluster.pin, cluster.answered) = (None, answers);
                         cluster.follow(self.head.as_ref(), &name);
                     }
                     wave.begun = true;
@@ -174,9 +190,10 @@ impl Progress {
         for name in input.members.keys() {
             let Some(cluster) = self.clusters.get(name) else { continue };
             let head = input.digests.get(name).copied().flatten();
-            let reason = self.reason(waves, states, name, cluster, head);
+            let reason = self.passed_over(settings, name, input).filter(|_| cluster.pin.is_none() && head != cluster.digest());
+            let reason = reason.unwrap_or_else(|| self.reason(waves, states, name, cluster, head));
             let target = waves.place(name).and_then(|place| self.waves.get(&settings.waves[place].name)?.target.as_ref());
-            let waits = head.is_some() && cluster.admitted.map(|admitted| admitted.digest) != head;
+            let waits = head.is_some() && cluster.digest() != head;
             let next = target.filter(|target| waits && !cluster.is_at(target, name)).map(|target| target.commit);
             let verdict = Verdict {
                 runs: cluster.admitted,
@@ -209,6 +226,11 @@ impl Progress {
         clusters.chain(opens).min()
     }
 
+    /// Whether a wave asks for that plan.
+    pub fn asks(&self, plan: Digest) -> bool {
+        self.waves.values().any(|wave| wave.asks.as_ref().is_some_and(|asks| asks.plan == plan))
+    }
+
     /// A person's word for a plan that is asked; the clusters that it concerns. None where no wave asks for it.
     pub fn approve(&mut self, plan: Digest, who: &str, at: Timestamp) -> Option<Vec<String>> {
         let (wave, asks) =
@@ -236,6 +258,11 @@ impl ClusterProgress {
             // Both are the same rendering; the newer commit is as good.
             self.last_good = self.last_good.map(|good| if good.digest == stand.digest { stand } else { good });
         }
+    }
+
+    /// What it is to run.
+    pub fn digest(&self) -> Option<Digest> {
+        self.admitted.map(|admitted| admitted.digest)
     }
 
     /// It is to run what the target gives.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod calendar;
+mod doubt;
 mod halt;
 mod histories;
 mod simulation;

@@ -135,12 +135,17 @@ impl Held {
             return Arc::clone(rendering);
         }
         let mut laid = Rendering::clone(rendering);
+        laid.digest = self.laid(rendering.digest);
         for (bundle, hold) in bundles {
-            laid.digest = Digest::of(format!("{} without {bundle}", laid.digest).as_bytes());
             // Also one that left the repository: its objects stay.
             laid.bundles.entry(bundle.to_owned()).or_default().paused = Some(hold.reason.as_str().into());
         }
         Arc::new(laid)
+    }
+
+    /// The digest of that rendering with what is held laid over it.
+    pub(crate) fn laid(&self, rendering: Digest) -> Digest {
+        self.bundles().into_keys().fold(rendering, |digest, bundle| Digest::of(format!("{digest} without {bundle}").as_bytes()))
     }
 
     /// The objects whose drift is left as it is.

@@ -101,7 +101,7 @@ fn the_next_cluster_waits_while_none_that_proved_the_commit_is_seen_to_do_well()
     world.place("a").is_unready = true;
     world.minutes(5);
     assert_eq!((words(&world)[1], world.runs("c")), (WaveWord::Rolling, commit(0)));
-    assert_eq!(world.reason("c"), "the wave rest waits until a is healthy");
+    assert_eq!(world.reason("c"), "the wave rest waits until a is healthy with the commit: nobody in an earlier wave is");
     world.restart();
     world.place("a").is_unready = false;
     world.place("a").busy = 2;

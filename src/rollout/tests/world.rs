@@ -74,6 +74,7 @@ pub(super) fn cause(message: &str) -> ErrorAnswer {
 
 /// A cluster as it is in truth.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a trouble of its own")]
 pub(super) struct Place {
     pub(super) runs: Option<Stand>,
     /// Steps until it is done with what it was told.
@@ -84,7 +85,9 @@ pub(super) struct Place {
     /// It may get well, or not.
     pub(super) is_unready: bool,
     pub(super) off: Option<Off>,
-    labels: BTreeMap<String, String>,
+    /// What it runs cannot be rendered any more, so that nothing is heard of it.
+    pub(super) is_lost: bool,
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 impl Place {
@@ -166,7 +169,7 @@ impl World {
         let Some(runs) = &place.runs else { return Condition::Unknown };
         if place.is_out_of_reach {
             Condition::Unreachable
-        } else if place.off.is_some() || place.busy > 0 {
+        } else if place.is_off() || place.busy > 0 {
             Condition::Unknown
         } else if place.is_ill || self.bad.contains(&runs.digest) {
             Condition::Failed(cause("db is degraded"))
@@ -182,9 +185,9 @@ impl World {
             labels: place.labels.clone(),
             off: place.off.clone(),
             runs: place.runs.map(|runs| (runs.commit, runs.digest)),
-            digest: place.runs.map(|runs| runs.digest),
-            condition: self.condition(place),
-            lost: false,
+            digest: place.runs.map(|runs| runs.digest).filter(|_| !place.is_lost),
+            condition: if place.is_lost { Condition::Unknown } else { self.condition(place) },
+            lost: place.is_lost,
             deadline: Duration::from_mins(10),
         };
         self.places.iter().map(|(name, place)| (name.clone(), member(place))).collect()
