@@ -6,6 +6,7 @@
 
 mod acts;
 mod answers;
+mod cautions;
 mod compaction;
 mod condition;
 mod fleet;

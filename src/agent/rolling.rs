@@ -1,5 +1,7 @@
 //! The fleet and its rollout: a step, its record, and what the clusters' tasks are told.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use tracing::warn;
 
@@ -53,15 +55,24 @@ impl Fleet {
             return Ok(());
         }
         self.record_rollout().await?;
-        for name in head.renderings.keys() {
-            let Some(word) = self.waves.word(head, name) else { continue };
-            if let Err(error) = self.pass_on(head, name, word).await {
-                // It has not heard it.
-                self.waves.forget(name);
-                return Err(error);
-            }
+        let words: BTreeMap<&str, Word> =
+            head.renderings.keys().filter_map(|name| Some((name.as_str(), self.waves.word(head, name)?))).collect();
+        let names: Vec<&str> = words.keys().copied().collect();
+        let told = self.tell_all(head, words).await;
+        if told.is_err() {
+            // Not all have heard it; whoever has hears it once more.
+            names.into_iter().for_each(|name| self.waves.forget(name));
         }
-        Ok(())
+        told
+    }
+
+    /// Tells clusters what they are to run, once it is known whether their deletions wait.
+    async fn tell_all(&mut self, head: &Head, words: BTreeMap<&str, Word>) -> Result<(), Diagnostic> {
+        self.weigh_told(head, &words).await?;
+        for (name, word) in words {
+            self.pass_on(head, name, word).await?;
+        }
+        self.end_cautions(head).await
     }
 
     /// Puts on record what the rollout came to, before anybody is told.
@@ -104,6 +115,9 @@ impl Fleet {
 
     /// Takes up what an older commit gives.
     pub(super) fn took_older(&mut self, older: Option<Older>) {
+        for (cluster, digest, layers) in older.iter().flat_map(Older::layers) {
+            self.losses.made_of(cluster, digest, layers);
+        }
         let settings = self.head.as_ref().and_then(|head| head.spec.rollout.as_deref());
         if let Some(error) = older.and_then(|older| self.waves.take(older, settings)) {
             warn!(code = %error.code, "{error}; read again soon");
