@@ -18,7 +18,7 @@ use crate::{
     layout::{self, Rollout},
     ledger::LastWord,
     render::Rendering,
-    sync::{Phase, caution::loses_on},
+    sync::caution::loses_on,
 };
 
 /// A cluster on which nothing waits any more: its name, what it runs, and what is to be kept of it.
@@ -94,12 +94,14 @@ impl Fleet {
     /// and neither its waves nor the newest commit take anything from that.
     pub(super) fn over(&self, head: &Head, cluster: &str) -> Option<Over> {
         let (known, entry) = (self.losses.known.get(cluster)?, self.known.get(cluster)?);
-        let (word, newest_layers) = (known.word.as_ref()?, layers(entry));
-        if word.caution.is_none() && !self.losses.losing.contains(cluster) && word.layers == newest_layers {
+        let word = known.word.as_ref()?;
+        let is_as_newest = word.layers.iter().eq(entry.layers.iter().map(|layer| &layer.path));
+        if word.caution.is_none() && !self.losses.losing.contains(cluster) && is_as_newest {
             return None;
         }
         let runs = self.runs_told(cluster)?;
-        let is_settled = matches!(known.phase, Some(Phase::Synced | Phase::Returned)) && known.rendering == Some(runs.digest);
+        // What it said of an older commit may have waited here while it was told something else, and began with that.
+        let is_settled = self.losses.settled.get(cluster) == Some(&(self.desired.get(cluster)?.commit, runs.digest));
         let newest = head.renderings.get(cluster).and_then(|newest| newest.as_ref().ok());
         let mut way = vec![Some(Arc::clone(&runs))];
         way.extend(self.way(entry, head.spec.rollout.as_deref(), newest));
@@ -107,7 +109,8 @@ impl Fleet {
         if !is_settled || loses_on(&way) {
             return None;
         }
-        let layers = self.losses.layers(cluster, runs.digest).map_or_else(|| word.layers.clone(), |layers| with(&newest_layers, layers));
+        let made_of = self.losses.layers(cluster, runs.digest);
+        let layers = made_of.map_or_else(|| word.layers.clone(), |made_of| with(&layers(entry), made_of));
         Some(Over { cluster: cluster.to_owned(), runs, word: LastWord { layers, caution: None, ..word.clone() } })
     }
 

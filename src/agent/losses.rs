@@ -32,6 +32,9 @@ pub(super) struct Losses {
     pub(super) known: BTreeMap<String, Known>,
     /// Clusters with objects that revisions take from them, by what they were told or will be, as long as these may still be there.
     pub(super) losing: BTreeSet<String>,
+    /// What clusters are done with, as their tasks said since they were told another rendering: the commit that they were told, and what
+    /// they run.
+    pub(super) settled: BTreeMap<String, (CommitId, Digest)>,
     /// The layers of which the renderings are made that may be told.
     layers: BTreeMap<(String, Digest), Vec<String>>,
 }
@@ -102,10 +105,10 @@ impl Fleet {
         let reasons = self.reasons(&losses, fleet.spec.budget.fleet).await?;
         self.losses.losing = losses.iter().filter(|loss| loss.is_some()).map(|loss| loss.cluster.clone()).collect();
         let word = |cluster: &layout::Cluster| {
-            // Where it does not follow at once, what it had may be there when it comes to this revision.
+            // Where it does not follow at once, what it had may be there when it comes to this revision: only its own word ends that.
             let before = self.losses.word(&cluster.name).filter(|_| on_the_way.contains(cluster.name.as_str()));
             let layers = with(before.map(|word| word.layers.as_slice()).unwrap_or_default(), &layers(cluster));
-            let caution = reasons.get(&cluster.name).cloned();
+            let caution = reasons.get(&cluster.name).or(before.and_then(|word| word.caution.as_ref())).cloned();
             LastWord { on_removal: cluster.on_removal, connection: connection(cluster), layers, caution }
         };
         let words = rendered().map(|(cluster, _)| (cluster.name.clone(), word(cluster)));
@@ -222,6 +225,10 @@ impl Fleet {
     pub(super) async fn settle(&mut self, cluster: &str, state: &State) {
         if let Some(known) = self.losses.known.get_mut(cluster) {
             (known.phase, known.rendering) = (Some(state.phase), state.rendering);
+        }
+        self.losses.settled.remove(cluster);
+        if let (Phase::Synced | Phase::Returned, Some(commit), Some(rendering)) = (state.phase, state.desired, state.rendering) {
+            self.losses.settled.insert(cluster.to_owned(), (commit, rendering));
         }
         let Some(desired) = self.desired.get(cluster) else { return };
         let done = if desired.leaving && state.phase == Phase::Detached {

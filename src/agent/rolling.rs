@@ -9,7 +9,7 @@ use super::{
     fleet::{Fleet, desired},
     waves::{Head, Older, Word},
 };
-use crate::{codes, diagnostic::Diagnostic, git::CommitId, sync::target::Desired};
+use crate::{codes, diagnostic::Diagnostic, git::CommitId, render::Rendering, sync::target::Desired};
 
 impl Fleet {
     /// Takes up what is on record of the rollout and the clusters. With `hasty`, no soak is waited for.
@@ -110,6 +110,10 @@ impl Fleet {
             ..desired((fleet, spec), cluster, &self.namespace, word.commit, word.rendering)
         };
         desired.budget.caution = self.losses.caution(name);
+        let digest = |rendering: &Rendering| rendering.digest;
+        if self.runs_told(name).as_deref().map(digest) != desired.rendering.as_deref().ok().map(digest) {
+            self.losses.settled.remove(name);
+        }
         self.want(name, desired).await
     }
 

@@ -44,7 +44,7 @@ pub(super) fn hold(clusters: &mut [ClusterPlan], all: usize, allowance: layout::
     let loss = |cluster: &ClusterPlan| {
         let objects = cluster.delete.iter().filter(|delete| delete.fate != Fate::Paused).count();
         let cluster = cluster.name.clone();
-        Loss { cluster, objects, unasked: objects, to_come: 0, on_the_way: false, caution: None, lost_layer: None }
+        Loss { cluster, objects, unasked: objects, to_come: 0, rests: false, caution: None, lost_layer: None }
     };
     let losses: Vec<Loss> = clusters.iter().map(loss).collect();
     let reasons: BTreeMap<String, String> = cautions(&losses, all, &Budget::from(allowance));

@@ -5,7 +5,8 @@
 //!
 //! **What counts is what a cluster is told, not what the newest revision says.** With waves these differ. So a cluster has a *way*: what
 //! it was told and what its waves may bring it to, in that order, before it comes to the newest revision. A caution stands until the
-//! cluster's deletions are approved or put back, and nothing is lost on its way any more. A revision that deletes less does not end it.
+//! cluster's deletions are approved or put back, and nothing is lost on its way any more. A revision that deletes less does not end it,
+//! and where there is a way, nor does one that deletes nothing: the cluster's own word does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -34,8 +35,8 @@ pub struct Loss {
     pub unasked: usize,
     /// Those of them that are not there yet.
     pub to_come: usize,
-    /// What the cluster is told before the revision takes something too.
-    pub on_the_way: bool,
+    /// None of what is there goes as long as bundles are paused, and something does then.
+    pub rests: bool,
     /// The caution that stands since an earlier revision.
     pub caution: Option<String>,
     /// A layer that the cluster had and has no more.
@@ -64,15 +65,15 @@ impl Loss {
             objects: lost.len() + to_come + unknown,
             unasked: unasked + to_come,
             to_come,
-            on_the_way: loses_on(way) || way.iter().flatten().any(|told| !unwanted(there(), told).is_empty()),
+            rests: lost.is_empty() && ids.iter().any(|id| after.object(id).is_none()),
             caution: None,
             lost_layer: None,
         }
     }
 
-    /// Whether something goes, now or later.
+    /// Whether something goes, now or once pauses end.
     pub fn is_some(&self) -> bool {
-        self.objects > 0 || self.on_the_way
+        self.objects > 0 || self.rests
     }
 }
 
@@ -86,8 +87,9 @@ pub fn cautions(losses: &[Loss], all: usize, budget: &Budget) -> BTreeMap<String
     });
     let why = |loss: &Loss| {
         let layer = || loss.lost_layer.as_deref().map(vanished);
-        let new = || (loss.objects > 0).then(|| layer().or_else(|| exceeded.clone())).flatten();
-        loss.caution.clone().filter(|_| loss.is_some()).or_else(new)
+        // What rests may be more when it goes, and is counted then.
+        let new = || layer().or_else(|| exceeded.clone().filter(|_| loss.objects > 0));
+        loss.caution.clone().or_else(new).filter(|_| loss.is_some())
     };
     losses.iter().filter_map(|loss| Some((loss.cluster.clone(), why(loss)?))).collect()
 }
@@ -133,7 +135,7 @@ mod tests {
     }
 
     fn loss(cluster: &str, objects: usize) -> Loss {
-        Loss { cluster: cluster.to_owned(), objects, unasked: objects, to_come: 0, on_the_way: false, caution: None, lost_layer: None }
+        Loss { cluster: cluster.to_owned(), objects, unasked: objects, to_come: 0, rests: false, caution: None, lost_layer: None }
     }
 
     #[test]
@@ -161,14 +163,6 @@ mod tests {
         let found = cautions(&[stands.clone(), loss("b", 40)], 100, &budget());
         assert_eq!(found, BTreeMap::from([("a".to_owned(), "as before".to_owned())]), "and is not counted again");
         assert_eq!(cautions(&[Loss { objects: 0, unasked: 0, ..stands }], 100, &budget()), BTreeMap::new(), "put back");
-    }
-
-    #[test]
-    fn a_caution_stands_as_long_as_something_is_lost_on_the_way() {
-        let stands = Loss { caution: Some("as before".to_owned()), on_the_way: true, ..loss("a", 0) };
-        assert_eq!(cautions(&[stands.clone()], 100, &budget())["a"], "as before", "put back, and told what loses it before that");
-        let none = Loss { caution: None, ..stands };
-        assert_eq!(cautions(&[none, loss("b", 60)], 100, &budget()).into_keys().collect::<Vec<_>>(), ["b"], "none begins by that");
     }
 
     type Objects<'a> = &'a [(&'a str, &'a str)];
@@ -206,15 +200,15 @@ mod tests {
             (there(false), &[], ONE, (1, 1, 0, false)),
             (there(true), &[], ONE, (1, 0, 0, false)),
             (there(false), &[], TWO, (0, 0, 0, false)),
-            (there(false), &[Some(ONE)], TWO, (0, 0, 0, true)),
-            (there(false), &[Some(TWO), Some(OTHER)], ONE, (2, 2, 1, true)),
+            (there(false), &[Some(ONE)], TWO, (0, 0, 0, false)),
+            (there(false), &[Some(TWO), Some(OTHER)], ONE, (2, 2, 1, false)),
             (vec![(&one, "a", false)], &[Some(TWO)], ONE, (1, 1, 1, false)),
             (vec![(&one, "a", false)], &[Some(TWO)], TWO, (0, 0, 0, false)),
-            (vec![(&one, "a", false)], &[None], ONE, (1, 0, 0, true)),
+            (vec![(&one, "a", false)], &[None], ONE, (1, 0, 0, false)),
         ];
         for (record, told, after, expected) in cases {
             let loss = Loss::of("a", &record, &way(told), &rendering(after, "1"));
-            assert_eq!((loss.objects, loss.unasked, loss.to_come, loss.on_the_way), expected, "{record:?} {told:?} {after:?}");
+            assert_eq!((loss.objects, loss.unasked, loss.to_come, loss.rests), expected, "{record:?} {told:?} {after:?}");
         }
     }
 
@@ -228,6 +222,21 @@ mod tests {
         let found = cautions(&[Loss { lost_layer: lost.clone(), ..loss("a", 1) }], 1000, &budget());
         assert_eq!(found["a"], "the cluster lost the layer environments/prod/base");
         assert_eq!(cautions(&[Loss { lost_layer: lost, ..loss("a", 0) }], 1000, &budget()), BTreeMap::new(), "all of it moved elsewhere");
+    }
+
+    #[test]
+    fn a_pause_puts_nothing_back() {
+        let mut paused = Rendering::clone(&rendering(ONE, "1"));
+        paused.bundles.entry("a".to_owned()).or_default().paused = Some("base/a/bundle.yaml".into());
+        let (one, two) = (id("one"), id("two"));
+        let loss = |record: &[Applied<'_>]| Loss::of("a", record, &[], &paused);
+        let stays = loss(&[(&one, "a", false), (&two, "a", false)]);
+        assert_eq!((stays.objects, stays.rests), (0, true));
+        let before = Loss { caution: Some("as before".to_owned()), ..stays.clone() };
+        assert_eq!(cautions(&[before], 100, &budget())["a"], "as before");
+        let layer = Loss { lost_layer: Some("base".to_owned()), ..stays };
+        assert_eq!(cautions(&[layer], 100, &budget())["a"], "the cluster lost the layer base");
+        assert!(!loss(&[(&one, "a", false)]).is_some());
     }
 
     #[test]

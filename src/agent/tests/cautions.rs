@@ -3,12 +3,12 @@
 use super::*;
 use crate::sync::Health;
 
-/// The fleet of [`few`] in two waves, `a` before `b`, both settled.
-async fn few_in_waves(settings: &str) -> (Bed, Vec<(String, String)>) {
+/// The fleet of [`few`] in two waves, `a` before `b`, both settled; further settings of the rollout, and of the second wave.
+async fn few_in_waves(settings: &str, second: &str) -> (Bed, Vec<(String, String)>) {
     let (mut bed, maps) = few().await;
     let spec = format!(
         "spec: {{budget: {{fleet: {{objects: 3, percent: 25}}}}, rollout: {{{settings} waves: [{{name: first, selector: cluster=a}}, \
-         {{name: second, selector: cluster=b}}]}}}}\n"
+         {{name: second, selector: cluster=b, {second}}}]}}}}\n"
     );
     bed.take_up(&[("evenkeel.yaml", Some(&format!("{}{spec}", own("Fleet", "shop"))))]).await;
     for cluster in ["a", "b"] {
@@ -73,7 +73,7 @@ impl Bed {
 
 #[tokio::test]
 async fn a_revert_lets_nothing_go_that_later_waves_are_told_to_lose() {
-    let (mut bed, maps) = few_in_waves("").await;
+    let (mut bed, maps) = few_in_waves("", "").await;
     bed.files(&maps[..2], false).await;
     let bad = bed.tip();
     assert_eq!(bed.cautions(), [Some(TOO_MUCH); 2], "also where it is yet to be told");
@@ -87,7 +87,7 @@ async fn a_revert_lets_nothing_go_that_later_waves_are_told_to_lose() {
     assert_eq!((bed.at(), bed.cautions()), ([good, bad], [Some(TOO_MUCH); 2]));
     bed.take_up(&[("README.md", Some("1"))]).await;
     let newest = bed.tip();
-    assert_eq!((bed.at(), bed.cautions()), ([newest, bad], [None, Some(TOO_MUCH)]), "a has all of it, and goes nowhere else");
+    assert_eq!((bed.at(), bed.cautions()), ([newest, bad], [Some(TOO_MUCH); 2]));
 
     bed.arrives("a").await;
     assert_eq!((bed.at(), bed.cautions()), ([newest; 2], [None, Some(TOO_MUCH)]), "b has them, and said nothing yet");
@@ -98,8 +98,23 @@ async fn a_revert_lets_nothing_go_that_later_waves_are_told_to_lose() {
 }
 
 #[tokio::test]
+async fn a_caution_is_over_once_no_wave_brings_what_is_lost() {
+    let (mut bed, maps) = few_in_waves("", "requireApproval: true").await;
+    let first = bed.tip();
+    bed.files(&maps[..2], false).await;
+    bed.waits("a").await;
+    // Not the same as before, so that b is not there at once.
+    bed.files(&[&maps[..2], &[map("base", "more")]].concat(), true).await;
+    bed.says("b", Phase::Synced, Health::Healthy).await;
+    assert_eq!((bed.at(), bed.cautions()), ([bed.tip(), first], [Some(TOO_MUCH); 2]), "its wave may be let go as it is");
+    bed.carry_out("a").await;
+    bed.says("a", Phase::Synced, Health::Healthy).await;
+    assert_eq!((bed.at(), bed.cautions()), ([bed.tip(), first], [None; 2]), "nor is b told anything");
+}
+
+#[tokio::test]
 async fn what_was_taken_up_and_is_yet_to_be_told_waits_whatever_the_newest_commit_is() {
-    let (mut bed, maps) = few_in_waves("preempt: finishWave,").await;
+    let (mut bed, maps) = few_in_waves("preempt: finishWave,", "").await;
     let good = bed.tip();
     bed.files(&maps[..2], false).await;
     let bad = bed.tip();
@@ -116,7 +131,7 @@ async fn what_was_taken_up_and_is_yet_to_be_told_waits_whatever_the_newest_commi
 
 #[tokio::test]
 async fn a_deletion_that_was_approved_and_done_ends_the_caution_of_its_cluster_alone() {
-    let (mut bed, maps) = few_in_waves("").await;
+    let (mut bed, maps) = few_in_waves("", "").await;
     bed.files(&maps[..2], false).await;
     bed.waits("a").await;
     bed.arrives("b").await;
@@ -127,7 +142,7 @@ async fn a_deletion_that_was_approved_and_done_ends_the_caution_of_its_cluster_a
 
 #[tokio::test]
 async fn what_a_wave_is_yet_to_bring_counts_for_the_commit_that_takes_it_away() {
-    let (mut bed, _) = few_in_waves("").await;
+    let (mut bed, _) = few_in_waves("", "").await;
     let more = [map("base", "m0"), map("base", "m1")];
     bed.files(&more, true).await;
     bed.arrives("a").await;
@@ -138,18 +153,32 @@ async fn what_a_wave_is_yet_to_bring_counts_for_the_commit_that_takes_it_away() 
 }
 
 #[tokio::test]
+async fn what_a_cluster_said_before_it_was_told_something_else_ends_nothing() {
+    let (mut bed, _) = few_in_waves("", "").await;
+    let before = bed.ledger.state("a").await.unwrap().unwrap();
+    let more = [map("base", "m0"), map("base", "m1")];
+    bed.files(&more, true).await;
+    bed.files(&more, false).await;
+    bed.supervisor.heard("a", News::State(Box::new(before))).await;
+    let all = "4 of 14 objects of the fleet would go with one revision, more than 3 and 25 %";
+    assert_eq!((bed.at(), bed.cautions()), ([bed.tip(); 2], [Some(all); 2]), "a may have begun with them");
+    bed.says("a", Phase::Synced, Health::Healthy).await;
+    assert_eq!(bed.cautions(), [None, Some(all)]);
+}
+
+#[tokio::test]
 async fn a_rollback_is_weighed_over_the_clusters_that_it_puts_back() {
-    for waves in [false, true] {
-        let (mut bed, maps) = if waves { few_in_waves("").await } else { few().await };
+    for (waves, arrived) in [(false, true), (false, false), (true, true)] {
+        let (mut bed, maps) = if waves { few_in_waves("", "").await } else { few().await };
         let first = bed.tip();
         bed.files(&[map("base", "m0"), map("base", "m1")], true).await;
-        for cluster in ["a", "b"] {
+        for cluster in ["a", "b"].into_iter().filter(|_| arrived) {
             bed.arrives(cluster).await;
         }
         let newest = bed.tip();
         bed.rolls_back(first).await;
         let all = "4 of 14 objects of the fleet would go with one revision, more than 3 and 25 %";
-        assert_eq!(bed.cautions(), [Some(all); 2], "waves: {waves}");
+        assert_eq!(bed.cautions(), [Some(all); 2], "waves: {waves}, arrived: {arrived}");
         bed.waits("a").await;
         bed = bed.comes_back().await;
         assert_eq!((bed.at(), bed.cautions()), ([first; 2], [Some(all); 2]));
@@ -158,8 +187,8 @@ async fn a_rollback_is_weighed_over_the_clusters_that_it_puts_back() {
 
         // Approved and done. Where the newest commit takes from what they have, they lose it when they are let go.
         for cluster in ["a", "b"] {
+            bed.carry_out(cluster).await;
             bed.says(cluster, Phase::Returned, Health::Healthy).await;
-            bed.runs(cluster).await;
         }
         assert_eq!(bed.cautions(), [None; 2]);
         bed.files(&maps[..2], false).await;
@@ -203,7 +232,7 @@ async fn a_layer_that_came_back_with_a_rollback_is_missed_when_that_ends() {
 
 #[tokio::test]
 async fn a_cluster_that_is_put_back_after_a_failure_loses_nothing_unasked() {
-    let (mut bed, _) = few_in_waves("onFailure: return,").await;
+    let (mut bed, _) = few_in_waves("onFailure: return,", "").await;
     let good = bed.tip();
     bed.files(&(0..4).map(|n| map("base", &format!("m{n}"))).collect::<Vec<_>>(), true).await;
     bed.runs("a").await;
@@ -222,6 +251,15 @@ async fn what_left_a_paused_bundle_is_weighed_when_it_goes_on() {
     bed.take_up(&[("base/shop/bundle.yaml", Some(&settings(true)))]).await;
     bed.files(&maps[..2], false).await;
     assert_eq!(bed.cautions(), [None; 2], "nothing goes while it is paused");
+    for cluster in ["a", "b"] {
+        bed.says(cluster, Phase::Synced, Health::Healthy).await;
+    }
     bed.take_up(&[("base/shop/bundle.yaml", Some(&settings(false)))]).await;
+    assert_eq!(bed.cautions(), [Some(TOO_MUCH); 2]);
+    // Nor does another pause end it.
+    bed.take_up(&[("base/shop/bundle.yaml", Some(&settings(true)))]).await;
+    for cluster in ["a", "b"] {
+        bed.says(cluster, Phase::Synced, Health::Healthy).await;
+    }
     assert_eq!(bed.cautions(), [Some(TOO_MUCH); 2]);
 }
