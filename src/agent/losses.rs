@@ -105,11 +105,10 @@ impl Fleet {
         let reasons = self.reasons(&losses, fleet.spec.budget.fleet).await?;
         self.losses.losing = losses.iter().filter(|loss| loss.is_some()).map(|loss| loss.cluster.clone()).collect();
         let word = |cluster: &layout::Cluster| {
-            // Where it does not follow at once, what it had may be there when it comes to this revision: only its own word ends that.
-            let before = self.losses.word(&cluster.name).filter(|_| on_the_way.contains(cluster.name.as_str()));
-            let layers = with(before.map(|word| word.layers.as_slice()).unwrap_or_default(), &layers(cluster));
-            let caution = reasons.get(&cluster.name).or(before.and_then(|word| word.caution.as_ref())).cloned();
-            LastWord { on_removal: cluster.on_removal, connection: connection(cluster), layers, caution }
+            // Where it does not follow at once, only its own word ends a caution.
+            let stands = || self.losses.word(&cluster.name).filter(|_| on_the_way.contains(cluster.name.as_str()))?.caution.clone();
+            let caution = reasons.get(&cluster.name).cloned().or_else(stands);
+            LastWord { on_removal: cluster.on_removal, connection: connection(cluster), layers: layers(cluster), caution }
         };
         let words = rendered().map(|(cluster, _)| (cluster.name.clone(), word(cluster)));
         let words: Vec<_> = words.filter(|(cluster, word)| self.losses.word(cluster) != Some(word)).collect();

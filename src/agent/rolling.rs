@@ -61,7 +61,9 @@ impl Fleet {
         let told = self.tell_all(head, words).await;
         if told.is_err() {
             // Not all have heard it; whoever has hears it once more.
-            names.into_iter().for_each(|name| self.waves.forget(name));
+            for name in names {
+                self.waves.forget(name);
+            }
         }
         told
     }

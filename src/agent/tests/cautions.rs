@@ -213,21 +213,29 @@ async fn a_rollback_to_a_commit_without_a_layer_waits_whatever_the_number() {
 
 #[tokio::test]
 async fn a_layer_that_came_back_with_a_rollback_is_missed_when_that_ends() {
-    let (mut bed, _) = few().await;
-    let first = bed.tip();
-    let (path, _) = map("environments/prod/base", "layered");
-    bed.take_up(&[(&path, None)]).await;
-    for cluster in ["a", "b"] {
-        bed.runs(cluster).await;
+    for stopped in [false, true] {
+        let (mut bed, _) = few().await;
+        let first = bed.tip();
+        let (path, _) = map("environments/prod/base", "layered");
+        bed.take_up(&[(&path, None)]).await;
+        for cluster in ["a", "b"] {
+            bed.runs(cluster).await;
+        }
+        bed.rolls_back(first).await;
+        assert_eq!(bed.cautions(), [None; 2], "nothing goes");
+        for cluster in ["a", "b"] {
+            bed.runs(cluster).await;
+        }
+        if stopped {
+            crate::agent::pins::retry(&bed.ledger, "region=eu", "ada").await.unwrap();
+        }
+        bed = bed.comes_back().await;
+        if !stopped {
+            bed.tries_again().await;
+        }
+        assert_eq!(bed.at(), [bed.tip(); 2]);
+        assert_eq!(bed.cautions(), [Some("the cluster lost the layer environments/prod/base"); 2], "stopped: {stopped}");
     }
-    bed.rolls_back(first).await;
-    assert_eq!(bed.cautions(), [None; 2], "nothing goes");
-    for cluster in ["a", "b"] {
-        bed.runs(cluster).await;
-    }
-    bed = bed.comes_back().await;
-    bed.tries_again().await;
-    assert_eq!(bed.cautions(), [Some("the cluster lost the layer environments/prod/base"); 2]);
 }
 
 #[tokio::test]
