@@ -1,6 +1,9 @@
 //! What a revision takes from the fleet, judged before any cluster hears of it; and the clusters that left the repository.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tracing::{error, warn};
 
@@ -8,13 +11,13 @@ use super::fleet::{Fleet, connection};
 use crate::{
     diagnostic::Diagnostic,
     git::CommitId,
-    layout::{self, OnRemoval},
+    layout::{self, Allowance, OnRemoval},
     ledger::{Known, LastWord},
     manifest::{ApplySet, Digest},
     render::Rendering,
     sync::{
         Phase, State,
-        caution::{LEFT, Loss, cautions, loses, lost_layer, unwanted},
+        caution::{LEFT, Loss, Way, cautions, loses, lost_layer},
         hold::{Held, Labels},
         prune::Budget,
         target::Desired,
@@ -26,14 +29,18 @@ type Renderings = BTreeMap<String, Result<Arc<Rendering>, Vec<Diagnostic>>>;
 /// What is known of the clusters beside the newest revision.
 #[derive(Default)]
 pub(super) struct Losses {
-    known: BTreeMap<String, Known>,
-    /// Clusters with objects that the revisions so far took from them, as long as these may still be there, each with the digest of the
-    /// rendering without them. It may have yet to be told.
-    losing: BTreeMap<String, Digest>,
+    pub(super) known: BTreeMap<String, Known>,
+    /// Clusters with objects that revisions take from them, by what they were told or will be, as long as these may still be there.
+    pub(super) losing: BTreeSet<String>,
+    /// What clusters are done with, as their tasks said since they were told another rendering: the commit that they were told, and what
+    /// they run.
+    pub(super) settled: BTreeMap<String, (CommitId, Digest)>,
+    /// The layers of which the renderings are made that may be told.
+    layers: BTreeMap<(String, Digest), Vec<String>>,
 }
 
 impl Losses {
-    fn word(&self, cluster: &str) -> Option<&LastWord> {
+    pub(super) fn word(&self, cluster: &str) -> Option<&LastWord> {
         self.known.get(cluster)?.word.as_ref()
     }
 
@@ -42,14 +49,29 @@ impl Losses {
         self.word(cluster)?.caution.as_deref().map(Into::into)
     }
 
+    /// A rendering of a cluster is made of these layers.
+    pub(super) fn made_of(&mut self, cluster: &str, rendering: Digest, layers: &[String]) {
+        let known = self.layers.entry((cluster.to_owned(), rendering)).or_default();
+        if known != layers {
+            *known = layers.to_vec();
+        }
+    }
+
+    /// The layers of which a rendering is made, where they are known.
+    pub(super) fn layers(&self, cluster: &str, rendering: Digest) -> Option<&[String]> {
+        self.layers.get(&(cluster.to_owned(), rendering)).map(Vec::as_slice)
+    }
+
     /// Whether the cluster may have objects that it is to lose. Without the last rendering, what is on record has to tell.
-    fn may_lose(&self, cluster: &str, before: Option<&Rendering>, after: &Rendering) -> bool {
-        let Some(known) = self.known.get(cluster) else { return before.is_some_and(|before| loses(before, after)) };
+    pub(super) fn may_lose(&self, cluster: &str, before: Option<&Rendering>, way: &Way, after: &Rendering) -> bool {
+        let takes = |before: &Rendering| loses(before, after);
+        let Some(known) = self.known.get(cluster) else { return before.is_some_and(takes) };
         let settled = || known.phase == Some(Phase::Synced) && known.rendering == Some(after.digest);
         let caution = known.word.as_ref().is_some_and(|word| word.caution.is_some());
         caution
-            || self.losing.contains_key(cluster)
-            || before.map_or_else(|| !settled(), |before| before.digest != after.digest && loses(before, after))
+            || self.losing.contains(cluster)
+            || before.map_or_else(|| !settled(), takes)
+            || way.iter().any(|told| told.as_deref().is_none_or(takes))
     }
 }
 
@@ -62,62 +84,88 @@ impl Fleet {
 
     /// Finds out for which clusters all deletions wait, and puts on record why ([`Losses::caution`]).
     pub(super) async fn weigh(&mut self, commit: CommitId, fleet: &layout::Fleet, renderings: &Renderings) -> Result<(), Diagnostic> {
-        let mut losses = Vec::new();
+        let (mut losses, mut on_the_way) = (Vec::new(), BTreeSet::new());
         let rendered = || fleet.clusters.iter().filter_map(|cluster| Some((cluster, renderings.get(&cluster.name)?.as_ref().ok()?)));
         for (cluster, after) in rendered() {
-            let before =
-                self.desired.get(&cluster.name).filter(|desired| !desired.leaving).and_then(|desired| desired.rendering.as_ref().ok());
-            if self.losses.may_lose(&cluster.name, before.map(|before| &**before), after) {
-                losses.push(self.loss(&cluster.name, after, &layers(cluster)).await?);
+            let (name, layers) = (cluster.name.as_str(), layers(cluster));
+            let way = self.way(cluster, fleet.spec.rollout.as_deref(), Some(after));
+            if self.losses.may_lose(name, self.runs_told(name).as_deref(), &way, after) {
+                losses.push(self.loss(name, after, Some(&layers), &way).await?);
             }
+            if !way.is_empty() {
+                on_the_way.insert(name);
+            }
+            self.losses.made_of(name, after.digest, &layers);
         }
         for cluster in self.leaving(fleet) {
             let objects = self.ledger.on_record(&cluster).await?;
             let unasked = objects.iter().filter(|object| !object.asked).count();
-            losses.push(Loss { cluster, objects: objects.len(), unasked, caution: None, lost_layer: None });
+            losses.push(Loss { unasked, objects: objects.len(), ..Loss::of(&cluster, &[], &[], &Rendering::nothing()) });
         }
-        let budget = Budget::from(fleet.spec.budget.fleet);
-        let all =
-            if losses.iter().map(|loss| loss.unasked).sum::<usize>() > budget.objects { self.ledger.objects_on_record().await? } else { 0 };
-        let reasons = cautions(&losses, all, &budget);
-        let goal = |cluster: &str| renderings.get(cluster).and_then(|rendering| Some(rendering.as_ref().ok()?.digest));
-        let losing = losses.iter().filter(|loss| loss.objects > 0);
-        self.losses.losing =
-            losing.map(|loss| (loss.cluster.clone(), goal(&loss.cluster).unwrap_or_else(|| Rendering::nothing().digest))).collect();
-        let changed: Vec<_> = rendered()
-            .map(|(cluster, _)| (cluster, reasons.get(&cluster.name)))
-            .filter(|(cluster, reason)| !self.losses.word(&cluster.name).is_some_and(|word| says_the_same(word, cluster, *reason)))
-            .map(|(cluster, reason)| (cluster.name.clone(), last_word(cluster, reason.cloned())))
-            .collect();
-        for (cluster, reason) in changed.iter().filter_map(|(cluster, word)| Some((cluster, word.caution.as_ref()?))) {
+        let reasons = self.reasons(&losses, fleet.spec.budget.fleet).await?;
+        self.losses.losing = losses.iter().filter(|loss| loss.is_some()).map(|loss| loss.cluster.clone()).collect();
+        let word = |cluster: &layout::Cluster| {
+            // Where it does not follow at once, only its own word ends a caution.
+            let stands = || self.losses.word(&cluster.name).filter(|_| on_the_way.contains(cluster.name.as_str()))?.caution.clone();
+            let caution = reasons.get(&cluster.name).cloned().or_else(stands);
+            LastWord { on_removal: cluster.on_removal, connection: connection(cluster), layers: layers(cluster), caution }
+        };
+        let words = rendered().map(|(cluster, _)| (cluster.name.clone(), word(cluster)));
+        let words: Vec<_> = words.filter(|(cluster, word)| self.losses.word(cluster) != Some(word)).collect();
+        for (cluster, reason) in words.iter().filter_map(|(cluster, word)| Some((cluster, word.caution.as_ref()?))) {
             warn!(%commit, cluster, code = crate::codes::HELD.id, "all deletions wait for approval: {reason}");
         }
-        self.keep_words(fleet, changed).await
+        self.know(fleet, renderings);
+        self.keep_words(words).await
     }
 
-    async fn loss(&self, cluster: &str, after: &Rendering, layers: &[String]) -> Result<Loss, Diagnostic> {
+    /// What a rendering made of these layers takes from a cluster, which goes that way to it.
+    pub(super) async fn loss(&self, cluster: &str, after: &Rendering, layers: Option<&[String]>, way: &Way) -> Result<Loss, Diagnostic> {
         let record = self.ledger.on_record(cluster).await?;
-        let lost = unwanted(record.iter().map(|object| (&object.id, object.bundle.as_str())), after);
-        let unasked = record.iter().filter(|object| !object.asked && lost.contains(&object.id)).count();
+        let record: Vec<_> = record.iter().map(|object| (&object.id, object.bundle.as_str(), object.asked)).collect();
         let word = self.losses.word(cluster);
-        let lost_layer = word.and_then(|word| lost_layer(&word.layers, layers)).cloned();
+        let lost_layer = word.zip(layers).and_then(|(word, layers)| lost_layer(&word.layers, layers)).cloned();
         let caution = word.and_then(|word| word.caution.clone());
-        Ok(Loss { cluster: cluster.to_owned(), objects: lost.len(), unasked, caution, lost_layer })
+        Ok(Loss { caution, lost_layer, ..Loss::of(cluster, &record, way, after) })
     }
 
-    async fn keep_words(&mut self, fleet: &layout::Fleet, words: Vec<(String, LastWord)>) -> Result<(), Diagnostic> {
-        if !words.is_empty() {
-            self.ledger.set_last_words(words.clone()).await?;
-        }
-        for (cluster, word) in words {
-            let Some(entry) = entry(fleet, &cluster) else { continue };
-            let (environment, region, labels) = (entry.environment.clone(), entry.region.clone(), entry.labels.clone());
-            let (phase, rendering) = self.losses.known.get(&cluster).map_or((None, None), |known| (known.phase, known.rendering));
-            self.losses.known.insert(cluster, Known { environment, region, labels, in_repo: true, phase, rendering, word: Some(word) });
+    /// Why all deletions wait, for the clusters where they do.
+    pub(super) async fn reasons(&self, losses: &[Loss], allowance: Allowance) -> Result<BTreeMap<String, String>, Diagnostic> {
+        let budget = Budget::from(allowance);
+        let unasked: usize = losses.iter().map(|loss| loss.unasked).sum();
+        let all = if unasked > budget.objects { self.ledger.objects_on_record().await? } else { 0 };
+        Ok(cautions(losses, all, &budget))
+    }
+
+    /// Takes up what the revision says of the clusters, and forgets of renderings what nobody may be told any more.
+    fn know(&mut self, fleet: &layout::Fleet, renderings: &Renderings) {
+        for cluster in fleet.clusters.iter().filter(|cluster| renderings.get(&cluster.name).is_some_and(Result::is_ok)) {
+            let (environment, region, labels) = (cluster.environment.clone(), cluster.region.clone(), cluster.labels.clone());
+            let (phase, rendering, word) = match self.losses.known.remove(&cluster.name) {
+                Some(known) => (known.phase, known.rendering, known.word),
+                None => (None, None, None),
+            };
+            self.losses.known.insert(cluster.name.clone(), Known { environment, region, labels, in_repo: true, phase, rendering, word });
         }
         for cluster in &fleet.clusters {
             if self.holds.labels.get(&cluster.name) != Some(&cluster.labels) {
                 self.holds.labels.insert(cluster.name.clone(), cluster.labels.clone());
+            }
+        }
+        let (desired, waves) = (&self.desired, &self.waves);
+        let newest =
+            |name: &str, digest| renderings.get(name).and_then(|given| given.as_ref().ok()).is_some_and(|given| given.digest == digest);
+        let told = |name: &str, digest| desired.get(name).and_then(|it| it.rendering.as_ref().ok()).is_some_and(|it| it.digest == digest);
+        self.losses.layers.retain(|(name, digest), _| newest(name, *digest) || told(name, *digest) || waves.needs(name, *digest));
+    }
+
+    pub(super) async fn keep_words(&mut self, words: Vec<(String, LastWord)>) -> Result<(), Diagnostic> {
+        if !words.is_empty() {
+            self.ledger.set_last_words(words.clone()).await?;
+        }
+        for (cluster, word) in words {
+            if let Some(known) = self.losses.known.get_mut(&cluster) {
+                known.word = Some(word);
             }
         }
         Ok(())
@@ -174,38 +222,26 @@ impl Fleet {
 
     /// Takes in what a cluster's task tells: a caution ends where nothing waits any more, and so does the work on one that left.
     pub(super) async fn settle(&mut self, cluster: &str, state: &State) {
+        if let Some(known) = self.losses.known.get_mut(cluster) {
+            (known.phase, known.rendering) = (Some(state.phase), state.rendering);
+        }
+        self.losses.settled.remove(cluster);
+        if let (Phase::Synced | Phase::Returned, Some(commit), Some(rendering)) = (state.phase, state.desired, state.rendering) {
+            self.losses.settled.insert(cluster.to_owned(), (commit, rendering));
+        }
         let Some(desired) = self.desired.get(cluster) else { return };
-        let goal = self.losses.losing.get(cluster);
-        let is_settled = goal.is_some() && state.phase == Phase::Synced && state.rendering.as_ref() == goal;
-        let done = match state.phase {
-            Phase::Detached if desired.leaving => {
-                self.let_go(cluster, "left the repository, and its objects with it");
-                self.losses.known.remove(cluster);
-                self.ledger.forget_last_word(cluster).await
-            }
-            _ if is_settled => {
-                self.losses.losing.remove(cluster);
-                self.end_caution(cluster).await
-            }
-            _ => Ok(()),
+        let done = if desired.leaving && state.phase == Phase::Detached {
+            self.let_go(cluster, "left the repository, and its objects with it");
+            self.losses.known.remove(cluster);
+            self.ledger.forget_last_word(cluster).await.map_err(Diagnostic::from)
+        } else {
+            let over = self.head.as_ref().and_then(|head| self.over(head, cluster));
+            self.close(over).await
         };
         if let Err(error) = done {
             // The next revision finds what is on record as it is.
-            let error = Diagnostic::from(error);
             error!(cluster, code = %error.code, "{error}");
         }
-    }
-
-    async fn end_caution(&mut self, cluster: &str) -> Result<(), crate::ledger::LedgerError> {
-        let Some(word) = self.losses.known.get_mut(cluster).and_then(|known| known.word.as_mut()) else { return Ok(()) };
-        if word.caution.take().is_none() {
-            return Ok(());
-        }
-        // Its task is told with the next revision: until then nothing is there that it could delete.
-        if let Some(desired) = self.desired.get_mut(cluster) {
-            desired.budget.caution = None;
-        }
-        self.ledger.end_caution(cluster).await
     }
 
     fn is_selected(&self, labels: &Labels) -> bool {
@@ -218,17 +254,13 @@ fn entry<'f>(fleet: &'f layout::Fleet, name: &str) -> Option<&'f layout::Cluster
     fleet.clusters.binary_search_by(|cluster| cluster.name.as_str().cmp(name)).ok().map(|at| &fleet.clusters[at])
 }
 
-fn layers(cluster: &layout::Cluster) -> Vec<String> {
+/// The paths of the layers that make a cluster up.
+pub(super) fn layers(cluster: &layout::Cluster) -> Vec<String> {
     cluster.layers.iter().map(|layer| layer.path.clone()).collect()
 }
 
-fn says_the_same(word: &LastWord, cluster: &layout::Cluster, caution: Option<&String>) -> bool {
-    word.on_removal == cluster.on_removal
-        && word.caution.as_ref() == caution
-        && word.layers.iter().eq(cluster.layers.iter().map(|layer| &layer.path))
-        && word.connection == connection(cluster)
-}
-
-fn last_word(cluster: &layout::Cluster, caution: Option<String>) -> LastWord {
-    LastWord { on_removal: cluster.on_removal, connection: connection(cluster), layers: layers(cluster), caution }
+/// Some layers and those of others that are not among them.
+pub(super) fn with(before: &[String], after: &[String]) -> Vec<String> {
+    let more = after.iter().filter(|layer| !before.contains(layer));
+    before.iter().chain(more).cloned().collect()
 }

@@ -7,6 +7,7 @@
 mod acts;
 mod answers;
 mod as_told;
+mod cautions;
 mod compaction;
 mod condition;
 mod fleet;

@@ -1,5 +1,7 @@
 //! The fleet and its rollout: a step, its record, and what the clusters' tasks are told.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use tracing::warn;
 
@@ -7,7 +9,7 @@ use super::{
     fleet::{Fleet, desired},
     waves::{Head, Older, Word},
 };
-use crate::{codes, diagnostic::Diagnostic, git::CommitId, rollout::Off, sync::target::Desired};
+use crate::{codes, diagnostic::Diagnostic, git::CommitId, render::Rendering, rollout::Off, sync::target::Desired};
 
 impl Fleet {
     /// Takes up what is on record of the rollout and the clusters. With `hasty`, no soak is waited for.
@@ -56,15 +58,26 @@ impl Fleet {
             return self.record_rollout().await;
         }
         self.record_rollout().await?;
-        for name in head.renderings.keys() {
-            let Some(word) = self.waves.word(head, name) else { continue };
-            if let Err(error) = self.pass_on(head, name, word).await {
-                // It has not heard it.
+        let words: BTreeMap<&str, Word> =
+            head.renderings.keys().filter_map(|name| Some((name.as_str(), self.waves.word(head, name)?))).collect();
+        let names: Vec<&str> = words.keys().copied().collect();
+        let told = self.tell_all(head, words).await;
+        if told.is_err() {
+            // Not all have heard it; whoever has hears it once more.
+            for name in names {
                 self.waves.forget(name);
-                return Err(error);
             }
         }
-        Ok(())
+        told
+    }
+
+    /// Tells clusters what they are to run, once it is known whether their deletions wait.
+    async fn tell_all(&mut self, head: &Head, words: BTreeMap<&str, Word>) -> Result<(), Diagnostic> {
+        self.weigh_told(head, &words).await?;
+        for (name, word) in words {
+            self.pass_on(head, name, word).await?;
+        }
+        self.end_cautions(head).await
     }
 
     /// Puts on record what the rollout came to, before anybody is told.
@@ -102,11 +115,18 @@ impl Fleet {
             ..desired((fleet, spec), cluster, &self.namespace, word.commit, word.rendering)
         };
         desired.budget.caution = self.losses.caution(name);
+        let digest = |rendering: &Rendering| rendering.digest;
+        if self.runs_told(name).as_deref().map(digest) != desired.rendering.as_deref().ok().map(digest) {
+            self.losses.settled.remove(name);
+        }
         self.want(name, desired).await
     }
 
     /// Takes up what an older commit gives.
     pub(super) fn took_older(&mut self, older: Option<Older>) {
+        for (cluster, digest, layers) in older.iter().flat_map(Older::layers) {
+            self.losses.made_of(cluster, digest, layers);
+        }
         let settings = self.head.as_ref().and_then(|head| head.spec.rollout.as_deref());
         if let Some(error) = older.and_then(|older| self.waves.take(older, settings)) {
             warn!(code = %error.code, "{error}; read again soon");

@@ -1,6 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 //! The loop and the fleet on a real repository and ledger, with clusters that do not answer.
 
+mod cautions;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
@@ -330,8 +332,8 @@ impl Bed {
         self.take_up(&files).await;
     }
 
-    /// A cluster runs what it was told, by what is on record.
-    async fn runs(&mut self, cluster: &str) {
+    /// What a cluster was told is carried out, by what is on record; what it runs.
+    async fn carry_out(&self, cluster: &str) -> Digest {
         let rendering = self.supervisor.fleet.desired[cluster].rendering.clone().unwrap();
         let start = SyncStart { cluster: cluster.to_owned(), commit: self.tip(), rendering: rendering.digest, trigger: Trigger::Commit };
         let sync = self.ledger.begin_sync(start).await.unwrap();
@@ -344,12 +346,14 @@ impl Bed {
             self.ledger.object(sync, "shop", ObjectResult { id, action: Action::Created, live, error: None });
         }
         self.ledger.end_sync(sync, None).await.unwrap();
-        let state = State {
-            desired: Some(self.tip()),
-            applied: Some(self.tip()),
-            rendering: Some(rendering.digest),
-            ..State::blank(Phase::Synced)
-        };
+        rendering.digest
+    }
+
+    /// A cluster runs what it was told, and its task said so.
+    async fn runs(&mut self, cluster: &str) {
+        let digest = self.carry_out(cluster).await;
+        let commit = Some(self.supervisor.fleet.desired[cluster].commit);
+        let state = State { desired: commit, applied: commit, rendering: Some(digest), ..State::blank(Phase::Synced) };
         self.ledger.set_state(cluster, state.clone(), Timestamp::now()).await.unwrap();
         self.supervisor.fleet.settle(cluster, &state).await;
     }

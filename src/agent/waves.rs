@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use super::{condition::condition, fleet::Ended};
+use super::{condition::condition, fleet::Ended, losses::layers};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
@@ -47,6 +47,16 @@ pub(super) struct Older {
     /// Why nothing can be said of it for now.
     unread: Option<Diagnostic>,
     asked: BTreeSet<String>,
+    /// The layers of the clusters that it gives something for.
+    layers: BTreeMap<String, Vec<String>>,
+}
+
+impl Older {
+    /// What it gives, each with the layers of which that is made.
+    pub(super) fn layers(&self) -> impl Iterator<Item = (&str, Digest, &[String])> {
+        let layers = |name: &String| self.layers.get(name).map(Vec::as_slice);
+        self.renderings.iter().filter_map(move |(name, given)| Some((name.as_str(), given.as_ref().ok()?.digest, layers(name)?)))
+    }
 }
 
 /// What a cluster was last told, as far as it decides whether it is to be told again.
@@ -268,6 +278,21 @@ impl Waves {
         self.lost.retain(|(name, digest)| progress.needs(name, *digest));
     }
 
+    /// What a cluster was told and what its waves may tell it next, in that order.
+    pub(super) fn way(&self, cluster: &str, settings: Option<&Rollout>, labels: &BTreeMap<String, String>) -> Vec<Digest> {
+        self.progress.way(cluster, settings, labels)
+    }
+
+    /// What an older commit gave, where it is at hand.
+    pub(super) fn at_hand(&self, cluster: &str, digest: Digest) -> Option<&Arc<Rendering>> {
+        self.stock.get(&(cluster.to_owned(), digest))
+    }
+
+    /// Whether a rendering of a cluster may be needed again.
+    pub(super) fn needs(&self, cluster: &str, digest: Digest) -> bool {
+        self.progress.needs(cluster, digest)
+    }
+
     /// What a cluster is to be told; none where it was told that already, or it has to be rendered first.
     pub(super) fn word(&mut self, head: &Head, cluster: &str) -> Option<Word> {
         let verdict = self.decision.clusters.get(cluster)?.clone();
@@ -412,7 +437,7 @@ impl Waves {
 
     /// What an older commit gives.
     pub(super) fn take(&mut self, older: Older, settings: Option<&Rollout>) -> Option<Diagnostic> {
-        let Older { commit, renderings, unread, asked } = older;
+        let Older { commit, renderings, unread, asked, .. } = older;
         if unread.is_some() {
             // Asked for again by the next step, which is the tick's.
             self.is_stuck = true;
@@ -483,7 +508,7 @@ fn why(verdict: &Verdict) -> Diagnostic {
 
 /// Reads and renders an older commit for some clusters; on a thread of its own.
 fn older(commit: CommitId, asked: BTreeSet<String>, mirror: &Mirror, renderer: &Renderer, facts: &BTreeMap<String, Facts>) -> Older {
-    let mut older = Older { commit, renderings: BTreeMap::new(), unread: None, asked };
+    let mut older = Older { commit, renderings: BTreeMap::new(), unread: None, asked, layers: BTreeMap::new() };
     let tree = match mirror.tree(commit) {
         Ok(tree) => tree,
         Err(error) => {
@@ -503,6 +528,7 @@ fn older(commit: CommitId, asked: BTreeSet<String>, mirror: &Mirror, renderer: &
     let clusters = fleet.clusters.iter().filter(|cluster| older.asked.contains(&cluster.name));
     let clusters: Vec<_> = clusters.map(|cluster| (cluster, facts.get(&cluster.name).unwrap_or(&default))).collect();
     let renderings = renderer.render_all(&tree, &fleet, &clusters);
+    older.layers = clusters.iter().map(|(cluster, _)| (cluster.name.clone(), layers(cluster))).collect();
     older.renderings = clusters.iter().zip(renderings).map(|((cluster, _), rendering)| (cluster.name.clone(), rendering)).collect();
     older
 }

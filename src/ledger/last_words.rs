@@ -24,7 +24,7 @@ pub struct LastWord {
     pub on_removal: OnRemoval,
     /// How to connect.
     pub connection: ConnectionSpec,
-    /// The paths of the layers that make it up.
+    /// The paths of the layers that make it up, or made it up and may have left objects there.
     pub layers: Vec<String>,
     /// Why all of its deletions wait, where they do.
     pub caution: Option<String>,
@@ -69,17 +69,6 @@ impl Ledger {
     /// Keeps what the repository says of these clusters.
     pub async fn set_last_words(&self, words: Vec<(String, LastWord)>) -> Result<(), LedgerError> {
         self.ask(move |db| words.iter().try_for_each(|(cluster, word)| put(db, cluster, word))).await
-    }
-
-    /// The cluster's deletions wait for no more than they say themselves.
-    pub async fn end_caution(&self, cluster: &str) -> Result<(), LedgerError> {
-        let cluster = cluster.to_owned();
-        self.ask(move |db| {
-            let cluster = id_of(db, &cluster)?;
-            db.prepare_cached("UPDATE last_words SET caution = NULL WHERE cluster = ?")?.execute([cluster])?;
-            Ok(())
-        })
-        .await
     }
 
     /// Nothing more is to be done for a cluster that left the repository.

@@ -43,7 +43,8 @@ pub(super) fn objects(before: &Renderings<'_>) -> usize {
 pub(super) fn hold(clusters: &mut [ClusterPlan], all: usize, allowance: layout::Allowance) {
     let loss = |cluster: &ClusterPlan| {
         let objects = cluster.delete.iter().filter(|delete| delete.fate != Fate::Paused).count();
-        Loss { cluster: cluster.name.clone(), objects, unasked: objects, caution: None, lost_layer: None }
+        let cluster = cluster.name.clone();
+        Loss { cluster, objects, unasked: objects, to_come: 0, rests: false, caution: None, lost_layer: None }
     };
     let losses: Vec<Loss> = clusters.iter().map(loss).collect();
     let reasons: BTreeMap<String, String> = cautions(&losses, all, &Budget::from(allowance));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{Decision, Pin, Progress, Shown, Verdict};
-use crate::{git::CommitId, manifest::Digest};
+use crate::{git::CommitId, layout::Rollout, manifest::Digest};
 
 /// One row. Without a state it is to be removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +107,22 @@ impl Progress {
             _ => None,
         });
         waves.chain(clusters).chain(pins).collect()
+    }
+
+    /// What a cluster was told, and what its waves may tell it next, in that order: the targets of the waves up to its own, which go from
+    /// one to the next. What it is never told by itself is not in it: what it was put back from, and what it did well with before.
+    pub fn way(&self, name: &str, settings: Option<&Rollout>, labels: &BTreeMap<String, String>) -> Vec<Digest> {
+        let admitted = self.clusters.get(name).and_then(|cluster| cluster.admitted);
+        let waves = settings.and_then(|settings| Some(&settings.waves[..=settings.wave_of(labels)?])).unwrap_or_default();
+        let waves = waves.iter().filter_map(|wave| self.waves.get(&wave.name));
+        let targets = waves.flat_map(|wave| [&wave.target, &wave.proved]).flatten();
+        let newer = targets.filter(|target| admitted.is_none_or(|admitted| target.serial >= admitted.serial));
+        let mut next: Vec<_> = newer.filter_map(|target| Some((target.serial, target.digest(name)?))).collect();
+        next.sort_by_key(|(serial, _)| *serial);
+        let mut way: Vec<Digest> =
+            admitted.map(|admitted| admitted.digest).into_iter().chain(next.into_iter().map(|(_, digest)| digest)).collect();
+        way.dedup();
+        way
     }
 
     /// Whether a rendering of a cluster may be needed again.

@@ -1,7 +1,12 @@
 //! When all deletions of a cluster wait for approval because of what the whole fleet would lose, or because a layer vanished.
 //!
 //! [`super::prune`] judges by what one cluster shows. What is decided here takes a look at all of them, when the agent takes up a
-//! revision. A caution stands until the cluster's deletions are approved or put back: later revisions, which delete less, do not end it.
+//! revision, and at those that are told something else when it tells them.
+//!
+//! **What counts is what a cluster is told, not what the newest revision says.** With waves these differ. So a cluster has a *way*: what
+//! it was told and what its waves may bring it to, in that order, before it comes to the newest revision. A caution stands until the
+//! cluster's deletions are approved or put back, and nothing is lost on its way any more. A revision that deletes less does not end it,
+//! and where there is a way, nor does one that deletes nothing: the cluster's own word does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,29 +29,69 @@ pub fn vanished(layer: &str) -> String {
 pub struct Loss {
     /// The cluster's name.
     pub cluster: String,
-    /// Objects on record that the revision does not want any more.
+    /// Objects that are there, or will be before the revision is, and that it does not want any more.
     pub objects: usize,
     /// Those of them that nobody was asked about yet.
     pub unasked: usize,
+    /// Those of them that are not there yet.
+    pub to_come: usize,
+    /// None of what is there goes as long as bundles are paused, and something does then.
+    pub rests: bool,
     /// The caution that stands since an earlier revision.
     pub caution: Option<String>,
     /// A layer that the cluster had and has no more.
     pub lost_layer: Option<String>,
 }
 
+/// What a cluster is told one after the other. Of what cannot be rendered for now it is not known what it takes.
+pub type Way = [Option<Arc<Rendering>>];
+
+/// An object that is on record as applied: which, the bundle from which it was, and whether somebody was asked if it may go.
+pub type Applied<'a> = (&'a ObjectId, &'a str, bool);
+
+impl Loss {
+    /// What a rendering takes from a cluster with that record, when it has come to the end of its way. What is not known on it counts
+    /// as an object that goes: it may have been put there.
+    pub fn of(cluster: &str, record: &[Applied<'_>], way: &Way, after: &Rendering) -> Self {
+        let there = || record.iter().map(|(id, bundle, _)| (*id, *bundle));
+        let lost = unwanted(there(), after);
+        let ids: BTreeSet<&ObjectId> = there().map(|(id, _)| id).collect();
+        let given = way.iter().flatten().flat_map(|rendering| rendering.objects.iter().map(|object| (&object.id, &*object.bundle)));
+        let to_come = unwanted(given.filter(|(id, _)| !ids.contains(id)), after).len();
+        let unknown = way.iter().filter(|rendering| rendering.is_none()).count();
+        let unasked = record.iter().filter(|(id, _, asked)| !asked && lost.contains(id)).count();
+        Self {
+            cluster: cluster.to_owned(),
+            objects: lost.len() + to_come + unknown,
+            unasked: unasked + to_come,
+            to_come,
+            rests: lost.is_empty() && ids.iter().any(|id| after.object(id).is_none()),
+            caution: None,
+            lost_layer: None,
+        }
+    }
+
+    /// Whether something goes, now or once pauses end.
+    pub fn is_some(&self) -> bool {
+        self.objects > 0 || self.rests
+    }
+}
+
 /// Why all deletions of a cluster wait, for those where they do. `all` is the number of objects on record over the fleet.
 pub fn cautions(losses: &[Loss], all: usize, budget: &Budget) -> BTreeMap<String, String> {
     let fresh: usize = losses.iter().filter(|loss| loss.caution.is_none()).map(|loss| loss.unasked).sum();
+    let all = all + losses.iter().map(|loss| loss.to_come).sum::<usize>();
     let exceeded = budget.is_exceeded(fresh, all).then(|| {
         let (objects, percent) = (budget.objects, budget.percent);
         format!("{fresh} of {all} objects of the fleet would go with one revision, more than {objects} and {percent} %")
     });
     let why = |loss: &Loss| {
         let layer = || loss.lost_layer.as_deref().map(vanished);
-        loss.caution.clone().or_else(layer).or_else(|| exceeded.clone())
+        // What rests may be more when it goes, and is counted then.
+        let new = || layer().or_else(|| exceeded.clone().filter(|_| loss.objects > 0));
+        loss.caution.clone().or_else(new).filter(|_| loss.is_some())
     };
-    let losing = losses.iter().filter(|loss| loss.objects > 0);
-    losing.filter_map(|loss| Some((loss.cluster.clone(), why(loss)?))).collect()
+    losses.iter().filter_map(|loss| Some((loss.cluster.clone(), why(loss)?))).collect()
 }
 
 /// Which of the objects on record (with the bundles from which they were applied) a rendering does not want any more, as
@@ -57,10 +102,21 @@ pub fn unwanted<'a>(record: impl IntoIterator<Item = (&'a ObjectId, &'a str)>, r
     left.map(|(id, _)| id).collect()
 }
 
-/// Whether one rendering lacks an object of another. Both are sorted, and mostly share their objects.
+/// Whether one rendering may take objects that stand where another was told: it lacks one of its objects, or it goes on with a bundle
+/// that was paused and whose objects could not go. Objects are sorted, and mostly shared.
 pub fn loses(before: &Rendering, after: &Rendering) -> bool {
-    let mut after = after.objects.iter();
-    !before.objects.iter().all(|object| after.by_ref().any(|other| Arc::ptr_eq(object, other) || object.id == other.id))
+    let is_paused = |rendering: &Rendering, bundle: &str| rendering.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some());
+    let mut others = after.objects.iter();
+    let mut lacks =
+        || !before.objects.iter().all(|object| others.by_ref().any(|other| Arc::ptr_eq(object, other) || object.id == other.id));
+    let goes_on = || before.bundles.keys().any(|bundle| is_paused(before, bundle) && !is_paused(after, bundle));
+    before.digest != after.digest && (goes_on() || lacks())
+}
+
+/// Whether a cluster deletes something on its way.
+pub fn loses_on(way: &Way) -> bool {
+    let known: Option<Vec<&Rendering>> = way.iter().map(Option::as_deref).collect();
+    known.is_none_or(|way| (0..way.len()).any(|at| way[at + 1..].iter().any(|later| loses(way[at], later))))
 }
 
 /// The first layer of a cluster that it has no more.
@@ -79,7 +135,7 @@ mod tests {
     }
 
     fn loss(cluster: &str, objects: usize) -> Loss {
-        Loss { cluster: cluster.to_owned(), objects, unasked: objects, caution: None, lost_layer: None }
+        Loss { cluster: cluster.to_owned(), objects, unasked: objects, to_come: 0, rests: false, caution: None, lost_layer: None }
     }
 
     #[test]
@@ -109,6 +165,53 @@ mod tests {
         assert_eq!(cautions(&[Loss { objects: 0, unasked: 0, ..stands }], 100, &budget()), BTreeMap::new(), "put back");
     }
 
+    type Objects<'a> = &'a [(&'a str, &'a str)];
+
+    const ONE: Objects<'_> = &[("a", "one")];
+    const TWO: Objects<'_> = &[("a", "one"), ("a", "two")];
+    const OTHER: Objects<'_> = &[("a", "one"), ("a", "other")];
+
+    fn way(renderings: &[Option<Objects<'_>>]) -> Vec<Option<Arc<Rendering>>> {
+        renderings.iter().map(|objects| objects.map(|objects| rendering(objects, "1"))).collect()
+    }
+
+    #[test]
+    fn what_is_lost_on_the_way_is_what_a_later_one_lacks() {
+        for (renderings, loses) in [
+            (&[][..], false),
+            (&[Some(TWO)], false),
+            (&[Some(ONE), Some(TWO)], false),
+            (&[Some(TWO), Some(ONE)], true),
+            (&[Some(TWO), Some(ONE), Some(TWO)], true),
+            (&[Some(ONE), Some(TWO), Some(OTHER)], true),
+            (&[Some(ONE), Some(ONE)], false),
+            (&[Some(ONE), None], true),
+        ] {
+            assert_eq!(loses_on(&way(renderings)), loses, "{renderings:?}");
+        }
+    }
+
+    #[test]
+    fn a_loss_is_of_what_is_there_and_of_what_comes_before_it() {
+        let (one, two) = (id("one"), id("two"));
+        let there = |asked| vec![(&one, "a", false), (&two, "a", asked)];
+        // The record, the way, the revision; objects, unasked, to come, on the way.
+        let cases: [(_, &[Option<Objects<'_>>], Objects<'_>, _); 8] = [
+            (there(false), &[], ONE, (1, 1, 0, false)),
+            (there(true), &[], ONE, (1, 0, 0, false)),
+            (there(false), &[], TWO, (0, 0, 0, false)),
+            (there(false), &[Some(ONE)], TWO, (0, 0, 0, false)),
+            (there(false), &[Some(TWO), Some(OTHER)], ONE, (2, 2, 1, false)),
+            (vec![(&one, "a", false)], &[Some(TWO)], ONE, (1, 1, 1, false)),
+            (vec![(&one, "a", false)], &[Some(TWO)], TWO, (0, 0, 0, false)),
+            (vec![(&one, "a", false)], &[None], ONE, (1, 0, 0, false)),
+        ];
+        for (record, told, after, expected) in cases {
+            let loss = Loss::of("a", &record, &way(told), &rendering(after, "1"));
+            assert_eq!((loss.objects, loss.unasked, loss.to_come, loss.rests), expected, "{record:?} {told:?} {after:?}");
+        }
+    }
+
     #[test]
     fn a_lost_layer_holds_whatever_the_number() {
         let names = |layers: &[&str]| layers.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -119,6 +222,21 @@ mod tests {
         let found = cautions(&[Loss { lost_layer: lost.clone(), ..loss("a", 1) }], 1000, &budget());
         assert_eq!(found["a"], "the cluster lost the layer environments/prod/base");
         assert_eq!(cautions(&[Loss { lost_layer: lost, ..loss("a", 0) }], 1000, &budget()), BTreeMap::new(), "all of it moved elsewhere");
+    }
+
+    #[test]
+    fn a_pause_puts_nothing_back() {
+        let mut paused = Rendering::clone(&rendering(ONE, "1"));
+        paused.bundles.entry("a".to_owned()).or_default().paused = Some("base/a/bundle.yaml".into());
+        let (one, two) = (id("one"), id("two"));
+        let loss = |record: &[Applied<'_>]| Loss::of("a", record, &[], &paused);
+        let stays = loss(&[(&one, "a", false), (&two, "a", false)]);
+        assert_eq!((stays.objects, stays.rests), (0, true));
+        let before = Loss { caution: Some("as before".to_owned()), ..stays.clone() };
+        assert_eq!(cautions(&[before], 100, &budget())["a"], "as before");
+        let layer = Loss { lost_layer: Some("base".to_owned()), ..stays };
+        assert_eq!(cautions(&[layer], 100, &budget())["a"], "the cluster lost the layer base");
+        assert!(!loss(&[(&one, "a", false)]).is_some());
     }
 
     #[test]
@@ -134,5 +252,7 @@ mod tests {
         let file = Some("base/b/bundle.yaml".into());
         paused.bundles.entry("b".to_owned()).or_default().paused = file;
         assert_eq!(unwanted(record, &paused), BTreeSet::new());
+        paused.digest = crate::manifest::Digest::of(b"paused");
+        assert!(loses(&paused, &less) && !loses(&less, &paused), "what could not go while it was paused goes now");
     }
 }

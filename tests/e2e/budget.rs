@@ -6,7 +6,10 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Api, wait_until};
 
-use crate::scene::{Agent, PATIENCE, Scene, evenkeel, own, yaml};
+use crate::{
+    rollout::wave_is,
+    scene::{Agent, PATIENCE, Scene, evenkeel, own, query, yaml},
+};
 
 /// A path, and what stands there; none where it is removed.
 type File<'a> = (&'a str, Option<&'a str>);
@@ -105,6 +108,87 @@ async fn what_the_fleet_would_lose_in_one_revision_waits_on_every_cluster() -> R
         agent.phase(cluster, "Synced", &last).await?;
         assert!(!is_there(&scene, &scene.api(cluster).await?, "n4").await?);
     }
+    Ok(())
+}
+
+/// evenkeel.yaml of two waves, `a` and then `b`, the second of which begins at once or when a person says so.
+fn in_waves(fleet: &str, asks: bool) -> String {
+    let second = json!({"name": "second", "selector": "cluster=b", "requireApproval": asks});
+    with_spec("Fleet", fleet, &json!({"rollout": {"waves": [{"name": "first", "selector": "cluster=a"}, second]}}))
+}
+
+/// Has the agent write to a cluster, all that it would do there being judged again: somebody changes an object, which is put back.
+async fn is_judged_again(scene: &Scene, api: &Api) -> Result<()> {
+    let path = scene.config_map_path("one");
+    api.patch(&path, &json!({"data": {"v": "by hand"}})).await?;
+    wait_until(PATIENCE, "it is put back", || async {
+        let now = api.get(&path).await.map_err(|error| format!("{error:#}"))?;
+        if now["data"]["v"] == "1" { Ok(()) } else { Err(now.to_string()) }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_waves_and_rollbacks_tell_clusters_to_lose_waits_whatever_the_newest_commit_says() -> Result<()> {
+    let scene = Scene::new("told-otherwise", &["a", "b"]).await?;
+    let (at_once, asks) = (in_waves(&scene.fleet, false), in_waves(&scene.fleet, true));
+    let (namespace, one, two) =
+        (scene.namespace_yaml(), scene.config_map_yaml("one", &json!({"v": "1"})), scene.config_map_yaml("two", &json!({})));
+    let layered = "regions/eu/base/shop/two.yaml";
+    let files = [
+        ("evenkeel.yaml", Some(at_once.as_str())),
+        ("base/shop/namespace.yaml", Some(namespace.as_str())),
+        ("base/shop/one.yaml", Some(one.as_str())),
+        (layered, Some(two.as_str())),
+    ];
+    let first = scene.remote.commit(&files, "Begin")?;
+    let mut agent = scene.agent()?;
+    agent.phase("b", "Synced", &first).await?;
+    let (a, b) = (scene.api("a").await?, scene.api("b").await?);
+    let uids = async || anyhow::Ok([uid(&scene, &a, "two").await?, uid(&scene, &b, "two").await?]);
+    let before = uids().await?;
+
+    // Both run what loses the layer when it is put back, which the second wave does not get yet.
+    let why = "the cluster lost the layer regions/eu/base";
+    let bad = scene.remote.commit(&[(layered, None)], "The layer is gone")?;
+    for cluster in ["a", "b"] {
+        held(&agent, cluster, &bad, why).await?;
+    }
+    let back = scene.remote.commit(&[(layered, Some(&two)), ("evenkeel.yaml", Some(&asks))], "Put it back")?;
+    agent.phase("a", "Synced", &back).await?;
+    let wave = wave_is(&agent, "second", "Approval").await?;
+    for restarts in [false, true] {
+        if restarts {
+            agent.stop()?;
+            agent.start_again()?;
+        }
+        is_judged_again(&scene, &b).await?;
+        let status = held(&agent, "b", &bad, why).await?;
+        assert_eq!((uids().await?, &status["held_deletions"]), (before.clone(), &json!(1)), "restarts: {restarts}");
+        let causes = query(&agent.state_dir, &["why", "b"])?["causes"].clone();
+        let cause = |kind: &str| causes.as_array().and_then(|causes| causes.iter().find(|cause| cause["kind"] == kind).cloned());
+        let (holds, waits) = (cause("Held").unwrap_or_default(), cause("Wave").unwrap_or_default());
+        let plan = status["held_plan"].as_str().unwrap_or_default();
+        assert!(holds["way_out"].as_str().unwrap_or_default().contains(&format!("evenkeel approve {plan}")), "{causes}");
+        assert!(waits["message"].as_str().unwrap_or_default().contains("the wave second"), "{causes}");
+        assert_eq!(agent.whereabouts(&back, "b")?["phase"], "WaitingForWave");
+    }
+    approve(&agent.state_dir, &wave["plan"]).await?;
+    agent.phase("b", "Synced", &back).await?;
+    assert_eq!(uids().await?, before);
+
+    // Those that are put to a commit by hand are asked about what it lacks, and nothing else is released.
+    ensure!(evenkeel(&agent.state_dir, &["rollback", "region=eu", &bad])?.status.success());
+    let (on_a, on_b) = (held(&agent, "a", &bad, why).await?, held(&agent, "b", &bad, why).await?);
+    assert_eq!(uids().await?, before);
+    approve(&agent.state_dir, &on_a["held_plan"]).await?;
+    agent.phase("a", "Returned", &bad).await?;
+    is_judged_again(&scene, &b).await?;
+    assert!(!is_there(&scene, &a, "two").await?);
+    assert_eq!(
+        (held(&agent, "b", &bad, why).await?["held_plan"].clone(), uid(&scene, &b, "two").await?),
+        (on_b["held_plan"].clone(), before[1].clone())
+    );
     Ok(())
 }
 

@@ -163,8 +163,9 @@ async fn the_last_word_on_a_cluster_outlives_its_entry() {
     let known = bed.ledger.known_clusters().await.unwrap();
     assert_eq!((known["b"].in_repo, known["b"].labels["environment"].as_str(), known["b"].word.as_ref()), (false, "prod", Some(&word)));
     assert_eq!((known["a"].in_repo, known["a"].word.as_ref()), (true, None));
-    bed.ledger.end_caution("b").await.unwrap();
-    assert_eq!(bed.ledger.known_clusters().await.unwrap()["b"].word, Some(LastWord { caution: None, ..word }));
+    let over = LastWord { caution: None, ..word };
+    bed.ledger.set_last_words(vec![("b".to_owned(), over.clone())]).await.unwrap();
+    assert_eq!(bed.ledger.known_clusters().await.unwrap()["b"].word, Some(over));
     assert_eq!(bed.ledger.hold(hold("1", "environment=prod")).await.unwrap(), ["b"], "it is looked after until it is empty");
     bed.ledger.forget_last_word("b").await.unwrap();
     assert_eq!(bed.ledger.known_clusters().await.unwrap()["b"].word, None);

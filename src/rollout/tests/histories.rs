@@ -158,12 +158,14 @@ impl History {
         let all = self.world.places.clone();
         let admitted = |world: &World, name: &str| Some(world.progress.clusters.get(name)?.admitted?.digest);
         let off: Vec<_> = all.iter().filter(|(_, place)| place.is_off()).map(|(name, _)| (name, admitted(&self.world, name))).collect();
+        let ways = self.world.ways();
         let moved = self.world.step();
         for (name, was) in off {
             assert!(was.is_none() || admitted(&self.world, name) == was, "{name} is paused");
         }
         for name in &moved {
             self.rules_of_a_move(name, &all[name]);
+            self.rule_of_the_way(name, &ways[name]);
         }
         self.rule_of_availability(&moved, &before);
     }
@@ -192,6 +194,15 @@ impl History {
         // A newer commit that gives the same for this cluster is told in the place of the one that the wave is brought to.
         let proved = given.find(|(_, digests)| self.is_proved(digests, name));
         assert!(proved.is_some(), "{name} gets what the waves before it did not do well with");
+    }
+
+    /// Unless it is put back, a cluster is told what was on its way before, or the newest commit, and leaves that behind.
+    fn rule_of_the_way(&self, name: &str, before: &[Digest]) {
+        let (now, newest) = (self.world.places[name].runs.unwrap().digest, self.world.commits.last().unwrap()[name]);
+        assert_eq!(self.world.ways()[name].first(), Some(&now));
+        if self.world.progress.clusters[name].pin.is_none() {
+            assert!(before.contains(&now) || newest == Some(now), "{name} is told what nobody saw coming");
+        }
     }
 
     /// Nothing of a commit failed in the waves before this cluster's, and a cluster of each did well with it, or with what it has

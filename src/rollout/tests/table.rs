@@ -42,6 +42,27 @@ fn a_wave_begins_when_the_one_before_has_done_well_for_its_soak() {
 }
 
 #[test]
+fn what_a_cluster_may_be_told_is_what_waves_before_its_own_are_brought_to() {
+    let mut world = settled();
+    let digests = |texts: &[&str]| texts.iter().map(|text| content(text)).collect::<Vec<_>>();
+    assert_eq!((&world.ways()["a"], &world.ways()["b"]), (&digests(&["0"]), &digests(&["0"])));
+    world.commit_all("1");
+    world.step();
+    assert_eq!((&world.ways()["a"], &world.ways()["b"]), (&digests(&["1"]), &digests(&["0", "1"])));
+    world.minutes(12);
+    world.commit_all("2");
+    world.step();
+    assert_eq!((&world.ways()["a"], &world.ways()["b"]), (&digests(&["2"]), &digests(&["1", "2"])));
+    // The canary is back at once, and the others still are to have what it was.
+    world.roll_back("b", 0);
+    world.step();
+    assert_eq!(world.ways()["b"], digests(&["0", "1", "2"]));
+    world.settings = None;
+    world.step();
+    assert_eq!((&world.ways()["a"], &world.ways()["b"]), (&vec![], &digests(&["0"])), "without waves all else is at the newest commit");
+}
+
+#[test]
 fn a_short_trouble_begins_the_soak_anew_and_silence_does_not() {
     let mut world = settled();
     world.commit_all("1");

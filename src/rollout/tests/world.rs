@@ -262,6 +262,12 @@ impl World {
         &self.decision.clusters[name].reason
     }
 
+    /// What each cluster was told and may be told before the newest commit.
+    pub(super) fn ways(&self) -> BTreeMap<String, Vec<Digest>> {
+        let way = |(name, place): (&String, &Place)| (name.clone(), self.progress.way(name, self.settings.as_ref(), &place.labels));
+        self.places.iter().map(way).collect()
+    }
+
     /// The agent dies and comes back.
     pub(super) fn restart(&mut self) {
         let text = serde_json::to_string(&self.progress).unwrap();
