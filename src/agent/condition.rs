@@ -28,12 +28,18 @@ pub(super) fn condition(state: &State, held: &Held, hasty: bool) -> Condition {
         Phase::Synced | Phase::Held | Phase::Returned => match state.health {
             Health::Healthy | Health::Suspended => Condition::Healthy,
             Health::Progressing => Condition::Unready,
-            // The error may be about something else, such as deletions that are held.
-            Health::Degraded => failed(error.filter(|error| error.code == codes::DEGRADED), "what runs is degraded"),
+            Health::Degraded => degraded(state),
             Health::Unknown => Condition::Unknown,
         },
         Phase::Paused | Phase::Detached | Phase::Waiting | Phase::Syncing => Condition::Unknown,
     }
+}
+
+/// The cluster's own error may be about something else, such as deletions that are held.
+fn degraded(state: &State) -> Condition {
+    let told = state.error.clone().filter(|error| error.code == codes::DEGRADED);
+    let ailing = state.ailing.first().map(|ailing| Diagnostic::new(codes::DEGRADED, Place::Object(ailing.object.clone()), &ailing.reason));
+    failed(told.or(ailing).as_ref(), "what runs is degraded")
 }
 
 fn failed(error: Option<&Diagnostic>, otherwise: &str) -> Condition {

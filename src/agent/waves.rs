@@ -195,6 +195,7 @@ impl Waves {
         let admitted = self.progress.clusters.get(cluster).and_then(ClusterProgress::digest);
         let told = admitted.filter(|admitted| state.wanted == Some(held.laid(*admitted)));
         (member.digest, member.condition) = (told.or(state.wanted), condition(state, held, self.hasty));
+        member.ailing = state.ailing.first().map(|ailing| format!("{}: {}", ailing.object, ailing.reason));
         if let Some(progress) = self.progress.clusters.get_mut(cluster) {
             // A soak ends in a step, and is broken at once.
             progress.observe(member, Duration::MAX, now);

@@ -67,7 +67,14 @@ impl State {
     /// It goes on by itself, once clusters that answer do well.
     pub(super) fn is_moving(&self, input: Input<'_>) -> bool {
         let answers = |name: &String| input.members.get(name).is_some_and(|member| member.condition != Condition::Unreachable);
-        matches!(self, Self::Rolling(names) | Self::Unready(names) | Self::Doubted(names) if names.iter().any(answers))
+        // What failed before the start may do well by now.
+        let is_unheard =
+            |name: &String| input.members.get(name).is_some_and(|member| member.digest.is_none() && !member.lost && !member.is_off());
+        match self {
+            Self::Rolling(names) | Self::Unready(names) | Self::Doubted(names) => names.iter().any(answers),
+            Self::Halted(name, _) => is_unheard(name),
+            _ => false,
+        }
     }
 }
 

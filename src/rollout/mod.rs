@@ -215,6 +215,8 @@ pub struct Member {
     pub digest: Option<Digest>,
     /// How it does.
     pub condition: Condition,
+    /// The object that does worst there, and why; none where all do well or nothing is known.
+    pub ailing: Option<String>,
     /// What it was admitted to cannot be rendered any more, so that it is left as it is and nothing is heard of it.
     pub lost: bool,
     /// How long it may take to do well once all is written.

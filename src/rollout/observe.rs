@@ -45,7 +45,7 @@ impl ClusterProgress {
                 self.healthy_since = None;
                 let since = *self.unready_since.get_or_insert(now);
                 if now >= after(since, member.deadline) {
-                    self.fail(admitted, late(member.deadline), now);
+                    self.fail(admitted, late(member), now);
                 }
             }
             Condition::Failed(cause) => self.fail(admitted, cause.clone(), now),
@@ -156,8 +156,9 @@ pub(super) fn after(since: Timestamp, span: Duration) -> Timestamp {
     since.checked_add(span).unwrap_or(Timestamp::MAX)
 }
 
-fn late(deadline: Duration) -> ErrorAnswer {
-    let message = format!("not healthy within {} after all was written", crate::layout::written(deadline));
+fn late(member: &Member) -> ErrorAnswer {
+    let ailing = member.ailing.as_ref().map(|ailing| format!(": {ailing}")).unwrap_or_default();
+    let message = format!("not healthy within {} after all was written{ailing}", crate::layout::written(member.deadline));
     let hint = "Look at `evenkeel status`; give the bundle a longer `spec.deadline` where it needs it.";
     ErrorAnswer::from(&Diagnostic::new(codes::LATE, Place::Nowhere, message).with_hint(hint))
 }

@@ -226,13 +226,19 @@ impl Vitals {
             return Health::Unknown;
         }
         let written = self.awaited.iter().map(|_| Health::Progressing).chain(self.outdated.then_some(Health::Progressing));
-        worst(self.known.values().chain(self.strangers.values()).map(|known| known.health).chain(written))
+        worst(self.standing().map(|(_, known)| known.health).chain(written))
+    }
+
+    /// How objects do as they are now. What was seen before they were written, or judged by other rules, says nothing of that: a commit
+    /// that mends an object would be blamed for what it mends.
+    fn standing(&self) -> impl Iterator<Item = (&ObjectId, &Assessment)> {
+        let members = self.known.iter().filter(|(id, _)| !self.outdated && !self.awaited.contains(*id));
+        members.chain(&self.strangers)
     }
 
     /// The objects that are not healthy, the worst first.
     pub(super) fn ailing(&self) -> Vec<Ailing> {
-        let all = self.known.iter().chain(&self.strangers);
-        let mut ailing: Vec<_> = all.filter(|(_, known)| known.health != Health::Healthy).collect();
+        let mut ailing: Vec<_> = self.standing().filter(|(_, known)| known.health != Health::Healthy).collect();
         let rank = |health| match health {
             Health::Degraded => 0,
             Health::Progressing => 1,
@@ -249,7 +255,7 @@ impl Vitals {
 
     /// What on-call should know about objects that will not become healthy by themselves.
     pub(super) fn problem(&self) -> Option<Diagnostic> {
-        let mut degraded = self.known.iter().chain(&self.strangers).filter(|(_, known)| known.health == Health::Degraded);
+        let mut degraded = self.standing().filter(|(_, known)| known.health == Health::Degraded);
         let (id, known) = degraded.next()?;
         let more = match degraded.count() {
             0 => String::new(),
@@ -304,6 +310,23 @@ mod tests {
         vitals.take(now, &inventory);
         vitals.judge_by(&rules("false"), None);
         assert_eq!(vitals.pulse(&one), Pulse::Unread, "it was healthy by another rule");
+    }
+
+    #[test]
+    fn what_was_seen_before_a_write_is_not_said_of_what_was_written() {
+        let inventory = crate::sync::plan::tests::applied(&crate::sync::plan::tests::rendering(&[("a", "one")], "1"));
+        let one = crate::sync::plan::tests::id("one");
+        let mut vitals = Vitals::default();
+        vitals.judge_by(&rules("true"), None);
+        let degraded = || Assessment { health: Health::Degraded, reason: "broken".to_owned() };
+        vitals.take(vec![(one.clone(), degraded())], &inventory);
+        assert_eq!((vitals.health(), vitals.ailing().len(), vitals.problem().is_some()), (Health::Degraded, 1, true));
+        vitals.wrote(vec![one.clone()]);
+        assert_eq!((vitals.health(), vitals.ailing().len(), vitals.problem()), (Health::Progressing, 0, None));
+        vitals.take(vec![(one, degraded())], &inventory);
+        assert_eq!(vitals.health(), Health::Degraded, "it was read again");
+        vitals.judge_by(&rules("false"), None);
+        assert_eq!((vitals.health(), vitals.problem()), (Health::Progressing, None), "other rules are no news of it either");
     }
 
     #[test]

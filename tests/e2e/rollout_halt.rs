@@ -68,6 +68,51 @@ async fn neither_a_rollback_nor_a_hold_gives_the_next_cluster_what_failed() -> R
     Ok(())
 }
 
+/// The commits that failed somewhere by the record.
+fn failed(agent_state: &std::path::Path) -> Result<Vec<String>> {
+    let log = query(agent_state, &["log", "--failed"])?;
+    Ok(log["commits"].as_array().into_iter().flatten().filter_map(|entry| entry["commit"].as_str().map(str::to_owned)).collect())
+}
+
+#[tokio::test]
+async fn what_mends_a_cluster_is_not_blamed_for_what_it_mends() -> Result<()> {
+    let (scene, first) = scene("halt-blame", json!({"onFailure": "return"}), json!({}), json!({})).await?;
+    let agent = scene.agent()?;
+    agent.phase("b", "Synced", &first).await?;
+    let mut bad = Vec::new();
+    for turn in 0..3 {
+        let commit = change(&scene, "bad", &format!("bad {turn}"))?;
+        wait_until(PATIENCE, "a is put back", || async {
+            let there = agent.whereabouts(&commit, "a").map_err(|error| format!("{error:#}"))?;
+            if there["phase"] == "Returned" { Ok(()) } else { Err(there.to_string()) }
+        })
+        .await?;
+        bad.push(commit);
+        agent.phase("a", "Returned", &first).await?;
+        agent.cluster_is("a", "well again", |status| status["health"] == "Healthy").await?;
+    }
+    let mended = change(&scene, "good", "good")?;
+    agent.phase("b", "Synced", &mended).await?;
+    let mut told = failed(&agent.state_dir)?;
+    told.reverse();
+    assert_eq!(told, bad, "neither what it went back to nor what mended it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn once_mends_a_halt_by_the_commit_that_mends_it() -> Result<()> {
+    let (scene, _) = scene("halt-once", json!({}), json!({}), json!({})).await?;
+    assert_eq!(scene.once(&[])?.status.code(), Some(0));
+    change(&scene, "bad", "2")?;
+    assert_eq!(scene.once(&[])?.status.code(), Some(1));
+    assert_eq!(v_on(&scene, "b").await?, "1");
+    change(&scene, "good", "3")?;
+    let output = scene.once(&[])?;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!((v_on(&scene, "a").await?, v_on(&scene, "b").await?), (json!("3"), json!("3")));
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_cluster_that_was_away_never_sees_what_failed_elsewhere_meanwhile() -> Result<()> {
     let (a, b) = (plane("a").await?, plane("b").await?);

@@ -187,6 +187,7 @@ impl World {
             runs: place.runs.map(|runs| (runs.commit, runs.digest)),
             digest: place.runs.map(|runs| runs.digest).filter(|_| !place.is_lost),
             condition: if place.is_lost { Condition::Unknown } else { self.condition(place) },
+            ailing: None,
             lost: place.is_lost,
             deadline: Duration::from_mins(10),
         };
