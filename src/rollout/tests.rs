@@ -4,6 +4,7 @@ mod calendar;
 mod doubt;
 mod halt;
 mod histories;
+mod onlooker;
 mod simulation;
 mod table;
 mod world;

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use super::world::{Dice, Place, World, commit, content, held, paused, rollout, wave};
+use super::{
+    onlooker::Onlooker,
+    world::{Dice, Place, World, commit, content, held, paused, rollout, wave},
+};
 use crate::{
     git::CommitId,
     layout::{OnFailure, Preempt, Rollout},
@@ -14,13 +17,15 @@ use crate::{
 };
 
 /// Histories in a run of the tests.
-const HISTORIES: u64 = 60;
+const HISTORIES: u64 = 150;
 
 /// Runs that many instead.
 const MORE: &str = "EVENKEEL_ROLLOUT_HISTORIES";
 
 /// What happens in each.
 const EVENTS: usize = 60;
+
+const WAVES: [&str; 3] = ["1", "2", "3"];
 
 const CLUSTERS: [(&str, &str); 9] =
     [("a1", "1"), ("a2", "1"), ("b1", "2"), ("b2", "2"), ("b3", "2"), ("c1", "3"), ("c2", "3"), ("c3", "3"), ("c4", "3")];
@@ -43,6 +48,7 @@ fn settings(dice: &mut Dice) -> Rollout {
 struct History {
     dice: Dice,
     world: World,
+    onlooker: Onlooker,
     texts: usize,
     /// What each commit ever gave: facts and upgrades change what the same one gives.
     given: Vec<(CommitId, Digests)>,
@@ -52,7 +58,7 @@ impl History {
     fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let settings = settings(&mut dice);
-        let mut history = Self { dice, world: World::new(settings, &CLUSTERS), texts: 0, given: Vec::new() };
+        let mut history = Self { dice, world: World::new(settings, &CLUSTERS), onlooker: Onlooker::default(), texts: 0, given: Vec::new() };
         history.note();
         history
     }
@@ -80,7 +86,10 @@ impl History {
                 let to = self.dice.below(world.commits.len());
                 world.roll_back(name, to);
             }
-            25..28 => drop(world.progress.retry([name])),
+            25..28 => {
+                world.progress.retry([name]);
+                self.onlooker.retried(name);
+            }
             28..32 => self.approve(),
             32..34 => world.bad.clear(),
             34..36 => self.upgrade(),
@@ -124,9 +133,17 @@ impl History {
     }
 
     fn approve(&mut self) {
-        let asked: Vec<Digest> = self.world.progress.waves.values().filter_map(|wave| Some(wave.asks.as_ref()?.plan)).collect();
-        for plan in asked {
-            self.world.progress.approve(plan, "ada", self.world.now).unwrap();
+        let waves = self.world.settings.as_ref().unwrap().waves.iter().enumerate();
+        let asked = waves.filter_map(|(at, wave)| {
+            Some((at, self.world.progress.waves.get(&wave.name)?.clone())).filter(|(_, wave)| wave.asks.is_some())
+        });
+        let asked: Vec<_> = asked.collect();
+        for (at, wave) in asked {
+            self.world.progress.approve(wave.asks.unwrap().plan, "ada", self.world.now).unwrap();
+            let members = CLUSTERS.iter().filter(|(_, of)| *of == WAVES[at]);
+            for (name, digest) in members.filter_map(|(name, _)| Some((name, wave.target.as_ref()?.digest(name)?))) {
+                self.onlooker.approved(at, name, digest);
+            }
         }
     }
 
@@ -159,18 +176,20 @@ impl History {
         let admitted = |world: &World, name: &str| Some(world.progress.clusters.get(name)?.admitted?.digest);
         let off: Vec<_> = all.iter().filter(|(_, place)| place.is_off()).map(|(name, _)| (name, admitted(&self.world, name))).collect();
         let ways = self.world.ways();
+        self.onlooker.look(&self.world);
         let moved = self.world.step();
+        let set_off: BTreeSet<&String> = moved.iter().filter(|name| self.onlooker.moved(name)).collect();
         for (name, was) in off {
             assert!(was.is_none() || admitted(&self.world, name) == was, "{name} is paused");
         }
         for name in &moved {
-            self.rules_of_a_move(name, &all[name]);
+            self.rules_of_a_move(name, &all[name], set_off.contains(name));
             self.rule_of_the_way(name, &ways[name]);
         }
         self.rule_of_availability(&moved, &before);
     }
 
-    fn rules_of_a_move(&self, name: &str, before: &Place) {
+    fn rules_of_a_move(&self, name: &str, before: &Place, sets_off: bool) {
         let world = &self.world;
         assert!(!before.is_off(), "{name} is not to be written");
         let (now, was) = (world.places[name].runs.unwrap(), before.runs.unwrap());
@@ -180,12 +199,10 @@ impl History {
                 assert!(world.progress.clusters[name].failures.contains_key(failed));
                 return assert!(world.proofs.contains(&(name.to_owned(), now.digest)), "{name} goes back to what did well there");
             }
-            // What it was put back from failed there, and its wave may have had something else for it at once.
-            None => {
-                let failed = world.progress.clusters[name].failures.contains_key(&was.digest);
-                assert!(now.serial > was.serial || failed, "{name} never goes back by itself: {was:?} {now:?}");
-            }
+            // What was put back is as new as what it came from, to which a person may send it again.
+            None => assert!(now.serial >= was.serial, "{name} never goes back by itself: {was:?} {now:?}"),
         }
+        self.rules_of_a_wave(name, now.digest, sets_off);
         if world.progress.clusters[name].moved_at == Some(world.now) {
             assert!(!before.is_out_of_reach, "{name} does not answer, and would take it up later, whatever is known then");
         }
@@ -194,6 +211,21 @@ impl History {
         // A newer commit that gives the same for this cluster is told in the place of the one that the wave is brought to.
         let proved = given.find(|(_, digests)| self.is_proved(digests, name));
         assert!(proved.is_some(), "{name} gets what the waves before it did not do well with");
+    }
+
+    /// A wave keeps to its pace and to what people approved.
+    fn rules_of_a_wave(&self, name: &str, digest: Digest, sets_off: bool) {
+        let (world, of) = (&self.world, CLUSTERS.iter().find(|(other, _)| *other == name).unwrap().1);
+        let at = WAVES.iter().position(|wave| *wave == of).unwrap();
+        let wave = &world.settings.as_ref().unwrap().waves[at];
+        assert!(!wave.require_approval || self.onlooker.is_approved(at, name, digest), "{name}: nobody approved that");
+        let counts = |name: &&str| {
+            let cluster = &world.progress.clusters[*name];
+            !world.places[*name].is_off() && cluster.unreachable_since.is_none() && !cluster.is_pinned_by_hand()
+        };
+        let members = CLUSTERS.iter().filter(|(_, wave)| *wave == of).map(|(name, _)| *name).filter(counts);
+        let under_way = self.onlooker.on_their_way(members);
+        assert!(!sets_off || wave.max_parallel.is_none_or(|most| under_way <= most), "{under_way} are on their way in wave {of}");
     }
 
     /// Unless it is put back, a cluster is told what was on its way before, or the newest commit, and leaves that behind.
@@ -211,12 +243,10 @@ impl History {
         let world = &self.world;
         let place = |name: &str| CLUSTERS.iter().find(|(other, _)| *other == name).unwrap().1;
         let earlier: Vec<&str> = CLUSTERS.iter().filter(|(_, wave)| *wave < place(name)).map(|(name, _)| *name).collect();
-        let failed = |other: &&str| {
-            let counts = !matches!(world.places[*other].off, Some(Off::Paused(_)));
-            counts && digests[*other].is_some_and(|digest| world.progress.clusters[*other].failures.contains_key(&digest))
-        };
+        let has = |is: &dyn Fn(&str, Digest) -> bool, other: &str| digests[other].is_some_and(|digest| is(other, digest));
+        let failed = |other: &&str| has(&|other, digest| self.onlooker.has_failed(world, other, digest), other);
         let waves: BTreeSet<&str> = earlier.iter().map(|name| place(name)).collect();
-        let did_well = |other: &str| digests[other].is_some_and(|digest| world.proofs.contains(&(other.to_owned(), digest)));
+        let did_well = |other: &str| has(&|other, digest| self.onlooker.has_soaked(other, digest), other);
         let proves = |wave: &&str| earlier.iter().any(|other| place(other) == *wave && did_well(other));
         !earlier.iter().any(failed) && waves.iter().all(proves)
     }

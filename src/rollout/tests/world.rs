@@ -165,7 +165,13 @@ impl World {
         self.places.get_mut(name).unwrap()
     }
 
-    fn condition(&self, place: &Place) -> Condition {
+    /// The soak of a cluster's wave.
+    pub(super) fn soak(&self, name: &str) -> Duration {
+        let settings = self.settings.as_ref().unwrap();
+        settings.wave_of(&self.places[name].labels).map_or(Duration::ZERO, |wave| settings.waves[wave].soak)
+    }
+
+    pub(super) fn condition(&self, place: &Place) -> Condition {
         let Some(runs) = &place.runs else { return Condition::Unknown };
         if place.is_out_of_reach {
             Condition::Unreachable
