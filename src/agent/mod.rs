@@ -7,6 +7,7 @@
 mod acts;
 mod answers;
 mod as_told;
+mod claims;
 mod compaction;
 mod condition;
 mod fleet;
@@ -195,6 +196,7 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         kubeconfig,
         ledger: ledger.clone(),
         instance,
+        key: key.id(),
         compare_every: settings.compare_interval,
         limits: Limits {
             concurrency: settings.max_requests_per_cluster,
