@@ -200,8 +200,8 @@ codes! {
     NOT_ESTABLISHED "EK4005" "A CustomResourceDefinition did not become Established in time" => "Look at its status.conditions; names may clash with another definition.";
     WRITE_FAILED "EK4006" "A write failed after its dry run passed" => "Tried again by itself; the server's words say why.";
     OTHER_HOLDER "EK4007" "Another agent holds the cluster"
-        because "Two agents follow the same fleet, such as the old one and its replacement."
-        => "One agent writes a cluster at a time; this one waits. Stop one of the two.";
+        because "Two agents follow the same fleet, such as the old one and its replacement; or an agent lost its state directory, and with it the name under which it held the cluster."
+        => "One agent writes a cluster at a time; this one waits. Where the other one is gone, this one takes over by itself, some 70 s after it asked; where it runs, stop one of the two.";
     DELETE_FAILED "EK4008" "An object could not be deleted"
         because "A finalizer whose controller is gone, or a webhook that refuses deletions."
         => "Look at its finalizers; it stays recorded and is tried again.";
@@ -252,8 +252,8 @@ codes! {
         because "spec.rollout.onFailure is return, and what the commit gives did not do well there."
         => "Push a commit that mends it, or, once the cause is gone, `evenkeel retry SELECTOR`.";
     OTHER_RENDERING "EK4042" "What the cluster was to run cannot be rendered as it was"
-        because "The agent was upgraded, or the cluster serves other kinds than before, and the commit gives something else now."
-        => "Nothing is written to the cluster until its wave brings what the newest commit gives; it needs no help. One that a person put back waits for `evenkeel rollback`, which takes what the commit gives now, or `evenkeel retry`.";
+        because "The agent was upgraded, or the cluster serves other kinds than before, and the commit gives something else now. Or the state directory was lost, and with it the key for the digests of Secrets, after an agent that did not name its key on the cluster yet."
+        => "Nothing is written to the cluster until its wave brings what the newest commit gives; it needs no help. One that a person put back waits for `evenkeel rollback SELECTOR REV`, which takes what the commit gives now, or `evenkeel retry SELECTOR`, after which it follows its wave.";
     ROLLED_BACK "EK4043" "A person put the cluster to another commit" => "`evenkeel retry SELECTOR` has it follow the branch again.";
     HALTED "EK4044" "The rollout halted"
         because "What a commit gives failed on a cluster: refused, degraded, or not healthy in time."
@@ -283,7 +283,7 @@ codes! {
         => "Check the disk (full, read-only); no cluster is written until it works.";
     LEDGER_NEWER "EK5004" "The ledger was written by a newer Evenkeel" => "Run that version or a newer one; an older one would lose what it recorded.";
     NO_LEDGER "EK5005" "There is no ledger in the state directory" => "Give the agent's --state-dir; it exists once `evenkeel run` has started there.";
-    NO_PLAN "EK5006" "Nothing with that hash waits for approval" => "`evenkeel status` shows the hashes of held deletions and of waves; they change when what would be done does.";
+    NO_PLAN "EK5006" "Nothing with that hash waits for approval" => "`evenkeel status` shows the hashes of held deletions and of waves; they change when what would be done does. That of a wave is of the state directory too: where each `run --once` begins with an empty one, none can ever be approved.";
     DEFECT "EK5007" "A defect in Evenkeel" => "The rest goes on. Please report it with the log around this line.";
 
     REPORT_ONLY "EK5008" "The ledger was lost, and the agent only reports"

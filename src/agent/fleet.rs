@@ -452,6 +452,9 @@ impl Fleet {
             return Some(false);
         }
         let told = self.desired.iter().map(|(name, desired)| (name.as_str(), desired.commit, desired.rest.is_some()));
+        if self.desired.iter().any(|(name, desired)| desired.is_glanced_at() && !once.has_glanced(name)) {
+            return None;
+        }
         let verdict = once.verdict(told.clone())?;
         // What a wave waits for may come yet.
         let is_behind = told.clone().any(|(_, told, rests)| told != commit || rests);

@@ -9,6 +9,7 @@ use super::meter::{Meter, Progress};
 use crate::{
     crash,
     diagnostic::Diagnostic,
+    git::CommitId,
     ledger::Ledger,
     manifest::ObjectId,
     render::Facts,
@@ -32,6 +33,8 @@ pub(super) enum News {
     Holds,
     /// A pin stands on the cluster, of which nothing is on record.
     Pin(String),
+    /// By its own word it runs what this commit gives, and the digest of that is of another key.
+    StandsAt(CommitId),
 }
 
 /// The ledger as one cluster's task sees it.
@@ -167,6 +170,10 @@ impl Memory for ClusterMemory {
 
     async fn pin_found(&self, pin: String) {
         self.tell(News::Pin(pin)).await;
+    }
+
+    async fn stands_at(&self, commit: CommitId) {
+        self.tell(News::StandsAt(commit)).await;
     }
 
     async fn facts(&self, facts: Facts) {

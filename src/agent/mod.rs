@@ -8,6 +8,7 @@ mod acts;
 mod answers;
 mod as_told;
 mod cautions;
+mod claims;
 mod compaction;
 mod condition;
 mod fleet;
@@ -196,6 +197,7 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
         kubeconfig,
         ledger: ledger.clone(),
         instance,
+        key: key.id(),
         compare_every: settings.compare_interval,
         limits: Limits {
             concurrency: settings.max_requests_per_cluster,

@@ -15,7 +15,8 @@ pub(super) const ATTEMPTS: u32 = 3;
 /// What is known of each cluster.
 #[derive(Debug, Default)]
 pub(super) struct Once {
-    clusters: BTreeMap<String, (Option<State>, u32)>,
+    /// Its state, and how many attempts failed in a row after the last one.
+    clusters: BTreeMap<String, (Option<State>, Option<u32>)>,
 }
 
 impl Once {
@@ -24,7 +25,13 @@ impl Once {
     }
 
     pub(super) fn attempted(&mut self, cluster: &str, failures: u32) {
-        self.clusters.entry(cluster.to_owned()).or_default().1 = failures;
+        self.clusters.entry(cluster.to_owned()).or_default().1 = Some(failures);
+    }
+
+    /// Whether it is known of a cluster that is glanced at what it says of itself, or that it does not answer.
+    pub(super) fn has_glanced(&self, cluster: &str) -> bool {
+        let failures = self.clusters.get(cluster).and_then(|(_, failures)| *failures);
+        failures.is_some_and(|failures| failures == 0 || failures >= ATTEMPTS)
     }
 
     /// Whether all of these clusters are in sync with the commit that they were told; none while one is still on its way. With each, whether
@@ -41,7 +48,7 @@ impl Once {
                 Phase::Held | Phase::Refused | Phase::Paused | Phase::WrongCluster | Phase::Waiting | Phase::Returned | Phase::Detached => {
                     Some(false)
                 }
-                Phase::Failed | Phase::Unreachable if *failures >= ATTEMPTS => Some(false),
+                Phase::Failed | Phase::Unreachable if failures.is_some_and(|failures| failures >= ATTEMPTS) => Some(false),
                 // What it waits for did not become healthy; nothing more is tried until that changes.
                 Phase::Failed if state.error.as_ref().is_some_and(|error| STUCK.contains(&error.code)) => Some(false),
                 Phase::Failed | Phase::Unreachable | Phase::Syncing => None,

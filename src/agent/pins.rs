@@ -50,7 +50,7 @@ impl Fleet {
     /// Forgets what failed on clusters and what keeps them, and has them synced now.
     pub(super) async fn retry(&mut self, selector: &str, who: &str) -> Result<Accepted, Diagnostic> {
         let clusters = self.selected_by(selector)?;
-        let changed = self.waves.progress().retry(clusters.iter().map(String::as_str));
+        let changed = self.waves.retry(&clusters);
         info!(who, clusters = clusters.join(","), changed = changed.join(","), "another try asked for");
         self.roll().await?;
         for cluster in &clusters {

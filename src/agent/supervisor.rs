@@ -210,6 +210,7 @@ impl Supervisor {
                 }
             }
             News::Pin(mark) => self.fleet.adopt(cluster, &mark),
+            News::StandsAt(commit) => self.fleet.waves.stands_at(cluster, commit),
         }
     }
 

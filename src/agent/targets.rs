@@ -22,7 +22,7 @@ use crate::{
     cluster::{ClusterError, Connection, ConnectionSpec, Kubeconfig, Limits},
     git::CommitId,
     ledger::Ledger,
-    manifest::Digest,
+    manifest::{Digest, KeyId},
     server::Whereabouts,
     sync::target::{Ask, Connect, Desired, Target},
 };
@@ -35,6 +35,7 @@ pub(super) struct Shared {
     pub(super) kubeconfig: Arc<Kubeconfig>,
     pub(super) ledger: Ledger,
     pub(super) instance: String,
+    pub(super) key: KeyId,
     pub(super) compare_every: Duration,
     pub(super) limits: Limits,
     pub(super) news: mpsc::Sender<(String, News)>,
@@ -102,11 +103,12 @@ impl Targets {
         let (desired_sender, desired) = watch::channel(Some(desired));
         let (asks_sender, asks) = mpsc::channel(ASKS);
         let stop = CancellationToken::new();
-        let Shared { kubeconfig, ledger, instance, compare_every, limits, news, meter } = &self.shared;
+        let Shared { kubeconfig, ledger, instance, key, compare_every, limits, news, meter } = &self.shared;
         let connect = Connector { cluster: cluster.to_owned(), kubeconfig: kubeconfig.clone(), limits: limits.clone() };
         let target = Target {
             cluster: cluster.to_owned(),
             instance: instance.clone(),
+            key: key.clone(),
             compare_every: *compare_every,
             memory: ClusterMemory { at, ledger: ledger.clone(), news: news.clone(), meter: meter.clone(), progress: Mutex::default() },
             connect,

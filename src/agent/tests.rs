@@ -33,7 +33,7 @@ use crate::{
     ledger::Ledger,
     manifest::{Digest, DigestKey},
     render::{Facts, Renderer},
-    rollout::Progress,
+    rollout::{Mark, Progress},
     server::{self, HoldRequest, ReleaseRequest, SourceState},
     sync::{Action, Journal as _, Live, ObjectResult, Phase, State, SyncStart, Trigger},
 };
@@ -78,6 +78,7 @@ impl Bed {
             kubeconfig: Arc::new(Kubeconfig::open(Some(&kubeconfig)).unwrap()),
             ledger: ledger.clone(),
             instance: "me".to_owned(),
+            key: DigestKey::new([0; 32]).id(),
             compare_every: Duration::from_mins(5),
             limits: Limits::default(),
             news: news_sender,
@@ -548,7 +549,7 @@ async fn what_renders_to_something_else_now_is_not_written_until_its_wave_comes(
     let mut before = Progress::default();
     bed.fetch().await;
     let mark = format!("{{\"pin\":{{\"Failed\":\"{old}\"}},\"commit\":\"{}\",\"digest\":\"{old}\",\"failure\":null}}", bed.tip());
-    assert!(before.adopt("b", &mark));
+    before.take_mark("b", Mark::read(&mark).unwrap());
     before.retry(["b"]);
     bed.ledger.record_rollout(before.changes(&Progress::default())).await.unwrap();
     bed.supervisor.fleet.remember(false).await.unwrap();

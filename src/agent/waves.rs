@@ -10,16 +10,21 @@ use std::{
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 
-use super::{condition::condition, fleet::Ended, losses::layers};
+use super::{
+    claims::{Claims, Here},
+    condition::condition,
+    fleet::Ended,
+    losses::layers,
+};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{CommitId, Mirror},
     layout::{self, FleetSpec, Rollout},
-    manifest::Digest,
+    manifest::{Digest, KeyId},
     render::{Facts, Renderer, Rendering},
     rollout::{
-        ClusterProgress, Decision, Digests, Input, Member, Off, Pin, Progress, Verdict,
+        ClusterProgress, Decision, Digests, Input, Mark, Member, Off, Pin, Progress, Verdict,
         rows::{Board, Row},
     },
     sync::{State, hold::Held, target::Pinned},
@@ -87,6 +92,10 @@ pub(super) struct Waves {
     others: BTreeSet<String>,
     /// What clusters run, as far as is known.
     runs: BTreeMap<String, (CommitId, Digest)>,
+    /// What they say of themselves that is not known here yet.
+    claims: Claims,
+    /// Of the Secrets' digests.
+    key: KeyId,
     /// What they were told to run last.
     sent: BTreeMap<String, (CommitId, Digest)>,
     /// Set where something was seen since the last step.
@@ -124,6 +133,8 @@ impl Waves {
             members: BTreeMap::new(),
             others: BTreeSet::new(),
             runs: BTreeMap::new(),
+            claims: Claims::default(),
+            key: renderer.key_id(),
             sent: BTreeMap::new(),
             is_due: false,
             is_stuck: false,
@@ -170,6 +181,7 @@ impl Waves {
             let member = members.remove(&cluster.name).unwrap_or_else(|| Member { deadline: DEADLINE, ..Member::default() });
             self.members.insert(cluster.name.clone(), Member { labels: cluster.labels.clone(), ..member });
         }
+        self.claims.keep(&self.members);
         let digest = |rendering: &Result<Arc<Rendering>, Diagnostic>| rendering.as_ref().ok().map(|rendering| rendering.digest);
         let digests = renderings.iter().map(|(name, rendering)| (name.clone(), digest(rendering))).collect();
         self.epoch += 1;
@@ -188,7 +200,8 @@ impl Waves {
     /// A cluster's task said how it does.
     pub(super) fn heard(&mut self, cluster: &str, state: &State, held: &Held, now: Timestamp) {
         let Some(member) = self.members.get_mut(cluster) else { return };
-        if let (Some(commit), Some(digest)) = (state.applied, state.rendering) {
+        if let (Some(commit), Some(digest), false) = (state.applied, state.rendering, self.claims.has(cluster)) {
+            self.progress.heard_of(cluster);
             self.runs.insert(cluster.to_owned(), (commit, digest));
         }
         // Where people hold bundles, it was told what its wave has for it without those.
@@ -332,13 +345,13 @@ impl Waves {
             let deadlines = rendering.bundles.values().map(|bundle| bundle.deadline.unwrap_or(DEADLINE));
             member.deadline = deadlines.max().unwrap_or(DEADLINE);
         }
-        let text = self.progress.clusters.get(cluster).and_then(ClusterProgress::mark);
+        let text = self.progress.clusters.get(cluster).and_then(|cluster| cluster.mark(&self.key));
         let why = match self.no_way_back.get(cluster) {
             Some((_, problem)) => Some(problem.clone()),
             None => text.is_some().then(|| why(&verdict)),
         };
         let pin = why.map(|why| Pinned { text, why });
-        Some(Word { commit, rendering, rest, pin, is_new: !self.runs.contains_key(cluster) })
+        Some(Word { commit, rendering, rest, pin, is_new: self.is_new(cluster) })
     }
 
     /// Why a cluster does not run the newest commit, where the rollout keeps it.
@@ -360,7 +373,12 @@ impl Waves {
 
     /// All is decided that can be by what is known, and everybody was told.
     pub(super) fn is_settled(&self) -> bool {
-        self.unchecked.is_empty() && self.wanted.is_empty() && self.older.is_empty() && !self.is_due && !self.is_stuck
+        self.unchecked.is_empty()
+            && self.claims.is_empty()
+            && self.wanted.is_empty()
+            && self.older.is_empty()
+            && !self.is_due
+            && !self.is_stuck
     }
 
     /// The tick: a step is due where the last one failed, or a time has come that was slept through.
@@ -392,16 +410,50 @@ impl Waves {
     /// What the newest commit gives.
     pub(super) fn newest(&self, head: &Head, cluster: &str) -> Option<Word> {
         let rendering = head.renderings.get(cluster)?.clone();
-        Some(Word { commit: head.commit, rendering, rest: None, pin: None, is_new: !self.runs.contains_key(cluster) })
+        Some(Word { commit: head.commit, rendering, rest: None, pin: None, is_new: self.is_new(cluster) })
     }
 
     /// Takes up a pin that stands on a cluster, unless it is on record what that runs. True where it is one.
     pub(super) fn adopt(&mut self, cluster: &str, mark: &str) -> bool {
-        let is_new = !self.runs.contains_key(cluster);
+        let is_new = self.is_new(cluster);
         // Whatever comes of it, its task is told anew: either the pin, or that there is a record.
         self.told.remove(cluster);
         (self.everywhere, self.is_due) = (None, true);
-        is_new && self.progress.adopt(cluster, mark)
+        let Some(mark) = Mark::read(mark).filter(|_| is_new) else { return false };
+        // Whatever it was told was not written.
+        self.sent.remove(cluster);
+        if mark.is_of_another_key(&self.key) {
+            return self.claims.pinned(cluster, mark);
+        }
+        self.progress.take_mark(cluster, mark);
+        true
+    }
+
+    /// A cluster of which nothing is on record runs what that commit gives, by the word of an agent with another key.
+    pub(super) fn stands_at(&mut self, cluster: &str, commit: CommitId) {
+        if self.is_new(cluster) {
+            self.claims.runs(cluster, commit);
+            self.is_due = true;
+        }
+    }
+
+    /// Whether it is for the cluster to say what it runs and what keeps it: nothing is on record of it.
+    fn is_new(&self, cluster: &str) -> bool {
+        !self.runs.contains_key(cluster) && !self.progress.is_over(cluster)
+    }
+
+    /// A commit was rendered for a cluster, maybe since that named it.
+    fn answer(&mut self, name: &str, commit: CommitId, given: Option<Digest>) {
+        let Some(here) = self.claims.answer(name, commit, given) else { return };
+        match here {
+            Here::Runs(Some(runs)) => _ = self.runs.entry(name.to_owned()).or_insert(runs),
+            // It waits for its wave as one of which nothing is known.
+            Here::Runs(None) => {}
+            Here::Pinned(Some(mark)) => self.progress.take_mark(name, *mark),
+            Here::Pinned(None) => self.progress.pass_over_mark(name),
+        }
+        self.told.remove(name);
+        self.everywhere = None;
     }
 
     /// Begins to render what is wanted of an older commit, one at a time.
@@ -410,6 +462,9 @@ impl Waves {
             if self.no_way_back.get(name).is_none_or(|(failed, _)| *failed != commit) {
                 self.wanted.entry(commit).or_default().insert(name.to_owned());
             }
+        }
+        for (commit, name) in self.claims.wanted().filter(|(_, name)| self.members.contains_key(*name)) {
+            self.wanted.entry(commit).or_default().insert(name.to_owned());
         }
         if !self.older.is_empty() {
             return;
@@ -452,6 +507,7 @@ impl Waves {
             self.progress.check(settings, &self.members, commit, &Arc::new(renderings.iter().map(digest).collect()));
         }
         for name in asked {
+            self.answer(&name, commit, renderings.get(&name).and_then(|rendering| Some(rendering.as_ref().ok()?.digest)));
             match renderings.get(&name) {
                 Some(Ok(rendering)) => self.found(&name, commit, rendering),
                 Some(Err(errors)) => self.missed(&name, commit, errors.first()),
@@ -492,7 +548,24 @@ impl Waves {
     /// A person puts a cluster to a commit. One that cannot be had is looked for again.
     pub(super) fn roll_back(&mut self, cluster: &str, commit: CommitId, who: &str, at: Timestamp) {
         self.no_way_back.remove(cluster);
+        self.claims.forget(cluster);
         self.progress().roll_back(cluster, commit, who, at);
+    }
+
+    /// A person has clusters tried again, also those whose pin is known from nothing but themselves. Those of which there was something to
+    /// forget.
+    pub(super) fn retry(&mut self, clusters: &[String]) -> Vec<String> {
+        let (claims, progress) = (&mut self.claims, &mut self.progress);
+        let pinned: BTreeSet<&String> = clusters.iter().filter(|name| claims.forget(name)).collect();
+        for name in &pinned {
+            progress.pass_over_mark(name);
+        }
+        let changed = self.progress().retry(clusters.iter().map(String::as_str));
+        // Of these it is on record what they run, so that nothing is taken up from them.
+        for name in changed.iter().filter(|name| self.runs.contains_key(*name)) {
+            self.progress.heard_of(name);
+        }
+        clusters.iter().filter(|name| pinned.contains(name) || changed.contains(name)).cloned().collect()
     }
 
     /// What is remembered, for people to change.

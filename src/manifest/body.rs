@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::Sha256;
 
@@ -38,6 +38,28 @@ impl DigestKey {
         let mut mac = Hmac::<Sha256>::new(&block.into());
         mac.update(bytes);
         Digest(mac.finalize().into_bytes().into())
+    }
+
+    /// The key's name: digests of two agents can be compared where it is the same. The label is no object, so this is no object's digest.
+    pub fn id(&self) -> KeyId {
+        KeyId(self.digest(b"id of this key").0[..8].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+    }
+}
+
+/// The name of a [`DigestKey`], of which it gives nothing away: 16 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// As it stands on a cluster. A text that is no name is that of no key.
+    pub fn read(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 

@@ -13,7 +13,7 @@ mod query;
 mod secret;
 
 pub use applyset::{ApplySet, PART_OF};
-pub use body::{Body, DIGEST_ANNOTATION, DigestKey, ID_ANNOTATION};
+pub use body::{Body, DIGEST_ANNOTATION, DigestKey, ID_ANNOTATION, KeyId};
 pub(crate) use body::{fold_string_data, seal, seal_whole};
 pub use digest::Digest;
 pub use file::{Manifest, Manifests, Origin};

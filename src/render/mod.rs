@@ -44,7 +44,7 @@ use crate::{
     diagnostic::Diagnostic,
     git::{Source, TreeId},
     layout::{Cluster, Fleet, HealthRules, Layer, Level},
-    manifest::{ApplySet, Body, Digest, DigestKey, Drift, GroupKind, ObjectId, Origin, Policy},
+    manifest::{ApplySet, Body, Digest, DigestKey, Drift, GroupKind, KeyId, ObjectId, Origin, Policy},
 };
 
 pub use blame::{Blame, Line};
@@ -265,6 +265,11 @@ impl Renderer {
     #[must_use]
     pub fn another(&self) -> Self {
         Self::new(self.namespace.clone(), self.key.clone())
+    }
+
+    /// The key of the Secrets' digests.
+    pub fn key_id(&self) -> KeyId {
+        self.key.id()
     }
 
     /// What the cluster must run, or every mistake in what its rendering reads.

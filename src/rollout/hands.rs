@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{ClusterProgress, Digests, Failure, Member, Pin, Progress, Stand};
-use crate::{git::CommitId, layout::Rollout, manifest::Digest};
+use crate::{
+    git::CommitId,
+    layout::Rollout,
+    manifest::{Digest, KeyId},
+};
 
 impl Progress {
     /// A person puts a cluster back to a commit, or forward to one, and keeps it there. What that commit gives for it is told by
@@ -43,7 +47,10 @@ impl Progress {
             if cluster.pin.is_none() && cluster.failures.is_empty() {
                 continue;
             }
-            if let (Some(Pin::Failed(_)), Some(admitted)) = (cluster.pin.take(), &mut cluster.admitted) {
+            let pin = cluster.pin.take();
+            // It stands on the cluster until that is written.
+            cluster.is_over |= pin.is_some();
+            if let (Some(Pin::Failed(_)), Some(admitted)) = (pin, &mut cluster.admitted) {
                 // Whatever its wave has for it is newer.
                 admitted.serial = 0;
             }
@@ -69,14 +76,18 @@ impl ClusterProgress {
 }
 
 /// A pin as it stands on the cluster, with what the cluster runs because of it.
-#[derive(Serialize, Deserialize)]
-struct Mark {
-    pin: Pin,
-    commit: CommitId,
-    digest: Digest,
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub(super) pin: Pin,
+    pub(super) commit: CommitId,
+    /// None where it is not known what the commit gives.
+    pub(super) digest: Option<Digest>,
     /// What failed there, the newest of it: it stops the waves wherever the cluster is.
     #[serde(default)]
-    failures: BTreeMap<Digest, Failure>,
+    pub(super) failures: BTreeMap<Digest, Failure>,
+    /// The key of the Secrets' digests in those above. Agents before this one said none.
+    #[serde(default)]
+    pub(super) key: Option<KeyId>,
 }
 
 /// Failures that go with a pin, some 500 bytes each in the ConfigMap: those of the commits that waves may be busy with.
@@ -89,7 +100,7 @@ pub fn is_mark(text: &str) -> bool {
 
 impl ClusterProgress {
     /// The pin as text, for the cluster's own record; none where there is none, or it is not known yet where it leads.
-    pub fn mark(&self) -> Option<String> {
+    pub fn mark(&self, key: &KeyId) -> Option<String> {
         let (pin, stand) = (self.pin.clone()?, self.admitted?);
         if matches!(pin, Pin::ByHand { digest: None, .. }) {
             return None;
@@ -99,20 +110,19 @@ impl ClusterProgress {
         failures.sort_by_key(|(digest, failure)| (!made_it_go(digest), std::cmp::Reverse(failure.at)));
         failures.truncate(MARKED_MAX);
         let failures = failures.into_iter().collect();
-        serde_json::to_string(&Mark { pin, commit: stand.commit, digest: stand.digest, failures }).ok()
+        let mark = Mark { pin, commit: stand.commit, digest: Some(stand.digest), failures, key: Some(key.clone()) };
+        serde_json::to_string(&mark).ok()
     }
 }
 
 impl Progress {
-    /// Takes up a pin from a cluster of which nothing is remembered. Text that is none counts as no pin; true where it is one.
-    pub fn adopt(&mut self, name: &str, mark: &str) -> bool {
-        let Ok(Mark { pin, commit, digest, failures }) = serde_json::from_str(mark) else { return false };
+    /// Takes up a pin from a cluster of which nothing is remembered. Its digests are of this agent's key.
+    pub fn take_mark(&mut self, name: &str, Mark { pin, commit, digest, failures, .. }: Mark) {
         let cluster = self.clusters.entry(name.to_owned()).or_default();
         cluster.failures.extend(failures);
         cluster.pin = Some(pin);
-        cluster.admitted = Some(Stand { commit, digest, serial: 0 });
+        cluster.admitted = digest.map(|digest| Stand { commit, digest, serial: 0 });
         cluster.arrived = true;
-        true
     }
 
     /// After a start: what a commit gives now for the clusters of this agent. A target that would give something else for its own wave

@@ -16,6 +16,7 @@
 mod calendar;
 mod gate;
 mod hands;
+mod mark;
 mod observe;
 pub mod rows;
 mod shown;
@@ -36,7 +37,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     calendar::Closed,
-    hands::is_mark,
+    hands::{Mark, is_mark},
     shown::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
 };
 use crate::{diagnostic::ErrorAnswer, git::CommitId, manifest::Digest};
@@ -104,6 +105,7 @@ pub struct Approval {
 
 /// How far a cluster is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may go with any other")]
 pub struct ClusterProgress {
     /// What it is to run; none for one whose wave has never come.
     pub admitted: Option<Stand>,
@@ -128,6 +130,9 @@ pub struct ClusterProgress {
     pub failures: BTreeMap<Digest, Failure>,
     /// What keeps it where it is, whatever its wave does.
     pub pin: Option<Pin>,
+    /// A pin of it has ended, and may still stand on the cluster, where nothing was written since.
+    #[serde(default)]
+    pub is_over: bool,
 }
 
 /// A commit's rendering for one cluster.

@@ -57,11 +57,11 @@ impl Progress {
     /// Without waves nothing is remembered but where people put clusters back.
     fn go_everywhere(&mut self, input: Input<'_>) -> Decision {
         self.waves.clear();
-        self.clusters.retain(|_, cluster| cluster.is_pinned_by_hand());
+        self.clusters.retain(|_, cluster| cluster.is_pinned_by_hand() || cluster.is_over);
         let mut decision = Decision::default();
         for name in input.members.keys() {
             let head = self.head.as_ref().and_then(|head| head.stand(name));
-            let verdict = match self.clusters.get(name) {
+            let verdict = match self.clusters.get(name).filter(|cluster| cluster.is_pinned_by_hand()) {
                 Some(cluster) => Verdict {
                     runs: cluster.admitted,
                     reason: cluster.pin.as_ref().map(|pin| shown::pinned(pin, cluster)).unwrap_or_default(),

@@ -15,6 +15,8 @@ use crate::manifest::Digest;
 pub enum Goal {
     /// This rendering.
     Run(Digest),
+    /// Nothing until its wave comes, but that it is read what it says of itself.
+    Glance,
     /// Nothing may be written: paused, or its rendering is refused.
     Rest,
 }
@@ -190,7 +192,7 @@ impl Agenda {
             }
             End::Interrupted => {}
         }
-        if self.goal != Goal::Run(digest) {
+        if !matches!(self.goal, Goal::Glance) && self.goal != Goal::Run(digest) {
             // The goal moved on while the attempt ran: the newest commit is due at once, however the old one ended.
             self.afresh(now, jitter);
             self.mode = Mode::Due(Trigger::Commit);
@@ -305,6 +307,15 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_that_was_glanced_at_is_written_at_once_when_its_wave_comes() {
+        let glanced = Agenda::new(COMPARE).step(Event::Goal(Goal::Glance), at(0), 0.5);
+        assert_eq!(glanced.next(at(0)), Next::Attempt(Trigger::Start));
+        let glanced = glanced.step(Event::Ended(digest(1), End::Reported), at(1), 0.5);
+        assert_eq!(glanced.next(at(1)), Next::Sleep(Some(at(301))), "once is enough");
+        assert_eq!(glanced.step(Event::Goal(Goal::Run(digest(1))), at(2), 0.5).next(at(2)), Next::Attempt(Trigger::Commit));
+    }
+
+    #[test]
     fn new_terms_end_every_pause() {
         for end in ENDS {
             let agenda = ended(end).step(Event::Terms, at(1), 0.5).step(Event::Probed(true), at(1), 0.5);
@@ -399,6 +410,7 @@ mod tests {
         prop_oneof![
             (0u8..3).prop_map(|n| Event::Goal(Goal::Run(digest(n)))),
             Just(Event::Goal(Goal::Rest)),
+            Just(Event::Goal(Goal::Glance)),
             Just(Event::Asked),
             Just(Event::Terms),
             Just(Event::Lost),

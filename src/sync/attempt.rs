@@ -39,7 +39,7 @@ use crate::{
     codes, crash,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    manifest::{ApplySet, Digest, GroupKind, ObjectId},
+    manifest::{ApplySet, Digest, GroupKind, KeyId, ObjectId},
     render::{Facts, Rendering},
     rollout,
 };
@@ -66,6 +66,8 @@ pub trait Memory: Journal {
     fn forget(&self, ids: Vec<crate::manifest::ObjectId>) -> impl Future<Output = Result<(), JournalError>> + Send;
     /// A pin stands on the parent of a cluster of which nothing is on record.
     fn pin_found(&self, pin: String) -> impl Future<Output = ()> + Send;
+    /// A cluster of which nothing is on record runs what that commit gives, by the word of an agent with another key.
+    fn stands_at(&self, commit: CommitId) -> impl Future<Output = ()> + Send;
     /// What the cluster serves.
     fn facts(&self, facts: Facts) -> impl Future<Output = ()> + Send;
     /// An attempt ended; that many failed in a row.
@@ -182,6 +184,7 @@ impl Outcome {
 pub(super) struct Settings {
     pub(super) cluster: String,
     pub(super) instance: String,
+    pub(super) key: KeyId,
 }
 
 pub(super) struct Attempt<'a, M> {
@@ -231,7 +234,8 @@ impl<M: Memory> Attempt<'_, M> {
             Err(Early::Api(error)) => failure(&error),
         };
         match session {
-            _ if outcome.end == End::Unreachable => *session = None,
+            // At one that is only glanced at nothing is watched.
+            _ if outcome.end == End::Unreachable || self.desired.is_glanced_at() => *session = None,
             Some(session) => session.watch(&self.desired.set),
             None => {}
         }
@@ -256,6 +260,9 @@ impl<M: Memory> Attempt<'_, M> {
         }
         if let Some(why) = self.desired.report_only {
             return self.survey(session, &parent, why).await;
+        }
+        if self.desired.is_glanced_at() {
+            return self.glance(&parent).await;
         }
         if let Some(held) = self.stand_by(session, &parent).await? {
             return Ok(held);
@@ -557,6 +564,7 @@ impl<M: Memory> Attempt<'_, M> {
         // What drifted and is as it was changes nothing about the set.
         let pin = self.desired.pin.as_ref().and_then(|pin| pin.text.as_ref());
         let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty() && parent.pin.as_ref() == pin;
+        let same = same && parent.key.as_ref() == Some(&self.settings.key);
         let courses = if end == End::Synced { turn.situation.finished() } else { turn.situation.courses.clone() };
         if end == End::Synced && (!same || courses != parent.courses) {
             self.finish_parent(store, members, &courses).await?;
@@ -578,6 +586,7 @@ impl<M: Memory> Attempt<'_, M> {
         store
             .change(&self.settings.instance, |parent| {
                 parent.finish(digest, commit);
+                parent.key = Some(self.settings.key.clone());
                 self.desired.manager.clone_into(&mut parent.manager);
                 parent.shrink(inventory.keys());
                 // Of these there may be more than is on record.

@@ -28,6 +28,7 @@ mod drift;
 mod entries;
 mod fieldset;
 mod fights;
+mod glance;
 mod handover;
 mod hooks;
 mod journal;

@@ -10,7 +10,7 @@ use super::{course::Courses, hold::Hold};
 use crate::{
     cluster::{Api, ApiError, Connection, ErrorKind},
     git::CommitId,
-    manifest::{ApplySet, Digest, GroupKind, ObjectId},
+    manifest::{ApplySet, Digest, GroupKind, KeyId, ObjectId},
 };
 
 /// KEP-3659: marks the parent and carries the set's id.
@@ -45,6 +45,8 @@ pub struct Parent {
     pub rendering: Option<Digest>,
     /// The commit that first gave that rendering.
     pub commit: Option<CommitId>,
+    /// The key of the Secrets' digests in that digest. With another key the same commit gives another one.
+    pub key: Option<KeyId>,
     /// Members that stood on the cluster before the fleet took them; their deletion is always held.
     pub adopted: BTreeSet<String>,
     /// How far bundles with an order came.
@@ -73,6 +75,7 @@ impl Parent {
             manager: text("/data/manager").unwrap_or_default().to_owned(),
             rendering: text("/data/rendering").and_then(|text| text.parse().ok()),
             commit: text("/data/commit").and_then(|text| text.parse().ok()),
+            key: text("/data/key").map(KeyId::read),
             adopted: text("/data/adopted").unwrap_or_default().lines().map(str::to_owned).collect(),
             holds: text("/data/hold").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
             pin: text("/data/pin").map(str::to_owned),
@@ -96,6 +99,7 @@ impl Parent {
         put("manager", Some(self.manager.clone()));
         put("rendering", self.rendering.map(|digest| digest.to_string()));
         put("commit", self.commit.map(|commit| commit.to_string()));
+        put("key", self.key.as_ref().map(|key| key.as_str().to_owned()));
         put("adopted", Some(self.adopted.iter().cloned().collect::<Vec<_>>().join("\n")));
         put("hold", Some(&self.holds).filter(|holds| !holds.is_empty()).and_then(|holds| serde_json::to_string(holds).ok()));
         put("courses", Some(&self.courses).filter(|courses| !courses.is_empty()).and_then(|courses| serde_json::to_string(courses).ok()));
@@ -127,6 +131,11 @@ impl Parent {
             self.namespaces.extend(id.namespace.clone());
         }
         before != (self.kinds.len(), self.namespaces.len())
+    }
+
+    /// Whether it was written by an agent whose digests cannot be compared with those of this key.
+    pub(super) fn is_of_another_key(&self, key: &KeyId) -> bool {
+        self.key.as_ref().is_some_and(|other| other != key)
     }
 
     /// Says what now runs. The commit is the first that gave the rendering.
@@ -262,6 +271,7 @@ mod tests {
             manager: "evenkeel-shop".into(),
             rendering: Some(Digest::of(b"x")),
             commit: Some(CommitId([7; 20])),
+            key: Some(KeyId::read("0011223344556677")),
             adopted: ["ConfigMap/shop/a".to_owned()].into(),
             holds: vec![crate::sync::hold::tests::hold("1", "environment=prod")],
             resource_version: Some("41".into()),

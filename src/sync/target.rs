@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -32,7 +33,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     git::CommitId,
     layout::{HealthRules, Validate},
-    manifest::{ApplySet, Digest, Drift, ObjectId},
+    manifest::{ApplySet, Digest, Drift, KeyId, ObjectId},
     render::Rendering,
 };
 use probe::Probed;
@@ -98,6 +99,7 @@ impl Desired {
     pub(super) fn goal(&self) -> Goal {
         match &self.rendering {
             Ok(rendering) if self.paused.is_none() && self.rest.is_none() => Goal::Run(rendering.digest),
+            _ if self.is_glanced_at() => Goal::Glance,
             _ => Goal::Rest,
         }
     }
@@ -133,6 +135,8 @@ pub struct Target<M, C> {
     pub cluster: String,
     /// This agent's instance.
     pub instance: String,
+    /// Of the Secrets' digests.
+    pub key: KeyId,
     /// Between two full comparisons.
     pub compare_every: Duration,
     /// Where it records.
@@ -193,6 +197,8 @@ struct Live {
     /// A person asked for another try, and what failed was not read since: until then nobody knows what is to be tried again.
     asked: bool,
     patience: Patience,
+    /// When this agent takes over at the latest from another that holds the cluster and does not answer.
+    turn: Option<Timestamp>,
     /// The connection over which the cluster gave its last sign of life.
     probed: Option<Connection>,
     /// What on-call was told about the cluster being out of reach; none where it is not.
@@ -211,7 +217,7 @@ struct Live {
 impl<M: Memory, C: Connect> Target<M, C> {
     /// Runs until it is stopped. `applied` is what the ledger says that the cluster runs.
     pub async fn run(mut self, applied: Option<(Digest, CommitId)>) {
-        let settings = Settings { cluster: self.cluster.clone(), instance: self.instance.clone() };
+        let settings = Settings { cluster: self.cluster.clone(), instance: self.instance.clone(), key: self.key.clone() };
         let mut live = Live {
             began: Instant::now(),
             agenda: Agenda::new(self.compare_every),
@@ -223,6 +229,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             accept_uid: false,
             asked: false,
             patience: Patience::default(),
+            turn: None,
             probed: None,
             told: None,
             look_at: Instant::now() + LOOK,
@@ -283,6 +290,13 @@ impl<M: Memory, C: Connect> Target<M, C> {
             (_, Some(by)) => {
                 let hint = format!("Nothing is written until spec.paused is taken out there; `git log -1 {by}` says who paused it.");
                 (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), "spec.paused is set").with_hint(hint)))
+            }
+            (Ok(_), None) if desired.is_glanced_at() => {
+                if !live.shows_wait(desired) {
+                    let state = live.state_with(desired, Phase::Waiting, desired.rest.clone());
+                    self.publish(live, Some(state)).await;
+                }
+                return false;
             }
             (Ok(_), None) if desired.rest.is_some() => (Phase::Waiting, desired.rest.clone()),
             (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_) | Next::Probe) => return false,
@@ -368,6 +382,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             None => live.vitals.forget(),
         }
         live.patience = live.patience.after(outcome.claim, live.now());
+        live.tell_turn(&mut outcome, Timestamp::now());
         live.resting = Resting::after(&mut outcome, &|id| live.vitals.pulse(id));
         let gone = self.take_leave(live, desired, &mut outcome).await;
         live.event(Event::Ended(rendering.digest, outcome.end));
@@ -636,6 +651,8 @@ mod leave;
 mod linger;
 mod probe;
 mod show;
+mod turn;
+mod wait;
 
 #[cfg(test)]
 mod tests;

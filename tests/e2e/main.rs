@@ -34,6 +34,7 @@ mod refusals;
 mod rollout;
 mod rollout_gates;
 mod rollout_halt;
+mod rollout_lost;
 mod rollout_page;
 mod scene;
 mod secrets;

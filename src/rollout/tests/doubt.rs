@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::world::{Place, World, commit, content, minutes, paused, rollout, wave};
 use crate::{
     layout::{Freeze, OnFailure, Preempt},
-    rollout::{Off, Progress, WaveWord},
+    manifest::DigestKey,
+    rollout::{Mark, Off, Progress, WaveWord},
 };
 
 /// What is done, in words and in deed.
@@ -226,9 +227,9 @@ fn a_failure_stands_on_the_cluster_beside_what_a_person_keeps_it_at() {
     world.roll_back("a", 0);
     world.place("a").is_ill = false;
     world.minutes(2);
-    let mark = world.progress.clusters["a"].mark().unwrap();
+    let mark = world.progress.clusters["a"].mark(&DigestKey::new([0; 32]).id()).unwrap();
     world.progress = Progress::default();
-    assert!(world.progress.adopt("a", &mark));
+    world.progress.take_mark("a", Mark::read(&mark).unwrap());
     world.minutes(5);
     assert_eq!((wave_shown(&world, 0).state, world.runs("b")), (WaveWord::Halted, commit(0)));
 }

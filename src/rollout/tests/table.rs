@@ -191,6 +191,9 @@ fn a_person_puts_clusters_to_a_commit_until_a_person_retries() {
     world.progress.retry(["b"]);
     world.minutes(1);
     assert_eq!(world.runs("b"), newest);
+    assert!(world.progress.is_over("b"), "its pin may still stand on the cluster");
+    world.progress.heard_of("b");
+    world.minutes(1);
     assert_eq!(world.progress, Progress::default(), "and remembers nothing else");
 }
 

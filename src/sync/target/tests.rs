@@ -66,6 +66,7 @@ impl Memory for Told {
         Ok(())
     }
     async fn pin_found(&self, _: String) {}
+    async fn stands_at(&self, _: CommitId) {}
     async fn facts(&self, _: Facts) {}
     async fn attempted(&self, _: u32) {}
 }
@@ -133,6 +134,7 @@ async fn a_cluster_that_is_out_of_reach_is_shown_with_its_next_try() {
     let target = Target {
         cluster: "a".to_owned(),
         instance: "me".to_owned(),
+        key: KeyId::read("0011223344556677"),
         compare_every: Duration::from_mins(5),
         memory: Told { states, failures: AtomicU32::new(0) },
         connect: NoWay,
@@ -155,6 +157,40 @@ async fn a_cluster_that_is_out_of_reach_is_shown_with_its_next_try() {
     task.await.unwrap();
 }
 
+/// Nothing is on record of it, and its wave has yet to come: it is looked at, and that it does not answer is told.
+#[tokio::test]
+async fn a_cluster_that_cannot_be_glanced_at_waits_and_says_so() {
+    let (states, mut told) = mpsc::unbounded_channel();
+    let rendering = Ok(crate::sync::plan::tests::rendering(&[("a", "one")], "1"));
+    let rest = Some(Diagnostic::new(codes::WAVE, Place::Nowhere, "waits for the wave first"));
+    let (_desired_sender, desired) = watch::channel(Some(Desired { rendering, rest, is_new: true, ..refused(1) }));
+    let (_asks, asked) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let target = Target {
+        cluster: "a".to_owned(),
+        instance: "me".to_owned(),
+        key: KeyId::read("0011223344556677"),
+        compare_every: Duration::from_mins(5),
+        memory: Told { states, failures: AtomicU32::new(0) },
+        connect: NoWay,
+        desired,
+        asks: asked,
+        stop: stop.clone(),
+    };
+    let task = tokio::spawn(target.run(None));
+    let messages = ["waits for the wave first", "waits for the wave first; what it runs could not be read from it: no such file"];
+    for message in messages {
+        let state = told.recv().await.unwrap();
+        let error = state.error.unwrap();
+        assert_eq!((state.phase, error.code), (Phase::Waiting, codes::WAVE));
+        assert!(error.message.starts_with(message), "{}", error.message);
+    }
+    // The next try is known.
+    assert_eq!(told.recv().await.unwrap().retry.unwrap().failures, 2);
+    stop.cancel();
+    task.await.unwrap();
+}
+
 #[tokio::test]
 async fn a_state_that_was_not_stored_is_told_again() {
     let (states, mut told) = mpsc::unbounded_channel();
@@ -164,6 +200,7 @@ async fn a_state_that_was_not_stored_is_told_again() {
     let target = Target {
         cluster: "a".to_owned(),
         instance: "me".to_owned(),
+        key: KeyId::read("0011223344556677"),
         compare_every: Duration::from_mins(5),
         memory: Told { states, failures: AtomicU32::new(2) },
         connect: Nowhere,
