@@ -119,7 +119,7 @@ impl<'a> At<'a> {
         Self {
             path: format!("{}.{name}", self.path),
             pointer: pointer(&self.pointer, name),
-            owners: below(&self.owners, &key),
+            owners: below(&self.inside(), &key),
             shape: below(&self.shape, &key),
         }
     }
@@ -128,9 +128,15 @@ impl<'a> At<'a> {
         Self {
             path: format!("{}[{name}]", self.path),
             pointer: format!("{}/{number}", self.pointer),
-            owners: of_item(&self.owners, item),
+            owners: of_item(&self.inside(), item),
             shape: of_item(&self.shape, item),
         }
+    }
+
+    /// Who may have something inside. Of another who has the place and nothing in it, the server would have said a conflict if the place
+    /// were one value to it; so it is an empty map, in which defaults may stand.
+    fn inside(&self) -> Vec<Owner<'a>> {
+        self.owners.iter().filter(|owner| owner.is_fleet || !owner.is_whole()).copied().collect()
     }
 
     fn keys(&self) -> BTreeSet<String> {
@@ -247,7 +253,7 @@ mod tests {
         ];
         let live = object(&json!({"spec": {"ours": 1, "theirs": 1, "selector": {"a": "1"}}}), &entries);
         let would = object(&json!({"spec": {"ours": 2, "theirs": 2, "selector": {"a": "2"}}}), &[entry("us", "Apply", &fields)]);
-        assert_eq!(told_of(&live, &would), [".spec.selector.a helm", ".spec.theirs helm"]);
+        assert_eq!(told_of(&live, &would), [".spec.selector.a ", ".spec.theirs helm"]);
     }
 
     #[test]

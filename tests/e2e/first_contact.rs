@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use testbed::Api;
+use testbed::{Api, wait_until};
 
-use crate::scene::{Agent, Scene, evenkeel, query, yaml};
+use crate::scene::{Agent, PATIENCE, Scene, evenkeel, query, yaml};
 
 fn cluster(paused: bool) -> String {
     yaml(&json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": "a"}, "spec": {"paused": paused}}))
@@ -204,6 +204,17 @@ async fn forget_who_set_it(api: &Api, path: &str) -> Result<()> {
     Ok(())
 }
 
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+/// The definition of a kind whose `spec.mode` is `open` where nothing else is said.
+fn definition(group: &str, plural: &str, kind: &str) -> Value {
+    let spec = json!({"type": "object", "properties": {"mode": {"type": "string", "default": "open"}}});
+    let schema = json!({"type": "object", "properties": {"spec": spec}});
+    json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": format!("{plural}.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"kind": kind, "plural": plural},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}})
+}
+
 /// Who is not on record has set a value all the same; a default of the server is nobody's.
 #[tokio::test]
 async fn a_value_that_nobody_is_on_record_for_is_others_unless_it_is_a_default() -> Result<()> {
@@ -215,7 +226,17 @@ async fn a_value_that_nobody_is_on_record_for_is_others_unless_it_is_a_default()
     api.apply(&deployment("scaled"), "flux", &web(&scene, "scaled", &json!({}))).await?;
     let account = |field: &str, name: &str| json!({format!("/spec/template/spec/{field}"): name});
     api.apply(&deployment("account"), "deployer", &web(&scene, "account", &account("serviceAccount", "theirs"))).await?;
+    let group = "unknown.contact.io";
+    api.create(DEFINITIONS, &definition(group, "gates", "Gate")).await?;
+    let gates = format!("/apis/{group}/v1/namespaces/{}/gates", scene.namespace());
+    wait_until(PATIENCE, "gates are served", || api.list(&gates)).await?;
+    let gate = |name: &str, mode: &Value| json!({"apiVersion": format!("{group}/v1"), "kind": "Gate", "metadata": {"name": name, "namespace": scene.namespace()}, "spec": mode});
+    api.apply(&format!("{gates}/default"), "flux", &gate("default", &json!({}))).await?;
+    api.create(&gates, &gate("set", &json!({"mode": "shut"}))).await?;
+    forget_who_set_it(&api, &format!("{gates}/set")).await?;
     let wanted = [
+        ("default", gate("default", &json!({"mode": "ours"}))),
+        ("set", gate("set", &json!({"mode": "ours"}))),
         ("old", map(json!({"v": "ours"}))),
         ("scaled", web(&scene, "scaled", &json!({"/spec/replicas": 3, "/spec/revisionHistoryLimit": 10}))),
         ("account", web(&scene, "account", &account("serviceAccountName", "ours"))),
@@ -227,12 +248,16 @@ async fn a_value_that_nobody_is_on_record_for_is_others_unless_it_is_a_default()
     let error = |name: &str| said[name]["error"].as_str().unwrap_or_default().to_owned();
     assert!(error("old").contains("what labeller set: .data.v"), "{said:?}");
     assert!(error("account").contains("what deployer set: .spec.template.spec.serviceAccount"), "{said:?}");
+    assert!(error("set").contains("what labeller set: .spec.mode"), "{said:?}");
+    assert_eq!(said["default"]["list"], "share", "{said:?}");
     assert_eq!((&said["scaled"]["list"], &said["scaled"]["with"]), (&json!("share"), &json!(["flux"])), "{said:?}");
 
     let last = resume(&scene)?;
     let status = agent.phase("a", "Refused", &last).await?;
     assert_eq!(status["error"]["code"], "EK4002", "{status}");
     assert_eq!(api.get(&scene.config_map_path("old")).await?["data"]["v"], "theirs");
+    let mode = async |name: &str| anyhow::Ok(api.get(&format!("{gates}/{name}")).await?["spec"]["mode"].clone());
+    assert_eq!((mode("set").await?, mode("default").await?), (json!("shut"), json!("ours")));
     let live = api.get(&deployment("account")).await?;
     assert_eq!(live["spec"]["template"]["spec"]["serviceAccountName"], "theirs", "{live}");
     let live = api.get(&deployment("scaled")).await?;
@@ -256,6 +281,43 @@ async fn a_label_of_another_fleet_that_nobody_owns_is_respected() -> Result<()> 
     assert_eq!(status["error"]["code"], "EK4003", "{status}");
     let live = api.get(&scene.config_map_path("one")).await?;
     assert_eq!(live["metadata"]["labels"]["applyset.kubernetes.io/part-of"], "applyset-of-another-fleet-v1");
+    Ok(())
+}
+
+/// Between dry runs and writes a sync waits for a definition whose name is taken. What others do meanwhile is seen by the writes.
+#[tokio::test]
+async fn what_others_do_between_dry_run_and_write_is_seen() -> Result<()> {
+    let (scene, api) = paused("contact-late").await?;
+    let group = "late.contact.io";
+    api.create(DEFINITIONS, &definition(group, "firsts", "Gate")).await?;
+    let (firsts, second) = (format!("/apis/{group}/v1/firsts"), format!("{DEFINITIONS}/seconds.{group}"));
+    wait_until(PATIENCE, "the name is taken", || api.list(&firsts)).await?;
+    let secret = |value: &str| object(&scene, "Secret", "key", &json!({"stringData": {"v": value}}));
+    api.apply(&path(&scene, "Secret", "key"), "kustomize-controller", &secret("same")).await?;
+    let map = |name: &str| object(&scene, "ConfigMap", name, &json!({"data": {"v": "1"}}));
+    let mut free = map("free");
+    api.apply(&scene.config_map_path("free"), "deployer", &free).await?;
+    (free["metadata"]["annotations"], free["data"]["v"]) = (json!({"evenkeel.dev/adopt": "allow"}), "2".into());
+    commit(&scene, &[("late", map("late")), ("key", secret("same")), ("free", free), ("second", definition(group, "seconds", "Gate"))])?;
+    let last = resume(&scene)?;
+    let agent = scene.agent()?;
+    wait_until(PATIENCE, "all was tried", || api.get(&second)).await?;
+    api.apply(&scene.config_map_path("late"), "argocd-controller", &map("late")).await?;
+    api.apply(&path(&scene, "Secret", "key"), "kustomize-controller", &secret("else")).await?;
+    let claim = json!({"metadata": {"labels": {"applyset.kubernetes.io/part-of": "applyset-of-another-fleet-v1"}}});
+    api.patch(&format!("{}?fieldManager=evenkeel-another", scene.config_map_path("free")), &claim).await?;
+    api.delete(&format!("{DEFINITIONS}/firsts.{group}")).await?;
+
+    agent.phase("a", "Refused", &last).await?;
+    let results = results(&agent)?;
+    let code = |name: &str| &results[name]["error"]["code"];
+    assert_eq!((code("key"), code("free")), (&json!("EK4002"), &json!("EK4003")), "{results:?}");
+    assert_eq!(api.get(&path(&scene, "Secret", "key")).await?["data"]["v"], "ZWxzZQ==");
+    let free = api.get(&scene.config_map_path("free")).await?;
+    assert_eq!((&free["data"]["v"], managers(&free)), (&json!("1"), vec!["deployer".to_owned(), "evenkeel-another".to_owned()]), "{free}");
+    assert_eq!(results["late"]["action"], "Adopted", "{results:?}");
+    let parent = api.get("/api/v1/namespaces/evenkeel-system/configmaps/evenkeel-contact-late").await?;
+    assert!(parent["data"]["adopted"].as_str().unwrap_or_default().contains("ConfigMap/contact-late-ns/late"), "{parent}");
     Ok(())
 }
 

@@ -22,13 +22,18 @@ pub(in crate::sync) fn below<'a>(owners: &[Owner<'a>], key: &str) -> Vec<Owner<'
 
 /// Whether a manager has all of a place: what the server keeps as one value, such as a Service's selector, has no parts in its set.
 fn is_whole(set: &Value) -> bool {
-    set.as_object().is_some_and(serde_json::Map::is_empty)
+    set.as_object().is_some_and(Map::is_empty)
 }
 
 impl Owner<'_> {
     /// What it has there.
     pub(in crate::sync) fn fields(&self) -> Option<&Map<String, Value>> {
         self.set.as_object()
+    }
+
+    /// Whether it has the place and nothing in it.
+    pub(in crate::sync) fn is_whole(&self) -> bool {
+        is_whole(self.set)
     }
 
     /// Its name.
