@@ -109,7 +109,7 @@ fn note(change: &LiveChange) -> String {
 }
 
 fn taken(change: &LiveChange, lines: &mut Vec<Line>) {
-    let kept = if change.with.is_empty() { String::new() } else { format!(", beside fields that {} keep", change.with.join(", ")) };
+    let kept = if change.with.is_empty() { String::new() } else { format!(", beside what stays with {}", change.with.join(", ")) };
     lines.push(Line::new('!', 1, format!("take over {} from {}{kept}{}", object(change), change.from.join(", "), note(change))));
     fields(change, lines);
 }
@@ -118,7 +118,7 @@ fn shared(change: &LiveChange, lines: &mut Vec<Line>) {
     let with = if change.with.is_empty() {
         ", which no other manager is on record for".to_owned()
     } else {
-        format!(" with {}: nothing that others set changes, and what they manage stays theirs", change.with.join(", "))
+        format!(" with {}", change.with.join(", "))
     };
     lines.push(Line::new('!', 1, format!("share {}{with}{}", object(change), note(change))));
     fields(change, lines);

@@ -243,6 +243,11 @@ fn note(previewed: &Previewed) -> String {
         };
         append(&mut note, unknown);
     }
+    if let (Tried::Becomes(_), Standing::Stranger { from, .. }) = (&previewed.tried, &previewed.standing)
+        && from.is_empty()
+    {
+        append(&mut note, "nothing that others set changes, and what they manage stays theirs");
+    }
     match previewed.object.policy.hook {
         Some(Hook::OnFailure) => append(&mut note, "a hook, which runs where its bundle fails"),
         Some(Hook::PreSync | Hook::PostSync) => append(&mut note, "a hook, which runs since its bundle changes"),

@@ -96,6 +96,7 @@ pub(crate) fn answer() -> Diff {
         share: vec![
             LiveChange {
                 with: vec!["argocd-controller".to_owned()],
+                note: "nothing that others set changes, and what they manage stays theirs".to_owned(),
                 ..change("ConfigMap/shop/both", vec![field("data.w", Op::Added, json!(null), json!("1"))])
             },
             change("ConfigMap/shop/nobodys", Vec::new()),

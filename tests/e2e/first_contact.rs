@@ -154,7 +154,7 @@ async fn what_diff_says_of_each_is_what_the_sync_does() -> Result<()> {
     }
     let id = |name: &str| format!("ConfigMap/{}/{name}", scene.namespace());
     let shared = format!("share {} (bundle same-tool) with argocd-controller: nothing that others set changes", id("same-tool"));
-    let taken = format!("take over {} (bundle may-else-other) from deployer, beside fields that deployer keep", id("may-else-other"));
+    let taken = format!("take over {} (bundle may-else-other) from deployer, beside what stays with deployer", id("may-else-other"));
     assert!(text.contains(&shared) && text.contains(&taken), "{text}");
     assert!(!text.contains("c2FtZQ") && !text.contains(".stringData"), "{text}");
 
@@ -269,18 +269,27 @@ async fn a_value_that_nobody_is_on_record_for_is_others_unless_it_is_a_default()
 #[tokio::test]
 async fn a_label_of_another_fleet_that_nobody_owns_is_respected() -> Result<()> {
     let (scene, api) = paused("contact-label").await?;
-    let mut theirs = object(&scene, "ConfigMap", "one", &json!({"data": {"v": "1"}}));
-    theirs["metadata"]["labels"] = json!({"applyset.kubernetes.io/part-of": "applyset-of-another-fleet-v1"});
-    api.create(&format!("/api/v1/namespaces/{}/configmaps", scene.namespace()), &theirs).await?;
-    forget_who_set_it(&api, &scene.config_map_path("one")).await?;
-    let mut ours = object(&scene, "ConfigMap", "one", &json!({"data": {"v": "1"}}));
-    ours["metadata"]["annotations"] = json!({"evenkeel.dev/adopt": "allow"});
-    commit(&scene, &[("one", ours)])?;
+    let label = json!({"applyset.kubernetes.io/part-of": "applyset-of-another-fleet-v1"});
+    let mut wanted = Vec::new();
+    for name in ["may", "may-not"] {
+        let map = object(&scene, "ConfigMap", name, &json!({"data": {"v": "1"}}));
+        let (mut theirs, mut ours) = (map.clone(), map);
+        theirs["metadata"]["labels"] = label.clone();
+        ours["metadata"]["annotations"] = if name == "may" { json!({"evenkeel.dev/adopt": "allow"}) } else { json!({}) };
+        api.create(&format!("/api/v1/namespaces/{}/configmaps", scene.namespace()), &theirs).await?;
+        forget_who_set_it(&api, &scene.config_map_path(name)).await?;
+        wanted.push((name, ours));
+    }
+    commit(&scene, &wanted)?;
     let last = resume(&scene)?;
-    let status = scene.agent()?.phase("a", "Refused", &last).await?;
-    assert_eq!(status["error"]["code"], "EK4003", "{status}");
-    let live = api.get(&scene.config_map_path("one")).await?;
-    assert_eq!(live["metadata"]["labels"]["applyset.kubernetes.io/part-of"], "applyset-of-another-fleet-v1");
+    let agent = scene.agent()?;
+    agent.phase("a", "Refused", &last).await?;
+    let results = results(&agent)?;
+    for name in ["may", "may-not"] {
+        assert_eq!(results[name]["error"]["code"], "EK4003", "{results:?}");
+        let live = api.get(&scene.config_map_path(name)).await?;
+        assert_eq!(live["metadata"]["labels"]["applyset.kubernetes.io/part-of"], label["applyset.kubernetes.io/part-of"]);
+    }
     Ok(())
 }
 
