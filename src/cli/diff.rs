@@ -73,6 +73,7 @@ pub(super) fn lines(diff: &Diff) -> Vec<Line> {
     let mut lines = Vec::new();
     lines.extend(diff.delete.iter().map(deletion));
     diff.take_over.iter().for_each(|change| taken(change, &mut lines));
+    diff.share.iter().for_each(|change| shared(change, &mut lines));
     diff.change.iter().for_each(|change| changed(change, &mut lines));
     diff.create.iter().for_each(|change| lines.push(Line::new('+', 1, format!("create {}{}", object(change), note(change)))));
     lines
@@ -80,7 +81,7 @@ pub(super) fn lines(diff: &Diff) -> Vec<Line> {
 
 /// `2 to create, 1 to change, 5 as they should be`
 pub(super) fn counts(diff: &Diff) -> String {
-    let Diff { create, change, take_over, delete, refused, unchanged, .. } = diff;
+    let Diff { create, change, take_over, share, delete, refused, unchanged, .. } = diff;
     let fated = |fate| delete.iter().filter(|delete| delete.fate == fate).count();
     let parts = [
         (refused.len(), "refused"),
@@ -89,6 +90,7 @@ pub(super) fn counts(diff: &Diff) -> String {
         (fated(Fate::Kept), "kept"),
         (fated(Fate::Paused), "to delete once resumed"),
         (take_over.len(), "to take over"),
+        (share.len(), "to share"),
         (change.len(), "to change"),
         (create.len(), "to create"),
         (*unchanged, "as they should be"),
@@ -107,9 +109,18 @@ fn note(change: &LiveChange) -> String {
 }
 
 fn taken(change: &LiveChange, lines: &mut Vec<Line>) {
-    let from =
-        if change.from.is_empty() { "; nobody has to give a field up".to_owned() } else { format!(" from {}", change.from.join(", ")) };
-    lines.push(Line::new('!', 1, format!("take over {}{from}{}", object(change), note(change))));
+    let kept = if change.with.is_empty() { String::new() } else { format!(", beside what stays with {}", change.with.join(", ")) };
+    lines.push(Line::new('!', 1, format!("take over {} from {}{kept}{}", object(change), change.from.join(", "), note(change))));
+    fields(change, lines);
+}
+
+fn shared(change: &LiveChange, lines: &mut Vec<Line>) {
+    let with = if change.with.is_empty() {
+        ", which no other manager is on record for".to_owned()
+    } else {
+        format!(" with {}", change.with.join(", "))
+    };
+    lines.push(Line::new('!', 1, format!("share {}{with}{}", object(change), note(change))));
     fields(change, lines);
 }
 

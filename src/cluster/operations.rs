@@ -306,9 +306,18 @@ impl Connection {
     /// [`ErrorKind::PreconditionFailed`].
     pub async fn patch(&self, api: &Api, namespace: Option<&str>, name: &str, manager: &str, patch: &Value) -> Result<(), ApiError> {
         let path = address::with_query(&address::object(api, namespace, name)?, &[("fieldManager", manager)]);
+        self.send_patch(Verb::Patch, path, META, patch).await.map(drop)
+    }
+
+    /// What the object would be after that JSON patch, whole; nothing is written.
+    pub async fn try_patch(&self, api: &Api, namespace: Option<&str>, name: &str, manager: &str, patch: &Value) -> Result<Value, ApiError> {
+        let path = address::with_query(&address::object(api, namespace, name)?, &[("fieldManager", manager), ("dryRun", "All")]);
+        parse(&self.send_patch(Verb::DryRun, path, JSON, patch).await?)
+    }
+
+    async fn send_patch(&self, verb: Verb, path: String, accept: &'static str, patch: &Value) -> Result<Answer, ApiError> {
         let body = Bytes::from(patch.to_string());
-        let ask = Ask { verb: Verb::Patch, method: Method::PATCH, path, accept: META, content_type: JSON_PATCH, body };
-        self.ask(ask).await.map(drop)
+        self.ask(Ask { verb, method: Method::PATCH, path, accept, content_type: JSON_PATCH, body }).await
     }
 
     async fn fetch(&self, verb: Verb, path: String, accept: &'static str) -> Result<Answer, ApiError> {

@@ -48,8 +48,10 @@ pub struct Diff {
     pub create: Vec<LiveChange>,
     /// The fleet's objects that are not as they should be.
     pub change: Vec<LiveChange>,
-    /// Objects that are there and not the fleet's yet.
+    /// Objects that are there, are not the fleet's yet, and would be taken from others.
     pub take_over: Vec<LiveChange>,
+    /// Objects that are there, are not the fleet's yet, and would be shared with others, who lose nothing.
+    pub share: Vec<LiveChange>,
     /// The fleet's objects that are not in the repository.
     pub delete: Vec<Delete>,
     /// Objects that the server refuses, or that may not be written.
@@ -66,8 +68,10 @@ pub struct LiveChange {
     pub bundle: String,
     /// Whether that is paused, so that it waits.
     pub paused: bool,
-    /// Who owns fields that would be taken over; empty where nobody has to give any up.
+    /// From whom something would be taken: fields of theirs, or values that they set.
     pub from: Vec<String>,
+    /// Who would keep fields of an object that is not the fleet's yet.
+    pub with: Vec<String>,
     /// What others did to it, where Git has not changed it.
     pub drift: Option<LiveDrift>,
     /// What else is to be known; empty where nothing is.
@@ -100,7 +104,7 @@ pub struct LiveRefusal {
 impl Diff {
     /// Whether the cluster is anything else than what the repository says. What is kept for good is as it should be.
     pub fn differs(&self) -> bool {
-        let writes = self.create.len() + self.change.len() + self.take_over.len() + self.refused.len();
+        let writes = self.create.len() + self.change.len() + self.take_over.len() + self.share.len() + self.refused.len();
         writes > 0 || self.delete.iter().any(|delete| delete.fate != Fate::Kept)
     }
 }
@@ -116,6 +120,8 @@ pub enum Told {
     Change(LiveChange),
     /// It would be taken over.
     TakeOver(LiveChange),
+    /// It would be shared.
+    Share(LiveChange),
     /// It would be refused.
     Refused(LiveRefusal),
 }
@@ -166,6 +172,7 @@ impl<'a> Teller<'a> {
             bundle: object.bundle.to_string(),
             paused: self.rendering.bundles.get(&*object.bundle).is_some_and(|settings| settings.paused.is_some()),
             from: Vec::new(),
+            with: Vec::new(),
             drift: self.drift_of(previewed),
             note: note(previewed),
             fields: Vec::new(),
@@ -175,7 +182,10 @@ impl<'a> Teller<'a> {
         }
         match standing {
             Standing::Absent => Told::Create(change),
-            Standing::Stranger { from } => Told::TakeOver(LiveChange { from: from.clone(), ..change }),
+            Standing::Stranger { from, with } => {
+                let change = LiveChange { from: from.clone(), with: with.clone(), ..change };
+                if from.is_empty() { Told::Share(change) } else { Told::TakeOver(change) }
+            }
             Standing::Member | Standing::OtherFleet => Told::Change(change),
         }
     }
@@ -225,8 +235,18 @@ fn note(previewed: &Previewed) -> String {
         Tried::Runs => "the last run makes way for it".to_owned(),
         Tried::Becomes(_) | Tried::Refused(_) => String::new(),
     };
-    if matches!((&previewed.tried, &previewed.standing), (Tried::Untried(_), Standing::Stranger { .. })) {
-        append(&mut note, "so nobody says which of them own fields that it would take");
+    if let (Tried::Untried(_), Standing::Stranger { from, .. }) = (&previewed.tried, &previewed.standing) {
+        let unknown = if from.is_empty() {
+            "it is refused where others own what it sets otherwise"
+        } else {
+            "so nobody says which of them own fields that it would take"
+        };
+        append(&mut note, unknown);
+    }
+    if let (Tried::Becomes(_), Standing::Stranger { from, .. }) = (&previewed.tried, &previewed.standing)
+        && from.is_empty()
+    {
+        append(&mut note, "nothing that others set changes, and what they manage stays theirs");
     }
     match previewed.object.policy.hook {
         Some(Hook::OnFailure) => append(&mut note, "a hook, which runs where its bundle fails"),
@@ -279,6 +299,7 @@ pub fn diff(cluster: &str, commit: CommitId, paused: Option<String>, told: Vec<T
         create: Vec::new(),
         change: Vec::new(),
         take_over: Vec::new(),
+        share: Vec::new(),
         delete,
         refused: Vec::new(),
     };
@@ -288,10 +309,11 @@ pub fn diff(cluster: &str, commit: CommitId, paused: Option<String>, told: Vec<T
             Told::Create(change) => diff.create.push(change),
             Told::Change(change) => diff.change.push(change),
             Told::TakeOver(change) => diff.take_over.push(change),
+            Told::Share(change) => diff.share.push(change),
             Told::Refused(refusal) => diff.refused.push(refusal),
         }
     }
-    for changes in [&mut diff.create, &mut diff.change, &mut diff.take_over] {
+    for changes in [&mut diff.create, &mut diff.change, &mut diff.take_over, &mut diff.share] {
         changes.sort_by(|a, b| a.id.cmp(&b.id));
     }
     diff.refused.sort_by(|a, b| a.id.cmp(&b.id));
@@ -459,10 +481,14 @@ mod tests {
         let Told::Create(new) = tell(None, Standing::Absent, Tried::Waits) else { panic!("not created") };
         assert!(new.paused && new.fields.is_empty() && new.note.starts_with("not tried"), "{new:?}");
         let from = vec!["helm".to_owned()];
-        let stranger = Standing::Stranger { from: from.clone() };
+        let stranger = Standing::Stranger { from: from.clone(), with: Vec::new() };
         let Told::TakeOver(taken) = tell(Some(wanted.clone()), stranger, Tried::Untried("no".to_owned())) else { panic!("not taken") };
         let note = "the server cannot try it: no; so nobody says which of them own fields that it would take";
         assert_eq!((taken.from, &*taken.note), (from, note));
+        let shared = Standing::Stranger { from: Vec::new(), with: vec!["helm".to_owned()] };
+        let Told::Share(shared) = tell(Some(wanted.clone()), shared, Tried::Untried("no".to_owned())) else { panic!("not shared") };
+        let note = "the server cannot try it: no; it is refused where others own what it sets otherwise";
+        assert_eq!((&*shared.with, &*shared.note), (&["helm".to_owned()][..], note));
         let Told::Change(anew) = tell(Some(wanted.clone()), Standing::Member, Tried::Anew) else { panic!("not changed") };
         assert!(anew.note.contains("created anew"), "{anew:?}");
         let error = Diagnostic::new(codes::REFUSED, Place::Object("ConfigMap/shop/one".to_owned()), "no");

@@ -3,6 +3,7 @@
 use super::{
     Action, Journal,
     carry::{Carrier, Problem},
+    contact::{LOOKS, changed_meanwhile},
     plan::{Why, Write},
     recreate,
 };
@@ -25,6 +26,8 @@ pub(super) struct Admission {
     pub(super) untried: bool,
     /// The dry run was refused because the object must be created anew, which it allows.
     pub(super) recreate: bool,
+    /// The resourceVersion of an object that was there before us and that was looked at.
+    pub(super) seen: Option<String>,
 }
 
 impl Admission {
@@ -36,7 +39,7 @@ impl Admission {
             Why::Drifted | Why::Unverified => Action::Repaired,
             Why::Unrecorded => Action::Kept,
         };
-        Some(Self { action, force: true, untried: true, recreate: false })
+        Some(Self { action, force: true, untried: true, recreate: false, seen: None })
     }
 }
 
@@ -62,20 +65,26 @@ impl<J: Journal> Carrier<'_, J> {
     }
 
     /// An object that is not a member. Without force, so that the server names those who own fields of it; a claim of
-    /// another fleet always shows, since the `part-of` label differs.
-    async fn first_contact(&self, api: &Api, object: &RenderedObject, body: &Body) -> Result<Admission, Problem> {
+    /// another fleet always shows, since the `part-of` label differs. Where it names nobody, the object is looked at.
+    pub(super) async fn first_contact(&self, api: &Api, object: &RenderedObject, body: &Body) -> Result<Admission, Problem> {
         let how = Apply { manager: self.manager, force: false, dry_run: true };
-        let error = match self.apply_as(api, object, body, how).await {
-            Ok(applied) if applied.created => {
-                return Ok(Admission { action: Action::Created, force: false, untried: false, recreate: false });
-            }
-            Ok(_) => return Ok(Admission { action: Action::Adopted, force: false, untried: false, recreate: false }),
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => error,
-            Err(error) if error.is_untriable() => return self.untried_contact(api, object, &error).await,
-            Err(error) => return Err(self.refusal(object, &error).await),
-        };
-        let untried = self.take_from(api, object, body, &error, true).await?.is_none();
-        Ok(Admission { action: Action::Adopted, force: true, untried, recreate: false })
+        for _ in 0..LOOKS {
+            let error = match self.apply_as(api, object, body, how).await {
+                Ok(applied) if applied.created => {
+                    return Ok(Admission { action: Action::Created, force: false, untried: false, recreate: false, seen: None });
+                }
+                Ok(_) => match self.meet(api, object, body).await? {
+                    Some(admission) => return Ok(admission),
+                    None => continue,
+                },
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict(_)) => error,
+                Err(error) if error.is_untriable() => return self.untried_contact(api, object, &error).await,
+                Err(error) => return Err(self.refusal(object, &error).await),
+            };
+            let untried = self.take_from(api, object, body, &error, true).await?.is_none();
+            return Ok(Admission { action: Action::Adopted, force: true, untried, recreate: false, seen: None });
+        }
+        Err(changed_meanwhile(object))
     }
 
     /// Applies an object that others own fields of, or has the server try it, if it may be taken from them; `error` names them. None
@@ -95,7 +104,7 @@ impl<J: Journal> Carrier<'_, J> {
             Err(error) => return Err(self.refusal(object, &error).await),
         };
         if self.is_of_another_fleet(live.as_ref()) {
-            return Err(self.of_another_fleet(object, &managers(error), error));
+            return Err(self.of_another_fleet(object, &managers(error), error.message()));
         }
         if !self.may_take(object) {
             let message = format!("it exists and {} owns fields of it: {}", managers(error), error.message());
@@ -118,8 +127,8 @@ impl<J: Journal> Carrier<'_, J> {
     }
 
     /// The refusal of an object that another fleet has.
-    pub(super) fn of_another_fleet(&self, object: &RenderedObject, managers: &str, error: &ApiError) -> Problem {
-        let message = format!("{managers} manages it already; this fleet is {}. {}", self.manager, error.message());
+    pub(super) fn of_another_fleet(&self, object: &RenderedObject, managers: &str, words: &str) -> Problem {
+        let message = format!("{managers} manages it already; this fleet is {}. {words}", self.manager);
         Problem::Refused(Diagnostic::new(codes::OTHER_FLEET, Place::Object(object.id.to_string()), message))
     }
 

@@ -360,7 +360,12 @@ impl<J: Journal> Carrier<'_, J> {
                 self.note_created(&object.id);
             }
         }
-        let action = self.action(write, &applied, admission.action);
+        let came_between = self.came_between(admission, &applied, &object.id);
+        if came_between {
+            self.mark_late(object).await;
+        }
+        let admitted = if came_between { Action::Adopted } else { admission.action };
+        let action = self.action(write, &applied, admitted);
         let meta = self.let_go(&api, object, applied.meta).await;
         let live = self.remember(bundle, object, &meta, action == Action::Adopted);
         if let Some(error) = unmarked(object, &meta) {
@@ -382,6 +387,9 @@ impl<J: Journal> Carrier<'_, J> {
     /// Applies the object, in the way in which it was admitted.
     pub(super) async fn send(&self, api: &Api, write: &Write, admission: &Admission) -> Result<Applied, Problem> {
         let object = &write.object;
+        if admission.action == Action::Adopted && !admission.untried {
+            return self.send_met(api, object, admission).await;
+        }
         match self.apply_in_served_versions(api, object, admission.force).await {
             // It was there before, which nobody could know.
             Ok(applied) if !applied.created && self.is_unvalidated(write, admission) && self.may_take(object) => {

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     cluster::{Api, ApiError, Applied, ErrorKind, Meta},
+    manifest::PART_OF,
     render::RenderedObject,
 };
 
@@ -45,6 +46,10 @@ impl<J: Journal> Carrier<'_, J> {
         }
         let wanted: Value = serde_json::from_slice(object.body.as_slice()).unwrap_or_default();
         let change = |live: &Value| {
+            // Another fleet took it just now, which the write finds.
+            if live["metadata"]["labels"][PART_OF].as_str().is_some_and(|owner| owner != self.parent.set().id()) {
+                return None;
+            }
             // An entry in a version that is not served would be lost at the first change of the object.
             let served = self.in_served_versions(api, live).map(|rewrite| with_entries(live, &rewrite.entries));
             take_over(served.as_ref().unwrap_or(live), self.manager, &wanted)

@@ -59,11 +59,11 @@ pub(super) fn take_over(live: &Value, manager: &str, wanted: &Value) -> Option<R
         }
         if let Some(share) = share {
             from.push(entry["manager"].as_str().unwrap_or_default());
-            taken.push(share);
+            taken.push(if live["kind"] == "Secret" { as_data(share) } else { share });
         }
     }
     let taken = all_of(taken)?;
-    let told = tell(&from, &taken, &kept, wanted);
+    let told = tell(&from, &taken, &kept, (live, wanted));
     let fields = target.map_or_else(|| taken.clone(), |at| union(&all[at]["fieldsV1"], &taken));
     let ours = json!({"manager": manager, "operation": "Apply", "apiVersion": version, "fieldsType": "FieldsV1", "fieldsV1": fields});
     kept.push(ours);
@@ -89,9 +89,18 @@ fn share_of(entry: &Value, applied: Option<&Value>) -> Option<Value> {
     (is_tool || keeps_annotation).then(|| fields.clone())
 }
 
-fn tell(from: &[&str], taken: &Value, kept: &[Value], wanted: &Value) -> String {
+/// What a tool wrote as `stringData` of a Secret stands in its `data`, and goes only from there.
+fn as_data(mut share: Value) -> Value {
+    let plain = share.as_object_mut().and_then(|fields| fields.remove("f:stringData"));
+    match plain {
+        Some(plain) => union(&share, &json!({"f:data": plain})),
+        None => share,
+    }
+}
+
+fn tell(from: &[&str], taken: &Value, kept: &[Value], (live, wanted): (&Value, &Value)) -> String {
     let others = all_of(kept.iter().map(|entry| entry["fieldsV1"].clone())).unwrap_or_default();
-    let mut gone = minus(taken, &others).map(|sole| missing(&sole, wanted)).unwrap_or_default();
+    let mut gone = minus(taken, &others).and_then(|sole| within(&sole, live)).map(|sole| missing(&sole, wanted)).unwrap_or_default();
     gone.retain(|path| !path.ends_with(LAST_APPLIED));
     let mut names = from.to_vec();
     names.dedup();
@@ -115,7 +124,9 @@ mod tests {
 
     fn live(entries: &[Value], last_applied: Option<&Value>) -> Value {
         let annotations = last_applied.map(|applied| json!({LAST_APPLIED: applied.to_string()})).unwrap_or_default();
-        json!({"metadata": {"resourceVersion": "7", "annotations": annotations, "managedFields": entries}})
+        let names = ["kept", "old", "by-hand", "shared", "one", "two", "applied", "scaled"];
+        let data: serde_json::Map<_, _> = names.iter().map(|name| ((*name).to_owned(), "1".into())).collect();
+        json!({"metadata": {"resourceVersion": "7", "annotations": annotations, "managedFields": entries}, "data": data})
     }
 
     fn data(names: &[&str]) -> Value {
@@ -137,6 +148,16 @@ mod tests {
         assert_eq!(rewrite.told, "what helm managed is the fleet's now; removed, since Git does not have it: .data.old");
         assert!(!rewrite.drops_last_applied);
         assert_eq!(take_over(&live(&[person], None), "us", &wanted), None, "nothing of a tool");
+    }
+
+    #[test]
+    fn what_a_tool_wrote_as_string_data_is_taken_where_it_stands() {
+        let flux = entry("kustomize-controller", "Apply", &json!({"f:stringData": {"f:kept": {}, "f:old": {}}, "f:type": {}}));
+        let mut secret = live(&[flux], None);
+        secret["kind"] = "Secret".into();
+        let rewrite = take_over(&secret, "us", &json!({"data": {"kept": "2"}})).unwrap();
+        assert_eq!(rewrite.entries, [entry("us", "Apply", &json!({"f:data": {"f:kept": {}, "f:old": {}}, "f:type": {}}))]);
+        assert_eq!(rewrite.told, "what kustomize-controller managed is the fleet's now; removed, since Git does not have it: .data.old");
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl<J: Journal> Carrier<'_, J> {
         let text = format!("written without a dry run, which the server cannot do: {}", error.message());
         self.journal.warning(self.sync, &object.id, &text);
         warn!(bundle = &*object.bundle, object = %object.id, "{text}");
-        Admission { action, force, untried: true, recreate: false }
+        Admission { action, force, untried: true, recreate: false, seen: None }
     }
 
     /// The first contact with such an object. Without force, where it may not be taken over: the write names the others then, and
@@ -34,7 +34,7 @@ impl<J: Journal> Carrier<'_, J> {
             Err(error) => return Err(self.refusal(object, &error).await),
         };
         if self.is_of_another_fleet(live.as_ref()) {
-            return Err(self.of_another_fleet(object, &live.map(|live| manager_names(&live)).unwrap_or_default(), error));
+            return Err(self.of_another_fleet(object, &live.map(|live| manager_names(&live)).unwrap_or_default(), error.message()));
         }
         match live {
             None => Ok(self.untried(object, Action::Created, false, error)),
@@ -48,7 +48,8 @@ impl<J: Journal> Carrier<'_, J> {
     }
 }
 
-fn manager_names(live: &Meta) -> String {
+/// All managers of an object, each once.
+pub(super) fn manager_names(live: &Meta) -> String {
     let names: BTreeSet<&str> = live.managers.iter().map(|entry| entry.name.as_str()).collect();
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
@@ -79,7 +80,7 @@ mod tests {
         let writes: Vec<Write> = rendering.objects.iter().map(|object| Write { object: object.clone(), why: Why::New }).collect();
         let of = |name: &str, untried: bool| -> Vec<Waiting<'_>> {
             let found = writes.iter().filter(|write| write.object.id.name == name);
-            let admission = Admission { action: Action::Created, force: false, untried, recreate: false };
+            let admission = Admission { action: Action::Created, force: false, untried, recreate: false, seen: None };
             found.map(|write| (write.object.bundle.clone(), write, admission.clone())).collect()
         };
         let (first, rest) = first_the_untried([of("one", false), of("two", true), of("three", true)].concat());

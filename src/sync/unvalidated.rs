@@ -32,8 +32,9 @@ impl<J: Journal> Carrier<'_, J> {
         }
         for item in run.items.iter_mut().filter(|item| item.admission.is_none() && now(item)) {
             if item.write.why == Why::New {
-                if item.write.object.given_up.is_some() {
-                    // What others have of it must be handed over before it is written, so it has to be known whether they do.
+                // What others have of it must be handed over before it is written, so it has to be known whether they do. Of a
+                // Secret the server names nobody in conflict who set a value as `stringData`.
+                if item.write.object.given_up.is_some() || item.write.object.id.is("", "Secret") {
                     continue;
                 }
                 let mark = item.write.object.id.to_string();
@@ -87,7 +88,7 @@ impl<J: Journal> Carrier<'_, J> {
 impl Admission {
     /// Without a dry run. What is not a member is written without force, and its answer says whether it was there before.
     pub(super) fn unvalidated(why: Why) -> Self {
-        let new = Self { action: Action::Adopted, force: false, untried: true, recreate: false };
+        let new = Self { action: Action::Adopted, force: false, untried: true, recreate: false, seen: None };
         Self::of_one(why).unwrap_or(new)
     }
 }

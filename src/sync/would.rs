@@ -21,8 +21,11 @@ pub struct Would {
     pub change: u64,
     /// The fleet's, and others changed them.
     pub put_back: u64,
-    /// There, and not the fleet's yet.
+    /// There, not the fleet's yet, and taken from others.
     pub take_over: u64,
+    /// There, not the fleet's yet, and shared with others, who lose nothing.
+    #[serde(default)]
+    pub share: u64,
     /// The field managers from whom fields would be taken over, by name.
     pub from: BTreeSet<String>,
     /// The fleet's, and not in the repository.
@@ -47,6 +50,7 @@ impl Would {
             (self.delete, "delete", ""),
             (self.hold, "delete once approved", ""),
             (self.take_over, "take over", &*from),
+            (self.share, "share", ""),
             (self.change, "change", ""),
             (self.put_back, "put back", ""),
             (self.create, "create", ""),
@@ -62,6 +66,7 @@ impl Would {
 pub(super) struct Strangers {
     create: u64,
     take_over: u64,
+    share: u64,
     from: BTreeSet<String>,
     refused: u64,
     /// The first refusal, by object.
@@ -78,7 +83,8 @@ impl Strangers {
                 self.refusal = if is_first { Some(error.clone()) } else { self.refusal };
             }
             (_, Standing::Absent) => self.create += 1,
-            (_, Standing::Stranger { from }) => {
+            (_, Standing::Stranger { from, .. }) if from.is_empty() => self.share += 1,
+            (_, Standing::Stranger { from, .. }) => {
                 self.take_over += 1;
                 self.from.extend(from.iter().cloned());
             }
@@ -94,6 +100,7 @@ impl Strangers {
         Self {
             create: self.create + other.create,
             take_over: self.take_over + other.take_over,
+            share: self.share + other.share,
             from: self.from.into_iter().chain(other.from).collect(),
             refused: self.refused + other.refused,
             refusal: refusals.min_by_key(|error| error.place.to_string()),
@@ -109,6 +116,7 @@ pub(super) fn would(plan: &Plan, verdict: &Verdict, strangers: &Strangers) -> Wo
         change: count(|why| why == Why::Changed),
         put_back: count(|why| why == Why::Drifted),
         take_over: strangers.take_over,
+        share: strangers.share,
         from: strangers.from.clone(),
         delete: verdict.delete.len() as u64,
         hold: verdict.held.len() as u64,
@@ -146,7 +154,7 @@ mod tests {
     fn each_object_is_counted_once_as_what_would_become_of_it() {
         let stranger = |from: &[&str]| {
             let from = from.iter().map(|name| (*name).to_owned()).collect();
-            previewed(Standing::Stranger { from }, Tried::Becomes(json!({})))
+            previewed(Standing::Stranger { from, with: Vec::new() }, Tried::Becomes(json!({})))
         };
         let strangers = [
             previewed(Standing::Absent, Tried::Becomes(json!({}))),
@@ -171,8 +179,8 @@ mod tests {
         let verdict = Verdict { delete: plan.deletions.clone(), ..Verdict::default() };
         let would = would(&plan, &verdict, &strangers);
         let from = ["helm", "kustomize-controller"].map(str::to_owned).into();
-        assert_eq!(would, Would { create: 2, change: 1, put_back: 1, take_over: 3, from, delete: 1, hold: 0, refused: 2 });
-        let words = "delete 1, take over 3 (from helm, kustomize-controller), change 1, put back 1, create 2, be refused 2";
+        assert_eq!(would, Would { create: 2, change: 1, put_back: 1, take_over: 2, share: 1, from, delete: 1, hold: 0, refused: 2 });
+        let words = "delete 1, take over 2 (from helm, kustomize-controller), share 1, change 1, put back 1, create 2, be refused 2";
         assert_eq!((would.words().as_str(), would.is_nothing()), (words, false));
     }
 

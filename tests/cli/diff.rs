@@ -25,7 +25,16 @@ fn id(text: &str) -> ObjectId {
 }
 
 fn change(object: &str, fields: Vec<Field>) -> LiveChange {
-    LiveChange { id: id(object), bundle: "web".to_owned(), paused: false, from: Vec::new(), drift: None, note: String::new(), fields }
+    LiveChange {
+        id: id(object),
+        bundle: "web".to_owned(),
+        paused: false,
+        from: Vec::new(),
+        with: Vec::new(),
+        drift: None,
+        note: String::new(),
+        fields,
+    }
 }
 
 fn field(path: &str, op: Op, from: serde_json::Value, to: serde_json::Value) -> Field {
@@ -44,6 +53,7 @@ pub(crate) fn same() -> Diff {
         create: Vec::new(),
         change: Vec::new(),
         take_over: Vec::new(),
+        share: Vec::new(),
         delete: Vec::new(),
         refused: Vec::new(),
     }
@@ -77,13 +87,19 @@ pub(crate) fn answer() -> Diff {
             change("Service/shop/web", Vec::new()),
             change("Secret/shop/key", vec![field("data.password", Op::Added, json!(null), json!("***"))]),
         ],
-        take_over: vec![
+        take_over: vec![LiveChange {
+            from: vec!["helm".to_owned(), "kubectl-client-side-apply".to_owned()],
+            with: vec!["kubectl-edit".to_owned()],
+            note: "removed, since Git does not have it: .data.old".to_owned(),
+            ..change("ConfigMap/shop/theirs", vec![field("data.v", Op::Changed, json!("1"), json!("2"))])
+        }],
+        share: vec![
             LiveChange {
-                from: vec!["helm".to_owned(), "kubectl-client-side-apply".to_owned()],
-                note: "removed, since Git does not have it: .data.old".to_owned(),
-                ..change("ConfigMap/shop/theirs", vec![field("data.v", Op::Changed, json!("1"), json!("2"))])
+                with: vec!["argocd-controller".to_owned()],
+                note: "nothing that others set changes, and what they manage stays theirs".to_owned(),
+                ..change("ConfigMap/shop/both", vec![field("data.w", Op::Added, json!(null), json!("1"))])
             },
-            change("ConfigMap/shop/nobodys", vec![field("data.w", Op::Removed, json!("1"), json!(null))]),
+            change("ConfigMap/shop/nobodys", Vec::new()),
         ],
         delete: vec![
             Delete { id: id("ConfigMap/shop/gone"), bundle: "web".to_owned(), fate: Fate::Deleted, reason: String::new() },
@@ -158,6 +174,7 @@ fn what_is_kept_for_good_is_no_difference() {
         Diff { create: answer().create, ..same() },
         Diff { change: answer().change, ..same() },
         Diff { take_over: answer().take_over, ..same() },
+        Diff { share: answer().share, ..same() },
         Diff { refused: answer().refused, ..same() },
     ] {
         assert!(diff.differs(), "{diff:?}");

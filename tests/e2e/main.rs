@@ -12,6 +12,7 @@ mod deploy;
 mod diff;
 mod drift;
 mod faults;
+mod first_contact;
 mod handover;
 mod hazards;
 mod health;

@@ -37,7 +37,8 @@ async fn would(agent: &Agent, what: &str, wanted: Value) -> Result<Value> {
 }
 
 fn numbers(changes: &[(&str, u64)], from: &[&str]) -> Value {
-    let mut would = json!({"create": 0, "change": 0, "put_back": 0, "take_over": 0, "from": from, "delete": 0, "hold": 0, "refused": 0});
+    let mut would =
+        json!({"create": 0, "change": 0, "put_back": 0, "take_over": 0, "share": 0, "from": from, "delete": 0, "hold": 0, "refused": 0});
     for (name, count) in changes {
         would[*name] = json!(count);
     }
@@ -64,9 +65,9 @@ async fn beside_another_tool_it_tells_what_it_would_take_over_and_only_asks() ->
     )?;
     let mut agent = scene.agent_with("state", &OBSERVE)?;
     let status = agent.phase("a", "Paused", &commit).await?;
-    let expected = numbers(&[("create", 1), ("take_over", 2)], &["kustomize-controller"]);
+    let expected = numbers(&[("create", 1), ("take_over", 1), ("share", 1)], &["kustomize-controller"]);
     assert_eq!((&status["would"], &status["applied"]), (&expected, &Value::Null), "{status}");
-    let message = "nothing is written, since the agent observes; a sync would take over 2 (from kustomize-controller), create 1";
+    let message = "nothing is written, since the agent observes; a sync would take over 1 (from kustomize-controller), share 1, create 1";
     assert_eq!((&status["error"]["code"], &status["error"]["message"]), (&json!("EK4060"), &json!(message)));
     agent.cluster_is("a", "degraded", |status| status["health"] == "Degraded").await?;
 
@@ -79,7 +80,7 @@ async fn beside_another_tool_it_tells_what_it_would_take_over_and_only_asks() ->
     let wrong = yaml(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Wrong_Name", "namespace": scene.namespace()}}));
     let next = scene.remote.commit(&[("base/bad/wrong.yaml", Some(&wrong))], "Break")?;
     let refused = agent.phase("a", "Refused", &next).await?;
-    let expected = numbers(&[("create", 1), ("take_over", 2), ("refused", 1)], &["kustomize-controller"]);
+    let expected = numbers(&[("create", 1), ("take_over", 1), ("share", 1), ("refused", 1)], &["kustomize-controller"]);
     assert_eq!((&refused["would"], &refused["error"]["code"]), (&expected, &json!("EK4001")), "{refused}");
     let asked = requests(&scene).await?.dry_runs().len();
     ensure!(evenkeel(&agent.state_dir, &["sync", "cluster=a"])?.status.success());

@@ -3,12 +3,15 @@
 //! There is no model of the server's defaulting here: what Git does not say and no manager owns is what the server set, since it writes
 //! down every other writer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::judge::content;
+use super::{
+    judge::content,
+    owner::{Owner, below, keys, of_item, owners},
+};
 use crate::{
     manifest::{MASK, is_plain_field_of_secret, may_copy_secret, pointer},
     render::RenderedObject,
@@ -46,10 +49,7 @@ pub enum FieldOrigin {
 
 /// What stands there, by path. `manager` is the fleet's.
 pub fn live_fields(object: &RenderedObject, live: &Value, manager: &str) -> Vec<LiveField> {
-    let none = Vec::new();
-    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array).unwrap_or(&none);
-    let owner = |entry| Owner { entry, set: &entry["fieldsV1"], is_fleet: entry["manager"] == manager && entry["operation"] == "Apply" };
-    let owners: Vec<Owner<'_>> = entries.iter().map(owner).collect();
+    let owners = owners(live, manager);
     let given_up = object.given_up.as_ref().map(|given_up| given_up.pointers.clone()).unwrap_or_default();
     let mut walk = Walk { given_up, fields: Vec::new() };
     walk.pair(Some(&object.whole()), Some(&content(live)), String::new(), &owners);
@@ -71,24 +71,6 @@ fn mask(field: &mut LiveField) {
     if is_copy || !is_plain_field_of_secret(top) {
         field.value = field.value.as_ref().map(|_| MASK.into());
     }
-}
-
-/// A manager, and what of a place it has.
-#[derive(Clone, Copy)]
-struct Owner<'a> {
-    entry: &'a Value,
-    set: &'a Value,
-    is_fleet: bool,
-}
-
-fn below<'a>(owners: &[Owner<'a>], key: &str) -> Vec<Owner<'a>> {
-    let below = |owner: &Owner<'a>| if is_whole(owner.set) { Some(*owner) } else { owner.set.get(key).map(|set| Owner { set, ..*owner }) };
-    owners.iter().filter_map(below).collect()
-}
-
-/// Whether a manager has all of a place: what the server keeps as one value, such as a Service's selector, has no parts in its set.
-fn is_whole(set: &Value) -> bool {
-    set.as_object().is_some_and(serde_json::Map::is_empty)
 }
 
 /// Whoever wrote last of them, the fleet apart.
@@ -171,29 +153,6 @@ impl Walk {
         let text = |name: &str| other.filter(|_| origin != FieldOrigin::Git).and_then(|entry| entry[name].as_str().map(str::to_owned));
         self.fields.push(LiveField { path: at, value: live.cloned(), origin, manager: text("manager"), time: text("time") });
     }
-}
-
-/// The names of the fields by which the server tells a list's items apart; none where the list is one value to it.
-fn keys(owners: &[Owner<'_>]) -> BTreeSet<String> {
-    let sets = owners.iter().filter_map(|owner| owner.set.as_object());
-    let keys = sets.flat_map(|set| set.keys()).filter_map(|key| key.strip_prefix("k:"));
-    keys.filter_map(|key| serde_json::from_str::<BTreeMap<String, Value>>(key).ok()).flat_map(BTreeMap::into_keys).collect()
-}
-
-/// What managers have of that item.
-fn of_item<'a>(owners: &[Owner<'a>], item: &Value) -> Vec<Owner<'a>> {
-    let is_it = |key: &str| {
-        let keys = key.strip_prefix("k:").and_then(|key| serde_json::from_str::<BTreeMap<String, Value>>(key).ok());
-        keys.is_some_and(|keys| keys.iter().all(|(name, value)| item.get(name).is_none_or(|found| found == value)))
-    };
-    let of = |owner: &Owner<'a>| {
-        if is_whole(owner.set) {
-            return Some(*owner);
-        }
-        let (_, set) = owner.set.as_object()?.iter().find(|(key, _)| is_it(key))?;
-        Some(Owner { set, ..*owner })
-    };
-    owners.iter().filter_map(of).collect()
 }
 
 #[cfg(test)]

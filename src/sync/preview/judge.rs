@@ -13,6 +13,7 @@ use crate::{
     sync::{
         drift::{Departure, departures},
         entries::{entries, lost},
+        others::managers,
         takeover::take_over,
     },
 };
@@ -24,8 +25,10 @@ pub enum Standing {
     Absent,
     /// It is there and nobody's that we know.
     Stranger {
-        /// The managers from whom fields would be taken.
+        /// The managers from whom something would be taken; where there are none, it would be shared.
         from: Vec<String>,
+        /// The managers who keep what they set of it.
+        with: Vec<String>,
     },
     /// It is the fleet's.
     Member,
@@ -85,7 +88,7 @@ impl Standing {
         match metadata["labels"][PART_OF].as_str() {
             Some(owner) if owner == set && is_own => Self::Member,
             Some(owner) if owner != set => Self::OtherFleet,
-            _ => Self::Stranger { from: Vec::new() },
+            _ => Self::Stranger { from: Vec::new(), with: Vec::new() },
         }
     }
 }
@@ -95,7 +98,7 @@ impl Previewed {
         Self { object, live, standing, tried, drifted: None, told: None }
     }
 
-    /// Tells who changed a member that Git has not changed, and what taking a stranger over does besides.
+    /// Tells who changed a member that Git has not changed.
     pub(super) fn look_closer(&mut self, manager: &str) {
         let Some(live) = &self.live else { return };
         let wanted = || serde_json::from_slice::<Value>(self.object.body.as_slice()).unwrap_or_default();
@@ -109,11 +112,30 @@ impl Previewed {
                 let (lost, departures) = (lost(live, manager), departures(&without_blanks(wanted()), live, manager));
                 self.drifted = (lost.is_some() || !departures.is_empty()).then_some(Drifted { lost, departures });
             }
-            (Standing::Stranger { .. }, Tried::Becomes(_)) => {
-                self.told = take_over(live, manager, &wanted()).map(|rewrite| rewrite.told);
-            }
             _ => {}
         }
+    }
+
+    /// Tells what is taken of a stranger: from whom the server says so, and from the tool that managed it, if it may be taken over.
+    pub(super) fn take(&mut self, manager: &str, may_take: bool, mut from: BTreeSet<String>) {
+        let Some(live) = &self.live else { return };
+        let wanted = || serde_json::from_slice::<Value>(self.object.body.as_slice()).unwrap_or_default();
+        let mut with = match &self.tried {
+            Tried::Becomes(would) => managers(entries(would), manager),
+            // Nobody says whose fields would be taken: it may be anybody's who has some.
+            Tried::Untried(_) if may_take => BTreeSet::new(),
+            _ => managers(entries(live), manager),
+        };
+        if matches!(self.tried, Tried::Untried(_)) && may_take {
+            from.extend(managers(entries(live), manager));
+        } else if let Some(rewrite) = may_take.then(|| take_over(live, manager, &wanted())).flatten() {
+            let left = managers(&rewrite.entries, manager);
+            let taken: Vec<Value> = entries(live).iter().filter(|entry| !rewrite.entries.contains(entry)).cloned().collect();
+            from.extend(managers(&taken, manager));
+            with.retain(|name| left.contains(name));
+            self.told = Some(rewrite.told);
+        }
+        self.standing = Standing::Stranger { from: from.into_iter().collect(), with: with.into_iter().collect() };
     }
 
     /// Whether what was applied last is what Git says.
@@ -174,16 +196,9 @@ fn without_blanks(value: Value) -> Value {
 }
 
 /// The managers of the fields in conflict, each once; none where the error is another one.
-pub(super) fn managers(error: &ApiError) -> Vec<String> {
+pub(super) fn in_conflict(error: &ApiError) -> Vec<String> {
     let ErrorKind::Conflict(conflicts) = error.kind() else { return Vec::new() };
     let names: BTreeSet<&str> = conflicts.iter().map(|conflict| conflict.manager.as_str()).collect();
-    names.into_iter().map(str::to_owned).collect()
-}
-
-/// All managers of an object but the fleet's, each once.
-pub(super) fn owners(live: &Value, manager: &str) -> Vec<String> {
-    let names: BTreeSet<&str> =
-        entries(live).iter().filter_map(|entry| entry["manager"].as_str()).filter(|name| *name != manager).collect();
     names.into_iter().map(str::to_owned).collect()
 }
 
@@ -248,9 +263,9 @@ mod tests {
         assert_eq!(of(Some(&own), "another"), Standing::OtherFleet);
         let mut copy = own.clone();
         copy["metadata"]["annotations"][ID_ANNOTATION] = "ConfigMap/shop/two".into();
-        assert_eq!(of(Some(&copy), &set), Standing::Stranger { from: Vec::new() });
+        assert_eq!(of(Some(&copy), &set), Standing::Stranger { from: Vec::new(), with: Vec::new() });
         copy["metadata"]["labels"] = json!({});
-        assert_eq!(of(Some(&copy), &set), Standing::Stranger { from: Vec::new() });
+        assert_eq!(of(Some(&copy), &set), Standing::Stranger { from: Vec::new(), with: Vec::new() });
     }
 
     #[test]
@@ -301,13 +316,27 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_never_as_wanted_and_tells_what_its_tool_leaves() {
-        let stranger = previewed("1", "1", |live| {
-            live["metadata"]["labels"] = json!({});
-            live["metadata"]["managedFields"] = json!([{"manager": "helm", "operation": "Update", "apiVersion": "v1",
-                "fieldsV1": {"f:data": {"f:v": {}, "f:old": {}}}}]);
-        });
-        assert!(!stranger.is_as_wanted() && !stranger.changes_content());
-        assert_eq!(stranger.told.unwrap(), "what helm managed is the fleet's now; removed, since Git does not have it: .data.old");
+    fn a_stranger_is_never_as_wanted_and_tells_what_is_taken_and_what_is_left() {
+        let stranger = |may_take: bool, conflict: &[&str]| {
+            let entries = json!([
+                {"manager": "helm", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:v": {}, "f:old": {}}}},
+                {"manager": "kubectl-edit", "operation": "Update", "apiVersion": "v1", "fieldsV1": {"f:data": {"f:more": {}}}},
+                {"manager": "controller", "operation": "Update", "apiVersion": "v1", "subresource": "status", "fieldsV1": {"f:status": {}}}]);
+            let mut previewed = previewed("1", "1", |live| {
+                live["metadata"]["labels"] = json!({});
+                live["metadata"]["managedFields"] = entries.clone();
+                live["data"]["old"] = "1".into();
+            });
+            let Tried::Becomes(would) = &mut previewed.tried else { unreachable!() };
+            (would["metadata"]["managedFields"], would["data"]["old"]) = (entries, "1".into());
+            previewed.take("evenkeel-shop", may_take, conflict.iter().map(|name| (*name).to_owned()).collect());
+            assert!(!previewed.is_as_wanted() && !previewed.changes_content());
+            let Standing::Stranger { from, with } = previewed.standing else { unreachable!() };
+            (from.join(","), with.join(","), previewed.told)
+        };
+        let told = "what helm managed is the fleet's now; removed, since Git does not have it: .data.old".to_owned();
+        assert_eq!(stranger(false, &[]), (String::new(), "helm,kubectl-edit".to_owned(), None), "it is shared");
+        assert_eq!(stranger(true, &[]), ("helm".to_owned(), "kubectl-edit".to_owned(), Some(told.clone())));
+        assert_eq!(stranger(true, &["kubectl-edit"]), ("helm,kubectl-edit".to_owned(), "kubectl-edit".to_owned(), Some(told)));
     }
 }

@@ -5,10 +5,14 @@
 
 mod fields;
 mod judge;
+pub(super) mod owner;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use futures_util::FutureExt as _;
@@ -16,15 +20,17 @@ use serde_json::Value;
 
 pub use self::fields::{FieldOrigin, LiveField, live_fields};
 pub use self::judge::{Drifted, Previewed, Standing, Tried, content};
-use self::judge::{kept_whole, managers, other_fleet, owned_by_others, owners};
+use self::judge::{in_conflict, kept_whole, other_fleet, owned_by_others};
 use super::{
     abreast::abreast_within,
     approval::Asked,
+    contact::set_by_others,
     definitions::{Coming, brings_kind, brings_namespace},
     handover::{self, Step},
     hooks::not_ours,
     member::Inventory,
     observe::{Recorded, observe},
+    others,
     parent::ParentStore,
     plan::plan,
     prune::{Verdict, Where, judge},
@@ -110,7 +116,7 @@ impl Preview<'_> {
         let Desired { set, manager, fleet, budget, drift, .. } = self.desired;
         let parent = ParentStore::new(self.connection, set).read().await?;
         let observed = observe(self.connection, self.apis, set, manager, &parent, rendering, recorded).boxed().await?;
-        let plan = plan(rendering, &observed.inventory, &std::collections::BTreeSet::new(), *drift);
+        let plan = plan(rendering, &observed.inventory, &BTreeSet::new(), *drift);
         let place = Where { fleet, cluster_uid };
         let verdict = judge(&plan, rendering, &observed.inventory, budget, place, |deletion| asked.approves(deletion));
         Ok(Leaving { inventory: observed.inventory, verdict })
@@ -156,22 +162,27 @@ impl Preview<'_> {
                 return Ok(Previewed::new(object, None, Standing::Absent, refused));
             }
         };
-        let mut standing = Standing::of(id, live.as_ref(), &self.desired.set.id());
-        let tried = match &standing {
-            Standing::OtherFleet => other_fleet(id, live.as_ref(), &self.desired.manager),
-            Standing::Member if object.policy.hook.is_some() => Tried::Runs,
-            Standing::Stranger { .. } if object.policy.hook.is_some() => Tried::Refused(not_ours(&object)),
-            Standing::Member => self.member(api, &object, live.as_ref()).await?,
-            Standing::Absent => self.absent(api, &object).await?,
-            Standing::Stranger { .. } => {
-                let (tried, from) = self.stranger(api, &object, live.as_ref()).await?;
-                standing = Standing::Stranger { from };
-                tried
-            }
+        let standing = Standing::of(id, live.as_ref(), &self.desired.set.id());
+        let mut from = BTreeSet::new();
+        let tried = match (&standing, live.as_ref()) {
+            (Standing::OtherFleet, live) => other_fleet(id, live, &self.desired.manager),
+            (Standing::Member, _) if object.policy.hook.is_some() => Tried::Runs,
+            (Standing::Stranger { .. }, _) if object.policy.hook.is_some() => Tried::Refused(not_ours(&object)),
+            (Standing::Member, live) => self.member(api, &object, live).await?,
+            (Standing::Stranger { .. }, Some(live)) => self.stranger(api, &object, live, &mut from).await?,
+            (Standing::Absent | Standing::Stranger { .. }, _) => self.absent(api, &object).await?,
         };
+        let may_take = self.may_take(&object);
         let mut previewed = Previewed::new(object, live, standing, tried);
-        previewed.look_closer(&self.desired.manager);
+        match &previewed.standing {
+            Standing::Stranger { .. } => previewed.take(&self.desired.manager, may_take, from),
+            _ => previewed.look_closer(&self.desired.manager),
+        }
         Ok(previewed)
+    }
+
+    fn may_take(&self, object: &RenderedObject) -> bool {
+        self.desired.adopt || object.policy.adopt
     }
 
     /// What the cluster is to run.
@@ -197,23 +208,37 @@ impl Preview<'_> {
         }
     }
 
-    /// Without force first: the server names those who own fields of it.
-    async fn stranger(&self, api: &Api, object: &RenderedObject, live: Option<&Value>) -> Result<(Tried, Vec<String>), ApiError> {
-        let error = match self.try_apply(api, object, live, false).await? {
-            // Nobody says whose fields it would take: it may be anybody's who has some.
-            Ok(tried @ Tried::Untried(_)) => return Ok((tried, live.map(|live| owners(live, &self.desired.manager)).unwrap_or_default())),
-            Ok(tried) => return Ok((tried, Vec::new())),
+    /// Without force first: the server names those who own fields of it. `from` is from whom it would take something.
+    async fn stranger(&self, api: &Api, object: &RenderedObject, live: &Value, from: &mut BTreeSet<String>) -> Result<Tried, ApiError> {
+        let (id, manager) = (&object.id, &*self.desired.manager);
+        let error = match self.try_apply(api, object, Some(live), false).await? {
+            Ok(Tried::Becomes(would)) => {
+                let found = match set_by_others(self.connection, api, id, manager, (live, &would)).await {
+                    Ok(found) => found,
+                    Err(error) => return refused(id, error),
+                };
+                if found.is_empty() {
+                    return Ok(Tried::Becomes(would));
+                }
+                if !self.may_take(object) {
+                    return Ok(Tried::Refused(others::refusal(id, &found, live, manager)));
+                }
+                from.extend(others::who(&found, live, manager));
+                return Ok(Tried::Becomes(would));
+            }
+            Ok(tried) => return Ok(tried),
             Err(error) => error,
         };
-        let from = managers(&error);
-        if from.is_empty() {
-            return Ok((refused(&object.id, error)?, from));
+        let names = in_conflict(&error);
+        if names.is_empty() {
+            return refused(id, error);
         }
-        if !(self.desired.adopt || object.policy.adopt) {
-            return Ok((owned_by_others(&object.id, &from, &error), from));
+        if !self.may_take(object) {
+            return Ok(owned_by_others(id, &names, &error));
         }
-        let tried = self.try_apply(api, object, live, true).await?;
-        Ok((tried.or_else(|error| refused(&object.id, error))?, from))
+        from.extend(names);
+        let tried = self.try_apply(api, object, Some(live), true).await?;
+        tried.or_else(|error| refused(id, error))
     }
 
     /// The object as it would be; the server's refusal inside, and outside an error that says nothing of the object.

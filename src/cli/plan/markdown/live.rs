@@ -34,15 +34,15 @@ pub(in super::super) fn comment(plan: &LivePlan) -> String {
     whole(begin + &summary(&groups), &sections(plan, &groups))
 }
 
-/// Of how many objects what is to be done: created, changed, taken over, deleted, of these held or kept, and refused.
-fn numbers(diff: &Diff) -> [usize; 6] {
+/// Of how many objects what is to be done: created, changed, taken over, shared, deleted, of these held or kept, and refused.
+fn numbers(diff: &Diff) -> [usize; 7] {
     let stay = diff.delete.iter().filter(|delete| delete.fate != Fate::Deleted).count();
-    [diff.create.len(), diff.change.len(), diff.take_over.len(), diff.delete.len(), stay, diff.refused.len()]
+    [diff.create.len(), diff.change.len(), diff.take_over.len(), diff.share.len(), diff.delete.len(), stay, diff.refused.len()]
 }
 
 /// One row for all clusters of which the same numbers are to be told.
 fn summary(groups: &[Alike<'_>]) -> String {
-    let mut rows: BTreeMap<(Outcome, [usize; 6]), Vec<&str>> = BTreeMap::new();
+    let mut rows: BTreeMap<(Outcome, [usize; 7]), Vec<&str>> = BTreeMap::new();
     for (names, cluster) in groups {
         let numbers = cluster.judged.as_ref().map(numbers).unwrap_or_default();
         rows.entry((cluster.outcome, numbers)).or_default().extend(names);
@@ -51,11 +51,12 @@ fn summary(groups: &[Alike<'_>]) -> String {
         return String::new();
     }
     let mut text =
-        "| Clusters | | Create | Change | Take over | Delete | Held or kept | Refused |\n|---|---|--:|--:|--:|--:|--:|--:|\n".to_owned();
+        "| Clusters | | Create | Change | Take over | Share | Delete | Held or kept | Refused |\n|---|---|--:|--:|--:|--:|--:|--:|--:|\n"
+            .to_owned();
     let mut left = rows.len();
     for ((outcome, numbers), names) in rows {
         if text.len() > TABLE_MAX {
-            let _ = writeln!(text, "| and {left} rows more | | | | | | | |");
+            let _ = writeln!(text, "| and {left} rows more | | | | | | | | |");
             break;
         }
         left -= 1;
