@@ -310,7 +310,9 @@ codes! {
     // 6xxx: the command line and its settings
     USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";
     SETTINGS "EK6002" "A setting is wrong" => "Mend the flag, the environment variable or the key of the settings file named.";
-    SELECTOR "EK6003" "A selector is not a label selector" => "Use Kubernetes label syntax, such as environment=prod,region!=eu.";
+    SELECTOR "EK6003" "A selector is empty, or not a label selector"
+        because "A variable in the command is not set; a typing mistake."
+        => "Use Kubernetes label syntax, such as environment=prod,region!=eu; environment alone selects every cluster.";
     AGENT_GONE "EK6004" "The agent does not answer"
         because "The agent is stopped, or runs with another state directory."
         => "Is it running? Its log and `systemctl status evenkeel` say more.";

@@ -11,7 +11,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::{ActionRow, Ledger},
-    server::{Accepted, Action, HoldRequest, ReleaseRequest},
+    server::{Accepted, Action, HoldRequest, ReleaseRequest, selector},
     sync::{
         hold::{Held, Hold, Labels, Release, Scope},
         target::Desired,
@@ -191,8 +191,4 @@ pub(super) async fn release(
         let bundle = request.bundle.as_ref().map(|bundle| format!(" of bundle {bundle}")).unwrap_or_default();
         Diagnostic::new(codes::NOT_HELD, Place::Nowhere, format!("nothing{bundle} is held that {:?} selects", request.selector))
     })
-}
-
-fn selector(text: &str) -> Result<LabelSelector, Diagnostic> {
-    LabelSelector::parse(text).map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{text:?}: {error}")))
 }

@@ -2,7 +2,6 @@
 //! otherwise through the ledger.
 
 use jiff::Timestamp;
-use kube_overlay::LabelSelector;
 use tracing::info;
 
 use super::fleet::Fleet;
@@ -12,7 +11,7 @@ use crate::{
     git::{CommitId, GitError},
     ledger::Ledger,
     manifest::Digest,
-    server::Accepted,
+    server::{Accepted, selector},
     sync::target::Ask,
 };
 
@@ -61,15 +60,11 @@ impl Fleet {
 
     /// The clusters that a selector selects.
     pub(super) fn selected_by(&self, selector: &str) -> Result<Vec<String>, Diagnostic> {
-        let selector = parse(selector)?;
+        let selector = self::selector(selector)?;
         let clusters = self.known.values().filter(|cluster| selector.matches(&cluster.labels));
         let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
         if clusters.is_empty() { Err(none_selected()) } else { Ok(clusters) }
     }
-}
-
-fn parse(selector: &str) -> Result<LabelSelector, Diagnostic> {
-    LabelSelector::parse(selector).map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{selector}: {error}")))
 }
 
 fn none_selected() -> Diagnostic {
@@ -78,10 +73,10 @@ fn none_selected() -> Diagnostic {
 
 /// As [`Fleet::roll_back`], with the agent stopped.
 pub(super) async fn roll_back(ledger: &Ledger, selector: &str, commit: CommitId, who: &str) -> Result<Vec<String>, Diagnostic> {
-    ledger.roll_back_clusters(parse(selector)?, commit, who, Timestamp::now()).await?.ok_or_else(none_selected)
+    ledger.roll_back_clusters(self::selector(selector)?, commit, who, Timestamp::now()).await?.ok_or_else(none_selected)
 }
 
 /// As [`Fleet::retry`], with the agent stopped.
 pub(super) async fn retry(ledger: &Ledger, selector: &str, who: &str) -> Result<Vec<String>, Diagnostic> {
-    ledger.retry_clusters(parse(selector)?, who, Timestamp::now()).await?.ok_or_else(none_selected)
+    ledger.retry_clusters(self::selector(selector)?, who, Timestamp::now()).await?.ok_or_else(none_selected)
 }

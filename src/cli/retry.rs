@@ -8,11 +8,12 @@ use super::{
     printer::Printer,
     settings_file::SettingsFile,
 };
+use crate::server;
 
 /// Forget what failed on clusters and what keeps them at a commit, and bring them to the branch again
 #[derive(Debug, Args)]
 pub(super) struct RetryArgs {
-    /// Which clusters: a label selector over environment, region, cluster and labels
+    /// Which clusters: a label selector over environment, region, cluster and labels; `environment` alone selects all
     #[arg(value_name = "SELECTOR")]
     selector: String,
     #[command(flatten)]
@@ -25,6 +26,7 @@ pub(super) fn run(args: RetryArgs, file: &SettingsFile, world: &World<'_>, print
     let output = args.output.resolve(file);
     let state_dir = args.state_dir.resolve(file);
     let selector = args.selector.as_str();
+    server::selector(selector)?;
     let record = |state_dir: &_, who: &_| (world.records.retry)(state_dir, selector, who);
     let accepted = ask::act_or_record(&state_dir, async |client| client.retry(selector).await, record, "done", printer)?;
     printer.answer(output, &accepted, |accepted| ask::accepted("To be tried again", accepted))?;

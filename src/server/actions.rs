@@ -3,11 +3,28 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use kube_overlay::LabelSelector;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::caller::Scope;
-use crate::{diagnostic::Diagnostic, manifest::Digest};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    manifest::Digest,
+};
+
+/// Reads the selector of an action. EK6003 where it is none, and where it is empty: to Kubernetes that selects everything, and here it is
+/// far more often a variable that was not set. Who means the whole fleet says so with a label that every cluster has.
+pub fn selector(text: &str) -> Result<LabelSelector, Diagnostic> {
+    let wrong = |message: String| Diagnostic::new(codes::SELECTOR, Place::Nowhere, message);
+    let selector = LabelSelector::parse(text).map_err(|error| wrong(format!("{text:?}: {}", error.message)))?;
+    if selector.is_empty() {
+        let hint = "Name the clusters, such as `cluster=prod-eu-1` or `environment=prod`; `environment` alone selects all of them.";
+        return Err(wrong("the selector is empty, which would be the whole fleet".to_owned()).with_hint(hint));
+    }
+    Ok(selector)
+}
 
 /// One thing asked of the agent, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -196,6 +196,21 @@ fn actions_reach_a_running_agent() {
 }
 
 #[test]
+fn an_empty_selector_is_wrong_use_and_asks_nobody() {
+    let agent = socket_agent();
+    for command in ["sync", "sync --wait", "hold --reason full", "release", "retry"] {
+        for (line, asked) in [(format!("{command} {NOWHERE} "), None), (format!("{command} "), Some(&agent))] {
+            let whole = asked.map_or_else(|| run(&format!("evenkeel {line}")).whole(), |agent| agent.run(&line));
+            assert!(whole.contains("error[EK6003]: the selector is empty, which would be the whole fleet\n"), "{line}: {whole}");
+            assert!(whole.ends_with("`environment` alone selects all of them.\n[exit 2]\n"), "{line}: {whole}");
+        }
+    }
+    insta::assert_snapshot!(agent.run("rollback  087f05b"));
+    let only = run("evenkeel run --repo /r --state-dir /s --only=");
+    assert_eq!((only.err.as_str(), only.code), ("error[EK6001]: --only cannot be empty\nhint: Leave it out for the whole fleet.\n", 2));
+}
+
+#[test]
 fn a_repository_that_cannot_be_followed_is_told_above_the_table() {
     let agent = socket_agent();
     agent.source.send_modify(|source| {

@@ -14,7 +14,7 @@ use super::{Who, frame, own_page, parts::Frame, shown};
 use crate::{
     ledger::answers::LogEntry,
     server::{
-        actions::{Action, HoldRequest, ReleaseRequest},
+        actions::{Action, HoldRequest, ReleaseRequest, selector},
         answers::Details as _,
         problem::Problem,
         routes,
@@ -82,13 +82,14 @@ pub(super) async fn rollback(State(api): State<Api>, who: Who, form: Sent<Rollba
     Ok(Redirect::to(own_page(&next)))
 }
 
-pub(super) async fn ask_hold(who: Who, headers: HeaderMap, Query(whom): Query<Whom>) -> Response {
+pub(super) async fn ask_hold(who: Who, headers: HeaderMap, Query(whom): Query<Whom>) -> Result<Response, Problem> {
+    selector(&whom.selector)?;
     let input = html! {
         p { label for="reason" { "Reason, for whoever finds it" } }
         p { input #reason .wide name="reason" required maxlength="1000" autofocus; }
     };
     let says = "Nothing is written to these clusters until somebody releases them; what runs there goes on.";
-    shown(StatusCode::OK, page(&frame(&who, &headers, ""), "Hold", "/hold", &whom, says, &input))
+    Ok(shown(StatusCode::OK, page(&frame(&who, &headers, ""), "Hold", "/hold", &whom, says, &input)))
 }
 
 pub(super) async fn ask_rollback(
@@ -97,6 +98,7 @@ pub(super) async fn ask_rollback(
     headers: HeaderMap,
     Query(whom): Query<Whom>,
 ) -> Result<Response, Problem> {
+    selector(&whom.selector)?;
     let commits = routes::ask(&api, &who, |answers| answers.search("", COMMITS_OFFERED)).await?;
     let says = "These clusters are put to that commit and kept there, whatever is pushed, until somebody retries them.";
     Ok(shown(StatusCode::OK, page(&frame(&who, &headers, ""), "Return", "/rollback", &whom, says, &commit(&commits))))
