@@ -36,7 +36,11 @@ impl Fleet {
                 if let Some(accepted) = self.approve_wave(plan, &who).await? {
                     return Ok(accepted);
                 }
-                let clusters = approve(&self.ledger, plan, &who).await?;
+                // Not by the record alone: a wave that the rollout does not ask for would be approved for nobody.
+                let clusters = self.ledger.approve(plan, &who, Timestamp::now()).await?;
+                if clusters.is_empty() {
+                    return Err(not_asked(plan));
+                }
                 info!(who, %plan, clusters = clusters.join(","), "deletions approved");
                 for cluster in &clusters {
                     self.targets.ask(cluster, Ask::Sync);
@@ -76,19 +80,17 @@ pub(super) async fn resume(ledger: &Ledger, who: &str) -> Result<Vec<String>, Di
     Ok(if ledger.resume(who).await? { ledger.cluster_names().await? } else { Vec::new() })
 }
 
-/// Puts on record that the deletions of this plan may go through, and says on which clusters they are held.
+/// Puts on record, while no agent runs, that the deletions of this plan may go through or that a wave may; the clusters concerned.
 pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<Vec<String>, Diagnostic> {
     let now = Timestamp::now();
     let clusters = ledger.approve(plan, who, now).await?;
     if !clusters.is_empty() {
         return Ok(clusters);
     }
-    let none = || {
-        Diagnostic::new(
-            codes::NO_PLAN,
-            Place::Nowhere,
-            format!("no wave waits for approval of {plan}, and no cluster holds deletions of it"),
-        )
-    };
-    ledger.approve_wave(plan, who, now).await?.ok_or_else(none)
+    ledger.approve_wave(plan, who, now).await?.ok_or_else(|| not_asked(plan))
+}
+
+fn not_asked(plan: Digest) -> Diagnostic {
+    let message = format!("no wave waits for approval of {plan}, and no cluster holds deletions of it");
+    Diagnostic::new(codes::NO_PLAN, Place::Nowhere, message)
 }

@@ -16,11 +16,14 @@ use crate::{
 };
 
 impl Fleet {
-    /// Releases exactly what a wave asks for; none where no wave asks for it.
+    /// Releases exactly what a wave asks for, once that is on record; none where no wave asks for it.
     pub(super) async fn approve_wave(&mut self, plan: Digest, who: &str) -> Result<Option<Accepted>, Diagnostic> {
+        if !self.waves.progress().asks(plan) {
+            return Ok(None);
+        }
         let now = Timestamp::now();
-        let Some(clusters) = self.waves.progress().approve(plan, who, now) else { return Ok(None) };
-        self.ledger.record_approval(plan, who, now).await?;
+        let Some(clusters) = self.ledger.approve_wave(plan, who, now).await? else { return Ok(None) };
+        self.waves.progress().approve(plan, who, now);
         info!(who, %plan, clusters = clusters.join(","), "wave approved");
         self.roll().await?;
         Ok(Some(Accepted { clusters }))

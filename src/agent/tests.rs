@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 //! The loop and the fleet on a real repository and ledger, with clusters that do not answer.
 
+mod approvals;
 mod selectors;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

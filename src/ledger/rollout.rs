@@ -17,7 +17,7 @@ use crate::{
     git::CommitId,
     manifest::Digest,
     rollout::{
-        Progress, Shown,
+        Progress, Shown, WaveProgress,
         rows::{MEMBER, Row, SHOWN, WAIT, Wait, read},
     },
 };
@@ -50,19 +50,14 @@ impl Ledger {
         .await
     }
 
-    /// Puts on record who approved which plan of a wave.
-    pub async fn record_approval(&self, plan: Digest, who: &str, at: Timestamp) -> Result<(), LedgerError> {
-        let who = who.to_owned();
-        self.ask(move |db| approval(db, plan, &who, at)).await
-    }
-
-    /// Approves what a wave asks for; the clusters that it concerns. None where no wave asks for that.
+    /// Approves what a wave asks for, with who did it; the clusters that it concerns. None where no wave asks for that.
     pub async fn approve_wave(&self, plan: Digest, who: &str, at: Timestamp) -> Result<Option<Vec<String>>, LedgerError> {
         let who = who.to_owned();
         self.ask(move |db| {
-            let approved = change(db, |progress| progress.approve(plan, &who, at))?;
-            if approved.is_some() {
+            let (wave, approved) = change(db, |progress| (asking(progress, plan), progress.approve(plan, &who, at)))?;
+            if let Some(clusters) = &approved {
                 approval(db, plan, &who, at)?;
+                actions::record(db, &asked(who, "approve", format!("{plan} ({wave})"), clusters.clone()), at)?;
             }
             Ok(approved)
         })
@@ -106,9 +101,19 @@ impl Ledger {
     }
 }
 
-/// What a person asked for of these clusters while no agent ran.
+/// What a person asked for of these clusters.
 fn asked(who: String, what: &'static str, target: String, clusters: Vec<String>) -> ActionRow {
     ActionRow { who, what, target, reason: String::new(), outcome: "accepted".to_owned(), clusters }
+}
+
+/// The wave that asks for a plan, and the commit that it would bring.
+fn asking(progress: &Progress, plan: Digest) -> String {
+    let wave = progress.waves.iter().find(|(_, wave)| wave.asks.as_ref().is_some_and(|asks| asks.plan == plan));
+    let named = |(name, wave): (&String, &WaveProgress)| {
+        let commit = wave.target.as_ref().map(|target| format!(" with {}", target.commit.short())).unwrap_or_default();
+        format!("wave {name}{commit}")
+    };
+    wave.map(named).unwrap_or_default()
 }
 
 fn progress(db: &Connection) -> Result<Progress, LedgerError> {

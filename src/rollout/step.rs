@@ -209,6 +209,11 @@ impl Progress {
         clusters.chain(opens).min()
     }
 
+    /// Whether a wave asks for that plan.
+    pub fn asks(&self, plan: Digest) -> bool {
+        self.waves.values().any(|wave| wave.asks.as_ref().is_some_and(|asks| asks.plan == plan))
+    }
+
     /// A person's word for a plan that is asked; the clusters that it concerns. None where no wave asks for it.
     pub fn approve(&mut self, plan: Digest, who: &str, at: Timestamp) -> Option<Vec<String>> {
         let (wave, asks) =

@@ -203,6 +203,11 @@ async fn an_approval_and_a_restart_in_the_middle() -> Result<()> {
     run(&agent, &["approve", asked["plan"].as_str().unwrap()])?;
     agent.start_again()?;
     agent.phase("b", "Synced", &readme).await?;
+    let history = query(&agent.state_dir, &["history", "b"])?;
+    for (nth, commit) in [&readme, &first].into_iter().enumerate() {
+        let (action, of_wave) = (&history["actions"][nth], format!("(wave second with {})", &commit[..7]));
+        assert!(action["what"] == "approve" && action["target"].as_str().unwrap().ends_with(&of_wave), "{action}");
+    }
     assert_eq!(v_on(&scene, "b").await?, "2");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Bed, at, digest_of, id};
 use crate::{
-    ledger::ClusterRow,
+    ledger::{ClusterRow, answers::EventQuery},
     rollout::{
         Asks, ClusterProgress, Pin, Progress, Stand, Target, WaveProgress,
         rows::{Board, CLUSTER, Row, Wait},
@@ -73,6 +73,12 @@ async fn an_approval_is_for_what_a_wave_asks() {
     let approved = wave.approved.as_ref().unwrap();
     assert_eq!((approved.plan, approved.who.as_str(), approved.at, &wave.asks), (digest_of(9), "ada", at(5), &None));
     assert_eq!(bed.ledger.approve_wave(digest_of(9), "ada", at(5)).await.unwrap(), None, "it is not asked any more");
+    let by_ada = format!("approve {} (wave first with {}) by ada", digest_of(9), id(1).short());
+    let told = bed.reader().events(&EventQuery { limit: 10, ..EventQuery::default() }).unwrap().events;
+    let told: Vec<_> = told.into_iter().map(|event| (event.at, event.text, event.clusters)).collect();
+    assert_eq!(told, [(at(5), by_ada, vec!["a".to_owned()])], "once, and to whom it may concern");
+    let actions = |cluster: &str| bed.reader().history(cluster, 10).unwrap().actions;
+    assert_eq!((actions("a")[0].who.as_str(), actions("a")[0].what.as_str(), actions("b").len()), ("ada", "approve", 0));
 }
 
 #[tokio::test]
