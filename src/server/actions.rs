@@ -12,6 +12,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     manifest::Digest,
+    sync::hold,
 };
 
 /// Reads the selector of an action. EK6003 where it is none, and where it is empty: to Kubernetes that selects everything, and here it is
@@ -92,18 +93,19 @@ pub enum Action {
 impl Action {
     /// For the record: the command, what it is for, why, and who asks.
     pub(crate) fn told(&self) -> (&'static str, String, String, &str) {
-        let bundled = |selector: &str, bundle: Option<&String>| match bundle {
-            Some(bundle) => format!("{selector} --bundle {bundle}"),
-            None => selector.to_owned(),
-        };
         let none = String::new();
         match self {
             Self::Sync { selector, who } => ("sync", selector.clone(), none, who),
             Self::Rollback { selector, rev, who } => ("rollback", format!("{selector} {rev}"), none, who),
             Self::Retry { selector, who } => ("retry", selector.clone(), none, who),
             Self::Approve { plan, who } => ("approve", plan.to_string(), none, who),
-            Self::Hold { request, who } => ("hold", bundled(&request.selector, request.bundle.as_ref()), request.reason.clone(), who),
-            Self::Release { request, who, .. } => ("release", bundled(&request.selector, request.bundle.as_ref()), none, who),
+            Self::Hold { request: HoldRequest { selector, bundle, drift, reason, .. }, who } => {
+                let scope = if *drift { hold::Scope::Drift } else { hold::Scope::Writes };
+                ("hold", hold::target(selector, bundle.as_deref(), scope), reason.clone(), who)
+            }
+            Self::Release { request: ReleaseRequest { selector, bundle }, who, .. } => {
+                ("release", hold::target(selector, bundle.as_deref(), hold::Scope::Writes), none, who)
+            }
             Self::Resume { who } => ("resume", none.clone(), none, who),
             Self::AcceptCluster { name, who } => ("accept-cluster", name.clone(), none, who),
         }
