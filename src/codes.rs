@@ -69,8 +69,8 @@ codes! {
         because "A manifest outside of every layer, such as one beside `base/` in an environment; a cluster's folder without cluster.yaml; a symbolic link or submodule."
         => "Move it to a layer (a `base` folder or a cluster's folder), or name it in .evenkeelignore.";
     FLEET_FILE "EK1004" "evenkeel.yaml is missing or wrong"
-        because "The command runs in another folder than the repository's root, or the file has no name for the fleet."
-        => "The root of the repository needs evenkeel.yaml with kind: Fleet; `evenkeel init` writes one.";
+        because "The command runs in another folder than the repository's root; a field is misspelt or has a value of another form; the fleet has no name."
+        => "Mend what is named; docs/REPOSITORY.md lists the fields of evenkeel.yaml.";
     OWN_KIND "EK1005" "A file of Evenkeel's own kinds is wrong"
         because "A field is misspelt, stands at the wrong depth, or has a value of another type."
         => "Mend the field named; docs/REPOSITORY.md lists the fields of each kind.";
