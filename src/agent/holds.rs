@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube_overlay::LabelSelector;
 use tracing::{error, info, warn};
 
-use super::{as_told, fleet::Fleet};
+use super::{as_told, fleet::Fleet, selection};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
@@ -173,7 +173,7 @@ pub(super) async fn hold(
     };
     let clusters = ledger.hold(hold).await?;
     if clusters.is_empty() {
-        return Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("{:?} selects no cluster", request.selector)));
+        return Err(selection::none(&selector, &ledger.cluster_labels().await?));
     }
     Ok(clusters)
 }

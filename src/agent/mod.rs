@@ -22,6 +22,7 @@ mod permits;
 mod pins;
 mod previews;
 mod rolling;
+mod selection;
 mod settings;
 mod source;
 mod state_dir;

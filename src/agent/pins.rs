@@ -1,10 +1,13 @@
 //! What people change of a rollout: approvals of waves, pins, and other tries. With the agent running it goes through its memory,
 //! otherwise through the ledger.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
+use kube_overlay::LabelSelector;
 use tracing::info;
 
-use super::fleet::Fleet;
+use super::{fleet::Fleet, selection};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
@@ -12,7 +15,7 @@ use crate::{
     ledger::Ledger,
     manifest::Digest,
     server::{Accepted, selector},
-    sync::target::Ask,
+    sync::{hold::Labels, target::Ask},
 };
 
 impl Fleet {
@@ -66,20 +69,48 @@ impl Fleet {
         let selector = self::selector(selector)?;
         let clusters = self.known.values().filter(|cluster| selector.matches(&cluster.labels));
         let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
-        if clusters.is_empty() { Err(none_selected()) } else { Ok(clusters) }
+        if clusters.is_empty() { Err(selection::none(&selector, &self.labels())) } else { Ok(clusters) }
     }
-}
 
-fn none_selected() -> Diagnostic {
-    Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, "the selector selects no cluster")
+    fn labels(&self) -> BTreeMap<String, Labels> {
+        self.known.iter().map(|(name, cluster)| (name.clone(), cluster.labels.clone())).collect()
+    }
+
+    /// Why nothing is done at the newest commit, where that can be read and has no cluster for this agent.
+    pub(super) fn idle(&self) -> Option<Diagnostic> {
+        let is_read = self.head.as_ref().is_some_and(|head| Some(head.commit) == self.tip);
+        if !is_read || !self.desired.is_empty() {
+            return None;
+        }
+        match &self.only {
+            Some(only) if !self.known.values().any(|cluster| only.matches(&cluster.labels)) => Some(selection::none(only, &self.labels())),
+            None if self.known.is_empty() => {
+                let none = Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, "the repository has no cluster");
+                Some(none.with_hint("A cluster.yaml in environments/ENVIRONMENT/REGION/CLUSTER makes one."))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// As [`Fleet::roll_back`], with the agent stopped.
 pub(super) async fn roll_back(ledger: &Ledger, selector: &str, commit: CommitId, who: &str) -> Result<Vec<String>, Diagnostic> {
-    ledger.roll_back_clusters(self::selector(selector)?, commit, who, Timestamp::now()).await?.ok_or_else(none_selected)
+    let selector = self::selector(selector)?;
+    let put = ledger.roll_back_clusters(selector.clone(), commit, who, Timestamp::now()).await?;
+    selected(ledger, put, &selector).await
 }
 
 /// As [`Fleet::retry`], with the agent stopped.
 pub(super) async fn retry(ledger: &Ledger, selector: &str, who: &str) -> Result<Vec<String>, Diagnostic> {
-    ledger.retry_clusters(self::selector(selector)?, who, Timestamp::now()).await?.ok_or_else(none_selected)
+    let selector = self::selector(selector)?;
+    let retried = ledger.retry_clusters(selector.clone(), who, Timestamp::now()).await?;
+    selected(ledger, retried, &selector).await
+}
+
+/// The clusters, or why there are none.
+async fn selected(ledger: &Ledger, clusters: Option<Vec<String>>, selector: &LabelSelector) -> Result<Vec<String>, Diagnostic> {
+    match clusters {
+        Some(clusters) => Ok(clusters),
+        None => Err(selection::none(selector, &ledger.cluster_labels().await?)),
+    }
 }

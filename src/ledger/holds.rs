@@ -34,6 +34,11 @@ impl Ledger {
         .await
     }
 
+    /// The labels of the clusters that this agent looks after, by name.
+    pub async fn cluster_labels(&self) -> Result<BTreeMap<String, Labels>, LedgerError> {
+        self.ask(clusters).await
+    }
+
     /// The bundles of which objects are on record as applied to the selected clusters.
     pub async fn bundles_on_record(&self, selector: LabelSelector) -> Result<BTreeSet<String>, LedgerError> {
         self.ask(move |db| {

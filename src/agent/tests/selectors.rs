@@ -1,7 +1,12 @@
 //! Whom an action is for.
 
+use std::collections::BTreeSet;
+
 use super::*;
-use crate::{agent, server::Action as Asked};
+use crate::{
+    agent::{holds, pins},
+    server::Action as Asked,
+};
 
 /// Every action with a selector.
 fn each(selector: &str) -> [Asked; 5] {
@@ -33,24 +38,50 @@ async fn an_empty_selector_is_not_the_whole_fleet() {
     }
 }
 
-#[test]
-fn nor_is_it_with_the_agent_stopped() {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let bed = runtime.block_on(async {
-        let mut bed = Bed::new();
-        bed.take_up(&[]).await;
-        bed.ledger.close().await.unwrap();
-        bed
-    });
-    let (state, tip) = (bed.folder.path(), bed.tip().to_string());
-    let [Asked::Hold { request: hold, .. }, .., Asked::Release { request: release, .. }] = each("") else { panic!("the first, the last") };
-    let refused = [
-        agent::hold(state, &hold, "ada"),
-        agent::roll_back(state, "", &tip, "ada"),
-        agent::retry(state, "", "ada"),
-        agent::release(state, &release, "ada"),
-    ];
-    for refused in refused {
-        assert_eq!(refused.unwrap_err().code.id, "EK6003");
+#[tokio::test]
+async fn a_slip_in_a_selector_is_named() {
+    let mut bed = Bed::new();
+    bed.take_up(&[]).await;
+    for action in each("b").into_iter().take(4) {
+        let refused = bed.ask(action.clone(), server::Scope::Fleet).await.unwrap_err();
+        assert_eq!((refused.code.id, refused.hint.as_str()), ("EK1018", "A selector is of labels; did you mean `cluster=b`?"), "{action:?}");
+    }
+    for action in each("enviroment").into_iter().take(4) {
+        let refused = bed.ask(action.clone(), server::Scope::Fleet).await.unwrap_err();
+        assert!(refused.message.ends_with("no cluster has a label enviroment"), "{action:?}: {refused}");
+    }
+    assert!(bed.supervisor.fleet.idle().is_none());
+}
+
+#[tokio::test]
+async fn an_agent_of_no_cluster_says_why() {
+    let mut bed = Bed::with(Some("enviroment=prod"));
+    assert!(bed.supervisor.fleet.idle().is_none(), "nothing is read yet");
+    bed.take_up(&[]).await;
+    let idle = bed.supervisor.fleet.idle().unwrap();
+    assert_eq!(idle.message, "\"enviroment=prod\" selects no cluster: no cluster has a label enviroment");
+    let mut bed = Bed::new();
+    bed.take_up(&[(&entry("a"), None), (&entry("b"), None)]).await;
+    assert_eq!(bed.supervisor.fleet.idle().unwrap().message, "the repository has no cluster");
+}
+
+#[tokio::test]
+async fn nor_is_it_with_the_agent_stopped_where_slips_are_named_too() {
+    let mut bed = Bed::new();
+    bed.take_up(&[]).await;
+    let (ledger, tip, now, none) = (&bed.ledger, bed.tip(), Timestamp::now(), BTreeSet::new());
+    for (selector, code, hint) in [("", "EK6003", "`environment` alone"), ("b", "EK1018", "did you mean `cluster=b`?")] {
+        let [Asked::Hold { request: hold, .. }, .., Asked::Release { request: release, .. }] = each(selector) else { panic!("in this order") };
+        let refused = [
+            holds::hold(ledger, &hold, "ada", now, &none).await,
+            pins::roll_back(ledger, selector, tip, "ada").await,
+            pins::retry(ledger, selector, "ada").await,
+        ];
+        for refused in refused {
+            let refused = refused.unwrap_err();
+            assert!(refused.code.id == code && refused.hint.contains(hint), "{refused} {}", refused.hint);
+        }
+        let refused = holds::release(ledger, &release, None, "ada").await.unwrap_err();
+        assert_eq!(refused.code.id, if selector.is_empty() { "EK6003" } else { "EK6025" });
     }
 }
