@@ -4,7 +4,7 @@ use super::fleet::Fleet;
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    server::{Action, HoldRequest, ReleaseRequest, Scope, permit, selector},
+    server::{Action, HoldRequest, ReleaseRequest, RetryRequest, RollbackRequest, Scope, permit, selector},
     sync::hold::ENVIRONMENT,
 };
 
@@ -18,8 +18,8 @@ impl Fleet {
         let known = self.known.values().map(|cluster| (cluster.name.as_str(), cluster.environment.as_str()));
         match action {
             Action::Sync { selector, .. }
-            | Action::Rollback { selector, .. }
-            | Action::Retry { selector, .. }
+            | Action::Rollback { request: RollbackRequest { selector, .. }, .. }
+            | Action::Retry { request: RetryRequest { selector, .. }, .. }
             | Action::Hold { request: HoldRequest { selector, .. }, .. }
             | Action::Release { request: ReleaseRequest { selector, .. }, .. } => match self::selector(selector) {
                 Ok(selector) => {

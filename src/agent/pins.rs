@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use kube_overlay::LabelSelector;
 use tracing::info;
 
-use super::{fleet::Fleet, selection};
+use super::{fleet::Fleet, holds, selection};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{CommitId, GitError},
     ledger::Ledger,
     manifest::Digest,
-    server::{Accepted, selector},
+    server::{Accepted, RetryRequest, RollbackRequest, selector},
     sync::{hold::Labels, target::Ask},
 };
 
@@ -29,12 +29,14 @@ impl Fleet {
         self.waves.progress().approve(plan, who, now);
         info!(who, %plan, clusters = clusters.join(","), "wave approved");
         self.roll().await?;
-        Ok(Some(Accepted { clusters }))
+        Ok(Some(clusters.into()))
     }
 
     /// Puts clusters to a commit and keeps them there.
-    pub(super) async fn roll_back(&mut self, selector: &str, rev: String, who: &str) -> Result<Accepted, Diagnostic> {
-        let clusters = self.selected_by(selector)?;
+    pub(super) async fn roll_back(&mut self, request: RollbackRequest, who: &str) -> Result<Accepted, Diagnostic> {
+        let RollbackRequest { selector, rev, reason } = request;
+        let reason = holds::reason(reason.as_deref())?;
+        let clusters = self.selected_by(&selector)?;
         let (mirror, tip) = (self.mirror.clone(), self.tip);
         let commit = tokio::task::spawn_blocking(move || {
             let commit = mirror.resolve(&rev)?;
@@ -47,21 +49,22 @@ impl Fleet {
         for cluster in &clusters {
             self.waves.roll_back(cluster, commit, who, now);
         }
-        info!(who, %commit, clusters = clusters.join(","), "put to a commit by hand");
+        info!(who, %commit, reason, clusters = clusters.join(","), "put to a commit by hand");
         self.roll().await?;
-        Ok(Accepted { clusters })
+        Ok(Accepted { clusters, commit: Some(commit) })
     }
 
     /// Forgets what failed on clusters and what keeps them, and has them synced now.
-    pub(super) async fn retry(&mut self, selector: &str, who: &str) -> Result<Accepted, Diagnostic> {
-        let clusters = self.selected_by(selector)?;
+    pub(super) async fn retry(&mut self, request: &RetryRequest, who: &str) -> Result<Accepted, Diagnostic> {
+        let reason = holds::reason(request.reason.as_deref())?;
+        let clusters = self.selected_by(&request.selector)?;
         let changed = self.waves.progress().retry(clusters.iter().map(String::as_str));
-        info!(who, clusters = clusters.join(","), changed = changed.join(","), "another try asked for");
+        info!(who, reason, clusters = clusters.join(","), changed = changed.join(","), "another try asked for");
         self.roll().await?;
         for cluster in &clusters {
             self.targets.ask(cluster, Ask::Sync);
         }
-        Ok(Accepted { clusters })
+        Ok(clusters.into())
     }
 
     /// The clusters that a selector selects.
@@ -94,16 +97,16 @@ impl Fleet {
 }
 
 /// As [`Fleet::roll_back`], with the agent stopped.
-pub(super) async fn roll_back(ledger: &Ledger, selector: &str, commit: CommitId, who: &str) -> Result<Vec<String>, Diagnostic> {
-    let selector = self::selector(selector)?;
-    let put = ledger.roll_back_clusters(selector.clone(), commit, who, Timestamp::now()).await?;
+pub(super) async fn roll_back(ledger: &Ledger, request: &RollbackRequest, commit: CommitId, who: &str) -> Result<Vec<String>, Diagnostic> {
+    let (selector, reason) = (self::selector(&request.selector)?, holds::reason(request.reason.as_deref())?);
+    let put = ledger.roll_back_clusters(selector.clone(), commit, who, reason, Timestamp::now()).await?;
     selected(ledger, put, &selector).await
 }
 
 /// As [`Fleet::retry`], with the agent stopped.
-pub(super) async fn retry(ledger: &Ledger, selector: &str, who: &str) -> Result<Vec<String>, Diagnostic> {
-    let selector = self::selector(selector)?;
-    let retried = ledger.retry_clusters(selector.clone(), who, Timestamp::now()).await?;
+pub(super) async fn retry(ledger: &Ledger, request: &RetryRequest, who: &str) -> Result<Vec<String>, Diagnostic> {
+    let (selector, reason) = (self::selector(&request.selector)?, holds::reason(request.reason.as_deref())?);
+    let retried = ledger.retry_clusters(selector.clone(), who, reason, Timestamp::now()).await?;
     selected(ledger, retried, &selector).await
 }
 

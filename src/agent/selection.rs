@@ -44,11 +44,16 @@ mod tests {
 
     #[test]
     fn a_slip_is_named() {
-        let labels = |name: &str| [("cluster", name), ("environment", "prod"), ("tier", "a")].map(|(key, value)| (key.into(), value.into()));
+        let labels =
+            |name: &str| [("cluster", name), ("environment", "prod"), ("tier", "a")].map(|(key, value)| (key.into(), value.into()));
         let clusters = ["prod-1", "prod-2"].map(|name| (name.to_owned(), labels(name).into()));
         for (text, message, hint) in [
             ("prod-2", "\"prod-2\" selects no cluster", "A selector is of labels; did you mean `cluster=prod-2`?"),
-            ("prod-2,prod-1", "\"prod-2,prod-1\" selects no cluster", "A selector is of labels; did you mean `cluster in (prod-1,prod-2)`?"),
+            (
+                "prod-2,prod-1",
+                "\"prod-2,prod-1\" selects no cluster",
+                "A selector is of labels; did you mean `cluster in (prod-1,prod-2)`?",
+            ),
             ("enviroment=prod", "\"enviroment=prod\" selects no cluster: no cluster has a label enviroment", "Did you mean `environment`?"),
             ("prod-9", "\"prod-9\" selects no cluster: no cluster has a label prod-9", "There are: cluster, environment, tier."),
             ("environment=dev", "\"environment=dev\" selects no cluster", codes::UNKNOWN_CLUSTER.next),

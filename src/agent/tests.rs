@@ -459,7 +459,9 @@ async fn a_hold_that_cannot_be_is_refused_and_on_record_and_one_that_can_holds_w
     assert_eq!(bed.supervisor.fleet.act(release("cluster in (b,c)")).await.unwrap().clusters, ["b", "c"]);
     assert_eq!(bed.supervisor.fleet.act(release("cluster=c")).await.unwrap_err().code.id, "EK6025");
     let file = rusqlite::Connection::open(bed.folder.path().join("ledger.db")).unwrap();
-    let mut rows = file.prepare("SELECT what || iif(target LIKE '% --drift', ' drift ', ' ') || substr(outcome, 1, 6) FROM actions ORDER BY id").unwrap();
+    let mut rows = file
+        .prepare("SELECT what || iif(target LIKE '% --drift', ' drift ', ' ') || substr(outcome, 1, 6) FROM actions ORDER BY id")
+        .unwrap();
     let rows: Vec<String> = rows.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
     let refused = ["EK6026", "EK6026", "EK6026", "EK6026", "EK6003", "drift EK1018"].map(|code| format!("hold {code}"));
     let done = ["hold accept", "release accept", "release EK6025"].map(str::to_owned);

@@ -79,8 +79,8 @@ pub(super) fn render(status: &Status, source: Option<&SourceState>, now: Timesta
         }
         let said = |plan: &Digest| cluster.error.as_ref().is_some_and(|error| error.hint.contains(&plan.to_string()));
         if let (count @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan.filter(|plan| !said(plan))) {
-            let _ =
-                writeln!(text, "\n{}: {count} deletions are held; to release exactly these: evenkeel approve {plan}", clean(&cluster.name));
+            let held = if count == 1 { "1 deletion is held".to_owned() } else { format!("{count} deletions are held") };
+            let _ = writeln!(text, "\n{}: {held}; to release exactly {}: evenkeel approve {plan}", clean(&cluster.name), these(count));
         }
     }
     text + &waves::render(status, color)
@@ -106,6 +106,10 @@ fn headline(status: &Status) -> String {
     let off = if off.is_empty() { String::new() } else { format!("; {}", off.join(", ")) };
     let halted = status.halted().fold(String::new(), |text, wave| format!("{text}; wave {} Halted", clean(wave)));
     format!("{head}, {clusters}{off}{halted}\n")
+}
+
+fn these(count: u64) -> &'static str {
+    if count == 1 { "this" } else { "these" }
 }
 
 /// One line where clusters are only observed.
@@ -234,6 +238,22 @@ mod tests {
     }
 
     #[test]
+    fn one_deletion_is_one() {
+        let held = |held_deletions| {
+            let held = ClusterStatus { held_deletions, held_plan: Some(Digest([0xab; 32])), ..cluster(HEAD, Health::Healthy, "") };
+            let (clusters, repository) = (vec![held], Repository::default());
+            render(
+                &Status { schema: SCHEMA, commit: Some(HEAD), held_plan: None, clusters, rollout: None, repository },
+                None,
+                Timestamp::UNIX_EPOCH,
+                false,
+            )
+        };
+        assert!(held(1).contains("\na: 1 deletion is held; to release exactly this: evenkeel approve abab"), "{}", held(1));
+        assert!(held(2).contains("\na: 2 deletions are held; to release exactly these: evenkeel approve abab"), "{}", held(2));
+    }
+
+    #[test]
     fn the_first_line_says_what_is_not_at_the_head_or_not_well() {
         let line = |clusters: Vec<ClusterStatus>, waves: Vec<ShownWave>| {
             let rollout = Some(Shown { waves });
@@ -244,7 +264,11 @@ mod tests {
         let of = |health| cluster(HEAD, health, "");
         let halted = vec![wave("canary", WaveWord::Halted), wave("prod", WaveWord::Waiting)];
         for (clusters, waves, expected) in [
-            (vec![well(), of(Health::Degraded), waits()], halted, "3 clusters: 3 Synced; 1 at an older commit, 1 Degraded; wave canary Halted"),
+            (
+                vec![well(), of(Health::Degraded), waits()],
+                halted,
+                "3 clusters: 3 Synced; 1 at an older commit, 1 Degraded; wave canary Halted",
+            ),
             (vec![well(), of(Health::Progressing)], vec![wave("prod", WaveWord::Rolling)], "2 clusters: 2 Synced; 1 Progressing"),
             (vec![well()], Vec::new(), "1 cluster: 1 Synced"),
             // The same rendering, before the newer commit is noted as what runs.

@@ -43,7 +43,8 @@ pub struct Status {
 impl Status {
     /// How many clusters run what an older commit gives, since the newest has not come to them.
     pub fn behind(&self) -> usize {
-        let is_behind = |cluster: &&ClusterStatus| !cluster.reason.is_empty() && cluster.applied.is_some() && cluster.applied != self.commit;
+        let is_behind =
+            |cluster: &&ClusterStatus| !cluster.reason.is_empty() && cluster.applied.is_some() && cluster.applied != self.commit;
         self.clusters.iter().filter(is_behind).count()
     }
 

@@ -57,23 +57,38 @@ impl Ledger {
             let (wave, approved) = change(db, |progress| (asking(progress, plan), progress.approve(plan, &who, at)))?;
             if let Some(clusters) = &approved {
                 approval(db, plan, &who, at)?;
-                actions::record(db, &asked(who, "approve", format!("{plan} ({wave})"), clusters.clone()), at)?;
+                actions::record(db, &asked(who, "approve", format!("{plan} ({wave})"), String::new(), clusters.clone()), at)?;
             }
             Ok(approved)
         })
         .await
     }
 
+    /// Who last approved a plan, be it of a wave or of deletions, and when.
+    pub async fn approval(&self, plan: Digest) -> Result<Option<(String, Timestamp)>, LedgerError> {
+        self.ask(move |db| {
+            let mut approval = db.prepare_cached("SELECT who, at FROM approvals WHERE plan = ?")?;
+            Ok(approval.query_row([plan], |row| Ok((row.get(0)?, row.get::<_, At>(1)?.0))).optional()?)
+        })
+        .await
+    }
+
     /// Has the selected clusters tried again; those that were pinned or had failed. None where the selector selects no cluster.
-    pub async fn retry_clusters(&self, selector: LabelSelector, who: &str, at: Timestamp) -> Result<Option<Vec<String>>, LedgerError> {
-        let who = who.to_owned();
+    pub async fn retry_clusters(
+        &self,
+        selector: LabelSelector,
+        who: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Option<Vec<String>>, LedgerError> {
+        let (who, reason) = (who.to_owned(), reason.to_owned());
         self.ask(move |db| {
             let selected = selected(db, &selector)?;
             if selected.is_empty() {
                 return Ok(None);
             }
             let retried = change(db, |progress| progress.retry(selected.iter().map(String::as_str)))?;
-            actions::record(db, &asked(who, "retry", selector.to_string(), selected), at)?;
+            actions::record(db, &asked(who, "retry", selector.to_string(), reason, selected), at)?;
             Ok(Some(retried))
         })
         .await
@@ -85,16 +100,17 @@ impl Ledger {
         selector: LabelSelector,
         commit: CommitId,
         who: &str,
+        reason: &str,
         at: Timestamp,
     ) -> Result<Option<Vec<String>>, LedgerError> {
-        let who = who.to_owned();
+        let (who, reason) = (who.to_owned(), reason.to_owned());
         self.ask(move |db| {
             let selected = selected(db, &selector)?;
             if selected.is_empty() {
                 return Ok(None);
             }
             change(db, |progress| selected.iter().for_each(|name| progress.roll_back(name, commit, &who, at)))?;
-            actions::record(db, &asked(who, "rollback", format!("{selector} {commit}"), selected.clone()), at)?;
+            actions::record(db, &asked(who, "rollback", format!("{selector} {commit}"), reason, selected.clone()), at)?;
             Ok(Some(selected))
         })
         .await
@@ -102,8 +118,8 @@ impl Ledger {
 }
 
 /// What a person asked for of these clusters.
-fn asked(who: String, what: &'static str, target: String, clusters: Vec<String>) -> ActionRow {
-    ActionRow { who, what, target, reason: String::new(), outcome: "accepted".to_owned(), clusters }
+fn asked(who: String, what: &'static str, target: String, reason: String, clusters: Vec<String>) -> ActionRow {
+    ActionRow { who, what, target, reason, outcome: "accepted".to_owned(), clusters }
 }
 
 /// The wave that asks for a plan, and the commit that it would bring.

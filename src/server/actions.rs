@@ -11,6 +11,7 @@ use super::caller::Scope;
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
+    git::CommitId,
     manifest::Digest,
     sync::hold,
 };
@@ -39,17 +40,15 @@ pub enum Action {
     },
     /// Put the selected clusters to a commit, and keep them there.
     Rollback {
-        /// Label selector over the clusters.
-        selector: String,
-        /// At least 7 characters of the commit's hash.
-        rev: String,
+        /// Which, where to, and why.
+        request: RollbackRequest,
         /// `name (uid N)`
         who: String,
     },
     /// Forget what failed on the selected clusters and what keeps them at a commit.
     Retry {
-        /// Label selector over the clusters.
-        selector: String,
+        /// Which, and why.
+        request: RetryRequest,
         /// `name (uid N)`
         who: String,
     },
@@ -94,10 +93,13 @@ impl Action {
     /// For the record: the command, what it is for, why, and who asks.
     pub(crate) fn told(&self) -> (&'static str, String, String, &str) {
         let none = String::new();
+        let trimmed = |reason: &Option<String>| reason.as_deref().unwrap_or_default().trim().to_owned();
         match self {
             Self::Sync { selector, who } => ("sync", selector.clone(), none, who),
-            Self::Rollback { selector, rev, who } => ("rollback", format!("{selector} {rev}"), none, who),
-            Self::Retry { selector, who } => ("retry", selector.clone(), none, who),
+            Self::Rollback { request: RollbackRequest { selector, rev, reason }, who } => {
+                ("rollback", format!("{selector} {rev}"), trimmed(reason), who)
+            }
+            Self::Retry { request: RetryRequest { selector, reason }, who } => ("retry", selector.clone(), trimmed(reason), who),
             Self::Approve { plan, who } => ("approve", plan.to_string(), none, who),
             Self::Hold { request: HoldRequest { selector, bundle, drift, reason, .. }, who } => {
                 let scope = if *drift { hold::Scope::Drift } else { hold::Scope::Writes };
@@ -138,12 +140,45 @@ pub struct ReleaseRequest {
     pub bundle: Option<String>,
 }
 
+/// Which clusters are to be put to a commit. Body of `POST /api/v1/rollback`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// Label selector over the clusters.
+    pub selector: String,
+    /// At least 7 characters of the commit's hash; what else Git knows it by, while an agent runs.
+    pub rev: String,
+    /// Why, for who looks later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Which clusters are to be tried again. Body of `POST /api/v1/retry`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryRequest {
+    /// Label selector over the clusters.
+    pub selector: String,
+    /// Why, for who looks later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// What an action was accepted for. It says nothing of how it will end: `status` does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accepted {
     /// The clusters concerned, by name.
     pub clusters: Vec<String>,
+    /// Of a rollback, the commit that they are put to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitId>,
+}
+
+impl From<Vec<String>> for Accepted {
+    fn from(clusters: Vec<String>) -> Self {
+        Self { clusters, commit: None }
+    }
 }
 
 /// An action on its way to the agent, and where the agent answers.
@@ -161,21 +196,6 @@ pub struct ActionRequest {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SyncBody {
-    pub(super) selector: String,
-}
-
-/// Body of `POST /api/v1/rollback`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RollbackBody {
-    pub(super) selector: String,
-    pub(super) rev: String,
-}
-
-/// Body of `POST /api/v1/retry`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RetryBody {
     pub(super) selector: String,
 }
 

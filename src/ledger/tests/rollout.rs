@@ -85,21 +85,21 @@ async fn an_approval_is_for_what_a_wave_asks() {
 async fn people_pin_and_retry_by_selector() {
     let bed = bed().await;
     let selector = |text: &str| text.parse().unwrap();
-    let retry = async |text: &str| bed.ledger.retry_clusters(selector(text), "ada", at(5)).await.unwrap();
+    let retry = async |text: &str| bed.ledger.retry_clusters(selector(text), "ada", "the disk is back", at(5)).await.unwrap();
     assert_eq!(retry("environment=stage").await, None);
     assert_eq!(retry("environment").await.unwrap(), ["a"], "b has nothing to forget");
     assert_eq!(bed.ledger.rollout().await.unwrap().clusters["a"].pin, None);
-    let put = bed.ledger.roll_back_clusters(selector("environment=dev"), id(1), "ada", at(6)).await.unwrap();
+    let put = bed.ledger.roll_back_clusters(selector("environment=dev"), id(1), "ada", "", at(6)).await.unwrap();
     assert_eq!(put.unwrap(), ["b"]);
     let read = bed.ledger.rollout().await.unwrap();
     assert_eq!(read.unresolved().collect::<Vec<_>>(), [("b", id(1))]);
-    assert_eq!(bed.ledger.roll_back_clusters(selector("cluster=x"), id(1), "ada", at(6)).await.unwrap(), None);
+    assert_eq!(bed.ledger.roll_back_clusters(selector("cluster=x"), id(1), "ada", "", at(6)).await.unwrap(), None);
 
     let asked = |cluster: &str| {
         let actions = bed.reader().history(cluster, 10).unwrap().actions.into_iter();
-        actions.map(|it| (it.at, format!("{} {} {}: {}", it.who, it.what, it.target, it.outcome))).collect::<Vec<_>>()
+        actions.map(|it| (it.at, format!("{} {} {}: {}{}", it.who, it.what, it.target, it.outcome, it.reason))).collect::<Vec<_>>()
     };
-    let tried = (at(5), "ada retry environment: accepted".to_owned());
+    let tried = (at(5), "ada retry environment: acceptedthe disk is back".to_owned());
     let put = (at(6), format!("ada rollback environment=dev {}: accepted", id(1)));
     assert_eq!((asked("a"), asked("b")), (vec![tried.clone()], vec![put, tried]), "what selects nothing is not done");
 }

@@ -163,7 +163,8 @@ fn one_cause_is_told_once_with_all_that_it_hits() {
 fn what_runs_badly_has_no_check_mark() {
     let ill = |health, phase| ClusterStatus { health, ..cluster("ill", "prod", "eu", phase) };
     let page = fleet_of(vec![cluster("well", "dev", "eu", Phase::Synced), ill(Health::Degraded, Phase::Synced)]);
-    let words = "<span class=\"word bad\"><span class=\"mark\" aria-hidden=\"true\">✗</span>Synced,</span> <span class=\"bad\">Degraded</span>";
+    let words =
+        "<span class=\"word bad\"><span class=\"mark\" aria-hidden=\"true\">✗</span>Synced,</span> <span class=\"bad\">Degraded</span>";
     for part in [
         format!("<th scope=\"row\">{words}</th><td><a href=\"/clusters/ill\">ill</a></td>"),
         format!("<a id=\"tile-ill\" class=\"tile bad\" href=\"/clusters/ill\"><strong>ill</strong>{words} "),
@@ -181,7 +182,8 @@ fn what_runs_badly_has_no_check_mark() {
     ] {
         assert!(fleet_of(vec![ill(health, phase)]).contains(&format!("class=\"tile {class}\"")), "{health:?} {phase:?}");
     }
-    let behind = ClusterStatus { applied: Some(CommitId([7; 20])), reason: "waits".to_owned(), ..cluster("b", "prod", "eu", Phase::Synced) };
+    let behind =
+        ClusterStatus { applied: Some(CommitId([7; 20])), reason: "waits".to_owned(), ..cluster("b", "prod", "eu", Phase::Synced) };
     assert!(fleet_of(vec![behind]).contains("<li>at an older commit 1</li>"));
 }
 
