@@ -8,7 +8,10 @@ use super::{
     printer::Printer,
     settings_file::SettingsFile,
 };
-use crate::server::{RollbackRequest, selector};
+use crate::{
+    git::CommitId,
+    server::{RollbackRequest, selector},
+};
 
 /// Put clusters to a commit, and keep them there until `evenkeel retry`
 #[derive(Debug, Args)]
@@ -38,7 +41,7 @@ pub(super) fn run(args: RollbackArgs, file: &SettingsFile, world: &World<'_>, pr
     let record = |state_dir: &_, who: &_| (world.records.roll_back)(state_dir, &request, who);
     let accepted = ask::act_or_record(&state_dir, async move |client| client.roll_back(&sent).await, record, "done", printer)?;
     printer.answer(output, &accepted, |accepted| {
-        let to = accepted.commit.map_or_else(|| "the commit".to_owned(), |commit| commit.short());
+        let to = accepted.commit.map_or_else(|| "the commit".to_owned(), CommitId::short);
         ask::accepted(&format!("Put to {to}, and kept there"), accepted)
     })?;
     Ok(Exit::Done)
