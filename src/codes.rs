@@ -69,8 +69,8 @@ codes! {
         because "A manifest outside of every layer, such as one beside `base/` in an environment; a cluster's folder without cluster.yaml; a symbolic link or submodule."
         => "Move it to a layer (a `base` folder or a cluster's folder), or name it in .evenkeelignore.";
     FLEET_FILE "EK1004" "evenkeel.yaml is missing or wrong"
-        because "The command runs in another folder than the repository's root, or the file has no name for the fleet."
-        => "The root of the repository needs evenkeel.yaml with kind: Fleet; `evenkeel init` writes one.";
+        because "The command runs in another folder than the repository's root; a field is misspelt or has a value of another form; the fleet has no name."
+        => "Mend what is named; docs/REPOSITORY.md lists the fields of evenkeel.yaml.";
     OWN_KIND "EK1005" "A file of Evenkeel's own kinds is wrong"
         because "A field is misspelt, stands at the wrong depth, or has a value of another type."
         => "Mend the field named; docs/REPOSITORY.md lists the fields of each kind.";
@@ -310,7 +310,9 @@ codes! {
     // 6xxx: the command line and its settings
     USAGE "EK6001" "Wrong use of a command" => "See `evenkeel help`.";
     SETTINGS "EK6002" "A setting is wrong" => "Mend the flag, the environment variable or the key of the settings file named.";
-    SELECTOR "EK6003" "A selector is not a label selector" => "Use Kubernetes label syntax, such as environment=prod,region!=eu.";
+    SELECTOR "EK6003" "A selector is empty, or not a label selector"
+        because "A variable in the command is not set; a typing mistake."
+        => "Use Kubernetes label syntax, such as environment=prod,region!=eu; environment alone selects every cluster.";
     AGENT_GONE "EK6004" "The agent does not answer"
         because "The agent is stopped, or runs with another state directory."
         => "Is it running? Its log and `systemctl status evenkeel` say more.";

@@ -28,20 +28,24 @@ impl Fleet {
             Action::Sync { selector, who } => {
                 let clusters = self.selected_by(&selector)?;
                 info!(who, clusters = clusters.join(","), "sync asked for");
-                Ok(Accepted { clusters: clusters.into_iter().filter(|cluster| self.targets.ask(cluster, Ask::Sync)).collect() })
+                Ok(clusters.into_iter().filter(|cluster| self.targets.ask(cluster, Ask::Sync)).collect::<Vec<_>>().into())
             }
-            Action::Rollback { selector, rev, who } => self.roll_back(&selector, rev, &who).await,
-            Action::Retry { selector, who } => self.retry(&selector, &who).await,
+            Action::Rollback { request, who } => self.roll_back(request, &who).await,
+            Action::Retry { request, who } => self.retry(&request, &who).await,
             Action::Approve { plan, who } => {
                 if let Some(accepted) = self.approve_wave(plan, &who).await? {
                     return Ok(accepted);
                 }
-                let clusters = approve(&self.ledger, plan, &who).await?;
+                // Not by the record alone: a wave that the rollout does not ask for would be approved for nobody.
+                let clusters = self.ledger.approve(plan, &who, Timestamp::now()).await?;
+                if clusters.is_empty() {
+                    return Err(not_asked(&self.ledger, plan).await);
+                }
                 info!(who, %plan, clusters = clusters.join(","), "deletions approved");
                 for cluster in &clusters {
                     self.targets.ask(cluster, Ask::Sync);
                 }
-                Ok(Accepted { clusters })
+                Ok(clusters.into())
             }
             Action::Resume { who } => self.write_again(&who).await,
             Action::AcceptCluster { name, who } => {
@@ -49,7 +53,7 @@ impl Fleet {
                     return Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {name} in the fleet")));
                 }
                 info!(who, cluster = name, "accepted as the cluster it is now");
-                Ok(Accepted { clusters: vec![name] })
+                Ok(vec![name].into())
             }
         }
     }
@@ -59,7 +63,7 @@ impl Fleet {
         let clusters = resume(&self.ledger, who).await?;
         if self.report_only == Some(Reporting::Observing) {
             // It is on record for the next agent that writes.
-            return Ok(Accepted { clusters: Vec::new() });
+            return Ok(Vec::new().into());
         }
         if self.report_only == Some(Reporting::LostLedger) {
             self.report_only = None;
@@ -67,7 +71,7 @@ impl Fleet {
             // Each is told what its wave has for it.
             self.roll().await?;
         }
-        Ok(Accepted { clusters })
+        Ok(clusters.into())
     }
 }
 
@@ -76,19 +80,25 @@ pub(super) async fn resume(ledger: &Ledger, who: &str) -> Result<Vec<String>, Di
     Ok(if ledger.resume(who).await? { ledger.cluster_names().await? } else { Vec::new() })
 }
 
-/// Puts on record that the deletions of this plan may go through, and says on which clusters they are held.
+/// Puts on record, while no agent runs, that the deletions of this plan may go through or that a wave may; the clusters concerned.
 pub(super) async fn approve(ledger: &Ledger, plan: Digest, who: &str) -> Result<Vec<String>, Diagnostic> {
     let now = Timestamp::now();
     let clusters = ledger.approve(plan, who, now).await?;
     if !clusters.is_empty() {
         return Ok(clusters);
     }
-    let none = || {
-        Diagnostic::new(
-            codes::NO_PLAN,
-            Place::Nowhere,
-            format!("no wave waits for approval of {plan}, and no cluster holds deletions of it"),
-        )
+    match ledger.approve_wave(plan, who, now).await? {
+        Some(clusters) => Ok(clusters),
+        None => Err(not_asked(ledger, plan).await),
+    }
+}
+
+/// Why nothing is released by a hash: somebody was quicker, or there is no such plan.
+async fn not_asked(ledger: &Ledger, plan: Digest) -> Diagnostic {
+    let message = match ledger.approval(plan).await {
+        Ok(Some((who, at))) => format!("{plan} was approved by {who} at {at:.0}, and nothing waits for it any more"),
+        Ok(None) => format!("no wave waits for approval of {plan}, and no cluster holds deletions of it"),
+        Err(error) => return error.into(),
     };
-    ledger.approve_wave(plan, who, now).await?.ok_or_else(none)
+    Diagnostic::new(codes::NO_PLAN, Place::Nowhere, message)
 }

@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use kube_overlay::LabelSelector;
 use tracing::{error, info, warn};
 
-use super::{as_told, fleet::Fleet};
+use super::{as_told, fleet::Fleet, selection};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     ledger::{ActionRow, Ledger},
-    server::{Accepted, Action, HoldRequest, ReleaseRequest},
+    server::{Accepted, Action, HoldRequest, ReleaseRequest, selector},
     sync::{
         hold::{Held, Hold, Labels, Release, Scope},
         target::Desired,
@@ -75,7 +75,7 @@ impl Fleet {
         let clusters = hold(&self.ledger, request, who, Timestamp::now(), &self.bundles(&request.selector)).await?;
         warn!(who, selector = request.selector, bundle = request.bundle, reason = request.reason, clusters = clusters.join(","), "held");
         self.take_up_holds().await?;
-        Ok(Accepted { clusters })
+        Ok(clusters.into())
     }
 
     /// The bundles that the selected clusters are to have.
@@ -97,7 +97,7 @@ impl Fleet {
         let clusters = release(&self.ledger, request, environments, who).await?;
         warn!(who, selector = request.selector, bundle = request.bundle, clusters = clusters.join(","), "released");
         self.take_up_holds().await?;
-        Ok(Accepted { clusters })
+        Ok(clusters.into())
     }
 
     /// Puts on record what a person did. What changes the record itself is put there with the change.
@@ -109,7 +109,11 @@ impl Fleet {
             Err(error) => format!("{} {}", error.code, error.message),
         };
         let clusters = result.as_ref().map(|accepted| accepted.clusters.clone()).unwrap_or_default();
-        let row = row(action, outcome, clusters);
+        let mut row = row(action, outcome, clusters);
+        // What else a commit is known by may be another commit tomorrow.
+        if let (Action::Rollback { request, .. }, Ok(Accepted { commit: Some(commit), .. })) = (action, result) {
+            row.target = format!("{} {commit}", request.selector);
+        }
         let (what, who) = (row.what, row.who.clone());
         if let Err(error) = self.ledger.record_action(row).await {
             error!(what, who, code = %error.code(), "what was asked for is not on record: {error}");
@@ -134,6 +138,13 @@ fn row(action: &Action, outcome: String, clusters: Vec<String>) -> ActionRow {
 
 /// Longer reasons are not read by anybody who was woken up.
 const REASON_LEN_MAX: usize = 1000;
+const TOO_LONG: &str = "a reason has at most 1000 bytes";
+
+/// The reason of an action that needs none, as it goes on record. EK6001 for one that is too long.
+pub(super) fn reason(given: Option<&str>) -> Result<&str, Diagnostic> {
+    let reason = given.unwrap_or_default().trim();
+    if reason.len() > REASON_LEN_MAX { Err(Diagnostic::new(codes::USAGE, Place::Nowhere, TOO_LONG)) } else { Ok(reason) }
+}
 
 /// Puts a hold on record; the clusters that are held by it now. `bundles` are those that there may be beside the ones on record.
 pub(super) async fn hold(
@@ -148,7 +159,7 @@ pub(super) async fn hold(
         return refuse("a hold needs a reason: whoever finds it wants to know".to_owned());
     }
     if request.reason.len() > REASON_LEN_MAX {
-        return refuse(format!("a reason has at most {REASON_LEN_MAX} bytes"));
+        return refuse(TOO_LONG.to_owned());
     }
     if let Some(until) = request.until.filter(|until| *until <= now) {
         return refuse(format!("{until} is over"));
@@ -174,7 +185,7 @@ pub(super) async fn hold(
     };
     let clusters = ledger.hold(hold).await?;
     if clusters.is_empty() {
-        return Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("{:?} selects no cluster", request.selector)));
+        return Err(selection::none(&selector, &ledger.cluster_labels().await?));
     }
     Ok(clusters)
 }
@@ -192,8 +203,4 @@ pub(super) async fn release(
         let bundle = request.bundle.as_ref().map(|bundle| format!(" of bundle {bundle}")).unwrap_or_default();
         Diagnostic::new(codes::NOT_HELD, Place::Nowhere, format!("nothing{bundle} is held that {:?} selects", request.selector))
     })
-}
-
-fn selector(text: &str) -> Result<LabelSelector, Diagnostic> {
-    LabelSelector::parse(text).map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{text:?}: {error}")))
 }

@@ -24,6 +24,7 @@ mod permits;
 mod pins;
 mod previews;
 mod rolling;
+mod selection;
 mod settings;
 mod source;
 mod state_dir;
@@ -66,7 +67,7 @@ use crate::{
     log,
     manifest::Digest,
     render::Renderer,
-    server::{Accepted, Api, HoldRequest, Hooks, Metrics, ReleaseRequest, Server, SourceState},
+    server::{Accepted, Api, HoldRequest, Hooks, Metrics, ReleaseRequest, RetryRequest, RollbackRequest, Server, SourceState},
     sync::Reporting,
 };
 use kube_overlay::LabelSelector;
@@ -116,14 +117,15 @@ pub fn release(state_dir: &Path, request: &ReleaseRequest, who: &str) -> Result<
 }
 
 /// Puts on record while no agent runs that clusters are to be put to a commit, given by at least 7 characters of its hash.
-pub fn roll_back(state_dir: &Path, selector: &str, rev: &str, who: &str) -> Result<Accepted, Diagnostic> {
-    let commit = RecordedAnswers::open(state_dir)?.commit(rev)?;
-    on_record(state_dir, async |ledger| pins::roll_back(ledger, selector, commit, who).await)
+pub fn roll_back(state_dir: &Path, request: &RollbackRequest, who: &str) -> Result<Accepted, Diagnostic> {
+    let commit = RecordedAnswers::open(state_dir)?.commit(&request.rev)?;
+    let accepted = on_record(state_dir, async |ledger| pins::roll_back(ledger, request, commit, who).await)?;
+    Ok(Accepted { commit: Some(commit), ..accepted })
 }
 
 /// Puts on record while no agent runs that clusters are to be tried again, and who asked.
-pub fn retry(state_dir: &Path, selector: &str, who: &str) -> Result<Accepted, Diagnostic> {
-    on_record(state_dir, async |ledger| pins::retry(ledger, selector, who).await)
+pub fn retry(state_dir: &Path, request: &RetryRequest, who: &str) -> Result<Accepted, Diagnostic> {
+    on_record(state_dir, async |ledger| pins::retry(ledger, request, who).await)
 }
 
 /// Changes the ledger of a stopped agent; answers with the clusters concerned.
@@ -142,7 +144,7 @@ fn on_record(state_dir: &Path, change: impl AsyncFnOnce(&Ledger) -> Result<Vec<S
     runtime.block_on(async {
         let clusters = change(&ledger).await?;
         ledger.close().await?;
-        Ok(Accepted { clusters })
+        Ok(clusters.into())
     })
 }
 

@@ -4,10 +4,9 @@ use super::fleet::Fleet;
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    server::{Action, HoldRequest, ReleaseRequest, Scope, permit},
+    server::{Action, HoldRequest, ReleaseRequest, RetryRequest, RollbackRequest, Scope, permit, selector},
     sync::hold::ENVIRONMENT,
 };
-use kube_overlay::LabelSelector;
 
 impl Fleet {
     /// Looks up where an action's clusters are. All of them must be in the scope: half of what was asked for is not what was
@@ -19,10 +18,10 @@ impl Fleet {
         let known = self.known.values().map(|cluster| (cluster.name.as_str(), cluster.environment.as_str()));
         match action {
             Action::Sync { selector, .. }
-            | Action::Rollback { selector, .. }
-            | Action::Retry { selector, .. }
+            | Action::Rollback { request: RollbackRequest { selector, .. }, .. }
+            | Action::Retry { request: RetryRequest { selector, .. }, .. }
             | Action::Hold { request: HoldRequest { selector, .. }, .. }
-            | Action::Release { request: ReleaseRequest { selector, .. }, .. } => match LabelSelector::parse(selector) {
+            | Action::Release { request: ReleaseRequest { selector, .. }, .. } => match self::selector(selector) {
                 Ok(selector) => {
                     permit(scope, known.filter(|(name, _)| self.known.get(*name).is_some_and(|it| selector.matches(&it.labels))))
                 }
@@ -58,7 +57,7 @@ pub(super) fn within(scope: &Scope, mut action: Action) -> Action {
         }
         _ => return action,
     };
-    if let Ok(wanted) = LabelSelector::parse(selector)
+    if let Ok(wanted) = self::selector(selector)
         && !wanted.confines(ENVIRONMENT, |name| names.contains(name))
     {
         *selector = wanted.and_in(ENVIRONMENT, names.iter().map(String::as_str)).to_string();
@@ -88,7 +87,9 @@ mod tests {
             who: who(),
         };
         for (asked, stands) in [
-            ("", "environment in (dev,test)"),
+            // It is refused, and not narrowed to what the token is for.
+            ("", ""),
+            ("environment", "environment,environment in (dev,test)"),
             ("cluster=a", "cluster=a,environment in (dev,test)"),
             ("environment!=prod", "environment!=prod,environment in (dev,test)"),
             ("environment in (dev,prod)", "environment in (dev,prod),environment in (dev,test)"),

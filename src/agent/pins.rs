@@ -1,35 +1,42 @@
 //! What people change of a rollout: approvals of waves, pins, and other tries. With the agent running it goes through its memory,
 //! otherwise through the ledger.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use kube_overlay::LabelSelector;
 use tracing::info;
 
-use super::fleet::Fleet;
+use super::{fleet::Fleet, holds, selection};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     git::{CommitId, GitError},
     ledger::Ledger,
     manifest::Digest,
-    server::Accepted,
-    sync::target::Ask,
+    server::{Accepted, RetryRequest, RollbackRequest, selector},
+    sync::{hold::Labels, target::Ask},
 };
 
 impl Fleet {
-    /// Releases exactly what a wave asks for; none where no wave asks for it.
+    /// Releases exactly what a wave asks for, once that is on record; none where no wave asks for it.
     pub(super) async fn approve_wave(&mut self, plan: Digest, who: &str) -> Result<Option<Accepted>, Diagnostic> {
+        if !self.waves.progress().asks(plan) {
+            return Ok(None);
+        }
         let now = Timestamp::now();
-        let Some(clusters) = self.waves.progress().approve(plan, who, now) else { return Ok(None) };
-        self.ledger.record_approval(plan, who, now).await?;
+        let Some(clusters) = self.ledger.approve_wave(plan, who, now).await? else { return Ok(None) };
+        self.waves.progress().approve(plan, who, now);
         info!(who, %plan, clusters = clusters.join(","), "wave approved");
         self.roll().await?;
-        Ok(Some(Accepted { clusters }))
+        Ok(Some(clusters.into()))
     }
 
     /// Puts clusters to a commit and keeps them there.
-    pub(super) async fn roll_back(&mut self, selector: &str, rev: String, who: &str) -> Result<Accepted, Diagnostic> {
-        let clusters = self.selected_by(selector)?;
+    pub(super) async fn roll_back(&mut self, request: RollbackRequest, who: &str) -> Result<Accepted, Diagnostic> {
+        let RollbackRequest { selector, rev, reason } = request;
+        let reason = holds::reason(reason.as_deref())?;
+        let clusters = self.selected_by(&selector)?;
         let (mirror, tip) = (self.mirror.clone(), self.tip);
         let commit = tokio::task::spawn_blocking(move || {
             let commit = mirror.resolve(&rev)?;
@@ -42,46 +49,71 @@ impl Fleet {
         for cluster in &clusters {
             self.waves.roll_back(cluster, commit, who, now);
         }
-        info!(who, %commit, clusters = clusters.join(","), "put to a commit by hand");
+        info!(who, %commit, reason, clusters = clusters.join(","), "put to a commit by hand");
         self.roll().await?;
-        Ok(Accepted { clusters })
+        Ok(Accepted { clusters, commit: Some(commit) })
     }
 
     /// Forgets what failed on clusters and what keeps them, and has them synced now.
-    pub(super) async fn retry(&mut self, selector: &str, who: &str) -> Result<Accepted, Diagnostic> {
-        let clusters = self.selected_by(selector)?;
+    pub(super) async fn retry(&mut self, request: &RetryRequest, who: &str) -> Result<Accepted, Diagnostic> {
+        let reason = holds::reason(request.reason.as_deref())?;
+        let clusters = self.selected_by(&request.selector)?;
         let changed = self.waves.retry(&clusters);
-        info!(who, clusters = clusters.join(","), changed = changed.join(","), "another try asked for");
+        info!(who, reason, clusters = clusters.join(","), changed = changed.join(","), "another try asked for");
         self.roll().await?;
         for cluster in &clusters {
             self.targets.ask(cluster, Ask::Sync);
         }
-        Ok(Accepted { clusters })
+        Ok(clusters.into())
     }
 
     /// The clusters that a selector selects.
     pub(super) fn selected_by(&self, selector: &str) -> Result<Vec<String>, Diagnostic> {
-        let selector = parse(selector)?;
+        let selector = self::selector(selector)?;
         let clusters = self.known.values().filter(|cluster| selector.matches(&cluster.labels));
         let clusters: Vec<String> = clusters.map(|cluster| cluster.name.clone()).collect();
-        if clusters.is_empty() { Err(none_selected()) } else { Ok(clusters) }
+        if clusters.is_empty() { Err(selection::none(&selector, &self.labels())) } else { Ok(clusters) }
+    }
+
+    fn labels(&self) -> BTreeMap<String, Labels> {
+        self.known.iter().map(|(name, cluster)| (name.clone(), cluster.labels.clone())).collect()
+    }
+
+    /// Why nothing is done at the newest commit, where that can be read and has no cluster for this agent.
+    pub(super) fn idle(&self) -> Option<Diagnostic> {
+        let is_read = self.head.as_ref().is_some_and(|head| Some(head.commit) == self.tip);
+        if !is_read || !self.desired.is_empty() {
+            return None;
+        }
+        match &self.only {
+            Some(only) if !self.known.values().any(|cluster| only.matches(&cluster.labels)) => Some(selection::none(only, &self.labels())),
+            None if self.known.is_empty() => {
+                let none = Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, "the repository has no cluster");
+                Some(none.with_hint("A cluster.yaml in environments/ENVIRONMENT/REGION/CLUSTER makes one."))
+            }
+            _ => None,
+        }
     }
 }
 
-fn parse(selector: &str) -> Result<LabelSelector, Diagnostic> {
-    LabelSelector::parse(selector).map_err(|error| Diagnostic::new(codes::SELECTOR, Place::Nowhere, format!("{selector}: {error}")))
-}
-
-fn none_selected() -> Diagnostic {
-    Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, "the selector selects no cluster")
-}
-
 /// As [`Fleet::roll_back`], with the agent stopped.
-pub(super) async fn roll_back(ledger: &Ledger, selector: &str, commit: CommitId, who: &str) -> Result<Vec<String>, Diagnostic> {
-    ledger.roll_back_clusters(parse(selector)?, commit, who, Timestamp::now()).await?.ok_or_else(none_selected)
+pub(super) async fn roll_back(ledger: &Ledger, request: &RollbackRequest, commit: CommitId, who: &str) -> Result<Vec<String>, Diagnostic> {
+    let (selector, reason) = (self::selector(&request.selector)?, holds::reason(request.reason.as_deref())?);
+    let put = ledger.roll_back_clusters(selector.clone(), commit, who, reason, Timestamp::now()).await?;
+    selected(ledger, put, &selector).await
 }
 
 /// As [`Fleet::retry`], with the agent stopped.
-pub(super) async fn retry(ledger: &Ledger, selector: &str, who: &str) -> Result<Vec<String>, Diagnostic> {
-    ledger.retry_clusters(parse(selector)?, who, Timestamp::now()).await?.ok_or_else(none_selected)
+pub(super) async fn retry(ledger: &Ledger, request: &RetryRequest, who: &str) -> Result<Vec<String>, Diagnostic> {
+    let (selector, reason) = (self::selector(&request.selector)?, holds::reason(request.reason.as_deref())?);
+    let retried = ledger.retry_clusters(selector.clone(), who, reason, Timestamp::now()).await?;
+    selected(ledger, retried, &selector).await
+}
+
+/// The clusters, or why there are none.
+async fn selected(ledger: &Ledger, clusters: Option<Vec<String>>, selector: &LabelSelector) -> Result<Vec<String>, Diagnostic> {
+    match clusters {
+        Some(clusters) => Ok(clusters),
+        None => Err(selection::none(selector, &ledger.cluster_labels().await?)),
+    }
 }

@@ -99,7 +99,10 @@ impl Supervisor {
                 self.roll().await;
             }
             if let Some(verdict) = self.once.as_ref().and_then(|once| self.fleet.verdict(once)) {
-                return Ok(Outcome { in_sync: verdict, clusters: self.fleet.selected() });
+                return match self.fleet.idle() {
+                    Some(why) => Err(why),
+                    None => Ok(Outcome { in_sync: verdict, clusters: self.fleet.selected() }),
+                };
             }
         }
         notify(&[sd_notify::NotifyState::Stopping]);
@@ -172,6 +175,8 @@ impl Supervisor {
         if let Err(error) = self.fleet.take(rendered).await {
             // Nothing is passed on that is not on record; the clusters stay as they are, and the next tick tries again.
             error!(%commit, code = %error.code, "{error}");
+        } else if let Some(why) = self.fleet.idle() {
+            warn!(%commit, code = %why.code, "nothing to do: {}. {}", why.message, why.hint);
         }
         self.meter.pulse.changed();
     }

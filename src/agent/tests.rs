@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 //! The loop and the fleet on a real repository and ledger, with clusters that do not answer.
 
+mod approvals;
 mod cautions;
+mod selectors;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -442,7 +444,7 @@ async fn a_hold_that_cannot_be_is_refused_and_on_record_and_one_that_can_holds_w
         ("EK6026", HoldRequest { until: over, ..request("region=eu", "full") }),
         ("EK6026", HoldRequest { bundle: Some("shop".to_owned()), ..request("region=eu", "full") }),
         ("EK6003", request("region in", "full")),
-        ("EK1018", request("region=us", "full")),
+        ("EK1018", HoldRequest { drift: true, ..request("region=us", "full") }),
     ];
     let who = || "ada (uid 7)".to_owned();
     for (code, request) in wrong {
@@ -461,9 +463,11 @@ async fn a_hold_that_cannot_be_is_refused_and_on_record_and_one_that_can_holds_w
     assert_eq!(bed.supervisor.fleet.act(release("cluster in (b,c)")).await.unwrap().clusters, ["b", "c"]);
     assert_eq!(bed.supervisor.fleet.act(release("cluster=c")).await.unwrap_err().code.id, "EK6025");
     let file = rusqlite::Connection::open(bed.folder.path().join("ledger.db")).unwrap();
-    let mut rows = file.prepare("SELECT what || ' ' || substr(outcome, 1, 6) FROM actions ORDER BY id").unwrap();
+    let mut rows = file
+        .prepare("SELECT what || iif(target LIKE '% --drift', ' drift ', ' ') || substr(outcome, 1, 6) FROM actions ORDER BY id")
+        .unwrap();
     let rows: Vec<String> = rows.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
-    let refused = ["EK6026", "EK6026", "EK6026", "EK6026", "EK6003", "EK1018"].map(|code| format!("hold {code}"));
+    let refused = ["EK6026", "EK6026", "EK6026", "EK6026", "EK6003", "drift EK1018"].map(|code| format!("hold {code}"));
     let done = ["hold accept", "release accept", "release EK6025"].map(str::to_owned);
     assert_eq!(rows, [&refused[..], &done[..]].concat());
 }

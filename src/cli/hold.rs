@@ -13,12 +13,12 @@ use super::{
     settings_file::SettingsFile,
     values::span_of_time,
 };
-use crate::server::{HoldRequest, ReleaseRequest};
+use crate::server::{HoldRequest, ReleaseRequest, selector};
 
 /// Write nothing to clusters, or to a bundle on them, until they are released
 #[derive(Debug, Args)]
 pub(super) struct HoldArgs {
-    /// Which clusters, those that come later included: a label selector over environment, region, cluster and labels
+    /// Which clusters, those that come later included: a label selector over environment, region, cluster and labels; `environment` alone selects all
     #[arg(value_name = "SELECTOR")]
     selector: String,
     /// Why, for whoever finds it
@@ -42,7 +42,7 @@ pub(super) struct HoldArgs {
 /// Let held clusters go on
 #[derive(Debug, Args)]
 pub(super) struct ReleaseArgs {
-    /// Which clusters: a label selector over environment, region, cluster and labels. Others of the same hold stay held
+    /// Which clusters: a label selector over environment, region, cluster and labels; `environment` alone selects all. Others of the same hold stay held
     #[arg(value_name = "SELECTOR")]
     selector: String,
     /// Only from holds of this bundle
@@ -98,6 +98,7 @@ impl<'de> Deserialize<'de> for Until {
 
 pub(super) fn hold(args: HoldArgs, file: &SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
     let output = args.output.resolve(file);
+    selector(&args.selector)?;
     let reason = args.reason.or_else(|| file.reason.clone());
     let reason = reason.ok_or_else(|| CommandError::usage("a hold needs a --reason: whoever finds it wants to know".to_owned()))?;
     let until = match args.until.or(file.until) {
@@ -121,6 +122,7 @@ pub(super) fn hold(args: HoldArgs, file: &SettingsFile, world: &World<'_>, print
 
 pub(super) fn release(args: ReleaseArgs, file: &SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
     let output = args.output.resolve(file);
+    selector(&args.selector)?;
     let request = ReleaseRequest { selector: args.selector, bundle: args.bundle.or_else(|| file.bundle.clone()) };
     let state_dir = args.state_dir.resolve(file);
     let sent = request.clone();

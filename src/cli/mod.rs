@@ -65,7 +65,7 @@ use crate::{
     ledger::Compacted,
     log::Settings as LogSettings,
     manifest::Digest,
-    server::{Accepted, Answers, HoldRequest, ReleaseRequest},
+    server::{Accepted, Answers, HoldRequest, ReleaseRequest, RetryRequest, RollbackRequest},
 };
 
 /// Where questions look if nothing says otherwise: systemd's StateDirectory.
@@ -89,10 +89,10 @@ pub type Hold<'a> = dyn Fn(&Path, &HoldRequest, &str) -> Result<Accepted, Diagno
 pub type Release<'a> = dyn Fn(&Path, &ReleaseRequest, &str) -> Result<Accepted, Diagnostic> + 'a;
 
 /// Records in a state directory whose agent is stopped that the selected clusters are to be put to a commit, for that user.
-pub type RollBack<'a> = dyn Fn(&Path, &str, &str, &str) -> Result<Accepted, Diagnostic> + 'a;
+pub type RollBack<'a> = dyn Fn(&Path, &RollbackRequest, &str) -> Result<Accepted, Diagnostic> + 'a;
 
 /// Records in a state directory whose agent is stopped that the selected clusters are to be tried again, for that user.
-pub type Retry<'a> = dyn Fn(&Path, &str, &str) -> Result<Accepted, Diagnostic> + 'a;
+pub type Retry<'a> = dyn Fn(&Path, &RetryRequest, &str) -> Result<Accepted, Diagnostic> + 'a;
 
 /// Gives back to the disk what the ledger of a stopped agent no longer needs.
 pub type Compact<'a> = dyn Fn(&Path) -> Result<Compacted, Diagnostic> + 'a;

@@ -173,6 +173,10 @@ fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSetting
     if repo.reveal().is_empty() || branch.is_empty() || state_dir.as_os_str().is_empty() {
         return Err(CommandError::usage("--repo, --branch and --state-dir cannot be empty"));
     }
+    let only = args.only.or(file.only);
+    if only.as_ref().is_some_and(|only| only.trim().is_empty()) {
+        return Err(CommandError::usage("--only cannot be empty").with_hint("Leave it out for the whole fleet."));
+    }
     let mode = args.mode.or(file.mode).unwrap_or_default();
     // Nothing tells of changes to objects that are not the fleet's yet but another look at them.
     let compare = if mode == Mode::Observe { Interval::seconds(300) } else { Interval::seconds(3600) };
@@ -183,7 +187,7 @@ fn resolve(args: RunArgs, file: SettingsFile) -> Result<(RunSettings, LogSetting
         kubeconfig: args.kubeconfig.or(file.kubeconfig),
         once: args.once.or(file.once).unwrap_or(false),
         mode,
-        only: args.only.or(file.only),
+        only,
         namespace,
         poll_interval: args.poll_interval.or(file.poll_interval).unwrap_or(Interval::seconds(30)).0,
         compare_interval: args.compare_interval.or(file.compare_interval).unwrap_or(compare).0,

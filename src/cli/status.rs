@@ -79,14 +79,15 @@ pub(super) fn render(status: &Status, source: Option<&SourceState>, now: Timesta
         }
         let said = |plan: &Digest| cluster.error.as_ref().is_some_and(|error| error.hint.contains(&plan.to_string()));
         if let (count @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan.filter(|plan| !said(plan))) {
-            let _ =
-                writeln!(text, "\n{}: {count} deletions are held; to release exactly these: evenkeel approve {plan}", clean(&cluster.name));
+            let held = if count == 1 { "1 deletion is held".to_owned() } else { format!("{count} deletions are held") };
+            let _ = writeln!(text, "\n{}: {held}; to release exactly {}: evenkeel approve {plan}", clean(&cluster.name), these(count));
         }
     }
     text + &waves::render(status, color)
 }
 
-/// `Head 3f2a91c, 4 clusters: 1 Refused, 3 Synced`, the worst first.
+/// `Head 3f2a91c, 4 clusters: 1 Refused, 3 Synced; 1 at an older commit, 1 Degraded; wave canary Halted`, the worst phase first. Whoever
+/// reads no further knows whether all of the fleet runs the head, and does well.
 fn headline(status: &Status) -> String {
     let head = status.commit.map_or_else(|| "No commit yet".to_owned(), |commit| format!("Head {}", commit.short()));
     let mut phases = BTreeMap::new();
@@ -94,11 +95,21 @@ fn headline(status: &Status) -> String {
         *phases.entry(cluster.phase).or_insert(0_u32) += 1;
     }
     let phases: Vec<String> = phases.iter().map(|(phase, count)| format!("{count} {phase:?}")).collect();
-    match status.clusters.len() {
-        0 => format!("{head}, no clusters\n"),
-        1 => format!("{head}, 1 cluster: {}\n", phases.join(", ")),
-        count => format!("{head}, {count} clusters: {}\n", phases.join(", ")),
-    }
+    let clusters = match status.clusters.len() {
+        0 => "no clusters".to_owned(),
+        1 => format!("1 cluster: {}", phases.join(", ")),
+        count => format!("{count} clusters: {}", phases.join(", ")),
+    };
+    let of_health = |health| (status.of_health(health), format!("{health:?}"));
+    let off = [(status.behind(), "at an older commit".to_owned()), of_health(Health::Degraded), of_health(Health::Progressing)];
+    let off: Vec<String> = off.iter().filter(|(count, _)| *count > 0).map(|(count, how)| format!("{count} {how}")).collect();
+    let off = if off.is_empty() { String::new() } else { format!("; {}", off.join(", ")) };
+    let halted = status.halted().fold(String::new(), |text, wave| format!("{text}; wave {} Halted", clean(wave)));
+    format!("{head}, {clusters}{off}{halted}\n")
+}
+
+fn these(count: u64) -> &'static str {
+    if count == 1 { "this" } else { "these" }
 }
 
 /// One line where clusters are only observed.
@@ -175,4 +186,95 @@ fn health(health: Health) -> Cell {
         Health::Unknown => Color::Plain,
     };
     Cell::colored(color, format!("{health:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        git::CommitId,
+        ledger::answers::SCHEMA,
+        rollout::{Counts, Shown, ShownWave, WaveWord},
+        sync::Phase,
+    };
+
+    const HEAD: CommitId = CommitId([0x63; 20]);
+    const OLDER: CommitId = CommitId([0x08; 20]);
+
+    fn cluster(applied: CommitId, health: Health, reason: &str) -> ClusterStatus {
+        ClusterStatus {
+            name: "a".to_owned(),
+            environment: "prod".to_owned(),
+            region: "eu".to_owned(),
+            desired: Some(applied),
+            applied: Some(applied),
+            phase: Phase::Synced,
+            health,
+            objects: 1,
+            drifted: 0,
+            held_deletions: 0,
+            held_plan: None,
+            since: Timestamp::UNIX_EPOCH,
+            retry: None,
+            would: None,
+            error: None,
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn wave(name: &str, state: WaveWord) -> ShownWave {
+        ShownWave {
+            name: name.to_owned(),
+            state,
+            target: Some(HEAD),
+            clusters: Counts::default(),
+            passed_over: Vec::new(),
+            reason: String::new(),
+            until: None,
+            plan: None,
+            halt: None,
+            way_out: String::new(),
+        }
+    }
+
+    #[test]
+    fn one_deletion_is_one() {
+        let held = |held_deletions| {
+            let held = ClusterStatus { held_deletions, held_plan: Some(Digest([0xab; 32])), ..cluster(HEAD, Health::Healthy, "") };
+            let (clusters, repository) = (vec![held], Repository::default());
+            render(
+                &Status { schema: SCHEMA, commit: Some(HEAD), held_plan: None, clusters, rollout: None, repository },
+                None,
+                Timestamp::UNIX_EPOCH,
+                false,
+            )
+        };
+        assert!(held(1).contains("\na: 1 deletion is held; to release exactly this: evenkeel approve abab"), "{}", held(1));
+        assert!(held(2).contains("\na: 2 deletions are held; to release exactly these: evenkeel approve abab"), "{}", held(2));
+    }
+
+    #[test]
+    fn the_first_line_says_what_is_not_at_the_head_or_not_well() {
+        let line = |clusters: Vec<ClusterStatus>, waves: Vec<ShownWave>| {
+            let rollout = Some(Shown { waves });
+            headline(&Status { schema: SCHEMA, commit: Some(HEAD), held_plan: None, clusters, rollout, repository: Repository::default() })
+        };
+        let well = || cluster(HEAD, Health::Healthy, "");
+        let waits = || cluster(OLDER, Health::Healthy, "waits for the wave canary, which has halted");
+        let of = |health| cluster(HEAD, health, "");
+        let halted = vec![wave("canary", WaveWord::Halted), wave("prod", WaveWord::Waiting)];
+        for (clusters, waves, expected) in [
+            (
+                vec![well(), of(Health::Degraded), waits()],
+                halted,
+                "3 clusters: 3 Synced; 1 at an older commit, 1 Degraded; wave canary Halted",
+            ),
+            (vec![well(), of(Health::Progressing)], vec![wave("prod", WaveWord::Rolling)], "2 clusters: 2 Synced; 1 Progressing"),
+            (vec![well()], Vec::new(), "1 cluster: 1 Synced"),
+            // The same rendering, before the newer commit is noted as what runs.
+            (vec![cluster(OLDER, Health::Healthy, "")], Vec::new(), "1 cluster: 1 Synced"),
+        ] {
+            assert_eq!(line(clusters, waves), format!("Head 6363636, {expected}\n"));
+        }
+    }
 }

@@ -340,3 +340,23 @@ fn a_commit_that_touches_nothing_of_the_layout_reads_no_file() {
     assert_eq!(with(&[("base/b/b.yaml", "b"), (".evenkeelignore", "x\n")]), 3);
     assert_eq!(with(&[("base/b/b.yaml", "b"), (".evenkeelignore", "x\n"), ("elsewhere/x", "")]), 3, "its name may be a slip");
 }
+
+/// The file is there: to write one is no way out of a slip in it.
+#[test]
+fn the_hint_fits_what_is_wrong_with_the_root_file() {
+    let hints = |text: Option<&str>| {
+        let problems = read(&MemorySource::new(text.map(|text| ("evenkeel.yaml", text))).unwrap()).unwrap_err();
+        problems.into_iter().map(|problem| problem.hint).collect::<Vec<_>>()
+    };
+    assert!(hints(None)[0].contains("`evenkeel init` writes one"));
+    for (metadata, spec) in [
+        ("name: shop", "rollout: {preempt: never, waves: [{name: all, selector: environment}]}"),
+        ("name: shop", "rollout: {waves: [{name: all, selector: environment, maxUnavailable: 50%}]}"),
+        ("name: shop", "dirft: off"),
+        ("labels: {}", "{}"),
+        ("name: Shop", "{}"),
+    ] {
+        let hints = hints(Some(&own("Fleet", &format!("metadata: {{{metadata}}}\nspec: {{{spec}}}").replace("{{}}", "{}"))));
+        assert_eq!(hints, ["Mend what is named; docs/REPOSITORY.md lists the fields of evenkeel.yaml."], "{metadata} {spec}");
+    }
+}

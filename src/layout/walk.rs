@@ -54,12 +54,19 @@ pub fn read(source: &dyn Source) -> Result<Fleet, Vec<Diagnostic>> {
 }
 
 fn fleet_file(source: &dyn Source, root: &[Entry]) -> Result<(String, FleetSpec), Vec<Diagnostic>> {
+    let none = |message: &str, hint: &str| Diagnostic::new(codes::FLEET_FILE, Place::file(FLEET_FILE), message).with_hint(hint);
     let refuse = |message: &str| vec![Diagnostic::new(codes::FLEET_FILE, Place::file(FLEET_FILE), message)];
     let blob = match find(root, FLEET_FILE) {
         Some(Node::File(blob)) => blob,
         Some(_) => return Err(refuse("not a file")),
-        None if find(root, "evenkeel.yml").is_some() => return Err(refuse("there is none; rename evenkeel.yml")),
-        None => return Err(refuse("there is none in the root of the repository")),
+        None if find(root, "evenkeel.yml").is_some() => {
+            let hint = "Only the name evenkeel.yaml is read.";
+            return Err(vec![none("there is none; rename evenkeel.yml", hint)]);
+        }
+        None => {
+            let hint = "The root of the repository needs evenkeel.yaml with kind: Fleet; `evenkeel init` writes one.";
+            return Err(vec![none("there is none in the root of the repository", hint)]);
+        }
     };
     let text = text(source, FLEET_FILE, blob).map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     git::CommitId,
     manifest::Digest,
-    rollout::Shown,
+    rollout::{Shown, WaveWord},
     sync::{Health, Phase, Retry, Would},
 };
 
@@ -38,6 +38,26 @@ pub struct Status {
     pub rollout: Option<Shown>,
     /// What is to be known of the config repository, as the agent last recorded it.
     pub repository: Repository,
+}
+
+impl Status {
+    /// How many clusters run what an older commit gives, since the newest has not come to them.
+    pub fn behind(&self) -> usize {
+        let is_behind =
+            |cluster: &&ClusterStatus| !cluster.reason.is_empty() && cluster.applied.is_some() && cluster.applied != self.commit;
+        self.clusters.iter().filter(is_behind).count()
+    }
+
+    /// How many clusters are of that health.
+    pub fn of_health(&self, health: Health) -> usize {
+        self.clusters.iter().filter(|cluster| cluster.health == health).count()
+    }
+
+    /// The waves that go no further since their target failed, by name.
+    pub fn halted(&self) -> impl Iterator<Item = &str> {
+        let waves = self.rollout.iter().flat_map(|rollout| &rollout.waves);
+        waves.filter(|wave| wave.state == WaveWord::Halted).map(|wave| wave.name.as_str())
+    }
 }
 
 /// What keeps new commits away, or took old ones away.

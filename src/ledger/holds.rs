@@ -11,7 +11,7 @@ use super::{
     actions::{self, ActionRow},
     sql::At,
 };
-use crate::sync::hold::{Hold, Labels, Release, Released, joined, release};
+use crate::sync::hold::{Hold, Labels, Release, Released, Scope, joined, release, target};
 
 impl Ledger {
     /// The holds that stand at that time.
@@ -32,6 +32,11 @@ impl Ledger {
             Ok(held)
         })
         .await
+    }
+
+    /// The labels of the clusters that this agent looks after, by name.
+    pub async fn cluster_labels(&self) -> Result<BTreeMap<String, Labels>, LedgerError> {
+        self.ask(clusters).await
     }
 
     /// The bundles of which objects are on record as applied to the selected clusters.
@@ -58,7 +63,7 @@ impl Ledger {
             }
             carry_out(db, &released, now)?;
             let clusters: Vec<String> = released.clusters.into_iter().collect();
-            let target = target(&wanted.selector.to_string(), wanted.bundle.as_deref());
+            let target = target(&wanted.selector.to_string(), wanted.bundle.as_deref(), Scope::Writes);
             let (reason, outcome) = (String::new(), "accepted".to_owned());
             let action = ActionRow { who, what: "release", target, reason, outcome, clusters: clusters.clone() };
             actions::record(db, &action, now)?;
@@ -138,12 +143,8 @@ fn carry_out(db: &Connection, released: &Released, now: Timestamp) -> Result<(),
 }
 
 fn row(who: &str, what: &'static str, hold: &Hold, clusters: Vec<String>) -> ActionRow {
-    let target = target(&hold.selector, hold.bundle.as_deref());
+    let target = target(&hold.selector, hold.bundle.as_deref(), hold.scope);
     ActionRow { who: who.to_owned(), what, target, reason: hold.reason.clone(), outcome: "accepted".to_owned(), clusters }
-}
-
-fn target(selector: &str, bundle: Option<&str>) -> String {
-    bundle.map_or_else(|| selector.to_owned(), |bundle| format!("{selector} --bundle {bundle}"))
 }
 
 /// The clusters of the repository that are this agent's, and those that left it and are still looked after. One that was never

@@ -17,7 +17,7 @@ use crate::{
     git::CommitId,
     manifest::Digest,
     rollout::{
-        Progress, Shown,
+        Progress, Shown, WaveProgress,
         rows::{MEMBER, Row, SHOWN, WAIT, Wait, read},
     },
 };
@@ -50,35 +50,45 @@ impl Ledger {
         .await
     }
 
-    /// Puts on record who approved which plan of a wave.
-    pub async fn record_approval(&self, plan: Digest, who: &str, at: Timestamp) -> Result<(), LedgerError> {
-        let who = who.to_owned();
-        self.ask(move |db| approval(db, plan, &who, at)).await
-    }
-
-    /// Approves what a wave asks for; the clusters that it concerns. None where no wave asks for that.
+    /// Approves what a wave asks for, with who did it; the clusters that it concerns. None where no wave asks for that.
     pub async fn approve_wave(&self, plan: Digest, who: &str, at: Timestamp) -> Result<Option<Vec<String>>, LedgerError> {
         let who = who.to_owned();
         self.ask(move |db| {
-            let approved = change(db, |progress| progress.approve(plan, &who, at))?;
-            if approved.is_some() {
+            let (wave, approved) = change(db, |progress| (asking(progress, plan), progress.approve(plan, &who, at)))?;
+            if let Some(clusters) = &approved {
                 approval(db, plan, &who, at)?;
+                actions::record(db, &asked(who, "approve", format!("{plan} ({wave})"), String::new(), clusters.clone()), at)?;
             }
             Ok(approved)
         })
         .await
     }
 
+    /// Who last approved a plan, be it of a wave or of deletions, and when.
+    pub async fn approval(&self, plan: Digest) -> Result<Option<(String, Timestamp)>, LedgerError> {
+        self.ask(move |db| {
+            let mut approval = db.prepare_cached("SELECT who, at FROM approvals WHERE plan = ?")?;
+            Ok(approval.query_row([plan], |row| Ok((row.get(0)?, row.get::<_, At>(1)?.0))).optional()?)
+        })
+        .await
+    }
+
     /// Has the selected clusters tried again; those that were pinned or had failed. None where the selector selects no cluster.
-    pub async fn retry_clusters(&self, selector: LabelSelector, who: &str, at: Timestamp) -> Result<Option<Vec<String>>, LedgerError> {
-        let who = who.to_owned();
+    pub async fn retry_clusters(
+        &self,
+        selector: LabelSelector,
+        who: &str,
+        reason: &str,
+        at: Timestamp,
+    ) -> Result<Option<Vec<String>>, LedgerError> {
+        let (who, reason) = (who.to_owned(), reason.to_owned());
         self.ask(move |db| {
             let selected = selected(db, &selector)?;
             if selected.is_empty() {
                 return Ok(None);
             }
             let retried = change(db, |progress| progress.retry(selected.iter().map(String::as_str)))?;
-            actions::record(db, &asked(who, "retry", selector.to_string(), selected), at)?;
+            actions::record(db, &asked(who, "retry", selector.to_string(), reason, selected), at)?;
             Ok(Some(retried))
         })
         .await
@@ -90,25 +100,36 @@ impl Ledger {
         selector: LabelSelector,
         commit: CommitId,
         who: &str,
+        reason: &str,
         at: Timestamp,
     ) -> Result<Option<Vec<String>>, LedgerError> {
-        let who = who.to_owned();
+        let (who, reason) = (who.to_owned(), reason.to_owned());
         self.ask(move |db| {
             let selected = selected(db, &selector)?;
             if selected.is_empty() {
                 return Ok(None);
             }
             change(db, |progress| selected.iter().for_each(|name| progress.roll_back(name, commit, &who, at)))?;
-            actions::record(db, &asked(who, "rollback", format!("{selector} {commit}"), selected.clone()), at)?;
+            actions::record(db, &asked(who, "rollback", format!("{selector} {commit}"), reason, selected.clone()), at)?;
             Ok(Some(selected))
         })
         .await
     }
 }
 
-/// What a person asked for of these clusters while no agent ran.
-fn asked(who: String, what: &'static str, target: String, clusters: Vec<String>) -> ActionRow {
-    ActionRow { who, what, target, reason: String::new(), outcome: "accepted".to_owned(), clusters }
+/// What a person asked for of these clusters.
+fn asked(who: String, what: &'static str, target: String, reason: String, clusters: Vec<String>) -> ActionRow {
+    ActionRow { who, what, target, reason, outcome: "accepted".to_owned(), clusters }
+}
+
+/// The wave that asks for a plan, and the commit that it would bring.
+fn asking(progress: &Progress, plan: Digest) -> String {
+    let wave = progress.waves.iter().find(|(_, wave)| wave.asks.as_ref().is_some_and(|asks| asks.plan == plan));
+    let named = |(name, wave): (&String, &WaveProgress)| {
+        let commit = wave.target.as_ref().map(|target| format!(" with {}", target.commit.short())).unwrap_or_default();
+        format!("wave {name}{commit}")
+    };
+    wave.map(named).unwrap_or_default()
 }
 
 fn progress(db: &Connection) -> Result<Progress, LedgerError> {

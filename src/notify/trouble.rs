@@ -93,7 +93,11 @@ fn case(cluster: &ClusterStatus) -> Option<Case> {
         (_, Some(error)) => error.clone(),
         (Trouble::Held, None) => {
             let plan = cluster.held_plan.map(|plan| plan.to_string()).unwrap_or_default();
-            said(&format!("{} deletions wait for an approval", cluster.held_deletions), &format!("`evenkeel approve {plan}`"))
+            let held = match cluster.held_deletions {
+                1 => "1 deletion waits for an approval".to_owned(),
+                count => format!("{count} deletions wait for an approval"),
+            };
+            said(&held, &format!("`evenkeel approve {plan}`"))
         }
         (Trouble::Degraded, None) => said("objects of it are degraded", &format!("`evenkeel why {}`", cluster.name)),
         (_, None) if cluster.reason.is_empty() => said("", "`evenkeel status`"),

@@ -3,11 +3,30 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use kube_overlay::LabelSelector;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::caller::Scope;
-use crate::{diagnostic::Diagnostic, manifest::Digest};
+use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
+    git::CommitId,
+    manifest::Digest,
+    sync::hold,
+};
+
+/// Reads the selector of an action. EK6003 where it is none, and where it is empty: to Kubernetes that selects everything, and here it is
+/// far more often a variable that was not set. Who means the whole fleet says so with a label that every cluster has.
+pub fn selector(text: &str) -> Result<LabelSelector, Diagnostic> {
+    let wrong = |message: String| Diagnostic::new(codes::SELECTOR, Place::Nowhere, message);
+    let selector = LabelSelector::parse(text).map_err(|error| wrong(format!("{text:?}: {}", error.message)))?;
+    if selector.is_empty() {
+        let hint = "Name the clusters, such as `cluster=prod-eu-1` or `environment=prod`; `environment` alone selects all of them.";
+        return Err(wrong("the selector is empty, which would be the whole fleet".to_owned()).with_hint(hint));
+    }
+    Ok(selector)
+}
 
 /// One thing asked of the agent, and by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +40,15 @@ pub enum Action {
     },
     /// Put the selected clusters to a commit, and keep them there.
     Rollback {
-        /// Label selector over the clusters.
-        selector: String,
-        /// At least 7 characters of the commit's hash.
-        rev: String,
+        /// Which, where to, and why.
+        request: RollbackRequest,
         /// `name (uid N)`
         who: String,
     },
     /// Forget what failed on the selected clusters and what keeps them at a commit.
     Retry {
-        /// Label selector over the clusters.
-        selector: String,
+        /// Which, and why.
+        request: RetryRequest,
         /// `name (uid N)`
         who: String,
     },
@@ -75,18 +92,22 @@ pub enum Action {
 impl Action {
     /// For the record: the command, what it is for, why, and who asks.
     pub(crate) fn told(&self) -> (&'static str, String, String, &str) {
-        let bundled = |selector: &str, bundle: Option<&String>| match bundle {
-            Some(bundle) => format!("{selector} --bundle {bundle}"),
-            None => selector.to_owned(),
-        };
         let none = String::new();
+        let trimmed = |reason: &Option<String>| reason.as_deref().unwrap_or_default().trim().to_owned();
         match self {
             Self::Sync { selector, who } => ("sync", selector.clone(), none, who),
-            Self::Rollback { selector, rev, who } => ("rollback", format!("{selector} {rev}"), none, who),
-            Self::Retry { selector, who } => ("retry", selector.clone(), none, who),
+            Self::Rollback { request: RollbackRequest { selector, rev, reason }, who } => {
+                ("rollback", format!("{selector} {rev}"), trimmed(reason), who)
+            }
+            Self::Retry { request: RetryRequest { selector, reason }, who } => ("retry", selector.clone(), trimmed(reason), who),
             Self::Approve { plan, who } => ("approve", plan.to_string(), none, who),
-            Self::Hold { request, who } => ("hold", bundled(&request.selector, request.bundle.as_ref()), request.reason.clone(), who),
-            Self::Release { request, who, .. } => ("release", bundled(&request.selector, request.bundle.as_ref()), none, who),
+            Self::Hold { request: HoldRequest { selector, bundle, drift, reason, .. }, who } => {
+                let scope = if *drift { hold::Scope::Drift } else { hold::Scope::Writes };
+                ("hold", hold::target(selector, bundle.as_deref(), scope), reason.clone(), who)
+            }
+            Self::Release { request: ReleaseRequest { selector, bundle }, who, .. } => {
+                ("release", hold::target(selector, bundle.as_deref(), hold::Scope::Writes), none, who)
+            }
             Self::Resume { who } => ("resume", none.clone(), none, who),
             Self::AcceptCluster { name, who } => ("accept-cluster", name.clone(), none, who),
         }
@@ -119,12 +140,45 @@ pub struct ReleaseRequest {
     pub bundle: Option<String>,
 }
 
+/// Which clusters are to be put to a commit. Body of `POST /api/v1/rollback`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    /// Label selector over the clusters.
+    pub selector: String,
+    /// At least 7 characters of the commit's hash; what else Git knows it by, while an agent runs.
+    pub rev: String,
+    /// Why, for who looks later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Which clusters are to be tried again. Body of `POST /api/v1/retry`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetryRequest {
+    /// Label selector over the clusters.
+    pub selector: String,
+    /// Why, for who looks later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
 /// What an action was accepted for. It says nothing of how it will end: `status` does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Accepted {
     /// The clusters concerned, by name.
     pub clusters: Vec<String>,
+    /// Of a rollback, the commit that they are put to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commit: Option<CommitId>,
+}
+
+impl From<Vec<String>> for Accepted {
+    fn from(clusters: Vec<String>) -> Self {
+        Self { clusters, commit: None }
+    }
 }
 
 /// An action on its way to the agent, and where the agent answers.
@@ -142,21 +196,6 @@ pub struct ActionRequest {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SyncBody {
-    pub(super) selector: String,
-}
-
-/// Body of `POST /api/v1/rollback`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RollbackBody {
-    pub(super) selector: String,
-    pub(super) rev: String,
-}
-
-/// Body of `POST /api/v1/retry`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RetryBody {
     pub(super) selector: String,
 }
 

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::{task::AbortHandle, time::timeout};
 
 use super::{
-    actions::{AcceptClusterBody, Accepted, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, RetryBody, RollbackBody, SyncBody},
+    actions::{AcceptClusterBody, Accepted, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, RetryRequest, RollbackRequest, SyncBody},
     address::Address,
     answers::SourceState,
     events,
@@ -156,13 +156,13 @@ impl Client {
     }
 
     /// Puts the selected clusters to a commit.
-    pub async fn roll_back(&self, selector: &str, rev: &str) -> Result<Accepted, ClientError> {
-        self.post("/api/v1/rollback", &RollbackBody { selector: selector.to_owned(), rev: rev.to_owned() }).await
+    pub async fn roll_back(&self, request: &RollbackRequest) -> Result<Accepted, ClientError> {
+        self.post("/api/v1/rollback", request).await
     }
 
     /// Has the selected clusters tried again.
-    pub async fn retry(&self, selector: &str) -> Result<Accepted, ClientError> {
-        self.post("/api/v1/retry", &RetryBody { selector: selector.to_owned() }).await
+    pub async fn retry(&self, request: &RetryRequest) -> Result<Accepted, ClientError> {
+        self.post("/api/v1/retry", request).await
     }
 
     /// Releases held deletions, or a wave.

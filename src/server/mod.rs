@@ -39,7 +39,7 @@ mod tests;
 mod tls;
 mod tokens;
 
-pub use actions::{Accepted, Action, ActionRequest, HoldRequest, ReleaseRequest};
+pub use actions::{Accepted, Action, ActionRequest, HoldRequest, ReleaseRequest, RetryRequest, RollbackRequest, selector};
 pub use address::{Address, ServerUrl};
 pub(crate) use answers::explained;
 pub use answers::{Answers, Details, SourceState};

@@ -19,8 +19,8 @@ use tokio::{
 
 use super::{
     actions::{
-        AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, RetryBody, RollbackBody,
-        SyncBody,
+        AcceptClusterBody, Accepted, Action, ActionRequest, ApproveBody, HoldRequest, ReleaseRequest, ResumeBody, RetryRequest,
+        RollbackRequest, SyncBody,
     },
     answers::{self, Answers, Details as _, SourceState},
     caller::{Caller, Scope},
@@ -234,14 +234,14 @@ async fn sync(State(api): State<Api>, who: Who, body: Body<SyncBody>) -> Result<
     act(&api, &who, |who| Action::Sync { selector, who }).await.map(Json)
 }
 
-async fn rollback(State(api): State<Api>, who: Who, body: Body<RollbackBody>) -> Result<Json<Accepted>, Problem> {
-    let RollbackBody { selector, rev } = content(body)?;
-    act(&api, &who, |who| Action::Rollback { selector, rev, who }).await.map(Json)
+async fn rollback(State(api): State<Api>, who: Who, body: Body<RollbackRequest>) -> Result<Json<Accepted>, Problem> {
+    let request = content(body)?;
+    act(&api, &who, |who| Action::Rollback { request, who }).await.map(Json)
 }
 
-async fn retry(State(api): State<Api>, who: Who, body: Body<RetryBody>) -> Result<Json<Accepted>, Problem> {
-    let RetryBody { selector } = content(body)?;
-    act(&api, &who, |who| Action::Retry { selector, who }).await.map(Json)
+async fn retry(State(api): State<Api>, who: Who, body: Body<RetryRequest>) -> Result<Json<Accepted>, Problem> {
+    let request = content(body)?;
+    act(&api, &who, |who| Action::Retry { request, who }).await.map(Json)
 }
 
 async fn approve(State(api): State<Api>, who: Who, body: Body<ApproveBody>) -> Result<Json<Accepted>, Problem> {

@@ -182,7 +182,7 @@ async fn actions_reach_the_agent_with_their_user() {
     let Action::Sync { selector, who } = &request.action else { panic!("{request:?}") };
     assert_eq!(selector, "environment=prod");
     assert!(who.contains(&format!("uid {uid}")), "{who}");
-    request.answer.send(Ok(Accepted { clusters: vec!["a".to_owned()] })).unwrap();
+    request.answer.send(Ok(vec!["a".to_owned()].into())).unwrap();
     assert_eq!(asked.await.unwrap().unwrap().clusters, ["a"]);
 
     let (client, plan) = (agent.client(), Digest::of(b"plan"));
@@ -321,7 +321,7 @@ async fn stops_lets_requests_end_and_removes_the_socket() {
     let asked = tokio::spawn(async move { client.sync("a=b").await });
     let request = agent.actions.recv().await.unwrap();
     agent.stop.cancel();
-    request.answer.send(Ok(Accepted { clusters: Vec::new() })).unwrap();
+    request.answer.send(Ok(Vec::new().into())).unwrap();
     assert!(asked.await.unwrap().is_ok());
     agent.server.await.unwrap();
     assert!(!socket_path(agent.dir.path()).exists());

@@ -61,6 +61,13 @@ pub enum Scope {
     Drift,
 }
 
+/// What a hold or a release is for, as the command says it: two holds that stop different things must not look the same later.
+pub fn target(selector: &str, bundle: Option<&str>, scope: Scope) -> String {
+    let bundle = bundle.map(|bundle| format!(" --bundle {bundle}")).unwrap_or_default();
+    let drift = if scope == Scope::Drift { " --drift" } else { "" };
+    format!("{selector}{bundle}{drift}")
+}
+
 impl Hold {
     /// Whether its time is over.
     pub fn is_over(&self, now: Timestamp) -> bool {

@@ -73,30 +73,31 @@ impl Default for Setup {
             approve: Box::new(|_, plan, who| {
                 assert!(who.contains("uid "), "{who}");
                 let holds = fleet::status().clusters.into_iter().filter(|cluster| cluster.held_plan == Some(plan));
-                Ok(Accepted { clusters: holds.map(|cluster| cluster.name).collect() })
+                Ok(holds.map(|cluster| cluster.name).collect::<Vec<_>>().into())
             }),
             resume: Box::new(|_, who| {
                 assert!(who.contains("uid "), "{who}");
-                Ok(Accepted { clusters: fleet::status().clusters.into_iter().map(|cluster| cluster.name).collect() })
+                Ok(fleet::status().clusters.into_iter().map(|cluster| cluster.name).collect::<Vec<_>>().into())
             }),
             hold: Box::new(|_, request, who| {
                 assert!(who.contains("uid ") && request.until.is_none_or(|until| until > fleet::now()), "{who} {request:?}");
-                Ok(Accepted { clusters: vec!["prod-eu-1".to_owned()] })
+                Ok(vec!["prod-eu-1".to_owned()].into())
             }),
             release: Box::new(|_, request, who| {
                 assert!(who.contains("uid "), "{who}");
                 match request.selector.as_str() {
-                    "cluster=prod-eu-1" => Ok(Accepted { clusters: vec!["prod-eu-1".to_owned()] }),
+                    "cluster=prod-eu-1" => Ok(vec!["prod-eu-1".to_owned()].into()),
                     other => Err(Diagnostic::new(codes::NOT_HELD, Place::Nowhere, format!("nothing is held that {other:?} selects"))),
                 }
             }),
-            roll_back: Box::new(|_, selector, rev, who| {
+            roll_back: Box::new(|_, request, who| {
                 assert!(who.contains("uid "), "{who}");
-                Ok(Accepted { clusters: vec![format!("those of {selector} to {rev}")] })
+                let clusters = vec![format!("those of {} to {}: {:?}", request.selector, request.rev, request.reason)];
+                Ok(Accepted { clusters, commit: Some(fleet::commit(0xc2)) })
             }),
-            retry: Box::new(|_, selector, who| {
+            retry: Box::new(|_, request, who| {
                 assert!(who.contains("uid "), "{who}");
-                Ok(Accepted { clusters: vec![format!("those of {selector}")] })
+                Ok(vec![format!("those of {}: {:?}", request.selector, request.reason)].into())
             }),
             compact: Box::new(evenkeel::agent::compact),
             color: false,

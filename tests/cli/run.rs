@@ -117,7 +117,7 @@ fn once_reports_and_tells_whether_all_is_in_sync() {
     let line = "evenkeel run --repo /r --state-dir /nonexistent --once";
     let (amiss, good) = (setup(false).run(line), setup(true).run(line));
     assert_eq!((amiss.code, good.code), (1, 0));
-    assert!(good.out.starts_with("Head c3c3c3c, 2 clusters: 1 Held, 1 Synced\n"), "{}", good.out);
+    assert!(good.out.starts_with("Head c3c3c3c, 2 clusters: 1 Held, 1 Synced; wave staging Halted\n"), "{}", good.out);
     let on_and_on = setup(true).run("evenkeel run --repo /r --state-dir /nonexistent");
     assert_eq!((on_and_on.code, on_and_on.out.as_str()), (0, ""));
 }

@@ -11,7 +11,7 @@ use std::{
 
 use evenkeel::{
     codes,
-    server::{Accepted, Action, ActionRequest, Api, ENDPOINTS, Listen, Needs, Pulse, Question, Role, Scope, Server, SourceState, TlsFiles},
+    server::{Action, ActionRequest, Api, ENDPOINTS, Listen, Needs, Pulse, Question, Role, Scope, Server, SourceState, TlsFiles},
 };
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -79,7 +79,7 @@ fn agent_on(address: &str, tls: Option<TlsFiles>) -> TcpAgent {
     runtime.spawn(async move {
         while let Some(ActionRequest { action, scope, answer }) = acted.recv().await {
             notes.lock().unwrap().push((action, scope));
-            let _ = answer.send(Ok(Accepted { clusters: vec!["prod-eu-1".to_owned()] }));
+            let _ = answer.send(Ok(vec!["prod-eu-1".to_owned()].into()));
         }
     });
     runtime.spawn(async move {

@@ -65,7 +65,7 @@ whole!(hold_without_a_reason format!("evenkeel hold environment=production {NOWH
 whole!(hold_until_nobody_knows_when format!("evenkeel hold a --reason full --until soon {NOWHERE}"));
 whole!(release_without_an_agent format!("evenkeel release cluster=prod-eu-1 {NOWHERE}"));
 whole!(release_of_nothing format!("evenkeel release environment=dev {NOWHERE} -o json"));
-whole!(rollback_without_an_agent format!("evenkeel rollback environment=production c2c2c2c {NOWHERE}"));
+whole!(rollback_without_an_agent format!("evenkeel rollback environment=production c2c2c2c --reason slow {NOWHERE}"));
 whole!(retry_without_an_agent format!("evenkeel retry environment=production {NOWHERE}"));
 whole!(accept_cluster_without_an_agent format!("evenkeel accept-cluster prod-eu-1 {NOWHERE}"));
 whole!(explain "evenkeel explain ek4001");
@@ -136,7 +136,7 @@ fn socket_agent() -> SocketAgent {
     runtime.spawn(server.serve(Api::new(Arc::new(Record), sender, watched), CancellationToken::new()));
     runtime.spawn(async move {
         while let Some(ActionRequest { action, answer, .. }) = actions.recv().await {
-            let accepted = |clusters: &[&str]| Ok(Accepted { clusters: clusters.iter().map(ToString::to_string).collect() });
+            let accepted = |clusters: &[&str]| Ok(Accepted::from(clusters.iter().map(ToString::to_string).collect::<Vec<_>>()));
             let _ = answer.send(match action {
                 Action::Sync { selector, .. } if selector == "environment=production" => accepted(&["prod-eu-1", "prod-us-1"]),
                 Action::Sync { selector, .. } => {
@@ -146,8 +146,11 @@ fn socket_agent() -> SocketAgent {
                 Action::Hold { request, .. } if request.drift => accepted(&["dev-eu-1"]),
                 Action::Hold { request, .. } => Err(Diagnostic::new(codes::HOLD, Place::Nowhere, format!("no: {request:?}"))),
                 Action::Release { request, .. } => accepted(&[&request.selector, request.bundle.as_deref().unwrap_or("all")]),
-                Action::Rollback { selector, rev, .. } => accepted(&[&selector, &rev]),
-                Action::Retry { selector, .. } => accepted(&[&selector]),
+                Action::Rollback { request, .. } => {
+                    let clusters = vec![request.selector, request.rev, request.reason.unwrap_or_default()];
+                    Ok(Accepted { clusters, commit: Some(crate::fleet::commit(0xfc)) })
+                }
+                Action::Retry { request, .. } => accepted(&[&request.selector, &request.reason.unwrap_or_default()]),
                 Action::Resume { .. } => accepted(&["dev-eu-1", "prod-eu-1"]),
                 Action::AcceptCluster { name, .. } => accepted(&[&name]),
             });
@@ -189,10 +192,26 @@ fn actions_reach_a_running_agent() {
         "hold region=eu --reason full --drift",
         "hold region=eu --reason full --bundle shop --until 2030-01-31T06:00:00Z",
         "release region=eu --bundle shop",
-        "rollback cluster=prod-eu-1 c2c2c2c",
-        "retry cluster=prod-eu-1",
+        "rollback cluster=prod-eu-1 main --reason slow",
+        "rollback cluster=prod-eu-1 c2c2c2c -o json",
+        "retry cluster=prod-eu-1 --reason mended",
     ];
     insta::assert_snapshot!(lines.map(|line| agent.run(line)).join("\n"));
+}
+
+#[test]
+fn an_empty_selector_is_wrong_use_and_asks_nobody() {
+    let agent = socket_agent();
+    for command in ["sync", "sync --wait", "hold --reason full", "release", "retry"] {
+        for (line, asked) in [(format!("{command} {NOWHERE} "), None), (format!("{command} "), Some(&agent))] {
+            let whole = asked.map_or_else(|| run(&format!("evenkeel {line}")).whole(), |agent| agent.run(&line));
+            assert!(whole.contains("error[EK6003]: the selector is empty, which would be the whole fleet\n"), "{line}: {whole}");
+            assert!(whole.ends_with("`environment` alone selects all of them.\n[exit 2]\n"), "{line}: {whole}");
+        }
+    }
+    insta::assert_snapshot!(agent.run("rollback  087f05b"));
+    let only = run("evenkeel run --repo /r --state-dir /s --only=");
+    assert_eq!((only.err.as_str(), only.code), ("error[EK6001]: --only cannot be empty\nhint: Leave it out for the whole fleet.\n", 2));
 }
 
 #[test]

@@ -203,6 +203,11 @@ async fn an_approval_and_a_restart_in_the_middle() -> Result<()> {
     run(&agent, &["approve", asked["plan"].as_str().unwrap()])?;
     agent.start_again()?;
     agent.phase("b", "Synced", &readme).await?;
+    let history = query(&agent.state_dir, &["history", "b"])?;
+    for (nth, commit) in [&readme, &first].into_iter().enumerate() {
+        let (action, of_wave) = (&history["actions"][nth], format!("(wave second with {})", &commit[..7]));
+        assert!(action["what"] == "approve" && action["target"].as_str().unwrap().ends_with(&of_wave), "{action}");
+    }
     assert_eq!(v_on(&scene, "b").await?, "2");
     Ok(())
 }
@@ -228,6 +233,9 @@ async fn once_goes_by_the_waves_and_waits_for_no_soak() -> Result<()> {
     let output = scene.once(&[])?;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(v_on(&scene, "b").await?, "2");
+    let of_nobody = scene.once(&["--only", "enviroment=prod"])?;
+    assert_eq!((of_nobody.status.code(), of_nobody.stdout.len()), (Some(1), 0), "{of_nobody:?}");
+    assert!(String::from_utf8_lossy(&of_nobody.stderr).contains("error[EK1018]: \"enviroment=prod\" selects no cluster: no cluster has"));
     Ok(())
 }
 

@@ -50,6 +50,10 @@ async fn a_person_carries_a_rollout_through_by_its_page() -> Result<()> {
 
     sign_in(&browser, &listening.address, "approver").await?;
     browser.open(&page("/rollout"))?;
+    assert_eq!(send(&browser, "/retry", "selector=")?, 400, "no form means the whole fleet without saying so");
+    browser.open(&page("/hold?selector="))?;
+    reads(&browser, "main", "EK6003").await?;
+    browser.open(&page("/rollout"))?;
     browser.run("document.querySelector('#approve-2').focus()", &json!([]))?;
     browser.press("\u{e007}")?;
     reads(&browser, "#wave-2", "Complete").await?;

@@ -77,7 +77,12 @@ impl LabelSelector {
         self
     }
 
-    /// The label keys that it asks for, in order, for telling a mistyped key from one that just is not there.
+    /// The label keys without which nothing is selected, in order, for telling a mistyped key from one that just is not there.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        self.requirements.iter().filter(|requirement| !requirement.operator.holds(None)).map(|requirement| requirement.key.as_str())
+    }
+
+    /// The label keys that it asks for, in order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.requirements.iter().map(|requirement| requirement.key.as_str())
     }
@@ -366,5 +371,7 @@ mod tests {
             assert_eq!(selector.is_empty(), text.is_empty());
         }
         assert_eq!(LabelSelector::parse("a==b,!c").unwrap().keys().collect::<Vec<_>>(), ["a", "c"]);
+        let needs = LabelSelector::parse("a==b,!c,d!=e,f notin (g),h in (i),j,k>1,l<1").unwrap();
+        assert_eq!(needs.needs().collect::<Vec<_>>(), ["a", "h", "j", "k", "l"]);
     }
 }

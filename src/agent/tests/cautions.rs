@@ -58,7 +58,8 @@ impl Bed {
     }
 
     async fn rolls_back(&mut self, rev: CommitId) {
-        let action = server::Action::Rollback { selector: "region=eu".to_owned(), rev: rev.to_string(), who: "ada".to_owned() };
+        let request = server::RollbackRequest { selector: "region=eu".to_owned(), rev: rev.to_string(), reason: None };
+        let action = server::Action::Rollback { request, who: "ada".to_owned() };
         self.supervisor.fleet.act(action).await.unwrap();
         while self.at() != [rev; 2] {
             assert_eq!(self.ended().await, None);
@@ -66,9 +67,13 @@ impl Bed {
     }
 
     async fn tries_again(&mut self) {
-        let action = server::Action::Retry { selector: "region=eu".to_owned(), who: "ada".to_owned() };
+        let action = server::Action::Retry { request: retry(), who: "ada".to_owned() };
         self.supervisor.fleet.act(action).await.unwrap();
     }
+}
+
+fn retry() -> server::RetryRequest {
+    server::RetryRequest { selector: "region=eu".to_owned(), reason: None }
 }
 
 #[tokio::test]
@@ -227,7 +232,7 @@ async fn a_layer_that_came_back_with_a_rollback_is_missed_when_that_ends() {
             bed.runs(cluster).await;
         }
         if stopped {
-            crate::agent::pins::retry(&bed.ledger, "region=eu", "ada").await.unwrap();
+            crate::agent::pins::retry(&bed.ledger, &retry(), "ada").await.unwrap();
         }
         bed = bed.comes_back().await;
         if !stopped {

@@ -12,13 +12,14 @@ use super::{
     settings_file::SettingsFile,
     values::{Interval, Output},
 };
+use crate::server;
 
 /// Compare clusters with the repository now, and bring them there
 #[derive(Debug, Args)]
 #[command(after_help = "With --wait the answer is the status of these clusters.\n\n\
     Exit codes: 0 accepted, with --wait in sync; 1 failed, with --wait a cluster is not in sync; 2 wrong use")]
 pub(super) struct SyncArgs {
-    /// Which clusters: a label selector over environment, region, cluster and labels
+    /// Which clusters: a label selector over environment, region, cluster and labels; `environment` alone selects all
     #[arg(value_name = "SELECTOR")]
     selector: String,
     /// Wait until each of them is in sync, or has shown why it cannot be
@@ -39,6 +40,7 @@ pub(super) struct SyncArgs {
 pub(super) fn run(args: SyncArgs, file: &SettingsFile, world: &World<'_>, printer: &mut Printer<'_>) -> Result<Exit, CommandError> {
     let (output, whom) = (args.output.resolve(file), args.state_dir.resolve(file));
     let selector = args.selector;
+    server::selector(&selector)?;
     if !(args.wait || file.wait.unwrap_or(false)) {
         let accepted = ask::act(&whom, async move |client| client.sync(&selector).await)?;
         printer.answer(output, &accepted, |accepted| ask::accepted("To be synced", accepted))?;

@@ -10,7 +10,7 @@ use crate::{
     sync::{
         Phase, State,
         approval::fleet_plan,
-        hold::{Hold, Release, tests::hold},
+        hold::{Hold, Release, Scope, tests::hold},
     },
 };
 
@@ -69,6 +69,19 @@ async fn a_hold_and_its_end_are_on_record() {
     assert_eq!(bed.actions("b"), [held.clone(), let_go("cluster=b")]);
     assert_eq!(bed.actions("c"), [held, let_go("environment=prod")]);
     assert_eq!(bed.actions("a"), [[""; 4]; 0]);
+}
+
+#[tokio::test]
+async fn what_a_hold_stops_is_on_record() {
+    let bed = Bed::new();
+    bed.clusters(CLUSTERS).await;
+    let of = |scope, bundle: Option<&str>| Hold { scope, bundle: bundle.map(str::to_owned), ..hold("", "cluster=a") };
+    let holds = [of(Scope::Writes, None), of(Scope::Drift, None), of(Scope::Writes, Some("web")), of(Scope::Drift, Some("web"))];
+    for (id, hold) in holds.into_iter().enumerate() {
+        bed.ledger.hold(Hold { id: id.to_string(), ..hold }).await.unwrap();
+    }
+    let targets: Vec<String> = bed.actions("a").into_iter().map(|[_, _, target, _]| target).collect();
+    assert_eq!(targets, ["cluster=a", "cluster=a --drift", "cluster=a --bundle web", "cluster=a --bundle web --drift"]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Bed, at, digest_of, id};
 use crate::{
-    ledger::ClusterRow,
+    ledger::{ClusterRow, answers::EventQuery},
     rollout::{
         Asks, ClusterProgress, Pin, Progress, Stand, Target, WaveProgress,
         rows::{Board, CLUSTER, Row, Wait},
@@ -73,27 +73,33 @@ async fn an_approval_is_for_what_a_wave_asks() {
     let approved = wave.approved.as_ref().unwrap();
     assert_eq!((approved.plan, approved.who.as_str(), approved.at, &wave.asks), (digest_of(9), "ada", at(5), &None));
     assert_eq!(bed.ledger.approve_wave(digest_of(9), "ada", at(5)).await.unwrap(), None, "it is not asked any more");
+    let by_ada = format!("approve {} (wave first with {}) by ada", digest_of(9), id(1).short());
+    let told = bed.reader().events(&EventQuery { limit: 10, ..EventQuery::default() }).unwrap().events;
+    let told: Vec<_> = told.into_iter().map(|event| (event.at, event.text, event.clusters)).collect();
+    assert_eq!(told, [(at(5), by_ada, vec!["a".to_owned()])], "once, and to whom it may concern");
+    let actions = |cluster: &str| bed.reader().history(cluster, 10).unwrap().actions;
+    assert_eq!((actions("a")[0].who.as_str(), actions("a")[0].what.as_str(), actions("b").len()), ("ada", "approve", 0));
 }
 
 #[tokio::test]
 async fn people_pin_and_retry_by_selector() {
     let bed = bed().await;
     let selector = |text: &str| text.parse().unwrap();
-    let retry = async |text: &str| bed.ledger.retry_clusters(selector(text), "ada", at(5)).await.unwrap();
+    let retry = async |text: &str| bed.ledger.retry_clusters(selector(text), "ada", "the disk is back", at(5)).await.unwrap();
     assert_eq!(retry("environment=stage").await, None);
     assert_eq!(retry("environment").await.unwrap(), ["a"], "b has nothing to forget");
     assert_eq!(bed.ledger.rollout().await.unwrap().clusters["a"].pin, None);
-    let put = bed.ledger.roll_back_clusters(selector("environment=dev"), id(1), "ada", at(6)).await.unwrap();
+    let put = bed.ledger.roll_back_clusters(selector("environment=dev"), id(1), "ada", "", at(6)).await.unwrap();
     assert_eq!(put.unwrap(), ["b"]);
     let read = bed.ledger.rollout().await.unwrap();
     assert_eq!(read.unresolved().collect::<Vec<_>>(), [("b", id(1))]);
-    assert_eq!(bed.ledger.roll_back_clusters(selector("cluster=x"), id(1), "ada", at(6)).await.unwrap(), None);
+    assert_eq!(bed.ledger.roll_back_clusters(selector("cluster=x"), id(1), "ada", "", at(6)).await.unwrap(), None);
 
     let asked = |cluster: &str| {
         let actions = bed.reader().history(cluster, 10).unwrap().actions.into_iter();
-        actions.map(|it| (it.at, format!("{} {} {}: {}", it.who, it.what, it.target, it.outcome))).collect::<Vec<_>>()
+        actions.map(|it| (it.at, format!("{} {} {}: {}{}", it.who, it.what, it.target, it.outcome, it.reason))).collect::<Vec<_>>()
     };
-    let tried = (at(5), "ada retry environment: accepted".to_owned());
+    let tried = (at(5), "ada retry environment: acceptedthe disk is back".to_owned());
     let put = (at(6), format!("ada rollback environment=dev {}: accepted", id(1)));
     assert_eq!((asked("a"), asked("b")), (vec![tried.clone()], vec![put, tried]), "what selects nothing is not done");
 }

@@ -14,7 +14,7 @@ use super::{Who, frame, own_page, parts::Frame, shown};
 use crate::{
     ledger::answers::LogEntry,
     server::{
-        actions::{Action, HoldRequest, ReleaseRequest},
+        actions::{Action, HoldRequest, ReleaseRequest, RetryRequest, RollbackRequest, selector},
         answers::Details as _,
         problem::Problem,
         routes,
@@ -46,6 +46,8 @@ pub(super) struct Rollback {
     selector: String,
     rev: String,
     #[serde(default)]
+    reason: String,
+    #[serde(default)]
     next: String,
 }
 
@@ -71,24 +73,26 @@ pub(super) async fn release(State(api): State<Api>, who: Who, form: Sent<Whom>) 
 
 pub(super) async fn retry(State(api): State<Api>, who: Who, form: Sent<Whom>) -> Result<Redirect, Problem> {
     let Whom { selector, next } = content(form)?;
-    routes::act(&api, &who, |who| Action::Retry { selector, who }).await?;
+    let request = RetryRequest { selector, reason: None };
+    routes::act(&api, &who, |who| Action::Retry { request, who }).await?;
     Ok(Redirect::to(own_page(&next)))
 }
 
 pub(super) async fn rollback(State(api): State<Api>, who: Who, form: Sent<Rollback>) -> Result<Redirect, Problem> {
-    let Rollback { selector, rev, next } = content(form)?;
-    let rev = rev.trim().to_owned();
-    routes::act(&api, &who, |who| Action::Rollback { selector, rev, who }).await?;
+    let Rollback { selector, rev, reason, next } = content(form)?;
+    let request = RollbackRequest { selector, rev: rev.trim().to_owned(), reason: Some(reason).filter(|reason| !reason.is_empty()) };
+    routes::act(&api, &who, |who| Action::Rollback { request, who }).await?;
     Ok(Redirect::to(own_page(&next)))
 }
 
-pub(super) async fn ask_hold(who: Who, headers: HeaderMap, Query(whom): Query<Whom>) -> Response {
+pub(super) async fn ask_hold(who: Who, headers: HeaderMap, Query(whom): Query<Whom>) -> Result<Response, Problem> {
+    selector(&whom.selector)?;
     let input = html! {
         p { label for="reason" { "Reason, for whoever finds it" } }
         p { input #reason .wide name="reason" required maxlength="1000" autofocus; }
     };
     let says = "Nothing is written to these clusters until somebody releases them; what runs there goes on.";
-    shown(StatusCode::OK, page(&frame(&who, &headers, ""), "Hold", "/hold", &whom, says, &input))
+    Ok(shown(StatusCode::OK, page(&frame(&who, &headers, ""), "Hold", "/hold", &whom, says, &input)))
 }
 
 pub(super) async fn ask_rollback(
@@ -97,6 +101,7 @@ pub(super) async fn ask_rollback(
     headers: HeaderMap,
     Query(whom): Query<Whom>,
 ) -> Result<Response, Problem> {
+    selector(&whom.selector)?;
     let commits = routes::ask(&api, &who, |answers| answers.search("", COMMITS_OFFERED)).await?;
     let says = "These clusters are put to that commit and kept there, whatever is pushed, until somebody retries them.";
     Ok(shown(StatusCode::OK, page(&frame(&who, &headers, ""), "Return", "/rollback", &whom, says, &commit(&commits))))
@@ -109,6 +114,8 @@ fn commit(commits: &[LogEntry]) -> Markup {
             input #rev .wide name="rev" list="commits" required minlength="7" maxlength="40" autocomplete="off" autofocus;
             datalist #commits { @for entry in commits { option value=(entry.commit) { (entry.subject) } } }
         }
+        p { label for="reason" { "Reason, for whoever finds it; may be left out" } }
+        p { input #reason .wide name="reason" maxlength="1000"; }
     }
 }
 

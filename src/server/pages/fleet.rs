@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use maud::{Markup, html};
 
 use super::{
-    parts::{Frame, advice, cluster_path, commit, commit_or_dash, count, error, grade, phase},
+    parts::{Frame, advice, cluster_path, commit, commit_or_dash, count, error, health, phase, standing, words},
     waves,
 };
 use crate::{
     ledger::answers::{ClusterStatus, LogEntry, Status},
     manifest::mask_urls,
     server::answers::SourceState,
-    sync::Phase,
+    sync::{Health, Phase},
 };
 
 pub(super) fn page(frame: &Frame<'_>, status: &Status, newest: &[LogEntry], source: &SourceState) -> Markup {
@@ -38,22 +38,33 @@ pub(super) fn page(frame: &Frame<'_>, status: &Status, newest: &[LogEntry], sour
     frame.page("Fleet", &body)
 }
 
-/// How many clusters are in which phase, the worst first.
+/// How many clusters are in which phase, the worst first, and what of them the phases do not say.
 fn summary(status: &Status) -> Markup {
     let mut counts: BTreeMap<Phase, usize> = BTreeMap::new();
     for cluster in &status.clusters {
         *counts.entry(cluster.phase).or_default() += 1;
     }
-    html! { ul.summary { @for (of, count) in &counts { li { (phase(*of)) " " (count) } } } }
+    let behind = status.behind();
+    html! {
+        ul.summary {
+            @for (of, count) in &counts { li { (phase(*of)) " " (count) } }
+            @for ails in [Health::Degraded, Health::Progressing] {
+                @let count = status.of_health(ails);
+                @if count > 0 { li { (health(ails)) " " (count) } }
+            }
+            @if behind > 0 { li { "at an older commit " (behind) } }
+            @for wave in status.halted() { li.bad { "wave " (wave) " Halted" } }
+        }
+    }
 }
 
 /// Clusters with the same thing wrong, so that a cause is read once and its reach is seen; the worst first.
 fn wrong(clusters: &[ClusterStatus]) -> Vec<Vec<&ClusterStatus>> {
     let mut groups: BTreeMap<_, Vec<&ClusterStatus>> = BTreeMap::new();
     // What is on its way needs nobody, unless it says so.
-    for cluster in clusters.iter().filter(|it| !matches!(grade(it.phase).0, "good" | "moving") || it.error.is_some()) {
+    for cluster in clusters.iter().filter(|it| !matches!(standing(it).0, "good" | "moving") || it.error.is_some()) {
         let error = cluster.error.as_ref().map(|error| (&error.code, &error.message));
-        groups.entry((cluster.phase, error)).or_default().push(cluster);
+        groups.entry((cluster.phase, standing(cluster), error)).or_default().push(cluster);
     }
     groups.into_values().collect()
 }
@@ -65,7 +76,7 @@ fn attention(frame: &Frame<'_>, groups: &[Vec<&ClusterStatus>]) -> Markup {
             tbody {
                 @for (group, first) in groups.iter().filter_map(|group| Some((group, group.first()?))) {
                     tr {
-                        th scope="row" { (phase(first.phase)) }
+                        th scope="row" { @if group.iter().all(|it| it.health == first.health) { (words(first)) } @else { (phase(first.phase)) } }
                         td {
                             @if group.len() > 1 { span.soft { (group.len()) ": " } }
                             @for (at, cluster) in group.iter().enumerate() {
@@ -89,6 +100,8 @@ fn why(cluster: &ClusterStatus) -> Markup {
             div.soft { (advice(&problem.hint)) }
         } @else if cluster.held_deletions > 0 {
             "Deletions are held until somebody approves"
+        } @else if cluster.health == Health::Degraded {
+            "What runs will not become healthy by itself"
         }
     }
 }
@@ -117,16 +130,16 @@ fn grid(clusters: &[ClusterStatus]) -> Markup {
     }
 }
 
-/// Clusters as tiles, each with its phase in words.
+/// Clusters as tiles, each with its phase and health in words.
 pub(super) fn tiles(clusters: &[&ClusterStatus]) -> Markup {
     html! {
         ul.tiles {
             @for cluster in clusters {
                 @let applied = cluster.applied.map(|applied| applied.to_string()).unwrap_or_default();
                 li {
-                    a id={ "tile-" (cluster.name) } class={ "tile " (grade(cluster.phase).0) } href=(cluster_path(&cluster.name)) {
+                    a id={ "tile-" (cluster.name) } class={ "tile " (standing(cluster).0) } href=(cluster_path(&cluster.name)) {
                         strong { (cluster.name) }
-                        (phase(cluster.phase)) " "
+                        (words(cluster)) " "
                         code.soft { (applied.get(..7).unwrap_or("–")) }
                     }
                 }

@@ -5,7 +5,7 @@ use maud::{DOCTYPE, Markup, html};
 
 use crate::{
     git::CommitId,
-    ledger::answers::ErrorAnswer,
+    ledger::answers::{ClusterStatus, ErrorAnswer},
     manifest::mask_urls,
     server::caller::{Caller, Role, Scope},
     sync::{Health, Phase},
@@ -160,6 +160,30 @@ pub(super) const fn grade(phase: Phase) -> (&'static str, &'static str) {
 pub(super) fn phase(phase: Phase) -> Markup {
     let (class, mark) = grade(phase);
     html! { span class={ "word " (class) } { span.mark aria-hidden="true" { (mark) } (format!("{phase:?}")) } }
+}
+
+/// How bad it is with a cluster, by its phase or, where that is worse, by what runs on it.
+pub(super) fn standing(cluster: &ClusterStatus) -> (&'static str, &'static str) {
+    let of_health = match cluster.health {
+        Health::Degraded => ("bad", "✗"),
+        Health::Progressing => ("moving", "↻"),
+        // On purpose, and so for nobody to look at.
+        Health::Suspended => ("moving", "Ⅱ"),
+        Health::Healthy | Health::Unknown => ("good", "✓"),
+    };
+    let rank = |(class, _): (&str, &str)| ["good", "moving", "attention", "bad"].iter().position(|each| *each == class);
+    let of_phase = grade(cluster.phase);
+    if rank(of_health) > rank(of_phase) { of_health } else { of_phase }
+}
+
+/// The word of a cluster's phase, and that of its health where not all is well, with the mark of the worse.
+pub(super) fn words(cluster: &ClusterStatus) -> Markup {
+    let (class, mark) = standing(cluster);
+    let ails = !matches!(cluster.health, Health::Healthy | Health::Unknown);
+    html! {
+        span class={ "word " (class) } { span.mark aria-hidden="true" { (mark) } (format!("{:?}", cluster.phase)) @if ails { "," } }
+        @if ails { " " (health(cluster.health)) }
+    }
 }
 
 /// The word of a health.

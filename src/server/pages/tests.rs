@@ -160,6 +160,34 @@ fn one_cause_is_told_once_with_all_that_it_hits() {
 }
 
 #[test]
+fn what_runs_badly_has_no_check_mark() {
+    let ill = |health, phase| ClusterStatus { health, ..cluster("ill", "prod", "eu", phase) };
+    let page = fleet_of(vec![cluster("well", "dev", "eu", Phase::Synced), ill(Health::Degraded, Phase::Synced)]);
+    let words =
+        "<span class=\"word bad\"><span class=\"mark\" aria-hidden=\"true\">✗</span>Synced,</span> <span class=\"bad\">Degraded</span>";
+    for part in [
+        format!("<th scope=\"row\">{words}</th><td><a href=\"/clusters/ill\">ill</a></td>"),
+        format!("<a id=\"tile-ill\" class=\"tile bad\" href=\"/clusters/ill\"><strong>ill</strong>{words} "),
+        "<a id=\"tile-well\" class=\"tile good\" href=\"/clusters/well\">".to_owned(),
+        "<li><span class=\"bad\">Degraded</span> 1</li>".to_owned(),
+    ] {
+        assert!(page.contains(&part), "{part}\n{page}");
+    }
+    for (health, phase, class) in [
+        (Health::Progressing, Phase::Synced, "moving"),
+        (Health::Progressing, Phase::Refused, "bad"),
+        (Health::Suspended, Phase::Synced, "moving"),
+        (Health::Unknown, Phase::Synced, "good"),
+        (Health::Degraded, Phase::Paused, "bad"),
+    ] {
+        assert!(fleet_of(vec![ill(health, phase)]).contains(&format!("class=\"tile {class}\"")), "{health:?} {phase:?}");
+    }
+    let behind =
+        ClusterStatus { applied: Some(CommitId([7; 20])), reason: "waits".to_owned(), ..cluster("b", "prod", "eu", Phase::Synced) };
+    assert!(fleet_of(vec![behind]).contains("<li>at an older commit 1</li>"));
+}
+
+#[test]
 fn only_who_may_approve_has_the_button() {
     let mut held = cluster("prod-eu-1", "prod", "eu", Phase::Held);
     (held.held_deletions, held.held_plan) = (1, Some(PLAN));

@@ -18,7 +18,10 @@ impl Live {
             let verdict = held?;
             let (first, reason) = verdict.held.first()?;
             let plan = verdict.plan.map(|plan| plan.to_string()).unwrap_or_default();
-            let message = format!("{} deletions are held, the first {}: {reason}", verdict.held.len(), first.id);
+            let message = match verdict.held.len() {
+                1 => format!("1 deletion is held, of {}: {reason}", first.id),
+                count => format!("{count} deletions are held, the first {}: {reason}", first.id),
+            };
             Some(
                 Diagnostic::new(codes::HELD, Place::Nowhere, message)
                     .with_hint(format!("Put the files back, or `evenkeel approve {plan}`.")),
