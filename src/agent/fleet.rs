@@ -28,7 +28,7 @@ use crate::{
     ledger::{ClusterRow, Ledger},
     manifest::ApplySet,
     render::{Facts, Renderer, Rendering},
-    sync::{Health, Phase, Reporting, State, hold::Held, prune::Budget, target::Desired},
+    sync::{Health, Phase, Reporting, State, approval::Asked, hold::Held, prune::Budget, target::Desired},
 };
 use kube_overlay::LabelSelector;
 
@@ -370,8 +370,12 @@ impl Fleet {
                 desired: None,
                 retry: None,
                 error: None,
+                // Nobody deletes anything there. What was approved was approved for what it was then: when it is back it is asked anew.
+                held_deletions: 0,
+                held_plan: None,
                 ..state
             };
+            self.ledger.set_asked(cluster, Asked::default()).await?;
             self.ledger.set_state(cluster, state, Timestamp::now()).await?;
         }
         Ok(())
@@ -447,7 +451,7 @@ impl Fleet {
             return None;
         }
         let commit = self.tip.filter(|tip| self.told == Some(*tip))?;
-        if self.desired.is_empty() && self.waves.is_settled() {
+        if self.desired.is_empty() && (self.head.is_none() || self.waves.is_settled()) {
             // Nothing was ever told: the root files are wrong, or no cluster is selected.
             return Some(false);
         }

@@ -23,7 +23,12 @@ impl Fleet {
     pub(super) async fn roll(&mut self) -> Result<(), Diagnostic> {
         self.waves.is_due = false;
         // What people change is on record also where the newest commit says nothing of the fleet, and nothing moves.
-        let Some(head) = self.head.take() else { return self.record_rollout().await };
+        let Some(head) = self.head.take() else {
+            self.waves.suspend();
+            let recorded = self.record_rollout().await;
+            self.waves.is_stuck = recorded.is_err();
+            return recorded;
+        };
         let rolled = self.roll_to(&head).await;
         self.head = Some(head);
         self.waves.render(&self.mirror, &self.facts);
@@ -128,6 +133,8 @@ impl Fleet {
             self.losses.made_of(cluster, digest, layers);
         }
         let settings = self.head.as_ref().and_then(|head| head.spec.rollout.as_deref());
+        // One that broke off is asked for again with the tick.
+        self.waves.is_stuck |= older.is_none();
         if let Some(error) = older.and_then(|older| self.waves.take(older, settings)) {
             warn!(code = %error.code, "{error}; read again soon");
         }

@@ -182,6 +182,10 @@ impl Waves {
             self.members.insert(cluster.name.clone(), Member { labels: cluster.labels.clone(), ..member });
         }
         self.claims.keep(&self.members);
+        // What a cluster ran before it left says nothing of one that comes back by that name.
+        let is_there = |name: &String| self.members.contains_key(name) || self.others.contains(name);
+        self.sent.retain(|name, _| is_there(name));
+        self.runs.retain(|name, _| is_there(name));
         let digest = |rendering: &Result<Arc<Rendering>, Diagnostic>| rendering.as_ref().ok().map(|rendering| rendering.digest);
         let digests = renderings.iter().map(|(name, rendering)| (name.clone(), digest(rendering))).collect();
         self.epoch += 1;
@@ -379,6 +383,11 @@ impl Waves {
             && self.older.is_empty()
             && !self.is_due
             && !self.is_stuck
+    }
+
+    /// The newest commit says nothing of the fleet: time alone changes nothing.
+    pub(super) fn suspend(&mut self) {
+        (self.decision.look_again, self.decision.moving) = (None, false);
     }
 
     /// The tick: a step is due where the last one failed, or a time has come that was slept through.

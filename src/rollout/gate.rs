@@ -33,8 +33,8 @@ type Follower<'a> = (&'a str, &'a ClusterProgress, &'a Member);
 pub(super) enum State {
     /// The wave before it has proved nothing yet.
     Waiting,
-    /// This cluster is to be moved now.
-    Admits(String),
+    /// These clusters are to be moved now.
+    Admits(Vec<String>),
     /// The target failed on this cluster, of this wave or an earlier one.
     Halted(String, ErrorAnswer),
     /// It is refused for this cluster, of this wave or an earlier one.
@@ -49,7 +49,7 @@ pub(super) enum State {
     Unavailable(Vec<String>),
     /// These are on their way, and others may wait for them.
     Rolling(Vec<String>),
-    /// All that are on their way fell silent, for longer than is waited for clusters that were silent before.
+    /// All that are waited for fell silent on their way, for longer than is waited for clusters that were silent before.
     Silent(Vec<String>),
     /// These do not do well, or do not answer, with what they are to run; or nothing was heard of them.
     Unready(Vec<String>),
@@ -61,21 +61,6 @@ pub(super) enum State {
     Unproved,
     /// It has proved its target.
     Complete,
-}
-
-impl State {
-    /// It goes on by itself, once clusters that answer do well.
-    pub(super) fn is_moving(&self, input: Input<'_>) -> bool {
-        let answers = |name: &String| input.members.get(name).is_some_and(|member| member.condition != Condition::Unreachable);
-        // What failed before the start may do well by now.
-        let is_unheard =
-            |name: &String| input.members.get(name).is_some_and(|member| member.digest.is_none() && !member.lost && !member.is_off());
-        match self {
-            Self::Rolling(names) | Self::Unready(names) | Self::Doubted(names) => names.iter().any(answers),
-            Self::Halted(name, _) => is_unheard(name),
-            _ => false,
-        }
-    }
 }
 
 /// How a cluster counts for how many may be out of order.
@@ -93,6 +78,33 @@ enum Order {
     Silent,
 }
 
+/// How many clusters of a wave may still be begun.
+struct Pace {
+    moving: usize,
+    out_of_order: usize,
+    parallel: usize,
+    unavailable: Option<usize>,
+}
+
+impl Pace {
+    /// Whether one more may be begun, which then counts. What is on its way or broken already gets worse by nothing, and the newer commit
+    /// may be what mends it.
+    fn takes(&mut self, order: Order) -> bool {
+        let unavailable = self.unavailable.unwrap_or(usize::MAX);
+        let may = match order {
+            Order::Moving => return true,
+            Order::Broken => self.moving < self.parallel.min(unavailable),
+            Order::Fine => self.moving < self.parallel && self.out_of_order < unavailable,
+            // Where it matters whether it does well, its word is waited for.
+            Order::Unheard => self.moving < self.parallel && self.unavailable.is_none(),
+            Order::Silent => false,
+        };
+        self.moving += usize::from(may);
+        self.out_of_order += usize::from(may && order == Order::Fine);
+        may
+    }
+}
+
 impl<'a> Ground<'a> {
     pub(super) fn wave(&self) -> &'a Wave {
         &self.settings.waves[self.place]
@@ -108,6 +120,25 @@ impl<'a> Ground<'a> {
 }
 
 impl Progress {
+    /// Whether a wave goes on by itself, once clusters that answer do well.
+    pub(super) fn is_moving(&self, state: &State, input: Input<'_>) -> bool {
+        // The newest commit is refused for it: it is told that, and no more is heard.
+        let is_told = |name: &String| input.digests.get(name) != Some(&None);
+        let answers = |name: &String| input.members.get(name).is_some_and(|member| member.condition != Condition::Unreachable);
+        let is_free = |name: &String| {
+            let is_pinned = self.clusters.get(name).is_some_and(ClusterProgress::is_pinned_by_hand);
+            !is_pinned && input.members.get(name).is_some_and(Member::is_whole)
+        };
+        // What failed before the start may do well by now.
+        let is_unheard = |name: &String| input.members.get(name).is_some_and(|member| member.digest.is_none() && !member.lost);
+        match state {
+            State::Rolling(names) | State::Unready(names) => names.iter().any(|name| is_told(name) && answers(name)),
+            State::Doubted(names) => names.iter().any(|name| is_told(name) && answers(name) && is_free(name)),
+            State::Halted(name, _) => is_told(name) && is_unheard(name) && is_free(name),
+            _ => false,
+        }
+    }
+
     /// Why a cluster does not count for its wave, if it does not.
     pub(super) fn passed_over(&self, settings: &Rollout, name: &str, input: Input<'_>) -> Option<String> {
         let (member, cluster) = (input.members.get(name)?, self.clusters.get(name)?);
@@ -222,11 +253,11 @@ impl Progress {
         };
         let moving = names(&ClusterProgress::is_moving);
         if !moving.is_empty() {
-            return self.on_its_way(ground, moving);
+            return self.waits(ground, moving, State::Rolling);
         }
         let unready = names(&|cluster| cluster.healthy_since.is_none());
         if !unready.is_empty() {
-            return State::Unready(unready);
+            return self.waits(ground, unready, State::Unready);
         }
         if let Some(until) = all.iter().filter_map(|(_, cluster, _)| cluster.healthy_since).max().map(|since| after(since, ground.soak())) {
             return State::Soaking(until);
@@ -252,41 +283,40 @@ impl Progress {
             return State::Doubted(doubted);
         }
         let orders: Vec<(&str, Order)> = self.following(ground).map(|(name, cluster, member)| (name, order(cluster, member))).collect();
-        let count = |wanted: &[Order]| orders.iter().filter(|(_, order)| wanted.contains(order)).count();
         let on_its_way = |(_, cluster, member): &Follower<'_>| !member.lost && cluster.is_moving();
         let moving: Vec<String> = self.following(ground).filter(on_its_way).map(|(name, ..)| name.to_owned()).collect();
-        let out_of_order = orders.len() - count(&[Order::Fine]);
-        let (parallel, unavailable) =
-            (ground.wave().max_parallel.unwrap_or(usize::MAX), ground.wave().max_unavailable.unwrap_or(usize::MAX));
-        // What is on its way or broken already gets worse by nothing, and the newer commit may be what mends it.
-        let may = |order: &Order| match order {
-            Order::Moving => true,
-            Order::Broken => moving.len() < parallel.min(unavailable),
-            Order::Fine => moving.len() < parallel && out_of_order < unavailable,
-            // Where it matters whether it does well, its word is waited for.
-            Order::Unheard => moving.len() < parallel && ground.wave().max_unavailable.is_none(),
-            Order::Silent => false,
+        let mut pace = Pace {
+            moving: moving.len(),
+            out_of_order: orders.iter().filter(|(_, order)| *order != Order::Fine).count(),
+            parallel: ground.wave().max_parallel.unwrap_or(usize::MAX),
+            unavailable: ground.wave().max_unavailable,
         };
+        let is_full = pace.out_of_order >= pace.unavailable.unwrap_or(usize::MAX);
         let in_turn = [Order::Moving, Order::Broken, Order::Fine, Order::Unheard].into_iter();
-        let next = in_turn.flat_map(|turn| orders.iter().filter(move |(_, order)| *order == turn));
+        let in_turn = in_turn.flat_map(|turn| orders.iter().filter(move |(_, order)| *order == turn));
         let due: BTreeSet<&str> = due.iter().map(String::as_str).collect();
-        let next = next.filter(|(name, order)| may(order) && due.contains(name)).map(|(name, _)| (*name).to_owned()).next();
+        let next = in_turn.filter(|(name, order)| due.contains(name) && pace.takes(*order));
+        let next: Vec<String> = next.map(|(name, _)| (*name).to_owned()).collect();
         let named =
             |wanted: &[Order]| orders.iter().filter(|(_, order)| wanted.contains(order)).map(|(name, _)| (*name).to_owned()).collect();
-        match next {
-            Some(name) => State::Admits(name),
-            None if !moving.is_empty() => self.on_its_way(ground, moving),
-            None if out_of_order >= unavailable => State::Unavailable(named(&[Order::Broken, Order::Unheard, Order::Silent])),
-            None => State::Unready(named(&[Order::Unheard, Order::Silent])),
+        if !next.is_empty() {
+            State::Admits(next)
+        } else if !moving.is_empty() {
+            self.waits(ground, moving, State::Rolling)
+        } else if is_full {
+            State::Unavailable(named(&[Order::Broken, Order::Unheard, Order::Silent]))
+        } else {
+            State::Unready(named(&[Order::Unheard, Order::Silent]))
         }
     }
 
-    fn on_its_way(&self, ground: &Ground<'_>, names: Vec<String>) -> State {
+    /// What it is called to wait for these.
+    fn waits(&self, ground: &Ground<'_>, names: Vec<String>, otherwise: fn(Vec<String>) -> State) -> State {
         let is_silent = |name: &String| {
             let cluster = self.clusters.get(name);
             cluster.is_some_and(|cluster| cluster.long_silent(ground.settings, ground.input.now).is_some())
         };
-        if names.iter().all(is_silent) { State::Silent(names) } else { State::Rolling(names) }
+        if names.iter().all(is_silent) { State::Silent(names) } else { otherwise(names) }
     }
 }
 

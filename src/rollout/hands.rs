@@ -47,15 +47,12 @@ impl Progress {
             if cluster.pin.is_none() && cluster.failures.is_empty() {
                 continue;
             }
-            let pin = cluster.pin.take();
-            // It stands on the cluster until that is written.
-            cluster.is_over |= pin.is_some();
-            if let (Some(Pin::Failed(_)), Some(admitted)) = (pin, &mut cluster.admitted) {
+            if let (Some(Pin::Failed(_)), Some(admitted)) = (cluster.unpin(), &mut cluster.admitted) {
                 // Whatever its wave has for it is newer.
                 admitted.serial = 0;
             }
             cluster.failures.clear();
-            (cluster.unready_since, cluster.moved_at) = (None, None);
+            (cluster.unready_since, cluster.unreachable_since, cluster.moved_at) = (None, None, None);
             changed.push(name.to_owned());
         }
         changed

@@ -117,10 +117,10 @@ impl ClusterProgress {
         self.unreachable_since.filter(|since| now >= after(*since, settings.skip_unreachable_after))
     }
 
-    /// It fell silent after it was sent elsewhere: maybe because of that.
+    /// It fell silent after it was sent elsewhere, before it had proved that: maybe because of that.
     pub(super) fn fell_silent_on_its_way(&self) -> bool {
         let since_then = self.moved_at.zip(self.unreachable_since).is_some_and(|(moved, silent)| moved <= silent);
-        self.is_moving() && self.answered && since_then
+        !self.proved && self.answered && since_then
     }
 
     /// A person keeps it where it is.

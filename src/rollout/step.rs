@@ -57,6 +57,9 @@ impl Progress {
     /// Without waves nothing is remembered but where people put clusters back.
     fn go_everywhere(&mut self, input: Input<'_>) -> Decision {
         self.waves.clear();
+        for cluster in self.clusters.values_mut().filter(|cluster| !cluster.is_pinned_by_hand()) {
+            cluster.unpin();
+        }
         self.clusters.retain(|_, cluster| cluster.is_pinned_by_hand() || cluster.is_over);
         let mut decision = Decision::default();
         for name in input.members.keys() {
@@ -139,7 +142,7 @@ impl Progress {
     }
 
     /// A wave turns to what the wave before it has proved, where that is newer.
-    fn take_offer(&self, ground: &Ground<'_>, wave: &mut WaveProgress, offered: Option<&Target>) {
+    fn take_offer(&mut self, ground: &Ground<'_>, wave: &mut WaveProgress, offered: Option<&Target>) {
         let Some(offered) = offered else { return };
         if wave.target.as_ref().is_some_and(|target| target.serial >= offered.serial) {
             return;
@@ -152,38 +155,43 @@ impl Progress {
         }
         if !same {
             (wave.begun, wave.approved) = (false, None);
+            for name in ground.waves.of(ground.place) {
+                // Of those that fell silent on their way to something else, nothing is expected for this.
+                if let Some(cluster) = self.clusters.get_mut(*name).filter(|cluster| !cluster.runs(offered, name)) {
+                    cluster.answered = false;
+                }
+            }
         }
         wave.target = Some(offered.clone());
     }
 
     /// Admits what may be admitted now.
     fn carry_out(&mut self, ground: &Ground<'_>, wave: &mut WaveProgress, target: &Target) -> State {
-        wave.asks = None;
-        loop {
-            let state = self.judge(ground, wave, target);
-            match state {
-                State::Admits(name) => {
-                    if let (Some(cluster), Some(stand)) = (self.clusters.get_mut(&name), target.stand(&name)) {
-                        let answers = ground.input.members.get(&name).is_some_and(|member| is_heard(cluster, member));
-                        cluster.move_to(stand, ground.input.now);
-                        (cluster.pin, cluster.answered) = (None, answers);
-                        cluster.follow(self.head.as_ref(), &name);
-                    }
-                    wave.begun = true;
-                }
-                State::Approval(asks) => {
-                    wave.asks = Some(asks.clone());
-                    return State::Approval(asks);
-                }
-                state => return state,
+        let mut state = self.judge(ground, wave, target);
+        if let State::Admits(names) = &state {
+            for name in names {
+                self.admit(ground, target, name);
             }
+            wave.begun = true;
+            state = self.judge(ground, wave, target);
         }
+        wave.asks = if let State::Approval(asks) = &state { Some(asks.clone()) } else { None };
+        state
+    }
+
+    fn admit(&mut self, ground: &Ground<'_>, target: &Target, name: &str) {
+        let (Some(cluster), Some(stand)) = (self.clusters.get_mut(name), target.stand(name)) else { return };
+        let answers = ground.input.members.get(name).is_some_and(|member| is_heard(cluster, member));
+        cluster.move_to(stand, ground.input.now);
+        cluster.unpin();
+        cluster.answered = answers;
+        cluster.follow(self.head.as_ref(), name);
     }
 
     fn decide(&self, settings: &Rollout, waves: &Membership<'_>, states: &[State], input: Input<'_>) -> Decision {
         let mut decision = Decision {
             shown: Some(self.show(settings, waves, states, input)),
-            moving: states.iter().any(|state| state.is_moving(input)),
+            moving: states.iter().any(|state| self.is_moving(state, input)),
             look_again: self.look_again(settings, waves, states, input),
             ..Decision::default()
         };
@@ -254,10 +262,18 @@ impl ClusterProgress {
     fn follow(&mut self, head: Option<&Target>, name: &str) {
         let Some(stand) = head.and_then(|head| head.stand(name)) else { return };
         if !self.is_pinned_by_hand() && self.admitted.is_some_and(|admitted| admitted.digest == stand.digest) {
-            (self.admitted, self.pin) = (Some(stand), None);
+            self.admitted = Some(stand);
+            self.unpin();
             // Both are the same rendering; the newer commit is as good.
             self.last_good = self.last_good.map(|good| if good.digest == stand.digest { stand } else { good });
         }
+    }
+
+    /// Nothing keeps it any more. What stands of that on the cluster is not to be taken up again until it is written.
+    pub(super) fn unpin(&mut self) -> Option<Pin> {
+        let pin = self.pin.take();
+        self.is_over |= pin.is_some();
+        pin
     }
 
     /// What it is to run.

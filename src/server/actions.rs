@@ -25,6 +25,11 @@ pub fn selector(text: &str) -> Result<LabelSelector, Diagnostic> {
         let hint = "Name the clusters, such as `cluster=prod-eu-1` or `environment=prod`; `environment` alone selects all of them.";
         return Err(wrong("the selector is empty, which would be the whole fleet".to_owned()).with_hint(hint));
     }
+    // Each cluster has these, and none of them is ever empty.
+    if let Some(label) = ["environment", "region", "cluster"].into_iter().find(|label| selector.excludes(label, "")) {
+        let hint = "Name what is to be left out, such as `environment!=prod`.";
+        return Err(wrong(format!("{text:?} leaves out clusters whose {label} is empty, and there are none")).with_hint(hint));
+    }
     Ok(selector)
 }
 

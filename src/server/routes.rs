@@ -177,7 +177,8 @@ pub(super) async fn explained(api: &Api, who: &Caller, cluster: String, object: 
 async fn diff(State(api): State<Api>, who: Who, Path(cluster): Path<String>) -> Result<Json<Diff>, Problem> {
     let name = cluster.clone();
     ask(&api, &who, move |answers| answers.sees(&name)).await?;
-    question(&api, DIFF_TIME_MAX, |answer| Question::Diff { cluster, answer }).await
+    let Json(diff) = question(&api, DIFF_TIME_MAX, |answer| Question::Diff { cluster, answer }).await?;
+    ask(&api, &who, move |answers| answers.mask_diff(diff)).await.map(Json)
 }
 
 async fn object(State(api): State<Api>, who: Who, Path((cluster, object)): Path<(String, String)>) -> Result<Json<LiveObject>, Problem> {

@@ -17,6 +17,7 @@ use crate::{
             CommitOnCluster, Content, EventQuery, Events, History, Log, LogEntry, LogQuery, Members, Status, Touched, UnderWay, Where,
         },
     },
+    plan::live::Diff,
     why::Why,
 };
 
@@ -33,6 +34,14 @@ impl Scoped<'_> {
             return Ok(());
         }
         Err(Diagnostic::new(codes::UNKNOWN_CLUSTER, Place::Nowhere, format!("no cluster {cluster} in the token's environments")))
+    }
+
+    /// A difference without what keeps other clusters.
+    pub(super) fn mask_diff(&self, mut diff: Diff) -> Result<Diff, Diagnostic> {
+        if let Some(view) = self.view()? {
+            diff.waits.iter_mut().for_each(|wait| view.mask(wait, None));
+        }
+        Ok(diff)
     }
 
     /// None for the whole fleet, of which nothing is hidden.

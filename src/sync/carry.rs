@@ -226,7 +226,7 @@ impl<J: Journal> Carrier<'_, J> {
                     run.items[at].admission = Some(admission);
                 }
                 Err(Problem::Stop(why)) => stop = Some(Stop::first(stop, why)),
-                Err(Problem::Refused(_)) if again(&run.items[at]) => {}
+                Err(Problem::Refused(error)) if error.code == codes::REFUSED && again(&run.items[at]) => {}
                 Err(Problem::Refused(error)) => {
                     let after_definitions = run.begun;
                     self.journal.object(self.sync, &bundle, not_done(&write.object.id, Action::Refused, &error));

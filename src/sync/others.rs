@@ -93,7 +93,7 @@ pub(super) fn told(found: &[Overwritten], live: &Value, manager: &str) -> String
 
 fn names(found: &[Overwritten], live: &Value, manager: &str) -> String {
     let names = who(found, live, manager);
-    if names.is_empty() { "others, who are not on record,".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
+    if names.is_empty() { "others who are not on record".to_owned() } else { names.into_iter().collect::<Vec<_>>().join(", ") }
 }
 
 fn paths(found: &[Overwritten]) -> String {
@@ -237,11 +237,7 @@ mod tests {
         let given_again = object(&json!({"data": {"v": "b2xk"}}), &[]);
         assert_eq!(found.iter().map(|one| one.is_default(&live, &given_again)).collect::<Vec<_>>(), [false, true]);
         let wiped = object(&json!({"data": {"v": "1"}}), &[]);
-        assert!(
-            told(&found, &wiped, "us").starts_with("taken over from others, who are not on record,: "),
-            "{}",
-            told(&found, &wiped, "us")
-        );
+        assert!(told(&found, &wiped, "us").starts_with("taken over from others who are not on record: "), "{}", told(&found, &wiped, "us"));
     }
 
     #[test]

@@ -82,6 +82,12 @@ impl LabelSelector {
         self.requirements.iter().filter(|requirement| !requirement.operator.holds(None)).map(|requirement| requirement.key.as_str())
     }
 
+    /// Whether it leaves out those whose label has that value.
+    pub fn excludes(&self, key: &str, value: &str) -> bool {
+        let leaves_out = |operator: &Operator| matches!(operator, Operator::NotIn(values) if values.iter().any(|it| it == value));
+        self.requirements.iter().any(|requirement| requirement.key == key && leaves_out(&requirement.operator))
+    }
+
     /// The label keys that it asks for, in order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.requirements.iter().map(|requirement| requirement.key.as_str())

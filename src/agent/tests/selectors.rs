@@ -41,6 +41,11 @@ async fn an_empty_selector_is_not_the_whole_fleet() {
             assert!(refused.hint.contains("`environment` alone"), "{refused}");
         }
     }
+    // As `environment!=$UNSET` is.
+    for selector in ["environment!=", "cluster notin ()", "region!=,environment=prod"] {
+        let refused = bed.ask(each(selector).into_iter().next().unwrap(), server::Scope::Fleet).await.unwrap_err();
+        assert_eq!(refused.code.id, "EK6003", "{selector}");
+    }
     for action in each("environment") {
         assert_eq!(bed.ask(action.clone(), server::Scope::Fleet).await.unwrap().clusters.len(), 2, "{action:?}");
     }

@@ -296,3 +296,73 @@ fn an_approval_may_be_given_before_the_window_opens() {
     world.now = minutes(60);
     assert_eq!(world.step(), ["b"]);
 }
+
+#[test]
+fn a_pin_that_a_newer_commit_ends_is_not_taken_up_again() {
+    let put_back = |settings: fn(&mut World)| {
+        let mut world = fleet();
+        world.settings.as_mut().unwrap().on_failure = OnFailure::Return;
+        world.commit_all("1");
+        world.bad.insert(content("1"));
+        world.minutes(3);
+        assert!(world.is_put_back("a") && !world.progress.is_over("a"));
+        settings(&mut world);
+        world.step();
+        assert!(world.progress.is_over("a"), "what stands of it on the cluster does not count");
+    };
+    put_back(|world| {
+        world.commit_all("2");
+    });
+    put_back(|world| {
+        world.commit_all("0");
+    });
+    put_back(|world| world.settings = None);
+}
+
+#[test]
+fn a_retry_does_not_pass_over_one_that_fell_silent_on_its_way() {
+    let mut world = half_way();
+    world.place("b").is_out_of_reach = true;
+    // Something else failed there once.
+    let failed = crate::rollout::Failure { at: world.now, commit: commit(0), cause: super::world::cause("old"), after_proof: false };
+    world.progress.clusters.get_mut("b").unwrap().failures.insert(content("old"), failed);
+    world.minutes(30);
+    assert_eq!(world.runs("c"), commit(0));
+    assert_eq!(world.progress.retry(["b"]), ["b"]);
+    world.minutes(30);
+    assert_eq!(world.runs("c"), commit(0));
+}
+
+#[test]
+fn one_that_did_well_and_fell_silent_before_it_had_soaked_is_waited_for() {
+    let mut canary = wave("canary", "wave=1");
+    canary.soak = Duration::from_mins(10);
+    let mut world = World::new(rollout(vec![canary, wave("rest", "wave=2")]), &[("a", "1"), ("d", "1"), ("b", "2")]);
+    world.minutes(12);
+    world.commit_all("1");
+    world.minutes(3);
+    world.place("a").is_out_of_reach = true;
+    world.minutes(60);
+    assert_eq!(world.runs("b"), commit(0));
+    assert!(wave_shown(&world, 0).reason.starts_with("waits for a, out of reach since"), "{:?}", wave_shown(&world, 0));
+    // Another commit does not wait for what the one before may have done.
+    let mended = world.commit_all("2");
+    world.minutes(12);
+    assert_eq!((world.runs("d"), world.runs("b")), (mended, mended));
+}
+
+#[test]
+fn once_waits_for_nothing_that_only_people_can_change() {
+    let cases: [Case; 3] = [
+        ("held", |world| world.place("a").off = Some(super::world::held())),
+        ("put back", |world| world.roll_back("a", 0)),
+        ("a bundle held", |world| world.place("a").off = Some(partly())),
+    ];
+    for (what, done) in cases {
+        let mut world = half_way();
+        world.hasty = true;
+        done(&mut world);
+        world.minutes(3);
+        assert!(!world.decision.moving, "{what}: {:?}", wave_shown(&world, 1));
+    }
+}

@@ -116,6 +116,11 @@ async fn nothing_is_told_of_clusters_in_other_environments() {
         assert!(whole.contains(told), "{told}: {whole}");
         assert!(!scoped.contains(told), "{told}: {scoped}");
     }
+    let waits = vec![HALTED.to_owned(), "held by ann".to_owned()];
+    let diff = Diff { waits, ..crate::plan::live::diff("prod-eu-1", id(1), None, Vec::new(), Vec::new()) };
+    let waits = |scope: &Scope| Scoped { answers: &answers, scope }.mask_diff(diff.clone()).unwrap().waits;
+    assert_eq!((waits(&Scope::Fleet), waits(&production())[1].as_str()), (diff.waits.clone(), "held by ann"));
+    assert!(!waits(&production())[0].contains("dev-eu-1"), "{:?}", waits(&production()));
     let why = Scoped { answers: &answers, scope: &production() }.why("prod-eu-1", None).unwrap();
     let causes: Vec<_> = why.causes.iter().map(|cause| (cause.kind, cause.code.as_deref())).collect();
     assert_eq!(causes, [(Kind::Wave, Some(codes::WAVE.id))], "it is told once");

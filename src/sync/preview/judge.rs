@@ -165,6 +165,9 @@ impl Previewed {
 /// An object without what the server keeps about it and without the fleet's marks, to be compared and shown.
 pub fn content(object: &Value) -> Value {
     /// Of `metadata`; written by the server with every write or once.
+    /// A DaemonSet's count of its templates, which the server writes in the name of whoever created it (upstream
+    /// pkg/registry/apps/daemonset/strategy.go).
+    const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
     const KEPT_BY_SERVER: [&str; 6] = ["managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink"];
     let mut object = crate::render::without_marks(object.clone());
     if let Some(fields) = object.as_object_mut() {
@@ -172,6 +175,9 @@ pub fn content(object: &Value) -> Value {
     }
     if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|name, _| !KEPT_BY_SERVER.contains(&name.as_str()));
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.remove(TEMPLATE_GENERATION);
+        }
     }
     object
 }
@@ -238,6 +244,16 @@ mod tests {
             entry(by, "Update", json!({"f:data": {"f:v": {}}})),
         ]);
         live
+    }
+
+    #[test]
+    fn what_the_server_counts_in_a_daemon_set_is_nobodys() {
+        let counted = |generation: &str| {
+            let annotations = json!({"deprecated.daemonset.template.generation": generation, "mine": "1"});
+            json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "a", "annotations": annotations}})
+        };
+        assert_eq!(content(&counted("1")), content(&counted("2")));
+        assert_eq!(content(&counted("1"))["metadata"]["annotations"], json!({"mine": "1"}));
     }
 
     fn previewed(data: &str, would: &str, change: impl FnOnce(&mut Value)) -> Previewed {

@@ -83,7 +83,8 @@ impl Preview<'_> {
         let coming = Coming::with(first.iter().map(|(object, (absent, _), _)| (&**object, *absent)));
         let changing = Coming::with(first.iter().filter(|(_, (_, changes), _)| *changes).map(|(object, ..)| (&**object, false)));
         let reduce = &|mut previewed: Previewed| {
-            if changing.defines(&previewed.object) && matches!(previewed.tried, Tried::Refused(_)) {
+            let is_refused = matches!(&previewed.tried, Tried::Refused(error) if error.code == codes::REFUSED);
+            if is_refused && changing.defines(&previewed.object) {
                 previewed.tried = Tried::Waits;
             }
             reduce(previewed)
