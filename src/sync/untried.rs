@@ -13,6 +13,8 @@ use super::{
 };
 use crate::{
     cluster::{Api, ApiError, Meta},
+    codes,
+    diagnostic::{Diagnostic, Place},
     manifest::PART_OF,
     render::RenderedObject,
 };
@@ -36,10 +38,25 @@ impl<J: Journal> Carrier<'_, J> {
         if self.is_of_another_fleet(live.as_ref()) {
             return Err(self.of_another_fleet(object, &live.map(|live| manager_names(&live)).unwrap_or_default(), error.message()));
         }
+        let may_be_taken = self.adopt || object.policy.adopt;
         match live {
             None => Ok(self.untried(object, Action::Created, false, error)),
-            Some(_) => Ok(self.untried(object, Action::Adopted, self.adopt || object.policy.adopt, error)),
+            // What was written as its `stringData` would be overwritten without a conflict, and no dry run says so.
+            Some(live) if object.id.is("", "Secret") && !may_be_taken && !self.has_all_of(&live) => {
+                let message = format!(
+                    "it exists, {} have it, and the server cannot try what an apply would change of it: {}",
+                    manager_names(&live),
+                    error.message()
+                );
+                Err(Problem::Refused(Diagnostic::new(codes::CONFLICT, Place::Object(object.id.to_string()), message)))
+            }
+            Some(_) => Ok(self.untried(object, Action::Adopted, may_be_taken, error)),
         }
+    }
+
+    /// Whether nobody else is on record for anything of it.
+    fn has_all_of(&self, live: &Meta) -> bool {
+        !live.managers.is_empty() && live.managers.iter().all(|entry| entry.name == self.manager)
     }
 
     /// Whether a live object carries the claim of another fleet.
