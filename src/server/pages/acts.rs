@@ -114,7 +114,7 @@ fn commit(commits: &[LogEntry]) -> Markup {
             input #rev .wide name="rev" list="commits" required minlength="7" maxlength="40" autocomplete="off" autofocus;
             datalist #commits { @for entry in commits { option value=(entry.commit) { (entry.subject) } } }
         }
-        p { label for="reason" { "Reason, for whoever finds it; may be left out" } }
+        p { label for="reason" { "Reason, if there is one to tell" } }
         p { input #reason .wide name="reason" maxlength="1000"; }
     }
 }
