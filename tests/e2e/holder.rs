@@ -12,8 +12,7 @@ async fn a_second_agent_waits_until_the_first_one_stops() -> Result<()> {
     let mut one = scene.agent_with("one", &[])?;
     one.phase("a", "Synced", &first).await?;
     let two = scene.agent_with("two", &[])?;
-    let waiting = two.phase("a", "Waiting", &first).await?;
-    assert_eq!(waiting["error"]["code"], "EK4007", "{waiting}");
+    two.cluster_is("a", "held by the first", |status| status["phase"] == "Waiting" && status["error"]["code"] == "EK4007").await?;
 
     let second =
         scene.remote.commit(&[("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({}))))], "The holder carries it out")?;

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, process::Command};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use testbed::wait_until;
 
 use super::{asked, commit, map, shop, shown, steady, the_same_when_stopped, told, told_of};
@@ -66,8 +66,10 @@ async fn the_disk_is_read_only() -> Result<()> {
         return Ok(());
     }
     let scene = Scene::new("oncall-disk", &["a"]).await?;
-    commit(&scene, &shop(&scene, "1", Vec::new()), "Open the shop")?;
-    ensure!(scene.once(&[])?.status.success());
+    let first = commit(&scene, &shop(&scene, "1", Vec::new()), "Open the shop")?;
+    let mut agent = scene.agent()?;
+    agent.cluster_is("a", "well", |status| status["applied"] == *first && status["health"] == "Healthy").await?;
+    agent.stop()?;
     commit(&scene, &[("base/shop/one.yaml", map(&scene, "one", "2"))], "Change the prices")?;
     let read_only = r#"mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@""#;
     let (state_dir, state) = (scene.state_dir(), scene.state_dir().display().to_string());
