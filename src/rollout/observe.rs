@@ -72,7 +72,7 @@ impl ClusterProgress {
     }
 
     fn fail(&mut self, admitted: Stand, cause: ErrorAnswer, now: Timestamp) {
-        let after_proof = self.last_good.is_some_and(|good| good.digest == admitted.digest);
+        let after_proof = self.proved;
         (self.healthy_since, self.proved) = (None, false);
         // The words may change from try to try; that it failed stays.
         self.failures.entry(admitted.digest).or_insert(Failure { at: now, commit: admitted.commit, cause, after_proof });
