@@ -2,28 +2,16 @@
 
 use std::time::Duration;
 
-use super::world::{Place, World, commit, content, minutes, paused, rollout, wave};
+use super::world::{Case, Place, World, after_a_canary, commit, content, minutes, paused, rollout, wave};
 use crate::{
     layout::{Freeze, OnFailure, Preempt},
     manifest::DigestKey,
     rollout::{Mark, Off, Progress, WaveWord},
 };
 
-/// What is done, in words and in deed.
-type Case = (&'static str, fn(&mut World));
-
-/// A canary `a`, then `b` and `c` one after the other.
-fn fleet() -> World {
-    let (mut canary, mut rest) = (wave("canary", "wave=1"), wave("rest", "wave=2"));
-    (canary.soak, rest.max_parallel) = (Duration::from_mins(10), Some(1));
-    let mut world = World::new(rollout(vec![canary, rest]), &[("a", "1"), ("b", "2"), ("c", "2")]);
-    world.minutes(12);
-    world
-}
-
 /// `b` has the newest commit and `c` does not.
 fn half_way() -> World {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.commit_all("1");
     world.minutes(11);
     assert_eq!((world.runs("b"), world.runs("c")), (commit(1), commit(0)));
@@ -40,7 +28,7 @@ fn wave_shown(world: &World, place: usize) -> crate::rollout::ShownWave {
 
 #[test]
 fn a_held_bundle_does_not_undo_a_rollback() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.commit_all("1");
     world.minutes(15);
     world.roll_back("b", 0);
@@ -53,7 +41,7 @@ fn a_held_bundle_does_not_undo_a_rollback() {
 
 #[test]
 fn clusters_that_follow_in_part_go_at_the_pace_of_the_wave_and_what_fails_there_counts() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     for name in ["b", "c"] {
         world.place(name).off = Some(partly());
     }
@@ -71,7 +59,7 @@ fn clusters_that_follow_in_part_go_at_the_pace_of_the_wave_and_what_fails_there_
 
 #[test]
 fn a_new_canary_has_proved_nothing_of_an_older_commit() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.commit_all("bad");
     world.bad.insert(content("bad"));
     world.minutes(4);
@@ -152,7 +140,7 @@ fn a_wave_that_is_put_in_between_is_waited_for() {
 #[test]
 fn trouble_of_long_ago_with_what_had_proved_itself_stops_no_revert() {
     for on_failure in [OnFailure::Hold, OnFailure::Return] {
-        let mut world = fleet();
+        let mut world = after_a_canary();
         world.settings.as_mut().unwrap().on_failure = on_failure;
         world.place("a").is_ill = true;
         world.minutes(2);
@@ -178,7 +166,7 @@ fn trouble_of_long_ago_with_what_had_proved_itself_stops_no_revert() {
 
 #[test]
 fn what_had_trouble_after_it_had_proved_itself_is_still_a_way_back() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.settings.as_mut().unwrap().on_failure = OnFailure::Return;
     world.place("a").is_ill = true;
     world.step();
@@ -192,7 +180,7 @@ fn what_had_trouble_after_it_had_proved_itself_is_still_a_way_back() {
 
 #[test]
 fn one_whose_rendering_was_lost_while_it_was_silent_gets_the_next() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.place("b").is_out_of_reach = true;
     world.minutes(20);
     // It rests, and nobody asks whether it answers.
@@ -207,7 +195,7 @@ fn one_whose_rendering_was_lost_while_it_was_silent_gets_the_next() {
 
 #[test]
 fn a_clock_that_is_put_back_holds_nothing_up() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.commit_all("1");
     world.now = minutes(600_000);
     world.minutes(2);
@@ -236,7 +224,7 @@ fn a_failure_stands_on_the_cluster_beside_what_a_person_keeps_it_at() {
 
 #[test]
 fn a_retry_gives_a_late_cluster_its_time_again() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.settings.as_mut().unwrap().preempt = Preempt::FinishWave;
     world.commit_all("1");
     world.step();
@@ -256,7 +244,7 @@ fn a_retry_gives_a_late_cluster_its_time_again() {
 
 #[test]
 fn what_failed_and_went_back_waits_for_something_newer() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.settings.as_mut().unwrap().on_failure = OnFailure::Return;
     world.settings.as_mut().unwrap().waves[0].soak = Duration::from_mins(30);
     world.commit_all("1");
@@ -272,7 +260,7 @@ fn what_failed_and_went_back_waits_for_something_newer() {
 
 #[test]
 fn one_that_is_passed_over_says_why() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.place("b").off = Some(super::world::held());
     world.commit_all("1");
     world.minutes(14);
@@ -282,7 +270,7 @@ fn one_that_is_passed_over_says_why() {
 
 #[test]
 fn an_approval_may_be_given_before_the_window_opens() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     let rest = &mut world.settings.as_mut().unwrap().waves[1];
     rest.require_approval = true;
     rest.freezes.push(Freeze { from: minutes(0), to: minutes(60), reason: "sale".to_owned() });
@@ -300,7 +288,7 @@ fn an_approval_may_be_given_before_the_window_opens() {
 #[test]
 fn a_pin_that_a_newer_commit_ends_is_not_taken_up_again() {
     let put_back = |settings: fn(&mut World)| {
-        let mut world = fleet();
+        let mut world = after_a_canary();
         world.settings.as_mut().unwrap().on_failure = OnFailure::Return;
         world.commit_all("1");
         world.bad.insert(content("1"));

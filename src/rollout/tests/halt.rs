@@ -2,23 +2,11 @@
 
 use std::time::Duration;
 
-use super::world::{World, commit, content, held, minutes, paused, rollout, wave};
+use super::world::{Case, World, after_a_canary, commit, content, held, minutes, paused};
 use crate::{
     layout::Preempt,
     rollout::{Off, WaveWord},
 };
-
-/// What is done in it, in words and in deed.
-type Case = (&'static str, fn(&mut World));
-
-/// A canary `a`, then `b` and `c` one after the other.
-fn fleet() -> World {
-    let (mut canary, mut rest) = (wave("canary", "wave=1"), wave("rest", "wave=2"));
-    (canary.soak, rest.max_parallel) = (Duration::from_mins(10), Some(1));
-    let mut world = World::new(rollout(vec![canary, rest]), &[("a", "1"), ("b", "2"), ("c", "2")]);
-    world.minutes(12);
-    world
-}
 
 fn words(world: &World) -> [WaveWord; 2] {
     [0, 1].map(|place| world.decision.shown.as_ref().unwrap().waves[place].state)
@@ -26,7 +14,7 @@ fn words(world: &World) -> [WaveWord; 2] {
 
 /// The canary and `b` run the newest commit, and the canary then fails with it, before `c` has it.
 fn failed_late() -> World {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.commit_all("1");
     world.minutes(10);
     assert_eq!((world.runs("a"), world.runs("b")), (commit(1), commit(0)));
@@ -91,7 +79,7 @@ fn a_halt_ends_with_a_retry_a_pause_or_another_commit() {
 #[test]
 fn the_next_cluster_waits_while_none_that_proved_the_commit_is_seen_to_do_well() {
     let begun = || {
-        let mut world = fleet();
+        let mut world = after_a_canary();
         world.commit_all("1");
         world.minutes(11);
         assert_eq!((world.runs("b"), world.runs("c")), (commit(1), commit(0)));
@@ -125,7 +113,7 @@ fn the_next_cluster_waits_while_none_that_proved_the_commit_is_seen_to_do_well()
 
 #[test]
 fn a_cluster_that_falls_silent_on_its_way_is_not_passed_over() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.settings.as_mut().unwrap().waves[0].soak = Duration::ZERO;
     world.places.get_mut("a").unwrap().is_out_of_reach = true;
     world.minutes(20);
@@ -148,7 +136,7 @@ fn a_cluster_that_falls_silent_on_its_way_is_not_passed_over() {
 
 #[test]
 fn one_that_follows_in_part_gets_the_commit_and_proves_nothing() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     let partly = Some(Off::Partly("ada holds db".to_owned()));
     world.place("b").off.clone_from(&partly);
     world.commit_all("1");
@@ -170,7 +158,7 @@ fn one_that_follows_in_part_gets_the_commit_and_proves_nothing() {
 #[test]
 fn a_newer_commit_waits_for_a_wave_to_finish_no_longer_than_that_may_take() {
     let begun = || {
-        let mut world = fleet();
+        let mut world = after_a_canary();
         world.settings.as_mut().unwrap().preempt = Preempt::FinishWave;
         world.commit_all("1");
         world.step();
@@ -202,7 +190,7 @@ fn a_newer_commit_waits_for_a_wave_to_finish_no_longer_than_that_may_take() {
 
 #[test]
 fn a_pin_keeps_to_what_its_commit_gave_when_it_was_set() {
-    let mut world = fleet();
+    let mut world = after_a_canary();
     world.commit_all("1");
     world.minutes(14);
     world.roll_back("b", 0);

@@ -287,6 +287,9 @@ impl History {
         let by_hand: Vec<String> =
             self.world.progress.clusters.iter().filter(|(_, cluster)| cluster.is_pinned_by_hand()).map(|(name, _)| name.clone()).collect();
         self.world.progress.retry(by_hand.iter().map(String::as_str));
+        for name in &by_hand {
+            self.onlooker.retried(name);
+        }
         let newest = self.world.commit_all("well");
         self.note();
         for _ in 0..60 {

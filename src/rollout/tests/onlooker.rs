@@ -14,7 +14,8 @@ use crate::{
 pub(super) struct Onlooker {
     /// Since when each cluster does well with what, without a break.
     well_since: BTreeMap<String, (Digest, Timestamp)>,
-    /// What did well where for the soak of its wave, and has not failed there since.
+    /// What did well where for the soak of its wave once. Who failed with it since and got well soaks again before others get it, unless
+    /// it has gone on to something newer: of that the tables tell.
     soaked: BTreeSet<(String, Digest)>,
     /// What failed where before it had soaked, until it does well or a person has it tried again.
     failed: BTreeSet<(String, Digest)>,
@@ -47,7 +48,7 @@ impl Onlooker {
                 }
                 Condition::Failed(_) => {
                     self.well_since.remove(name);
-                    if !self.soaked.remove(&here) {
+                    if !self.soaked.contains(&here) {
                         self.failed.insert(here);
                     }
                 }

@@ -96,6 +96,18 @@ impl Place {
     }
 }
 
+/// What is done in a fleet, in words and in deed.
+pub(super) type Case = (&'static str, fn(&mut World));
+
+/// A canary `a` that soaks for ten minutes, then `b` and `c` one after the other; all at rest.
+pub(super) fn after_a_canary() -> World {
+    let (mut canary, mut rest) = (wave("canary", "wave=1"), wave("rest", "wave=2"));
+    (canary.soak, rest.max_parallel) = (Duration::from_mins(10), Some(1));
+    let mut world = World::new(rollout(vec![canary, rest]), &[("a", "1"), ("b", "2"), ("c", "2")]);
+    world.minutes(12);
+    world
+}
+
 pub(super) fn paused() -> Off {
     Off::Paused("cluster.yaml".to_owned())
 }
