@@ -15,9 +15,10 @@ use super::{
     kept::Kept,
     live_plan::Ground,
     losses::Losses,
+    older::Older,
     once::{ATTEMPTS, Once},
     targets::Targets,
-    waves::{Head, Older, Waves},
+    waves::{Head, Waves},
 };
 use crate::{
     cluster::ConnectionSpec,

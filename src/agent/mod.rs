@@ -19,6 +19,7 @@ mod losses;
 mod memory;
 mod meter;
 mod object;
+mod older;
 mod once;
 mod permits;
 mod pins;

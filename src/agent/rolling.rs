@@ -7,7 +7,8 @@ use tracing::warn;
 
 use super::{
     fleet::{Fleet, desired},
-    waves::{Head, Older, Word},
+    older::Older,
+    waves::{Head, Word},
 };
 use crate::{codes, diagnostic::Diagnostic, git::CommitId, render::Rendering, rollout::Off, sync::target::Desired};
 

@@ -14,7 +14,7 @@ use super::{
     claims::{Claims, Here},
     condition::condition,
     fleet::Ended,
-    losses::layers,
+    older::{Older, older},
 };
 use crate::{
     codes,
@@ -42,26 +42,6 @@ pub(super) struct Head {
     digests: Digests,
     /// Another for each time that the fleet was rendered.
     epoch: u64,
-}
-
-/// What an older commit gives for some clusters.
-pub(super) struct Older {
-    commit: CommitId,
-    /// The clusters that were asked for and are in it.
-    renderings: BTreeMap<String, Result<Arc<Rendering>, Vec<Diagnostic>>>,
-    /// Why nothing can be said of it for now.
-    unread: Option<Diagnostic>,
-    asked: BTreeSet<String>,
-    /// The layers of the clusters that it gives something for.
-    layers: BTreeMap<String, Vec<String>>,
-}
-
-impl Older {
-    /// What it gives, each with the layers of which that is made.
-    pub(super) fn layers(&self) -> impl Iterator<Item = (&str, Digest, &[String])> {
-        let layers = |name: &String| self.layers.get(name).map(Vec::as_slice);
-        self.renderings.iter().filter_map(move |(name, given)| Some((name.as_str(), given.as_ref().ok()?.digest, layers(name)?)))
-    }
 }
 
 /// What a cluster was last told, as far as it decides whether it is to be told again.
@@ -587,37 +567,4 @@ impl Waves {
 fn why(verdict: &Verdict) -> Diagnostic {
     let code = if matches!(verdict.pin, Some(Pin::ByHand { .. })) { codes::ROLLED_BACK } else { codes::RETURNED };
     Diagnostic::new(code, Place::Nowhere, verdict.reason.clone())
-}
-
-/// Reads and renders an older commit for some clusters; on a thread of its own.
-fn older(commit: CommitId, asked: BTreeSet<String>, mirror: &Mirror, renderer: &Renderer, facts: &BTreeMap<String, Facts>) -> Older {
-    let mut older = Older { commit, renderings: BTreeMap::new(), unread: None, asked, layers: BTreeMap::new() };
-    let tree = match mirror.tree(commit) {
-        Ok(tree) => tree,
-        Err(error) => {
-            let error = error.diagnostic();
-            if error.code == codes::GIT_BROKEN {
-                older.unread = Some(error);
-                return older;
-            }
-            return refused(older, &[error]);
-        }
-    };
-    let fleet = match layout::read(&tree) {
-        Ok(fleet) => fleet,
-        Err(errors) => return refused(older, &errors),
-    };
-    let default = Facts::default();
-    let clusters = fleet.clusters.iter().filter(|cluster| older.asked.contains(&cluster.name));
-    let clusters: Vec<_> = clusters.map(|cluster| (cluster, facts.get(&cluster.name).unwrap_or(&default))).collect();
-    let renderings = renderer.render_all(&tree, &fleet, &clusters);
-    older.layers = clusters.iter().map(|(cluster, _)| (cluster.name.clone(), layers(cluster))).collect();
-    older.renderings = clusters.iter().zip(renderings).map(|((cluster, _), rendering)| (cluster.name.clone(), rendering)).collect();
-    older
-}
-
-/// The commit gives nothing for any cluster.
-fn refused(mut older: Older, errors: &[Diagnostic]) -> Older {
-    older.renderings = older.asked.iter().map(|name| (name.clone(), Err(errors.to_vec()))).collect();
-    older
 }

@@ -194,7 +194,7 @@ mod tests {
     use crate::{
         git::CommitId,
         ledger::answers::SCHEMA,
-        rollout::{Counts, Shown, ShownWave, WaveWord},
+        rollout::{Shown, ShownWave, WaveWord},
         sync::Phase,
     };
 
@@ -223,18 +223,7 @@ mod tests {
     }
 
     fn wave(name: &str, state: WaveWord) -> ShownWave {
-        ShownWave {
-            name: name.to_owned(),
-            state,
-            target: Some(HEAD),
-            clusters: Counts::default(),
-            passed_over: Vec::new(),
-            reason: String::new(),
-            until: None,
-            plan: None,
-            halt: None,
-            way_out: String::new(),
-        }
+        ShownWave { target: Some(HEAD), ..ShownWave::blank(name, state) }
     }
 
     #[test]

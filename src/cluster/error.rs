@@ -1,6 +1,6 @@
 //! What can go wrong between the agent and an API server, as the caller must tell it apart.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, fmt, path::PathBuf, time::Duration};
 
 use super::mask::mask;
 use crate::{
@@ -187,6 +187,12 @@ impl ApiError {
     /// What a caller acts on.
     pub fn kind(&self) -> &ErrorKind {
         &self.0.kind
+    }
+
+    /// The managers of the fields in conflict, each once; none where the error is another one.
+    pub fn managers_in_conflict(&self) -> BTreeSet<&str> {
+        let ErrorKind::Conflict(conflicts) = self.kind() else { return BTreeSet::new() };
+        conflicts.iter().map(|conflict| conflict.manager.as_str()).collect()
     }
 
     /// The HTTP status; none where there was no answer.

@@ -23,5 +23,5 @@ pub use ignore::HANDOVER;
 pub(crate) use ignore::{names, pointers_of, take_out};
 pub use policy::{Drift, Hook, Policy, Prune};
 pub use query::{BadObjectQuery, ObjectQuery};
+pub(crate) use secret::{LAST_APPLIED, is_plain_field_of_secret, mask_copies, may_copy_secret};
 pub use secret::{MASK, Masked, SecretBytes, mask_urls};
-pub(crate) use secret::{is_plain_field_of_secret, mask_copies, may_copy_secret};

@@ -20,15 +20,15 @@ const PLAIN_LEN_MAX: usize = 64;
 
 /// Whether an annotation of a Secret may be a copy of it: kubectl, kapp and others keep the object that they applied in one, as JSON or
 /// packed. Evenkeel's own never are.
-pub(crate) fn may_copy_secret(name: &str, value: &str) -> bool {
-    let is_plain = value.len() <= PLAIN_LEN_MAX && !value.contains('{');
+pub(crate) fn may_copy_secret(name: &str, value: &Value) -> bool {
+    let is_plain = value.as_str().is_some_and(|text| text.len() <= PLAIN_LEN_MAX && !text.contains('{'));
     name == LAST_APPLIED || !(is_plain || name.starts_with(OWN_PREFIX))
 }
 
 /// Masks the annotations of a Secret that may be copies of it; the value is that of `metadata.annotations`.
 pub(crate) fn mask_copies(annotations: &mut Value) {
     for (name, value) in annotations.as_object_mut().into_iter().flatten() {
-        if value.as_str().is_none_or(|text| may_copy_secret(name, text)) {
+        if may_copy_secret(name, value) {
             *value = MASK.into();
         }
     }
@@ -156,7 +156,7 @@ mod tests {
             ("example.com/owner", "team blue", false),
             ("evenkeel.dev/ignore", &"/data/some-long-key-of-the-secret ".repeat(3), false),
         ] {
-            assert_eq!(may_copy_secret(name, value), expect, "{name}");
+            assert_eq!(may_copy_secret(name, &value.into()), expect, "{name}");
         }
         let mut annotations = serde_json::json!({"a": "b", "copy": "{}", "odd": 5});
         mask_copies(&mut annotations);

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     ledger::answers::SCHEMA,
     manifest::Digest,
-    rollout::{Counts, Shown, ShownHalt, ShownWave},
+    rollout::{Shown, ShownHalt, ShownWave},
 };
 
 fn cluster(name: &str, phase: Phase, health: Health) -> ClusterStatus {
@@ -88,16 +88,10 @@ fn halts_and_fights_are_cases_of_their_clusters() {
         spared: 7,
     };
     let wave = ShownWave {
-        name: "canary".to_owned(),
-        state: WaveWord::Halted,
         target: Some(CommitId([1; 20])),
-        clusters: Counts::default(),
-        passed_over: Vec::new(),
-        reason: String::new(),
-        until: None,
-        plan: None,
         halt: Some(halt),
         way_out: "Push a commit that mends it.".to_owned(),
+        ..ShownWave::blank("canary", WaveWord::Halted)
     };
     let clusters = vec![cluster("a", Phase::Synced, Health::Healthy), cluster("b", Phase::Synced, Health::Healthy)];
     let status = Status { rollout: Some(Shown { waves: vec![wave] }), ..status(clusters) };

@@ -121,7 +121,7 @@ fn hide_copy(path: &[Step], field: &mut Field) {
         match (name(0), name(1), name(2)) {
             (Some("metadata"), None, _) if path.len() == 1 => value.get_mut("annotations").into_iter().for_each(mask_copies),
             (Some("metadata"), Some("annotations"), None) if path.len() == 2 => mask_copies(value),
-            (Some("metadata"), Some("annotations"), Some(name)) if value.as_str().is_none_or(|text| may_copy_secret(name, text)) => {
+            (Some("metadata"), Some("annotations"), Some(name)) if may_copy_secret(name, value) => {
                 *value = MASK.into();
             }
             _ => {}

@@ -43,6 +43,24 @@ pub struct ShownWave {
     pub way_out: String,
 }
 
+impl ShownWave {
+    /// A wave of which nothing else is known.
+    pub fn blank(name: &str, state: WaveWord) -> Self {
+        Self {
+            name: name.to_owned(),
+            state,
+            target: None,
+            clusters: Counts::default(),
+            passed_over: Vec::new(),
+            reason: String::new(),
+            until: None,
+            plan: None,
+            halt: None,
+            way_out: String::new(),
+        }
+    }
+}
+
 /// The state of a wave in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WaveWord {
@@ -167,13 +185,13 @@ impl Progress {
     }
 
     fn way_out(&self, ground: &Ground<'_>, state: &State, target: Option<&Target>) -> String {
-        let late = target.map(|target| self.late(ground, target)).unwrap_or_default();
+        let late = target.filter(|_| state.is_under_way()).map(|target| self.late(ground, target)).unwrap_or_default();
         let has_others = |names: &[String]| {
             let alone = |name: &String| ground.waves.place(name).is_some_and(|place| ground.waves.of(place).len() <= names.len());
             !names.iter().any(alone)
         };
         match (late.as_slice(), state) {
-            ([first, ..], _) if state.is_under_way() => overdue(first, &late, has_others(&late)),
+            ([first, ..], _) => overdue(first, &late, has_others(&late)),
             (_, State::Halted(cluster, _)) => state.way_out(has_others(std::slice::from_ref(cluster))),
             (_, State::Silent(names)) => state.way_out(has_others(names)),
             _ => state.way_out(true),

@@ -11,7 +11,7 @@ use crate::{
     cluster::{Api, ApiError, Applied, Apply, ErrorKind},
     codes,
     diagnostic::{Diagnostic, Place},
-    manifest::Body,
+    manifest::{Body, ObjectId},
     render::RenderedObject,
 };
 
@@ -98,7 +98,6 @@ impl<J: Journal> Carrier<'_, J> {
         dry_run: bool,
     ) -> Result<Option<Applied>, Problem> {
         let id = &object.id;
-        let place = Place::Object(id.to_string());
         let live = match self.connection.get_meta(api, id.namespace.as_deref(), &id.name).await {
             Ok(live) => live,
             Err(error) => return Err(self.refusal(object, &error).await),
@@ -107,8 +106,7 @@ impl<J: Journal> Carrier<'_, J> {
             return Err(self.of_another_fleet(object, &managers(error), error.message()));
         }
         if !self.may_take(object) {
-            let message = format!("it exists and {} owns fields of it: {}", managers(error), error.message());
-            return Err(Problem::Refused(Diagnostic::new(codes::CONFLICT, place, message)));
+            return Err(Problem::Refused(owned_by_others(id, error)));
         }
         if !dry_run {
             self.take_over(api, object).await?;
@@ -142,9 +140,12 @@ impl<J: Journal> Carrier<'_, J> {
     }
 }
 
-/// The managers of the fields in conflict, each once.
+/// The refusal of an object of which others own fields.
+pub(super) fn owned_by_others(id: &ObjectId, error: &ApiError) -> Diagnostic {
+    let message = format!("it exists and {} owns fields of it: {}", managers(error), error.message());
+    Diagnostic::new(codes::CONFLICT, Place::Object(id.to_string()), message)
+}
+
 fn managers(error: &ApiError) -> String {
-    let ErrorKind::Conflict(conflicts) = error.kind() else { return String::new() };
-    let names: std::collections::BTreeSet<&str> = conflicts.iter().map(|conflict| conflict.manager.as_str()).collect();
-    names.into_iter().collect::<Vec<_>>().join(", ")
+    error.managers_in_conflict().into_iter().collect::<Vec<_>>().join(", ")
 }

@@ -4,13 +4,11 @@
 use serde_json::{Value, json};
 
 use super::fieldset::minus;
+use crate::manifest::LAST_APPLIED;
 
 /// The manager to whom the API server gives all fields of an object that has no managedFields, when someone applies it first:
 /// k8s.io/apimachinery/pkg/util/managedfields/internal/skipnonapplied.go.
 pub(super) const BEFORE_FIRST_APPLY: &str = "before-first-apply";
-
-/// Where `kubectl apply` keeps what it applied last.
-pub(super) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// New managedFields for an object.
 #[derive(Debug, Clone, PartialEq)]

@@ -8,9 +8,10 @@
 use serde_json::{Value, json};
 
 use super::{
-    entries::{BEFORE_FIRST_APPLY, LAST_APPLIED, Rewrite, entries, is_apply_of, is_of_object},
+    entries::{BEFORE_FIRST_APPLY, Rewrite, entries, is_apply_of, is_of_object},
     fieldset::{minus, missing, union, within},
 };
+use crate::manifest::LAST_APPLIED;
 
 /// Managers under which tools write whole objects that stand in a file or a chart, so that one who comes after them has to end
 /// their work, and the operation where only one is meant. Names are exact: `kubectl edit`, `patch` and `scale` write as

@@ -11,7 +11,7 @@ use crate::{
         },
     },
     manifest::{Digest, ObjectId},
-    rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
+    rollout::{Shown, ShownHalt, ShownWave, WaveWord},
     sync::{Ailing, Would},
 };
 
@@ -248,18 +248,7 @@ fn health_names_the_object_and_what_its_controller_says() {
         reached: Vec::new(),
         spared: 2,
     };
-    let wave = ShownWave {
-        name: "first".to_owned(),
-        state: WaveWord::Halted,
-        target: None,
-        clusters: Counts::default(),
-        passed_over: Vec::new(),
-        reason: String::new(),
-        until: None,
-        plan: None,
-        halt: Some(halt),
-        way_out: "Mend it.".to_owned(),
-    };
+    let wave = ShownWave { halt: Some(halt), way_out: "Mend it.".to_owned(), ..ShownWave::blank("first", WaveWord::Halted) };
     evidence.status.rollout = Some(Shown { waves: vec![wave] });
     insta::assert_snapshot!(told(&evidence), @r#"
     a is Synced: it runs aaaaaaa, as it should; what runs is Degraded

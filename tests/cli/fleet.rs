@@ -123,16 +123,9 @@ pub(crate) fn cut_off() -> Status {
 
 fn waves() -> Vec<ShownWave> {
     let wave = |name: &str, state| ShownWave {
-        name: name.to_owned(),
-        state,
         target: Some(commit(0xc3)),
         clusters: Counts { all: 1, done: 1, ..Counts::default() },
-        passed_over: Vec::new(),
-        reason: String::new(),
-        until: None,
-        plan: None,
-        halt: None,
-        way_out: String::new(),
+        ..ShownWave::blank(name, state)
     };
     let halt = ShownHalt {
         cluster: "staging-eu-1".to_owned(),

@@ -79,6 +79,18 @@ async fn pinned(name: &str) -> Result<Pinned> {
     Ok(Pinned { scene, first, second, agent })
 }
 
+/// A retry of `a` ends its pin for good, also for an agent that is killed after it.
+async fn a_retry_ends_it(scene: &Scene, agent: &mut Agent, second: &str) -> Result<()> {
+    run(agent, &["retry", "cluster=a"])?;
+    agent.phase("a", "Synced", second).await?;
+    pin_is(scene, "the pin is gone", Value::is_null).await?;
+    agent.process.kill()?;
+    agent.start_again()?;
+    let third = change(scene, "good", "3")?;
+    agent.phase("a", "Synced", &third).await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_pin_is_kept_and_a_retry_ends_it() -> Result<()> {
     let Pinned { scene, first, second, mut agent } = pinned("lost-pin").await?;
@@ -90,14 +102,7 @@ async fn a_pin_is_kept_and_a_retry_ends_it() -> Result<()> {
     assert_eq!((&there["error"]["code"], &there["applied"]), (&json!("EK4043"), &json!(first)), "{there}");
     v_becomes(&scene, "a", "1").await?;
     agent.phase("b", "Synced", &second).await?;
-    run(&agent, &["retry", "cluster=a"])?;
-    agent.phase("a", "Synced", &second).await?;
-    pin_is(&scene, "the pin is gone", Value::is_null).await?;
-    agent.process.kill()?;
-    agent.start_again()?;
-    let third = change(&scene, "good", "3")?;
-    agent.phase("a", "Synced", &third).await?;
-    Ok(())
+    a_retry_ends_it(&scene, &mut agent, &second).await
 }
 
 /// As after an upgrade that renders something else: what the pin's commit gave cannot be had, and a retry is the way out.
@@ -115,14 +120,7 @@ async fn a_pin_that_cannot_be_rendered_as_it_was_ends_with_a_retry() -> Result<(
     let left = agent.cluster_is("a", "left as it is", |status| status["error"]["code"] == "EK4042").await?;
     assert_eq!(left["phase"], "Waiting", "{left}");
     assert_eq!(v_on(&scene, "a").await?, "1");
-    run(&agent, &["retry", "cluster=a"])?;
-    agent.phase("a", "Synced", &second).await?;
-    pin_is(&scene, "the pin is gone", Value::is_null).await?;
-    agent.process.kill()?;
-    agent.start_again()?;
-    let third = change(&scene, "good", "3")?;
-    agent.phase("a", "Synced", &third).await?;
-    Ok(())
+    a_retry_ends_it(&scene, &mut agent, &second).await
 }
 
 #[tokio::test]

@@ -152,21 +152,9 @@ fn second(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rollout::Counts;
 
     fn shown(state: WaveWord, commit: u8) -> Shown {
-        let wave = ShownWave {
-            name: "prod".to_owned(),
-            state,
-            target: Some(CommitId([commit; 20])),
-            clusters: Counts::default(),
-            passed_over: Vec::new(),
-            reason: String::new(),
-            until: None,
-            plan: None,
-            halt: None,
-            way_out: String::new(),
-        };
+        let wave = ShownWave { target: Some(CommitId([commit; 20])), ..ShownWave::blank("prod", state) };
         Shown { waves: vec![wave] }
     }
 

@@ -9,7 +9,7 @@ use crate::{
         answers::{Cursor, Event, EventQuery, LogQuery, What},
     },
     manifest::ObjectId,
-    rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord, rows::Board},
+    rollout::{Shown, ShownHalt, ShownWave, WaveWord, rows::Board},
     sync::{Action, BundleOutcome, Departure, Found, Journal as _, Live, ObjectResult, SyncId},
 };
 
@@ -58,18 +58,7 @@ async fn act(bed: &Bed, what: &'static str, clusters: &[&str], outcome: &str) {
 }
 
 fn shown(state: WaveWord, commit: u8, reason: &str) -> Board {
-    let wave = ShownWave {
-        name: "prod".to_owned(),
-        state,
-        target: Some(id(commit)),
-        clusters: Counts::default(),
-        passed_over: Vec::new(),
-        reason: reason.to_owned(),
-        until: None,
-        plan: None,
-        halt: None,
-        way_out: String::new(),
-    };
+    let wave = ShownWave { target: Some(id(commit)), reason: reason.to_owned(), ..ShownWave::blank("prod", state) };
     Board { shown: Some(Shown { waves: vec![wave] }), ..Board::default() }
 }
 

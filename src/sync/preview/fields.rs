@@ -66,7 +66,7 @@ fn mask(field: &mut LiveField) {
     let top = field.path.split('/').nth(1).unwrap_or_default();
     let is_copy = field.path.strip_prefix("/metadata/annotations/").is_some_and(|name| {
         let name = name.replace("~1", "/").replace("~0", "~");
-        field.value.as_ref().is_some_and(|value| value.as_str().is_none_or(|text| may_copy_secret(&name, text)))
+        field.value.as_ref().is_some_and(|value| may_copy_secret(&name, value))
     });
     if is_copy || !is_plain_field_of_secret(top) {
         field.value = field.value.as_ref().map(|_| MASK.into());

@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, sync::Arc};
 use serde_json::Value;
 
 use crate::{
-    cluster::{ApiError, ErrorKind},
     codes,
     diagnostic::{Diagnostic, Place},
     manifest::{DIGEST_ANNOTATION, ID_ANNOTATION, ObjectId, PART_OF},
@@ -199,18 +198,6 @@ fn without_blanks(value: Value) -> Value {
         Value::Array(items) => items.into_iter().map(without_blanks).collect(),
         value => value,
     }
-}
-
-/// The managers of the fields in conflict, each once; none where the error is another one.
-pub(super) fn in_conflict(error: &ApiError) -> Vec<String> {
-    let ErrorKind::Conflict(conflicts) = error.kind() else { return Vec::new() };
-    let names: BTreeSet<&str> = conflicts.iter().map(|conflict| conflict.manager.as_str()).collect();
-    names.into_iter().map(str::to_owned).collect()
-}
-
-pub(super) fn owned_by_others(id: &ObjectId, managers: &[String], error: &ApiError) -> Tried {
-    let message = format!("it exists and {} owns fields of it: {}", managers.join(", "), error.message());
-    Tried::Refused(Diagnostic::new(codes::CONFLICT, Place::Object(id.to_string()), message))
 }
 
 pub(super) fn other_fleet(id: &ObjectId, live: Option<&Value>, manager: &str) -> Tried {

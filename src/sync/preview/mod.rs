@@ -20,9 +20,10 @@ use serde_json::Value;
 
 pub use self::fields::{FieldOrigin, LiveField, live_fields};
 pub use self::judge::{Drifted, Previewed, Standing, Tried, content};
-use self::judge::{in_conflict, kept_whole, other_fleet, owned_by_others};
+use self::judge::{kept_whole, other_fleet};
 use super::{
     abreast::abreast_within,
+    admit::owned_by_others,
     approval::Asked,
     contact::set_by_others,
     definitions::{Coming, brings_kind, brings_namespace},
@@ -230,14 +231,14 @@ impl Preview<'_> {
             Ok(tried) => return Ok(tried),
             Err(error) => error,
         };
-        let names = in_conflict(&error);
+        let names = error.managers_in_conflict();
         if names.is_empty() {
             return refused(id, error);
         }
         if !self.may_take(object) {
-            return Ok(owned_by_others(id, &names, &error));
+            return Ok(Tried::Refused(owned_by_others(id, &error)));
         }
-        from.extend(names);
+        from.extend(names.into_iter().map(str::to_owned));
         let tried = self.try_apply(api, object, Some(live), true).await?;
         tried.or_else(|error| refused(id, error))
     }

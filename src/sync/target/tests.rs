@@ -124,6 +124,26 @@ impl Connect for NoWay {
     }
 }
 
+/// The task of the cluster `a`.
+fn target<C: Connect>(
+    memory: Told,
+    connect: C,
+    (desired, asks): (watch::Receiver<Option<Desired>>, mpsc::Receiver<Ask>),
+    stop: &CancellationToken,
+) -> Target<Told, C> {
+    Target {
+        cluster: "a".to_owned(),
+        instance: "me".to_owned(),
+        key: KeyId::read("0011223344556677"),
+        compare_every: Duration::from_mins(5),
+        memory,
+        connect,
+        desired,
+        asks,
+        stop: stop.clone(),
+    }
+}
+
 #[tokio::test]
 async fn a_cluster_that_is_out_of_reach_is_shown_with_its_next_try() {
     let (states, mut told) = mpsc::unbounded_channel();
@@ -131,17 +151,7 @@ async fn a_cluster_that_is_out_of_reach_is_shown_with_its_next_try() {
     let (_desired_sender, desired) = watch::channel(Some(wanted));
     let (_asks, asked) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    let target = Target {
-        cluster: "a".to_owned(),
-        instance: "me".to_owned(),
-        key: KeyId::read("0011223344556677"),
-        compare_every: Duration::from_mins(5),
-        memory: Told { states, failures: AtomicU32::new(0) },
-        connect: NoWay,
-        desired,
-        asks: asked,
-        stop: stop.clone(),
-    };
+    let target = target(Told { states, failures: AtomicU32::new(0) }, NoWay, (desired, asked), &stop);
     let began = jiff::Timestamp::now();
     let task = tokio::spawn(target.run(None));
     assert_eq!(told.recv().await.unwrap().phase, Phase::Syncing);
@@ -166,17 +176,7 @@ async fn a_cluster_that_cannot_be_glanced_at_waits_and_says_so() {
     let (_desired_sender, desired) = watch::channel(Some(Desired { rendering, rest, is_new: true, ..refused(1) }));
     let (_asks, asked) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    let target = Target {
-        cluster: "a".to_owned(),
-        instance: "me".to_owned(),
-        key: KeyId::read("0011223344556677"),
-        compare_every: Duration::from_mins(5),
-        memory: Told { states, failures: AtomicU32::new(0) },
-        connect: NoWay,
-        desired,
-        asks: asked,
-        stop: stop.clone(),
-    };
+    let target = target(Told { states, failures: AtomicU32::new(0) }, NoWay, (desired, asked), &stop);
     let task = tokio::spawn(target.run(None));
     let messages = ["waits for the wave first", "waits for the wave first; what it runs could not be read from it: no such file"];
     for message in messages {
@@ -197,17 +197,7 @@ async fn a_state_that_was_not_stored_is_told_again() {
     let (desired_sender, desired) = watch::channel(Some(refused(1)));
     let (asks, asked) = mpsc::channel(1);
     let stop = CancellationToken::new();
-    let target = Target {
-        cluster: "a".to_owned(),
-        instance: "me".to_owned(),
-        key: KeyId::read("0011223344556677"),
-        compare_every: Duration::from_mins(5),
-        memory: Told { states, failures: AtomicU32::new(2) },
-        connect: Nowhere,
-        desired,
-        asks: asked,
-        stop: stop.clone(),
-    };
+    let target = target(Told { states, failures: AtomicU32::new(2) }, Nowhere, (desired, asked), &stop);
     let task = tokio::spawn(target.run(None));
     let first = told.recv().await.unwrap();
     for _ in 0..2 {
