@@ -329,7 +329,7 @@ codes! {
         because "The commit is in the caller's clone alone, or in another repository than the agent follows."
         => "Push it to the remote that the agent follows (any branch, or a pull request's ref), and give its whole hash or the ref's name.";
     TOKENS "EK6040" "The file of tokens cannot be used"
-        => "It is YAML: `tokens`, a list of name, role (viewer, operator, approver), sha256 of the token, and environments where not all are meant.";
+        => "It is YAML: `tokens`, a list of name, role (viewer, planner, operator, approver), sha256 of the token, and environments where not all are meant.";
     TOKEN "EK6041" "The server needs a token, or another one"
         because "No token was given, it was taken out of the server's file, or it is shorter than 32 characters."
         => "Give the token in EVENKEEL_TOKEN, or the file that has it in --token-file.";

@@ -15,7 +15,9 @@ use crate::{
 pub enum Role {
     /// Read what is on record, and ask clusters how they differ.
     Viewer,
-    /// Have clusters compared and synced, and changes judged by them.
+    /// Have changes judged by the clusters, which writes nothing. For CI.
+    Planner,
+    /// Have clusters compared and synced, held and put back.
     Operator,
     /// Decide what is not taken back: deletions, another cluster, a lost record.
     Approver,
@@ -26,6 +28,7 @@ impl Role {
     pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Viewer => "viewer",
+            Self::Planner => "planner",
             Self::Operator => "operator",
             Self::Approver => "approver",
         }
@@ -111,10 +114,13 @@ mod tests {
 
     #[test]
     fn each_role_may_do_what_the_lesser_ones_may() {
-        use Role::{Approver, Operator, Viewer};
+        use Role::{Approver, Operator, Planner, Viewer};
         for (has, needs, may) in [
             (Some(Viewer), Viewer, true),
-            (Some(Viewer), Operator, false),
+            (Some(Viewer), Planner, false),
+            (Some(Planner), Viewer, true),
+            (Some(Planner), Operator, false),
+            (Some(Operator), Planner, true),
             (Some(Operator), Viewer, true),
             (Some(Operator), Approver, false),
             (Some(Approver), Approver, true),

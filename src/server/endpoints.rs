@@ -54,7 +54,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("GET", "/api/v1/events", Needs::Reading),
     endpoint("GET", "/api/v1/events/stream", Needs::Reading),
     endpoint("POST", "/hooks/{forge}", Needs::Signature),
-    endpoint("POST", "/api/v1/plan", Needs::Role(Role::Operator)),
+    endpoint("POST", "/api/v1/plan", Needs::Role(Role::Planner)),
     endpoint("POST", "/api/v1/sync", Needs::Role(Role::Operator)),
     endpoint("POST", "/api/v1/hold", Needs::Role(Role::Operator)),
     endpoint("POST", "/api/v1/release", Needs::Role(Role::Operator)),

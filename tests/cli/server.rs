@@ -24,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{Setup, fleet::Record, run, schemas::schema};
 
 /// A token of each role, one for an environment, and one that the server does not know.
-const TOKENS: [(&str, &str, &str); 4] = [
+const TOKENS: [(&str, &str, &str); 5] = [
     ("viewer", "vic", "viewer-0123456789abcdef0123456789abcdef"),
+    ("planner", "pia", "planner-0123456789abcdef0123456789abcd"),
     ("operator", "olga", "operator-0123456789abcdef0123456789abc"),
     ("approver", "ann", "approver-0123456789abcdef0123456789abc"),
     ("unknown", "", "unknown-0123456789abcdef0123456789abcd"),
@@ -39,7 +40,7 @@ fn token(role: &str) -> &'static str {
 fn tokens() -> String {
     let digest = |token: &str| Sha256::digest(token.as_bytes()).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"));
     let mut text = "tokens:\n".to_owned();
-    for (role, name, token) in &TOKENS[..3] {
+    for (role, name, token) in &TOKENS[..4] {
         let _ = writeln!(text, "- {{name: {name}, role: {role}, sha256: {}}}", digest(token));
     }
     text + &format!("- {{name: sue, role: approver, environments: [development], sha256: {}}}\n", digest(SCOPED))
@@ -258,7 +259,8 @@ fn each_path_is_for_whom_the_list_says() {
             let reply = agent.send(endpoint.method, &path, &[], &body);
             assert_eq!(reply.status == 401, !allowed, "{path} without a token, loopback {open}: {}", reply.body);
             assert_eq!(reply.head.contains("www-authenticate: bearer"), !allowed, "{path}");
-            for (word, role) in [("viewer", Role::Viewer), ("operator", Role::Operator), ("approver", Role::Approver)] {
+            let roles = [Role::Viewer, Role::Planner, Role::Operator, Role::Approver];
+            for (word, role) in ["viewer", "planner", "operator", "approver"].into_iter().zip(roles) {
                 let allowed = !matches!(endpoint.needs, Needs::Role(needed) if role < needed);
                 let reply = agent.with(token(word), endpoint.method, &path, &body);
                 assert_eq!(reply.status == 403, !allowed, "{path} as {word}: {}", reply.body);

@@ -15,8 +15,9 @@ use testbed::wait_until;
 use crate::scene::{Agent, PATIENCE, Scene, evenkeel};
 
 /// Tokens of that server, by name.
-const TOKENS: [(&str, &str, &str); 5] = [
+const TOKENS: [(&str, &str, &str); 6] = [
     ("viewer", "viewer", ""),
+    ("planner", "planner", ""),
     ("approver", "approver", ""),
     ("operator-a", "operator", "environments: [test-a], "),
     ("approver-a", "approver", "environments: [test-a], "),
@@ -113,6 +114,7 @@ async fn a_token_acts_in_its_environments_and_by_its_role() -> Result<()> {
 
     for (name, selector, code) in [
         ("viewer", "cluster=a", Some("EK6005")),
+        ("planner", "cluster=a", Some("EK6005")),
         ("operator-a", "environment in (test-a,test-b)", Some("EK6043")),
         ("operator-a", "cluster=b", Some("EK6043")),
         ("operator-a", "cluster=a", None),
@@ -134,6 +136,13 @@ async fn a_token_acts_in_its_environments_and_by_its_role() -> Result<()> {
     let removed = scene.remote.commit(&[(&Scene::own("a", "more/gone.yaml"), None)], "A bundle leaves")?;
     let held = listening.agent.phase("a", "Held", &removed).await?;
     let plan = held["held_plan"].as_str().context("no plan")?;
+    let clone = scene.folder.path().join("clone");
+    scene.remote.clone_to(&clone)?;
+    let (range, clone) = (format!("{removed}..{first}"), clone.display().to_string());
+    for (name, code) in [("viewer", 1), ("planner", 3)] {
+        let judged = listening.ask(&scene, name, &["plan", &range, "--live", "--repo", &clone])?;
+        assert_eq!(judged.status.code(), Some(code), "{name}: {}", said(&judged));
+    }
     for (name, code) in [("viewer", "EK6005"), ("operator-a", "EK6005"), ("approver-b", "EK6043")] {
         let refused = listening.ask(&scene, name, &["approve", plan])?;
         assert!(!refused.status.success() && said(&refused).contains(code), "{name}: {}", said(&refused));
