@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::fleet::Fleet;
 use crate::{
+    codes,
     git::CommitId,
     sync::{Reporting, hold::Held, target::Desired},
 };
@@ -28,9 +29,9 @@ impl Fleet {
         let newest = newest.map(|head| head.commit);
         let desired = held(desired, self.holds.of(cluster, Timestamp::now()));
         let mut waits = waits(&desired);
-        let by_rollout = desired.rest.as_ref().map(|rest| rest.message.clone());
-        let by_rollout = by_rollout.or_else(|| newest.and_then(|_| self.waves.reason(cluster).map(str::to_owned)));
-        waits.extend(by_rollout.filter(|reason| !waits.contains(reason)));
+        let left = desired.rest.as_ref().filter(|rest| rest.code != codes::WAVE).map(|rest| rest.message.clone());
+        let reason = || self.waves.reason(cluster).filter(|_| newest.is_some() || desired.rest.is_some()).map(str::to_owned);
+        waits.extend(left.or_else(reason).filter(|reason| !waits.contains(reason)));
         Some(AsTold { desired, newest, waits })
     }
 }

@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::{
     fleet::Fleet,
-    losses::{layers, with},
+    losses::with,
     waves::{Head, Word},
 };
 use crate::{
@@ -93,13 +93,12 @@ impl Fleet {
     /// Whether something waits on a cluster by what is remembered, and nothing does any more by what it runs: it runs what it was told,
     /// and neither its waves nor the newest commit take anything from that.
     pub(super) fn over(&self, head: &Head, cluster: &str) -> Option<Over> {
-        let (known, entry) = (self.losses.known.get(cluster)?, self.known.get(cluster)?);
-        let word = known.word.as_ref()?;
-        let is_as_newest = word.layers.iter().eq(entry.layers.iter().map(|layer| &layer.path));
-        if word.caution.is_none() && !self.losses.losing.contains(cluster) && is_as_newest {
+        let (word, entry) = (self.losses.word(cluster)?, self.known.get(cluster)?);
+        let runs = self.runs_told(cluster)?;
+        let layers = self.losses.layers(cluster, runs.digest).unwrap_or(&word.layers);
+        if word.caution.is_none() && !self.losses.losing.contains(cluster) && word.layers == layers {
             return None;
         }
-        let runs = self.runs_told(cluster)?;
         // What it said of an older commit may have waited here while it was told something else, and began with that.
         let is_settled = self.losses.settled.get(cluster) == Some(&(self.desired.get(cluster)?.commit, runs.digest));
         let newest = head.renderings.get(cluster).and_then(|newest| newest.as_ref().ok());
@@ -109,9 +108,8 @@ impl Fleet {
         if !is_settled || loses_on(&way) {
             return None;
         }
-        let made_of = self.losses.layers(cluster, runs.digest);
-        let layers = made_of.map_or_else(|| word.layers.clone(), |made_of| with(&layers(entry), made_of));
-        Some(Over { cluster: cluster.to_owned(), runs, word: LastWord { layers, caution: None, ..word.clone() } })
+        let word = LastWord { layers: layers.to_vec(), caution: None, ..word.clone() };
+        Some(Over { cluster: cluster.to_owned(), runs, word })
     }
 
     /// Forgets why the deletions of a cluster waited.
@@ -122,6 +120,8 @@ impl Fleet {
             // What leaves a bundle that is paused goes when the pause ends.
             let record = self.ledger.on_record(&cluster).await?;
             if record.iter().any(|object| runs.object(&object.id).is_none() && is_paused(&object.bundle)) {
+                // Its next word brings this up again.
+                self.losses.settled.remove(&cluster);
                 return Ok(());
             }
         }

@@ -7,7 +7,11 @@ use crate::{git::CommitId, manifest::Digest, rollout::Mark};
 
 /// By cluster.
 #[derive(Default)]
-pub(super) struct Claims(BTreeMap<String, Claim>);
+pub(super) struct Claims {
+    open: BTreeMap<String, Claim>,
+    /// Commits that give nothing for the clusters that named them. They will be named with every look.
+    moot: BTreeMap<String, CommitId>,
+}
 
 struct Claim {
     said: Said,
@@ -33,7 +37,7 @@ pub(super) enum Here {
 impl Claims {
     /// A cluster says what it runs.
     pub(super) fn runs(&mut self, cluster: &str, commit: CommitId) {
-        if !self.0.contains_key(cluster) {
+        if !self.open.contains_key(cluster) && self.moot.get(cluster) != Some(&commit) {
             self.say(cluster, Said::Runs(commit));
         }
     }
@@ -44,47 +48,55 @@ impl Claims {
     }
 
     fn say(&mut self, cluster: &str, said: Said) -> bool {
-        if self.0.get(cluster).is_some_and(|claim| claim.said == said) {
+        if self.open.get(cluster).is_some_and(|claim| claim.said == said) {
             return false;
         }
-        self.0.insert(cluster.to_owned(), Claim { said, given: BTreeMap::new() });
+        self.open.insert(cluster.to_owned(), Claim { said, given: BTreeMap::new() });
         true
     }
 
     /// Whether it is not known yet what the cluster's word is here.
     pub(super) fn has(&self, cluster: &str) -> bool {
-        self.0.contains_key(cluster)
+        self.open.contains_key(cluster)
     }
 
     /// A cluster's word counts no more. Whether it was that it is kept.
     pub(super) fn forget(&mut self, cluster: &str) -> bool {
-        self.0.remove(cluster).is_some_and(|claim| matches!(claim.said, Said::Pinned(_)))
+        self.moot.remove(cluster);
+        self.open.remove(cluster).is_some_and(|claim| matches!(claim.said, Said::Pinned(_)))
     }
 
     /// Only of these clusters is it of use.
     pub(super) fn keep<T>(&mut self, clusters: &BTreeMap<String, T>) {
-        self.0.retain(|name, _| clusters.contains_key(name));
+        self.open.retain(|name, _| clusters.contains_key(name));
+        self.moot.retain(|name, _| clusters.contains_key(name));
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.open.is_empty()
     }
 
     /// The commits that have to be rendered, with the clusters.
     pub(super) fn wanted(&self) -> impl Iterator<Item = (CommitId, &str)> {
-        self.0.iter().flat_map(|(name, claim)| claim.wanted().into_iter().map(move |commit| (commit, name.as_str())))
+        self.open.iter().flat_map(|(name, claim)| claim.wanted().into_iter().map(move |commit| (commit, name.as_str())))
     }
 
     /// What a commit gives for a cluster. All that the cluster said, once that is known.
     pub(super) fn answer(&mut self, cluster: &str, commit: CommitId, given: Option<Digest>) -> Option<Here> {
-        let claim = self.0.get_mut(cluster)?;
+        let claim = self.open.get_mut(cluster)?;
         claim.given.insert(commit, given);
         if !claim.wanted().is_empty() {
             return None;
         }
-        let Claim { said, given } = self.0.remove(cluster)?;
+        let Claim { said, given } = self.open.remove(cluster)?;
         Some(match said {
-            Said::Runs(commit) => Here::Runs(given.get(&commit).copied().flatten().map(|digest| (commit, digest))),
+            Said::Runs(commit) => {
+                let runs = given.get(&commit).copied().flatten().map(|digest| (commit, digest));
+                if runs.is_none() {
+                    self.moot.insert(cluster.to_owned(), commit);
+                }
+                Here::Runs(runs)
+            }
             Said::Pinned(mark) => Here::Pinned(mark.here(&given).map(Box::new)),
         })
     }

@@ -22,6 +22,7 @@ pub(super) fn condition(state: &State, held: &Held, hasty: bool) -> Condition {
     match if is_rest_synced { Phase::Synced } else { state.phase } {
         Phase::Unreachable | Phase::WrongCluster => Condition::Unreachable,
         Phase::Waiting if has(&[codes::OTHER_HOLDER]) => Condition::Unreachable,
+        Phase::Waiting if has(&[codes::WAVE]) => Condition::Waits,
         Phase::Refused => failed(error, "the cluster refuses it"),
         Phase::Failed if has(&STUCK) || state.retry.is_some_and(|retry| retry.failures >= attempts) => failed(error, "writes fail"),
         Phase::Failed => Condition::Unready,
@@ -84,7 +85,8 @@ mod tests {
         seen_as("Failed EK4006", Phase::Failed, Health::Healthy, Some(codes::WRITE_FAILED), FAILURES);
         seen_as("Failed EK4022", Phase::Failed, Health::Healthy, Some(codes::DEPENDENCY_LATE), 0);
         seen_as("Unreachable", Phase::Waiting, Health::Unknown, Some(codes::OTHER_HOLDER), 0);
-        seen_as("Unknown", Phase::Waiting, Health::Unknown, Some(codes::WAVE), 0);
+        seen_as("Waits", Phase::Waiting, Health::Unknown, Some(codes::WAVE), 0);
+        seen_as("Unknown", Phase::Waiting, Health::Unknown, Some(codes::OTHER_RENDERING), 0);
         seen_as("Unreachable", Phase::WrongCluster, Health::Unknown, None, 3);
     }
 }

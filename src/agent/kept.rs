@@ -66,6 +66,9 @@ impl Fleet {
 
     /// A cluster runs that commit.
     pub(super) fn runs(&mut self, cluster: &str, commit: CommitId) {
+        if self.kept.running.get(cluster) == Some(&commit) {
+            return;
+        }
         let is_on_branch = self.tip == Some(commit) || self.tip.is_some_and(|tip| self.mirror.contains(tip, commit).unwrap_or(false));
         let refs = self.kept.runs(cluster, commit, is_on_branch);
         self.update(refs);

@@ -35,8 +35,8 @@ pub(super) struct Losses {
     /// What clusters are done with, as their tasks said since they were told another rendering: the commit that they were told, and what
     /// they run.
     pub(super) settled: BTreeMap<String, (CommitId, Digest)>,
-    /// The layers of which the renderings are made that may be told.
-    layers: BTreeMap<(String, Digest), Vec<String>>,
+    /// The layers of which the renderings are made that clusters may be told.
+    layers: BTreeMap<String, BTreeMap<Digest, Vec<String>>>,
 }
 
 impl Losses {
@@ -51,15 +51,14 @@ impl Losses {
 
     /// A rendering of a cluster is made of these layers.
     pub(super) fn made_of(&mut self, cluster: &str, rendering: Digest, layers: &[String]) {
-        let known = self.layers.entry((cluster.to_owned(), rendering)).or_default();
-        if known != layers {
-            *known = layers.to_vec();
+        if self.layers(cluster, rendering) != Some(layers) {
+            self.layers.entry(cluster.to_owned()).or_default().insert(rendering, layers.to_vec());
         }
     }
 
     /// The layers of which a rendering is made, where they are known.
     pub(super) fn layers(&self, cluster: &str, rendering: Digest) -> Option<&[String]> {
-        self.layers.get(&(cluster.to_owned(), rendering)).map(Vec::as_slice)
+        self.layers.get(cluster)?.get(&rendering).map(Vec::as_slice)
     }
 
     /// Whether the cluster may have objects that it is to lose. Without the last rendering, what is on record has to tell.
@@ -105,10 +104,11 @@ impl Fleet {
         let reasons = self.reasons(&losses, fleet.spec.budget.fleet).await?;
         self.losses.losing = losses.iter().filter(|loss| loss.is_some()).map(|loss| loss.cluster.clone()).collect();
         let word = |cluster: &layout::Cluster| {
-            // Where it does not follow at once, only its own word ends a caution.
-            let stands = || self.losses.word(&cluster.name).filter(|_| on_the_way.contains(cluster.name.as_str()))?.caution.clone();
-            let caution = reasons.get(&cluster.name).cloned().or_else(stands);
-            LastWord { on_removal: cluster.on_removal, connection: connection(cluster), layers: layers(cluster), caution }
+            // Where it does not follow at once, it has what it was told, and only its own word ends a caution.
+            let stands = self.losses.word(&cluster.name).filter(|_| on_the_way.contains(cluster.name.as_str()));
+            let caution = reasons.get(&cluster.name).or_else(|| stands?.caution.as_ref()).cloned();
+            let layers = stands.map_or_else(|| layers(cluster), |word| word.layers.clone());
+            LastWord { on_removal: cluster.on_removal, connection: connection(cluster), layers, caution }
         };
         let words = rendered().map(|(cluster, _)| (cluster.name.clone(), word(cluster)));
         let words: Vec<_> = words.filter(|(cluster, word)| self.losses.word(cluster) != Some(word)).collect();
@@ -156,7 +156,10 @@ impl Fleet {
         let newest =
             |name: &str, digest| renderings.get(name).and_then(|given| given.as_ref().ok()).is_some_and(|given| given.digest == digest);
         let told = |name: &str, digest| desired.get(name).and_then(|it| it.rendering.as_ref().ok()).is_some_and(|it| it.digest == digest);
-        self.losses.layers.retain(|(name, digest), _| newest(name, *digest) || told(name, *digest) || waves.needs(name, *digest));
+        self.losses.layers.retain(|name, known| {
+            known.retain(|digest, _| newest(name, *digest) || told(name, *digest) || waves.needs(name, *digest));
+            !known.is_empty()
+        });
     }
 
     pub(super) async fn keep_words(&mut self, words: Vec<(String, LastWord)>) -> Result<(), Diagnostic> {

@@ -50,7 +50,7 @@ impl Fleet {
             self.waves.roll_back(cluster, commit, who, now);
         }
         info!(who, %commit, reason, clusters = clusters.join(","), "put to a commit by hand");
-        self.roll().await?;
+        self.roll().await.map_err(late)?;
         Ok(Accepted { clusters, commit: Some(commit) })
     }
 
@@ -60,7 +60,7 @@ impl Fleet {
         let clusters = self.selected_by(&request.selector)?;
         let changed = self.waves.retry(&clusters);
         info!(who, reason, clusters = clusters.join(","), changed = changed.join(","), "another try asked for");
-        self.roll().await?;
+        self.roll().await.map_err(late)?;
         for cluster in &clusters {
             self.targets.ask(cluster, Ask::Sync);
         }
@@ -94,6 +94,12 @@ impl Fleet {
             _ => None,
         }
     }
+}
+
+/// What a person changed could not be carried out, and is all the same.
+fn late(error: Diagnostic) -> Diagnostic {
+    let message = format!("{}; what was asked for is done once this is over", error.message);
+    Diagnostic { message, ..error }
 }
 
 /// As [`Fleet::roll_back`], with the agent stopped.

@@ -82,6 +82,10 @@ impl Supervisor {
                     self.fleet.catch_up();
                     self.fleet.end_holds(Timestamp::now()).await;
                     self.fleet.waves.tick(Timestamp::now());
+                    // However much there is to hear.
+                    if self.fleet.waves.is_due {
+                        self.roll().await;
+                    }
                 }
                 Some(event) = self.events.recv() => self.repository(event).await?,
                 Some((cluster, news)) = self.news.recv() => self.heard(&cluster, news).await,

@@ -24,7 +24,7 @@ use crate::{
     manifest::{Digest, KeyId},
     render::{Facts, Renderer, Rendering},
     rollout::{
-        ClusterProgress, Decision, Digests, Input, Mark, Member, Off, Pin, Progress, Verdict,
+        ClusterProgress, Decision, Digests, Input, Mark, Member, Off, Pin, Progress, Verdict, YET_TO_COME,
         rows::{Board, Row},
     },
     sync::{State, hold::Held, target::Pinned},
@@ -298,7 +298,7 @@ impl Waves {
         let is_lost = |digest| self.lost.contains(&(cluster.to_owned(), digest));
         let (commit, rendering, rest) = match verdict.runs {
             _ if verdict.refused => (head.commit, newest.clone(), None),
-            None => (head.commit, newest.clone(), Some(Diagnostic::new(codes::WAVE, Place::Nowhere, verdict.reason.clone()))),
+            None => (head.commit, newest.clone(), Some(Diagnostic::new(codes::WAVE, Place::Nowhere, YET_TO_COME))),
             Some(stand) if head.digests.get(cluster) == Some(&Some(stand.digest)) => (stand.commit, newest.clone(), None),
             Some(stand) if is_lost(stand.digest) => {
                 let message = format!("what {} gave for the cluster cannot be rendered as it was; it is left as it is", stand.commit);
@@ -313,12 +313,8 @@ impl Waves {
             }
         };
         let lost = rest.is_some();
-        // A reason is for those who ask; only one who rests shows it as its own.
-        let told = Told {
-            epoch: head.epoch,
-            verdict: Verdict { reason: rest.iter().map(|rest| rest.message.clone()).collect(), next: None, ..verdict.clone() },
-            lost,
-        };
+        // A reason is for those who ask, and changes with every other cluster that gets on.
+        let told = Told { epoch: head.epoch, verdict: Verdict { reason: String::new(), next: None, ..verdict.clone() }, lost };
         if self.told.get(cluster) == Some(&told) {
             return None;
         }

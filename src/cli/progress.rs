@@ -84,10 +84,7 @@ fn cut(line: &str, width: usize) -> String {
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
-    use crate::{
-        ledger::answers::{ErrorAnswer, SCHEMA},
-        sync::Health,
-    };
+    use crate::ledger::answers::{ErrorAnswer, SCHEMA};
 
     fn cluster(name: &str, phase: Phase) -> ClusterStatus {
         let error = (phase == Phase::Failed).then(|| ErrorAnswer {
@@ -95,24 +92,7 @@ mod tests {
             message: "quota exceeded\u{1b}[2J for the namespace of the shop".to_owned(),
             hint: String::new(),
         });
-        ClusterStatus {
-            name: name.to_owned(),
-            environment: String::new(),
-            region: String::new(),
-            desired: None,
-            applied: None,
-            phase,
-            health: Health::Unknown,
-            objects: 0,
-            drifted: 0,
-            held_deletions: 0,
-            held_plan: None,
-            since: "2030-01-31T06:00:00Z".parse().unwrap(),
-            retry: None,
-            would: None,
-            error,
-            reason: String::new(),
-        }
+        ClusterStatus { error, ..ClusterStatus::blank(name, phase, "2030-01-31T06:00:00Z".parse().unwrap()) }
     }
 
     fn drawn(clusters: &[ClusterStatus], size: (usize, usize)) -> String {

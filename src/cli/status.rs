@@ -203,22 +203,14 @@ mod tests {
 
     fn cluster(applied: CommitId, health: Health, reason: &str) -> ClusterStatus {
         ClusterStatus {
-            name: "a".to_owned(),
             environment: "prod".to_owned(),
             region: "eu".to_owned(),
             desired: Some(applied),
             applied: Some(applied),
-            phase: Phase::Synced,
             health,
             objects: 1,
-            drifted: 0,
-            held_deletions: 0,
-            held_plan: None,
-            since: Timestamp::UNIX_EPOCH,
-            retry: None,
-            would: None,
-            error: None,
             reason: reason.to_owned(),
+            ..ClusterStatus::blank("a", Phase::Synced, Timestamp::UNIX_EPOCH)
         }
     }
 

@@ -122,6 +122,34 @@ pub struct ClusterStatus {
     pub error: Option<ErrorAnswer>,
     /// Why it does not run the newest commit, in one sentence; empty where it does.
     pub reason: String,
+    /// A failure or a person keeps it where it is, whatever its wave does.
+    #[serde(default)]
+    pub pinned: bool,
+}
+
+impl ClusterStatus {
+    /// A cluster of which nothing is known but its phase.
+    pub fn blank(name: impl Into<String>, phase: Phase, since: Timestamp) -> Self {
+        Self {
+            name: name.into(),
+            environment: String::new(),
+            region: String::new(),
+            desired: None,
+            applied: None,
+            phase,
+            health: Health::Unknown,
+            objects: 0,
+            drifted: 0,
+            held_deletions: 0,
+            held_plan: None,
+            since,
+            retry: None,
+            would: None,
+            error: None,
+            reason: String::new(),
+            pinned: false,
+        }
+    }
 }
 
 /// The clusters of each wave, by its name.

@@ -17,8 +17,10 @@ use super::{
     walk,
 };
 use crate::{
+    codes,
     git::CommitId,
-    sync::{Health, Phase, approval::fleet_plan},
+    rollout::YET_TO_COME,
+    sync::{Phase, approval::fleet_plan},
 };
 
 /// Commits named where an abbreviation is not enough.
@@ -42,7 +44,11 @@ impl Reader {
             let mut waits = rollout::waits(db)?;
             let mut clusters = statuses(db)?;
             for cluster in &mut clusters {
-                cluster.reason = waits.remove(&cluster.name).map(|wait| wait.reason).unwrap_or_default();
+                let wait = waits.remove(&cluster.name).unwrap_or_default();
+                if let Some(error) = cluster.error.as_mut().filter(|error| error.code == codes::WAVE.id && !wait.reason.is_empty()) {
+                    error.message = error.message.replacen(YET_TO_COME, &wait.reason, 1);
+                }
+                (cluster.reason, cluster.pinned) = (wait.reason, wait.pinned);
             }
             let mut plans: Vec<_> = clusters.iter().filter_map(|cluster| Some((cluster.name.as_str(), cluster.held_plan?))).collect();
             plans.sort_unstable();
@@ -134,46 +140,26 @@ fn statuses(db: &Connection) -> Result<Vec<ClusterStatus>, LedgerError> {
 }
 
 fn status(row: &Row<'_>) -> rusqlite::Result<ClusterStatus> {
-    let (name, environment, region) = (row.get("name")?, row.get("environment")?, row.get("region")?);
+    let (name, environment, region) = (row.get::<_, String>("name")?, row.get("environment")?, row.get("region")?);
     let Some((state, since)) = clusters::state_of(row)? else {
         // Its task has not spoken yet.
         let (desired, At(since)) = (row.get("tip")?, row.get("rendered")?);
-        return Ok(ClusterStatus {
-            name,
-            environment,
-            region,
-            desired,
-            applied: None,
-            phase: Phase::Waiting,
-            health: Health::Unknown,
-            objects: 0,
-            drifted: 0,
-            held_deletions: 0,
-            held_plan: None,
-            since,
-            retry: None,
-            would: None,
-            error: None,
-            reason: String::new(),
-        });
+        return Ok(ClusterStatus { environment, region, desired, ..ClusterStatus::blank(name, Phase::Waiting, since) });
     };
     Ok(ClusterStatus {
-        name,
         environment,
         region,
         desired: state.desired,
         applied: state.applied,
-        phase: state.phase,
         health: state.health,
         objects: state.objects,
         drifted: state.drifted,
         held_deletions: state.held_deletions,
         held_plan: state.held_plan,
-        since,
         retry: state.retry,
         would: state.would,
         error: state.error.as_ref().map(ErrorAnswer::from),
-        reason: String::new(),
+        ..ClusterStatus::blank(name, state.phase, since)
     })
 }
 

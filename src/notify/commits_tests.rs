@@ -11,22 +11,10 @@ fn at(seconds_ago: i64) -> Timestamp {
 
 fn cluster(name: &str, environment: &str, health: Health) -> ClusterStatus {
     ClusterStatus {
-        name: name.to_owned(),
         environment: environment.to_owned(),
         region: "eu".to_owned(),
-        desired: None,
-        applied: None,
-        phase: Phase::Synced,
         health,
-        objects: 0,
-        drifted: 0,
-        held_deletions: 0,
-        held_plan: None,
-        since: at(0),
-        retry: None,
-        would: None,
-        error: None,
-        reason: String::new(),
+        ..ClusterStatus::blank(name, Phase::Synced, at(0))
     }
 }
 

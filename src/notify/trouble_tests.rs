@@ -9,22 +9,14 @@ use crate::{
 
 fn cluster(name: &str, phase: Phase, health: Health) -> ClusterStatus {
     ClusterStatus {
-        name: name.to_owned(),
         environment: "prod".to_owned(),
         region: "eu".to_owned(),
         desired: Some(CommitId([0xab; 20])),
-        applied: None,
-        phase,
         health,
         objects: 1,
-        drifted: 0,
         held_deletions: 3,
         held_plan: Some(Digest([0xcd; 32])),
-        since: Timestamp::UNIX_EPOCH,
-        retry: None,
-        would: None,
-        error: None,
-        reason: String::new(),
+        ..ClusterStatus::blank(name, phase, Timestamp::UNIX_EPOCH)
     }
 }
 

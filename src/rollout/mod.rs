@@ -38,7 +38,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     calendar::Closed,
     hands::{Mark, is_mark},
-    shown::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
+    shown::{Counts, Shown, ShownHalt, ShownWave, WaveWord, YET_TO_COME},
 };
 use crate::{diagnostic::ErrorAnswer, git::CommitId, manifest::Digest};
 
@@ -185,6 +185,8 @@ pub enum Condition {
     /// Nothing is heard of it (yet), or it is being written.
     #[default]
     Unknown,
+    /// It answers, and waits for its wave.
+    Waits,
     /// It runs it and does well.
     Healthy,
     /// It runs it and does not do well yet.

@@ -49,7 +49,7 @@ impl ClusterProgress {
                 }
             }
             Condition::Failed(cause) => self.fail(admitted, cause.clone(), now),
-            Condition::Unknown | Condition::Unreachable => {}
+            Condition::Unknown | Condition::Waits | Condition::Unreachable => {}
         }
     }
 

@@ -39,6 +39,9 @@ pub struct Wait {
     pub reason: String,
     /// The commit that it waits for.
     pub next: Option<CommitId>,
+    /// [`Verdict::pin`]
+    #[serde(default)]
+    pub pinned: bool,
 }
 
 /// What is shown of a rollout.
@@ -54,7 +57,7 @@ pub struct Board {
 
 impl From<&Decision> for Board {
     fn from(decision: &Decision) -> Self {
-        let wait = |verdict: &Verdict| Wait { reason: verdict.reason.clone(), next: verdict.next };
+        let wait = |verdict: &Verdict| Wait { reason: verdict.reason.clone(), next: verdict.next, pinned: verdict.pin.is_some() };
         let members = decision.clusters.iter().filter_map(|(name, verdict)| Some((name.clone(), verdict.wave.clone()?)));
         let waits = decision.clusters.iter().map(|(name, verdict)| (name.clone(), wait(verdict)));
         Self {

@@ -112,6 +112,10 @@ pub struct ShownHalt {
     pub spared: usize,
 }
 
+/// What a cluster waits for whose wave has never come, as far as its task knows. Whoever answers people has the reason to put in its place,
+/// which changes with every cluster that gets on.
+pub const YET_TO_COME: &str = "its wave has yet to come";
+
 /// What a pin says.
 pub(super) fn pinned(pin: &Pin, cluster: &ClusterProgress) -> String {
     match pin {
@@ -226,7 +230,8 @@ impl Progress {
             match digest {
                 None => halt.failed.push(name.clone()),
                 Some(digest) if progress.failures.contains_key(digest) => halt.failed.push(name.clone()),
-                Some(digest) if runs != Some(*digest) => halt.spared += 1,
+                Some(_) if !progress.is_at(target, name) => halt.spared += 1,
+                Some(digest) if runs != Some(*digest) => {}
                 Some(_) if !progress.proved => halt.reached.push(name.clone()),
                 Some(_) => {}
             }

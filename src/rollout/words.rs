@@ -42,11 +42,11 @@ impl State {
                 Some(opens) => format!("is {} until {}", closed.why, moment(opens)),
                 None => format!("is {} for good", closed.why),
             },
-            Self::Unavailable(names) => format!("waits for clusters that are not healthy: {}", names.join(", ")),
-            Self::Admits(names) | Self::Rolling(names) => format!("is in progress on {}", names.join(", ")),
-            Self::Silent(names) => format!("waits for {}, out of reach since the commit came, maybe because of it", names.join(", ")),
+            Self::Unavailable(names) => format!("waits for clusters that are not healthy: {}", some(names)),
+            Self::Admits(names) | Self::Rolling(names) => format!("is in progress on {}", some(names)),
+            Self::Silent(names) => format!("waits for {}, out of reach since the commit came, maybe because of it", some(names)),
             Self::Unready(names) => format!("waits until {} healthy", are(names)),
-            Self::Refused(names) => format!("waits for {}, for which the newest commit is refused", names.join(", ")),
+            Self::Refused(names) => format!("waits for {}, for which the newest commit is refused", some(names)),
             Self::Soaking(until) => format!("soaks until {}", moment(*until)),
             Self::Unproved => "has proved nothing, since none of its clusters that count runs the target".to_owned(),
             Self::Complete => String::new(),
@@ -109,5 +109,15 @@ pub(super) fn overdue(first: &str, late: &[String], others: bool) -> String {
 }
 
 fn are(names: &[String]) -> String {
-    if let [name] = names { format!("{name} is") } else { format!("{} are", names.join(", ")) }
+    if let [name] = names { format!("{name} is") } else { format!("{} are", some(names)) }
+}
+
+/// Clusters that a sentence names. More are told by their number; `status` shows which they are.
+const NAMED_MAX: usize = 5;
+
+fn some(names: &[String]) -> String {
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names[..NAMED_MAX].join(", ")),
+    }
 }

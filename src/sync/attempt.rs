@@ -562,9 +562,8 @@ impl<M: Memory> Attempt<'_, M> {
         end: End,
     ) -> Result<(), ApiError> {
         // What drifted and is as it was changes nothing about the set.
-        let pin = self.desired.pin.as_ref().and_then(|pin| pin.text.as_ref());
-        let same = parent.rendering == Some(self.rendering.digest) && turn.verdict.delete.is_empty() && parent.pin.as_ref() == pin;
-        let same = same && parent.key.as_ref() == Some(&self.settings.key);
+        let same = parent.rendering == Some(self.rendering.digest) && parent.key.as_ref() == Some(&self.settings.key);
+        let same = same && turn.verdict.delete.is_empty();
         let courses = if end == End::Synced { turn.situation.finished() } else { turn.situation.courses.clone() };
         if end == End::Synced && (!same || courses != parent.courses) {
             self.finish_parent(store, members, &courses).await?;
@@ -592,7 +591,6 @@ impl<M: Memory> Attempt<'_, M> {
                 // Of these there may be more than is on record.
                 parent.kinds.extend(unseen.keys().cloned());
                 parent.courses.clone_from(courses);
-                parent.pin = self.desired.pin.as_ref().and_then(|pin| pin.text.clone());
             })
             .await?;
         crash::point("parent.finished");

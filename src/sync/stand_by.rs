@@ -35,7 +35,7 @@ impl<M: Memory> Attempt<'_, M> {
             return self.look_on(session, parent, hold).await.map(Some);
         }
         let Some(hold) = self.desired.held.whole() else { return Ok(None) };
-        if parent.holds != held {
+        if !self.is_marked(parent) {
             let connection = session.connection.clone();
             let store = ParentStore::new(&connection, &self.desired.set);
             let parent = self.take_hold(session, &store, parent.clone()).await?;
@@ -44,13 +44,23 @@ impl<M: Memory> Attempt<'_, M> {
         self.look_on(session, parent, hold).await.map(Some)
     }
 
-    /// Puts on the parent what is held, where it says otherwise.
+    /// Puts on the parent what people hold and what keeps the cluster at a commit, where it says otherwise. That comes before what is
+    /// written because of it, which may not get to its end before the agent's own record is lost.
     pub(super) async fn mark(&self, store: &ParentStore<'_>, parent: Parent) -> Result<Parent, ApiError> {
-        let held = self.desired.held.all();
-        if parent.holds == held {
+        if self.is_marked(&parent) {
             return Ok(parent);
         }
-        store.change(&self.settings.instance, |parent| parent.holds = held.to_vec()).await
+        let change = |parent: &mut Parent| (parent.holds, parent.pin) = (self.desired.held.all().to_vec(), self.pin(parent));
+        store.change(&self.settings.instance, change).await
+    }
+
+    fn is_marked(&self, parent: &Parent) -> bool {
+        parent.holds == self.desired.held.all() && parent.pin == self.pin(parent)
+    }
+
+    /// The pin that is to stand on the parent. One that cannot be carried out takes the place of none.
+    fn pin(&self, parent: &Parent) -> Option<String> {
+        self.desired.pin.as_ref().and_then(|pin| pin.text.as_ref().or(parent.pin.as_ref()).cloned())
     }
 
     /// Compares, and tells what differs.

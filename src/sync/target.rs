@@ -111,7 +111,7 @@ impl Desired {
 
     /// Whether the cluster is only looked at.
     pub(super) fn is_looked_at(&self) -> bool {
-        self.report_only.is_some() || self.held.whole().is_some()
+        self.report_only.is_some() || self.held.whole().is_some() || self.is_glanced_at()
     }
 
     /// Whether an attempt for the one would do something else for the other.
@@ -292,8 +292,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), "spec.paused is set").with_hint(hint)))
             }
             (Ok(_), None) if desired.is_glanced_at() => {
-                if !live.shows_wait(desired) {
-                    let state = live.state_with(desired, Phase::Waiting, desired.rest.clone());
+                if let Some(state) = live.to_wait(desired) {
                     self.publish(live, Some(state)).await;
                 }
                 return false;

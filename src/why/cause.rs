@@ -8,7 +8,7 @@ use crate::{
         answers::{ClusterStatus, ErrorAnswer, Repository, Rewritten, SyncEntry},
     },
     rollout::WaveWord,
-    sync::{Ailing, Health, Phase, look_at},
+    sync::{Ailing, Health, Phase, approval, look_at},
 };
 
 /// Objects that are named in one cause.
@@ -113,13 +113,17 @@ fn plain(kind: Kind, message: String, way_out: impl Into<String>) -> Cause {
 fn held(cluster: &ClusterStatus) -> Option<Cause> {
     let (deletions @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan) else { return None };
     let message = format!("{} {} held for approval", count(deletions, "deletion"), are(deletions));
-    Some(plain(Kind::Held, message, format!("Put the files back, or `evenkeel approve {plan}`.")))
+    Some(plain(Kind::Held, message, approval::way_out(plan, cluster.pinned)))
 }
 
 /// It waits for its wave, or is kept where it is, while the cluster's own state says nothing of it.
 fn wave(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Cause> {
     if cluster.reason.is_empty() || cluster.error.as_ref().is_some_and(|error| error.message.contains(&cluster.reason)) {
         return None;
+    }
+    if cluster.pinned {
+        let way_out = format!("`evenkeel retry cluster={}` has it follow the branch again.", cluster.name);
+        return Some(plain(Kind::Returned, cluster.reason.clone(), way_out));
     }
     let way_out = past_the_waves(evidence).unwrap_or_else(|| "It goes on by itself; `evenkeel status` shows the waves.".to_owned());
     Some(plain(Kind::Wave, cluster.reason.clone(), way_out))

@@ -8,7 +8,7 @@ use crate::{
         answers::{ClusterStatus, ErrorAnswer, HeldObject},
     },
     manifest::{ObjectId, ObjectQuery},
-    sync::Ailing,
+    sync::{Ailing, approval},
 };
 
 /// Objects that are named where none or several can be meant.
@@ -141,7 +141,7 @@ impl Asked<'_> {
         let (message, way_out) = if *approved {
             ("its deletion is approved, and not done yet".to_owned(), "It is done with the next sync.".to_owned())
         } else {
-            ("it left Git, and its deletion is held for approval".to_owned(), format!("Put it back, or `evenkeel approve {plan}`."))
+            ("it left Git, and its deletion is held for approval".to_owned(), approval::way_out(*plan, self.cluster.pinned))
         };
         Some(Cause { kind: Kind::Held, code: None, message, since: None, way_out, retry: None })
     }

@@ -30,22 +30,13 @@ fn error(code: Code, message: &str) -> ErrorAnswer {
 /// A cluster that runs what it should, and does well.
 fn cluster(name: &str) -> ClusterStatus {
     ClusterStatus {
-        name: name.to_owned(),
         environment: "prod".to_owned(),
         region: "eu".to_owned(),
         desired: Some(commit(0xaa)),
         applied: Some(commit(0xaa)),
-        phase: Phase::Synced,
         health: Health::Healthy,
         objects: 3,
-        drifted: 0,
-        held_deletions: 0,
-        held_plan: None,
-        since: at(50),
-        retry: None,
-        would: None,
-        error: None,
-        reason: String::new(),
+        ..ClusterStatus::blank(name, Phase::Synced, at(50))
     }
 }
 
@@ -331,6 +322,11 @@ fn what_is_not_an_error_of_the_cluster_is_a_cause_too() {
     let why = explain(&evidence).unwrap();
     assert_eq!(why.causes.iter().map(|cause| cause.kind).collect::<Vec<_>>(), [Kind::Failed, Kind::Held]);
     assert!(why.causes[1].way_out.contains(&plan.to_string()), "the hash that approves it");
+    let a = &mut evidence.status.clusters[0];
+    (a.reason, a.pinned) = ("put back to abcdef0 by ada".to_owned(), true);
+    let why = explain(&evidence).unwrap();
+    assert_eq!(why.causes.iter().map(|cause| cause.kind).collect::<Vec<_>>(), [Kind::Failed, Kind::Held, Kind::Returned]);
+    assert!(why.causes[1..].iter().all(|cause| cause.way_out.contains("`evenkeel retry ")), "no file that is put back comes to it");
 }
 
 #[test]

@@ -42,22 +42,12 @@ fn error(code: codes::Code, message: &str) -> ErrorAnswer {
 
 fn cluster(name: &str, environment: &str, region: &str, phase: Phase) -> ClusterStatus {
     ClusterStatus {
-        name: name.to_owned(),
         environment: environment.to_owned(),
         region: region.to_owned(),
         desired: Some(commit(0xc3)),
         applied: Some(commit(0xc2)),
-        phase,
-        health: Health::Unknown,
         objects: 120,
-        drifted: 0,
-        held_deletions: 0,
-        held_plan: None,
-        since: ago(300),
-        retry: None,
-        would: None,
-        error: None,
-        reason: String::new(),
+        ..ClusterStatus::blank(name, phase, ago(300))
     }
 }
 

@@ -130,7 +130,8 @@ fn the_promised_keys_are_there() {
             "retry",
             "would",
             "error",
-            "reason"
+            "reason",
+            "pinned"
         ])
     );
     assert_eq!(keys(&status["clusters"][4]["retry"]), set(&["at", "failures"]));

@@ -125,22 +125,17 @@ impl Many {
             hint: "Change the manifest or the policy that the server names; it is tried again slowly.".to_owned(),
         });
         ClusterStatus {
-            name: format!("{environment}-{region}-{number:03}"),
             environment: environment.to_owned(),
             region: region.to_owned(),
             desired: Some(COMMIT),
             applied: Some(COMMIT),
-            phase,
             health: if phase == Phase::Refused { Health::Degraded } else { Health::Healthy },
             objects: 120,
             drifted: u64::from(number.is_multiple_of(9)),
             held_deletions: if phase == Phase::Held { 3 } else { 0 },
             held_plan: (phase == Phase::Held).then_some(PLAN),
-            since: Timestamp::now(),
-            retry: None,
-            would: None,
             error,
-            reason: String::new(),
+            ..ClusterStatus::blank(format!("{environment}-{region}-{number:03}"), phase, Timestamp::now())
         }
     }
 }

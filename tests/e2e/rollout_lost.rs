@@ -105,6 +105,36 @@ async fn a_pin_is_kept_and_a_retry_ends_it() -> Result<()> {
     a_retry_ends_it(&scene, &mut agent, &second).await
 }
 
+/// A Secret that the server lets nobody change any more, where it is immutable.
+fn fixed(scene: &Scene, v: &str, immutable: bool) -> Result<String> {
+    let meta = json!({"name": "fixed", "namespace": scene.namespace()});
+    let fixed = json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta, "immutable": immutable, "stringData": {"v": v}});
+    scene.remote.commit(&[("base/shop/fixed.yaml", Some(&yaml(&fixed)))], v)
+}
+
+/// The state directory may be lost while the server refuses what a person asked for.
+#[tokio::test]
+async fn a_pin_is_on_the_cluster_and_gone_from_it_before_what_follows_is_done() -> Result<()> {
+    let (scene, _) = scene("lost-midway", json!({}), json!({}), json!({})).await?;
+    let agent = scene.agent()?;
+    let first = fixed(&scene, "1", false)?;
+    agent.phase("b", "Synced", &first).await?;
+    let second = fixed(&scene, "2", true)?;
+    agent.phase("b", "Synced", &second).await?;
+    run(&agent, &["rollback", "cluster=a", &first])?;
+    agent.phase("a", "Refused", &first).await?;
+    pin_is(&scene, "the pin is on the cluster", Value::is_string).await?;
+
+    run(&agent, &["rollback", "cluster=a", &second])?;
+    agent.phase("a", "Returned", &second).await?;
+    let third = fixed(&scene, "3", true)?;
+    wave_is(&agent, "first", "Unproved").await?;
+    run(&agent, &["retry", "cluster=a"])?;
+    agent.phase("a", "Refused", &third).await?;
+    pin_is(&scene, "the pin is gone", Value::is_null).await?;
+    Ok(())
+}
+
 /// As after an upgrade that renders something else: what the pin's commit gave cannot be had, and a retry is the way out.
 #[tokio::test]
 async fn a_pin_that_cannot_be_rendered_as_it_was_ends_with_a_retry() -> Result<()> {

@@ -21,7 +21,7 @@ const STATES: [WaveWord; 5] = [WaveWord::Complete, WaveWord::Soaking, WaveWord::
 pub(crate) fn board(environments: &[&str; 5], clusters: &[(&str, usize)], tip: CommitId, now: Timestamp) -> Board {
     let of = |at: usize| clusters.iter().filter(move |(_, environment)| *environment == at).map(|(name, _)| (*name).to_owned());
     let waves = STATES.iter().enumerate().map(|(at, state)| wave(environments[at], *state, &of(at).collect::<Vec<_>>(), tip, now));
-    let wait = || Wait { reason: "waits for the wave preprod, which waits for approval".to_owned(), next: Some(tip) };
+    let wait = || Wait { reason: "waits for the wave preprod, which waits for approval".to_owned(), next: Some(tip), pinned: false };
     Board {
         shown: Some(Shown { waves: waves.collect() }),
         waits: of(4).map(|name| (name, wait())).collect(),

@@ -276,3 +276,24 @@ async fn what_left_a_paused_bundle_is_weighed_when_it_goes_on() {
     }
     assert_eq!(bed.cautions(), [Some(TOO_MUCH); 2]);
 }
+
+#[tokio::test]
+async fn a_layer_that_has_yet_to_come_to_a_cluster_is_not_lost_there() {
+    let (mut bed, maps) = few_in_waves("preempt: finishWave,", "").await;
+    bed.files(&maps[..1], false).await;
+    let fewer = bed.tip();
+    bed.files(&[map("regions/eu/base", "more")], true).await;
+    bed.arrives("a").await;
+    assert_eq!(
+        (bed.at(), bed.cautions()),
+        ([bed.tip(), fewer], [None; 2]),
+        "one of ten goes from b, and its newest layer is not there yet"
+    );
+    bed = bed.comes_back().await;
+    assert_eq!((bed.at(), bed.cautions()), ([bed.tip(), fewer], [None; 2]));
+    bed.arrives("a").await;
+    bed.arrives("b").await;
+    bed.files(&[map("regions/eu/base", "more")], false).await;
+    let lost = Some("the cluster lost the layer regions/eu/base");
+    assert_eq!(bed.cautions(), [lost, lost]);
+}

@@ -148,30 +148,10 @@ fn verdict(before: Option<&ClusterStatus>, now: &ClusterStatus) -> Option<bool> 
 #[allow(clippy::unwrap_used, reason = "a test may")]
 mod tests {
     use super::*;
-    use crate::{
-        ledger::answers::ErrorAnswer,
-        sync::{Health, Retry},
-    };
+    use crate::{ledger::answers::ErrorAnswer, sync::Retry};
 
     fn cluster(phase: Phase, second: i64) -> ClusterStatus {
-        ClusterStatus {
-            name: "a".to_owned(),
-            environment: String::new(),
-            region: String::new(),
-            desired: None,
-            applied: None,
-            phase,
-            health: Health::Unknown,
-            objects: 0,
-            drifted: 0,
-            held_deletions: 0,
-            held_plan: None,
-            since: jiff::Timestamp::from_second(second).unwrap(),
-            retry: None,
-            would: None,
-            error: None,
-            reason: String::new(),
-        }
+        ClusterStatus::blank("a", phase, jiff::Timestamp::from_second(second).unwrap())
     }
 
     fn failed(failures: u32, code: codes::Code) -> ClusterStatus {

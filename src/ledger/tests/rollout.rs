@@ -2,13 +2,16 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Bed, at, digest_of, id};
+use super::{Bed, at, digest_of, id, state};
 use crate::{
+    codes,
+    diagnostic::{Diagnostic, Place},
     ledger::{ClusterRow, answers::EventQuery},
     rollout::{
-        Asks, ClusterProgress, Pin, Progress, Stand, Target, WaveProgress,
+        Asks, ClusterProgress, Pin, Progress, Stand, Target, WaveProgress, YET_TO_COME,
         rows::{Board, CLUSTER, Row, Wait},
     },
+    sync::{Phase, State},
 };
 
 fn progress() -> Progress {
@@ -109,12 +112,15 @@ async fn what_clusters_wait_for_is_shown() {
     let bed = bed().await;
     bed.fetch(&[1]).await;
     bed.render(1, &[("a", Some(1)), ("b", Some(1))]).await;
-    let wait = Wait { reason: "waits for the wave first".to_owned(), next: Some(id(1)) };
+    let wait = Wait { reason: "waits for the wave first".to_owned(), next: Some(id(1)), pinned: true };
     let board = Board { shown: None, waits: [("b".to_owned(), wait)].into(), members: [("a".to_owned(), "canary".to_owned())].into() };
     bed.ledger.record_rollout(board.changes(&Board::default())).await.unwrap();
+    let error = Diagnostic::new(codes::WAVE, Place::Nowhere, format!("{YET_TO_COME}; it could not be read"));
+    bed.state("b", State { error: Some(error), ..state(Phase::Waiting) }).await;
     let status = bed.reader().status().unwrap();
-    let reasons: Vec<_> = status.clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.reason.as_str())).collect();
-    assert_eq!(reasons, [("b", "waits for the wave first"), ("a", "")]);
+    assert_eq!(status.clusters[0].error.as_ref().unwrap().message, "waits for the wave first; it could not be read");
+    let reasons: Vec<_> = status.clusters.iter().map(|cluster| (cluster.name.as_str(), cluster.reason.as_str(), cluster.pinned)).collect();
+    assert_eq!(reasons, [("b", "waits for the wave first", true), ("a", "", false)]);
     let answer = serde_json::to_value(bed.reader().where_is(id(1)).unwrap()).unwrap();
     assert_eq!(answer["clusters"][0]["phase"], "WaitingForWave", "{answer}");
     assert_eq!(answer["clusters"][1]["phase"], "Pending", "{answer}");

@@ -53,7 +53,7 @@ impl Onlooker {
                     }
                 }
                 Condition::Unready | Condition::Unreachable => drop(self.well_since.remove(name)),
-                Condition::Unknown => {}
+                Condition::Unknown | Condition::Waits => {}
             }
         }
     }

@@ -288,6 +288,24 @@ fn who_cannot_be_reached_is_passed_over_after_a_while_and_caught_up() {
 }
 
 #[test]
+fn one_that_was_never_reached_is_begun_once_it_answers() {
+    for minutes in [3, 20] {
+        let mut world = World::new(rollout(vec![wave("one", "wave=1"), wave("two", "wave=2")]), &[("a", "1"), ("b", "1"), ("c", "2")]);
+        let last = world.commit_all("1");
+        (world.place("b").runs, world.place("b").is_out_of_reach) = (None, true);
+        world.minutes(minutes);
+        world.restart();
+        world.place("b").is_unheard = true;
+        world.minutes(1);
+        assert!(world.places["b"].runs.is_none(), "not by the word of an agent that has just begun");
+        assert_eq!(world.runs("c") == last, minutes >= 15, "it is waited for as long as for others: {}", world.reason("c"));
+        (world.place("b").is_unheard, world.place("b").is_out_of_reach) = (false, false);
+        world.minutes(2);
+        assert_eq!((world.runs("b"), world.runs("c")), (last, last), "after {minutes} minutes");
+    }
+}
+
+#[test]
 fn a_wave_of_which_none_answers_has_proved_nothing() {
     let mut world = settled();
     world.place("a").is_out_of_reach = true;

@@ -87,6 +87,8 @@ pub(super) struct Place {
     pub(super) off: Option<Off>,
     /// What it runs cannot be rendered any more, so that nothing is heard of it.
     pub(super) is_lost: bool,
+    /// Nothing was heard of it since the agent came back.
+    pub(super) is_unheard: bool,
     pub(super) labels: BTreeMap<String, String>,
 }
 
@@ -184,10 +186,14 @@ impl World {
     }
 
     pub(super) fn condition(&self, place: &Place) -> Condition {
-        let Some(runs) = &place.runs else { return Condition::Unknown };
+        if place.is_unheard || place.is_lost {
+            return Condition::Unknown;
+        }
         if place.is_out_of_reach {
-            Condition::Unreachable
-        } else if place.is_off() || place.busy > 0 {
+            return Condition::Unreachable;
+        }
+        let Some(runs) = &place.runs else { return Condition::Waits };
+        if place.is_off() || place.busy > 0 {
             Condition::Unknown
         } else if place.is_ill || self.bad.contains(&runs.digest) {
             Condition::Failed(cause("db is degraded"))
@@ -203,8 +209,8 @@ impl World {
             labels: place.labels.clone(),
             off: place.off.clone(),
             runs: place.runs.map(|runs| (runs.commit, runs.digest)),
-            digest: place.runs.map(|runs| runs.digest).filter(|_| !place.is_lost),
-            condition: if place.is_lost { Condition::Unknown } else { self.condition(place) },
+            digest: place.runs.map(|runs| runs.digest).filter(|_| !place.is_lost && !place.is_unheard),
+            condition: self.condition(place),
             ailing: None,
             lost: place.is_lost,
             deadline: Duration::from_mins(10),

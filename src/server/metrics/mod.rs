@@ -285,22 +285,12 @@ mod tests {
 
     fn cluster(name: &str, environment: &str, phase: Phase) -> ClusterStatus {
         ClusterStatus {
-            name: name.to_owned(),
             environment: environment.to_owned(),
             region: "eu".to_owned(),
-            desired: None,
-            applied: None,
-            phase,
             health: Health::Healthy,
             objects: 3,
-            drifted: 0,
             held_deletions: 2,
-            held_plan: None,
-            since: jiff::Timestamp::UNIX_EPOCH,
-            retry: None,
-            would: None,
-            error: None,
-            reason: String::new(),
+            ..ClusterStatus::blank(name, phase, jiff::Timestamp::UNIX_EPOCH)
         }
     }
 

@@ -36,22 +36,13 @@ fn caller(role: Option<Role>, environments: &[&str]) -> Caller {
 
 fn cluster(name: &str, environment: &str, region: &str, phase: Phase) -> ClusterStatus {
     ClusterStatus {
-        name: name.to_owned(),
         environment: environment.to_owned(),
         region: region.to_owned(),
         desired: Some(HASH),
         applied: Some(HASH),
-        phase,
         health: Health::Healthy,
         objects: 1,
-        drifted: 0,
-        held_deletions: 0,
-        held_plan: None,
-        since: now() - jiff::SignedDuration::from_mins(5),
-        retry: None,
-        would: None,
-        error: None,
-        reason: String::new(),
+        ..ClusterStatus::blank(name, phase, now() - jiff::SignedDuration::from_mins(5))
     }
 }
 

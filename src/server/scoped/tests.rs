@@ -106,7 +106,8 @@ async fn nothing_is_told_of_clusters_in_other_environments() {
     bed.waits(HALTED).await;
     bed.ledger.set_state("prod-eu-1", State::blank(Phase::Syncing), Timestamp::now()).await.unwrap();
     bed.waits(IN_PROGRESS).await;
-    let waits: BTreeMap<_, _> = [("prod-eu-1".to_owned(), Wait { reason: IN_PROGRESS.to_owned(), next: Some(id(1)) })].into();
+    let waits: BTreeMap<_, _> =
+        [("prod-eu-1".to_owned(), Wait { reason: IN_PROGRESS.to_owned(), next: Some(id(1)), pinned: false })].into();
     bed.ledger.record_rollout(Board { waits, ..Board::default() }.changes(&Board::default())).await.unwrap();
     bed.act("hold", "environment in (development,production) --bundle shop", &["dev-eu-1", "prod-eu-1"]).await;
 

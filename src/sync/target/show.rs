@@ -6,7 +6,7 @@ use super::{Desired, Live, Outcome};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    sync::{Phase, Retry, State, agenda::End, hold::Held},
+    sync::{Phase, Retry, State, agenda::End, approval, hold::Held},
 };
 
 impl Live {
@@ -17,15 +17,12 @@ impl Live {
         let error = outcome.error.or_else(|| {
             let verdict = held?;
             let (first, reason) = verdict.held.first()?;
-            let plan = verdict.plan.map(|plan| plan.to_string()).unwrap_or_default();
+            let way_out = approval::way_out(verdict.plan?, desired.pin.is_some());
             let message = match verdict.held.len() {
                 1 => format!("1 deletion is held, of {}: {reason}", first.id),
                 count => format!("{count} deletions are held, the first {}: {reason}", first.id),
             };
-            Some(
-                Diagnostic::new(codes::HELD, Place::Nowhere, message)
-                    .with_hint(format!("Put the files back, or `evenkeel approve {plan}`.")),
-            )
+            Some(Diagnostic::new(codes::HELD, Place::Nowhere, message).with_hint(way_out))
         });
         let error = error.or_else(|| desired.pin.as_ref().filter(|_| phase == Phase::Returned).map(|pin| pin.why.clone()));
         let (phase, error) = with_holds(&desired.held, phase, error);

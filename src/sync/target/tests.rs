@@ -167,26 +167,28 @@ async fn a_cluster_that_is_out_of_reach_is_shown_with_its_next_try() {
     task.await.unwrap();
 }
 
-/// Nothing is on record of it, and its wave has yet to come: it is looked at, and that it does not answer is told.
+/// Nothing is on record of it, and its wave has yet to come: it is looked at, and that it does not answer is told, also after the commit
+/// that it waits for has changed.
 #[tokio::test]
-async fn a_cluster_that_cannot_be_glanced_at_waits_and_says_so() {
+async fn a_cluster_that_cannot_be_glanced_at_is_out_of_reach() {
     let (states, mut told) = mpsc::unbounded_channel();
     let rendering = Ok(crate::sync::plan::tests::rendering(&[("a", "one")], "1"));
     let rest = Some(Diagnostic::new(codes::WAVE, Place::Nowhere, "waits for the wave first"));
-    let (_desired_sender, desired) = watch::channel(Some(Desired { rendering, rest, is_new: true, ..refused(1) }));
+    let wait = |commit| Some(Desired { rendering: rendering.clone(), rest: rest.clone(), is_new: true, ..refused(commit) });
+    let (desired_sender, desired) = watch::channel(wait(1));
     let (_asks, asked) = mpsc::channel(1);
     let stop = CancellationToken::new();
     let target = target(Told { states, failures: AtomicU32::new(0) }, NoWay, (desired, asked), &stop);
     let task = tokio::spawn(target.run(None));
-    let messages = ["waits for the wave first", "waits for the wave first; what it runs could not be read from it: no such file"];
-    for message in messages {
+    let mut next = async || {
         let state = told.recv().await.unwrap();
-        let error = state.error.unwrap();
-        assert_eq!((state.phase, error.code), (Phase::Waiting, codes::WAVE));
-        assert!(error.message.starts_with(message), "{}", error.message);
-    }
-    // The next try is known.
-    assert_eq!(told.recv().await.unwrap().retry.unwrap().failures, 2);
+        let failures = state.retry.map_or(0, |retry| retry.failures);
+        (state.desired.unwrap().0[0], state.phase, state.error.unwrap().code, failures)
+    };
+    assert_eq!(next().await, (1, Phase::Unreachable, codes::CLUSTER_AUTH, 1));
+    desired_sender.send_replace(wait(2));
+    let seen = next().await;
+    assert_eq!((seen.0, seen.1, seen.2), (2, Phase::Unreachable, codes::CLUSTER_AUTH), "not Waiting in between");
     stop.cancel();
     task.await.unwrap();
 }
