@@ -90,7 +90,7 @@ fn deletions_that_a_sync_would_hold_or_keep_are_told() {
     let with = |path: &str, text: String| [objects(3), vec![(path.to_owned(), text)]].concat();
     assert_eq!(
         fates(&with("base/b/x.yaml", config("x", &json!({}))), &objects(3)),
-        only(Fate::Held, "the whole bundle b left the repository")
+        only(Fate::Held, "the whole bundle b left the cluster: its files are gone, or its targets do not select the cluster any more")
     );
     let namespace = |annotation: &str| {
         let annotations = json!({"evenkeel.dev/prune": annotation});

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     ClusterProgress, Failure, Input, Pin, Progress, Target,
     gate::{Ground, State},
+    observe::after,
     step::Membership,
     words::{overdue, refused},
 };
@@ -174,7 +175,7 @@ impl Progress {
                 target: target.map(|target| target.commit),
                 clusters: self.counts(&ground, target, passed_over.len()),
                 passed_over,
-                reason: state.words(),
+                reason: state.words() + &self.worst(&ground, state),
                 until: match state {
                     State::Soaking(until) => Some(*until),
                     State::Closed(closed) => closed.opens,
@@ -188,6 +189,17 @@ impl Progress {
         Shown { waves: states.iter().enumerate().map(wave).collect() }
     }
 
+    /// What does worst on the first of the clusters that are waited for, and until when that may take.
+    fn worst(&self, ground: &Ground<'_>, state: &State) -> String {
+        let (State::Rolling(names) | State::Unready(names)) = state else { return String::new() };
+        let ails = |name: &String| Some((name.clone(), ground.input.members.get(name)?.ailing.clone()?));
+        let Some((name, ailing)) = names.iter().find_map(ails) else { return String::new() };
+        let since = self.clusters.get(&name).and_then(|cluster| cluster.unready_since);
+        let until = since.zip(ground.input.members.get(&name)).map(|(since, member)| moment(after(since, member.deadline)));
+        let until = until.map(|until| format!("; it fails if it is not healthy by {until}")).unwrap_or_default();
+        format!(" ({name}: {ailing}{until})")
+    }
+
     fn way_out(&self, ground: &Ground<'_>, state: &State, target: Option<&Target>) -> String {
         let late = target.filter(|_| state.is_under_way()).map(|target| self.late(ground, target)).unwrap_or_default();
         let has_others = |names: &[String]| {
@@ -196,9 +208,12 @@ impl Progress {
         };
         match (late.as_slice(), state) {
             ([first, ..], _) => overdue(first, &late, has_others(&late)),
-            (_, State::Halted(cluster, _)) => state.way_out(has_others(std::slice::from_ref(cluster))),
-            (_, State::Silent(names)) => state.way_out(has_others(names)),
-            _ => state.way_out(true),
+            (_, State::Halted(cluster, _)) => {
+                let runs = self.clusters.get(cluster).zip(target).is_some_and(|(progress, target)| progress.runs(target, cluster));
+                state.way_out(has_others(std::slice::from_ref(cluster)), runs)
+            }
+            (_, State::Silent(names)) => state.way_out(has_others(names), true),
+            _ => state.way_out(true, true),
         }
     }
 

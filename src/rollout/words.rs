@@ -1,5 +1,7 @@
 //! How a wave stands, in the words of people.
 
+use std::fmt::Write as _;
+
 use super::{
     gate::State,
     shown::{WaveWord, moment},
@@ -58,13 +60,19 @@ impl State {
         matches!(self, Self::Rolling(_) | Self::Unready(_) | Self::Soaking(_))
     }
 
-    /// What a person can do. `others` says whether the waves of the clusters named have others, without which a wave proves nothing.
-    pub(super) fn way_out(&self, others: bool) -> String {
+    /// What a person can do. `others` says whether the waves of the clusters named have others, without which a wave proves nothing, and
+    /// `runs` whether the first of them runs the target.
+    pub(super) fn way_out(&self, others: bool, runs: bool) -> String {
         match self {
             Self::Halted(cluster, _) => {
-                let mut way_out = format!(
-                    "Push a commit that mends it. Once the cause is gone: `evenkeel retry cluster={cluster}`. To put the cluster back until then: `evenkeel rollback cluster={cluster} REV`; the waves stay halted."
-                );
+                let mut way_out =
+                    format!("Push a commit that mends it. Once the cause is gone: `evenkeel retry cluster={cluster}`.");
+                if runs {
+                    let _ = write!(
+                        way_out,
+                        " To put the cluster back until then: `evenkeel rollback cluster={cluster} REV`; the waves stay halted."
+                    );
+                }
                 if others {
                     way_out.push_str(" If the trouble is none of the commit's: `spec.paused` in its cluster.yaml has the waves go on without it.");
                 }

@@ -19,6 +19,14 @@ use crate::{manifest::ObjectId, render::Rendering};
 /// Why the deletions of a cluster wait that has left the repository.
 pub const LEFT: &str = "the cluster left the repository, whose last word on it is onRemoval: prune";
 
+/// Why deletions wait where those of an earlier revision did, for a reason that is over.
+pub const STANDS: &str = "deletions of an earlier commit waited here, and were neither approved nor all put back";
+
+/// Why the deletions of a cluster wait that is kept at a commit without a layer.
+pub fn behind(layer: &str) -> String {
+    format!("the commit that the cluster is kept at is without the layer {layer}")
+}
+
 /// Why the deletions of a cluster wait that lost a layer.
 pub fn vanished(layer: &str) -> String {
     format!("the cluster lost the layer {layer}")
@@ -39,7 +47,7 @@ pub struct Loss {
     pub rests: bool,
     /// The caution that stands since an earlier revision.
     pub caution: Option<String>,
-    /// A layer that the cluster had and has no more.
+    /// Of a layer that the cluster had and has no more, in words.
     pub lost_layer: Option<String>,
 }
 
@@ -86,9 +94,8 @@ pub fn cautions(losses: &[Loss], all: usize, budget: &Budget) -> BTreeMap<String
         format!("{fresh} of {all} objects of the fleet would go with one revision, more than {objects} and {percent} %")
     });
     let why = |loss: &Loss| {
-        let layer = || loss.lost_layer.as_deref().map(vanished);
         // What rests may be more when it goes, and is counted then.
-        let new = || layer().or_else(|| exceeded.clone().filter(|_| loss.objects > 0));
+        let new = || loss.lost_layer.clone().or_else(|| exceeded.clone().filter(|_| loss.objects > 0));
         loss.caution.clone().or_else(new).filter(|_| loss.is_some())
     };
     losses.iter().filter_map(|loss| Some((loss.cluster.clone(), why(loss)?))).collect()
@@ -219,9 +226,13 @@ mod tests {
             (names(&["base", "environments/prod/base", "environments/prod/eu/one"]), names(&["base", "environments/prod/eu/one"]));
         let lost = lost_layer(&before, &after).cloned();
         assert_eq!((lost.as_deref(), lost_layer(&after, &before)), (Some("environments/prod/base"), None));
-        let found = cautions(&[Loss { lost_layer: lost.clone(), ..loss("a", 1) }], 1000, &budget());
+        let found = cautions(&[Loss { lost_layer: lost.as_deref().map(vanished), ..loss("a", 1) }], 1000, &budget());
         assert_eq!(found["a"], "the cluster lost the layer environments/prod/base");
-        assert_eq!(cautions(&[Loss { lost_layer: lost, ..loss("a", 0) }], 1000, &budget()), BTreeMap::new(), "all of it moved elsewhere");
+        assert_eq!(
+            cautions(&[Loss { lost_layer: lost.as_deref().map(vanished), ..loss("a", 0) }], 1000, &budget()),
+            BTreeMap::new(),
+            "all of it moved elsewhere"
+        );
     }
 
     #[test]
@@ -234,7 +245,7 @@ mod tests {
         assert_eq!((stays.objects, stays.rests), (0, true));
         let before = Loss { caution: Some("as before".to_owned()), ..stays.clone() };
         assert_eq!(cautions(&[before], 100, &budget())["a"], "as before");
-        let layer = Loss { lost_layer: Some("base".to_owned()), ..stays };
+        let layer = Loss { lost_layer: Some(vanished("base")), ..stays };
         assert_eq!(cautions(&[layer], 100, &budget())["a"], "the cluster lost the layer base");
         assert!(!loss(&[(&one, "a", false)]).is_some());
     }

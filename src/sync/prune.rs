@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
+    caution::STANDS,
     member::Inventory,
     plan::{Deletion, Plan},
 };
@@ -124,7 +125,8 @@ fn hold_all(deletions: &[Deletion], rendering: &Rendering, inventory: &Inventory
     if deletions.is_empty() {
         return None;
     }
-    if let Some(caution) = &budget.caution {
+    // What an earlier commit was about says less than what this one is.
+    if let Some(caution) = budget.caution.as_ref().filter(|caution| ***caution != *STANDS) {
         return Some(caution.to_string());
     }
     if rendering.objects.is_empty() {
@@ -135,7 +137,12 @@ fn hold_all(deletions: &[Deletion], rendering: &Rendering, inventory: &Inventory
     }
     let left: BTreeSet<&str> = rendering.objects.iter().map(|object| &*object.bundle).collect();
     if let Some(gone) = deletions.iter().filter_map(|deletion| deletion.bundle.as_deref()).find(|bundle| !left.contains(bundle)) {
-        return Some(format!("the whole bundle {gone} left the repository"));
+        return Some(format!(
+            "the whole bundle {gone} left the cluster: its files are gone, or its targets do not select the cluster any more"
+        ));
+    }
+    if let Some(caution) = &budget.caution {
+        return Some(caution.to_string());
     }
     let (count, all) = (deletions.len(), inventory.len());
     budget
@@ -170,6 +177,20 @@ mod tests {
         change(&mut inventory);
         let after = rendering(after, "1");
         judge(&plan(&after, &inventory, &BTreeSet::new(), Drift::Repair), &after, &inventory, &Budget::default(), PLACE, |_| false)
+    }
+
+    #[test]
+    fn what_goes_now_is_told_before_what_an_earlier_commit_was_about() {
+        let (more, inventory) =
+            (&[("a", "one"), ("a", "three")][..], applied(&rendering(&[("a", "one"), ("a", "two"), ("b", "four")], "1")));
+        let reason = |after, caution: &str| {
+            let (after, budget) = (rendering(after, "1"), Budget { caution: Some(caution.into()), ..Budget::default() });
+            let plan = plan(&after, &inventory, &BTreeSet::new(), Drift::Repair);
+            judge(&plan, &after, &inventory, &budget, PLACE, |_| false).held[0].1.clone()
+        };
+        assert_eq!(reason(more, "the cluster lost the layer base"), "the cluster lost the layer base");
+        assert!(reason(more, STANDS).starts_with("the whole bundle b left"));
+        assert_eq!(reason(&[("a", "one"), ("b", "four")], STANDS), STANDS);
     }
 
     fn many(count: usize) -> Vec<(&'static str, String)> {

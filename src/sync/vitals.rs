@@ -45,6 +45,8 @@ pub(super) struct Vitals {
     due: BTreeSet<ObjectId>,
     /// Written and not read since: not healthy yet, whatever they were.
     awaited: BTreeSet<ObjectId>,
+    /// What the cluster is to run. How the others do that still stand there, since their deletion waits, is none of its doing.
+    wanted: Option<Arc<Rendering>>,
     /// All were read once.
     complete: bool,
     /// By what they are judged.
@@ -56,7 +58,8 @@ pub(super) struct Vitals {
 impl Vitals {
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
-        *self = Self { rules: std::mem::take(&mut self.rules), ..Self::default() };
+        let (rules, wanted) = (std::mem::take(&mut self.rules), self.wanted.take());
+        *self = Self { rules, wanted, ..Self::default() };
     }
 
     /// Judges by the rules of a commit from now on. Where they are others than before, all is read anew, and nothing passes for
@@ -65,6 +68,9 @@ impl Vitals {
         let rules = self.rules.renewed(fleet, rendering);
         self.outdated |= !rules.judge_as(&self.rules);
         self.rules = rules;
+        if rendering.is_some() {
+            self.wanted = rendering.cloned();
+        }
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -229,10 +235,11 @@ impl Vitals {
         worst(self.standing().map(|(_, known)| known.health).chain(written))
     }
 
-    /// How objects do as they are now. What was seen before they were written, or judged by other rules, says nothing of that: a commit
-    /// that mends an object would be blamed for what it mends.
+    /// How objects do that are wanted, as they are now. What was seen before they were written, or judged by other rules, says nothing of
+    /// that: a commit that mends an object would be blamed for what it mends, and one that takes it out for what is still there.
     fn standing(&self) -> impl Iterator<Item = (&ObjectId, &Assessment)> {
-        let members = self.known.iter().filter(|(id, _)| !self.outdated && !self.awaited.contains(*id));
+        let is_wanted = |id: &ObjectId| self.wanted.as_ref().is_none_or(|wanted| wanted.object(id).is_some());
+        let members = self.known.iter().filter(move |(id, _)| !self.outdated && !self.awaited.contains(*id) && is_wanted(id));
         members.chain(&self.strangers)
     }
 
@@ -310,6 +317,22 @@ mod tests {
         vitals.take(now, &inventory);
         vitals.judge_by(&rules("false"), None);
         assert_eq!(vitals.pulse(&one), Pulse::Unread, "it was healthy by another rule");
+    }
+
+    #[test]
+    fn what_has_left_git_is_no_trouble_of_what_runs() {
+        let (both, one) =
+            [&[("a", "one"), ("a", "two")][..], &[("a", "one")]].map(|of| crate::sync::plan::tests::rendering(of, "1")).into();
+        let inventory = crate::sync::plan::tests::applied(&both);
+        let two = crate::sync::plan::tests::id("two");
+        let mut vitals = Vitals::default();
+        vitals.judge_by(&rules("true"), Some(&both));
+        vitals.take(vec![(two, Assessment { health: Health::Degraded, reason: "broken".to_owned() })], &inventory);
+        assert_eq!((vitals.health(), vitals.ailing().len()), (Health::Degraded, 1));
+        vitals.judge_by(&rules("true"), Some(&one));
+        assert_eq!((vitals.health(), vitals.ailing().len(), vitals.problem()), (Health::Healthy, 0, None), "its deletion waits");
+        vitals.judge_by(&rules("true"), None);
+        assert_eq!(vitals.health(), Health::Healthy, "a commit that is refused changes nothing there");
     }
 
     #[test]

@@ -167,3 +167,31 @@ async fn of_a_cluster_with_a_held_bundle_the_other_bundles_follow_the_wave() -> 
     assert_eq!(v_on(&scene, "b").await?, "2");
     Ok(())
 }
+
+/// A commit brings a layer of which an object does badly. What is left of it, whose deletion waits, is none of the revert's doing.
+#[tokio::test]
+async fn what_is_left_of_a_bad_commit_does_not_halt_its_revert() -> Result<()> {
+    let (scene, first) = scene("halt-reverted", json!({"onFailure": "return"}), json!({}), json!({})).await?;
+    let agent = scene.agent()?;
+    agent.phase("b", "Synced", &first).await?;
+    let (path, broken) = ("regions/eu/base/shop/more.yaml", scene.config_map_yaml("more", &json!({"state": "bad"})));
+    let bad = scene.remote.commit(&[(path, Some(&broken))], "A layer")?;
+    let wave = wave_is(&agent, "first", "Halted").await?;
+    assert_eq!(wave["target"], *bad, "{wave}");
+    let back = agent.cluster_is("a", "put back", |status| status["phase"] == "Held" && status["desired"] == *first).await?;
+    assert_eq!((&back["health"], &back["pinned"]), (&json!("Healthy"), &json!(true)), "{back}");
+    assert!(back["error"]["message"].as_str().unwrap().contains("kept at is without the layer regions/eu/base"), "{back}");
+
+    let reverted = scene.remote.commit(&[(path, None), ("README.md", Some("Hello"))], "Revert, and say hello")?;
+    let fixed = change(&scene, "good", "2")?;
+    agent.phase("b", "Synced", &fixed).await?;
+    let held = agent.cluster_is("a", "at the newest commit", |status| status["applied"] == *fixed).await?;
+    assert_eq!(
+        (&held["phase"], &held["held_deletions"], &held["health"]),
+        (&json!("Held"), &json!(1), &json!("Healthy")),
+        "{reverted}: {held}"
+    );
+    run(&agent, &["approve", held["held_plan"].as_str().unwrap()])?;
+    agent.phase("a", "Synced", &fixed).await?;
+    Ok(())
+}

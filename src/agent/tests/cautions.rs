@@ -1,7 +1,7 @@
 //! What clusters lose where they are told another commit than the newest.
 
 use super::*;
-use crate::sync::Health;
+use crate::sync::{Health, caution::STANDS};
 
 /// The fleet of [`few`] in two waves, `a` before `b`, both settled; further settings of the rollout, and of the second wave.
 async fn few_in_waves(settings: &str, second: &str) -> (Bed, Vec<(String, String)>) {
@@ -213,7 +213,19 @@ async fn a_rollback_to_a_commit_without_a_layer_waits_whatever_the_number() {
         bed.runs(cluster).await;
     }
     bed.rolls_back(first).await;
-    assert_eq!(bed.cautions(), [Some("the cluster lost the layer regions/eu/base"); 2]);
+    assert_eq!(bed.cautions(), [Some("the commit that the cluster is kept at is without the layer regions/eu/base"); 2]);
+}
+
+/// A person who reads that a layer is gone, and finds it there, does not know what to do.
+#[tokio::test]
+async fn a_caution_is_not_about_a_layer_that_is_back() {
+    let (mut bed, maps) = few().await;
+    let layered = map("environments/prod/base", "layered");
+    bed.files(std::slice::from_ref(&layered), false).await;
+    assert_eq!(bed.cautions(), [Some("the cluster lost the layer environments/prod/base"); 2]);
+    let (path, text) = &layered;
+    bed.take_up(&[(path, Some(text)), (&maps[0].0, None)]).await;
+    assert_eq!(bed.cautions(), [Some(STANDS); 2], "something still goes, which nobody let go");
 }
 
 #[tokio::test]

@@ -148,6 +148,8 @@ fn a_failed_cluster_goes_back_to_what_did_well_until_the_newest_commit_gives_som
     world.minutes(3);
     assert_eq!((world.runs("a"), world.is_put_back("a")), (commit(0), true));
     assert_eq!(word(&world, 0), WaveWord::Halted);
+    let way_out = &world.decision.shown.as_ref().unwrap().waves[0].way_out;
+    assert!(way_out.contains("retry") && !way_out.contains("rollback"), "it is back already: {way_out}");
     let readme = world.commit("", &[]);
     world.minutes(20);
     assert_eq!((world.runs("a"), world.is_put_back("a")), (commit(0), true), "{readme} gives what {bad} gave");
@@ -329,6 +331,18 @@ fn a_freeze_holds_up_what_has_not_begun() {
     assert_eq!(world.decision.look_again, Some(minutes(60)));
     world.now = minutes(60);
     assert_eq!(world.step(), ["b", "c"]);
+}
+
+#[test]
+fn a_wave_says_what_it_waits_for_and_how_long_it_does() {
+    let mut world = settled();
+    world.commit_all("1");
+    world.place("a").is_unready = true;
+    world.minutes(3);
+    let reason = &world.decision.shown.as_ref().unwrap().waves[0].reason;
+    let since = world.progress.clusters["a"].unready_since.unwrap().checked_add(Duration::from_mins(10)).unwrap();
+    let until = since.strftime("%Y-%m-%dT%H:%M:%SZ");
+    assert_eq!(*reason, format!("is in progress on a (a: ConfigMap/shop/db: slow; it fails if it is not healthy by {until})"));
 }
 
 #[test]

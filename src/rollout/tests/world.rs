@@ -211,7 +211,7 @@ impl World {
             runs: place.runs.map(|runs| (runs.commit, runs.digest)),
             digest: place.runs.map(|runs| runs.digest).filter(|_| !place.is_lost && !place.is_unheard),
             condition: self.condition(place),
-            ailing: None,
+            ailing: place.is_unready.then(|| "ConfigMap/shop/db: slow".to_owned()),
             lost: place.is_lost,
             deadline: Duration::from_mins(10),
         };
