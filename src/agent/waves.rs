@@ -137,8 +137,7 @@ impl Waves {
     /// Takes up what is on record. With `hasty`, no soak is waited for.
     pub(super) fn remember(&mut self, progress: Progress, runs: BTreeMap<String, (CommitId, Digest)>, hasty: bool) {
         self.runs = runs;
-        self.unchecked =
-            progress.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten().map(|target| target.commit).collect();
+        self.unchecked = progress.targets().map(|target| target.commit).collect();
         self.kept = progress.commits();
         self.recorded = (progress.clone(), Board::default());
         (self.progress, self.hasty) = (progress, hasty);

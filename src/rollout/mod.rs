@@ -56,6 +56,13 @@ pub struct Progress {
     pub clusters: BTreeMap<String, ClusterProgress>,
 }
 
+impl Progress {
+    /// What the waves are brought to and have proved.
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten()
+    }
+}
+
 /// A commit as it was rendered once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {

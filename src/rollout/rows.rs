@@ -103,7 +103,7 @@ impl Progress {
 
     /// The commits that are needed later, whatever becomes of the branch.
     pub fn commits(&self) -> BTreeSet<CommitId> {
-        let waves = self.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten().map(|target| target.commit);
+        let waves = self.targets().map(|target| target.commit);
         let clusters = self.clusters.values().flat_map(|cluster| [cluster.admitted, cluster.last_good]).flatten().map(|stand| stand.commit);
         let pins = self.clusters.values().filter_map(|cluster| match cluster.pin {
             Some(Pin::ByHand { commit, .. }) => Some(commit),
@@ -134,7 +134,7 @@ impl Progress {
             let is_pinned = matches!(cluster.pin, Some(Pin::ByHand { digest: Some(pinned), .. }) if pinned == digest);
             is_pinned || [cluster.admitted, cluster.last_good].into_iter().flatten().any(|stand| stand.digest == digest)
         });
-        let mut targets = self.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten();
+        let mut targets = self.targets();
         of_cluster || targets.any(|target| target.digest(name) == Some(digest))
     }
 }

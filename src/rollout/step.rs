@@ -49,7 +49,7 @@ impl Progress {
 
     /// The highest serial there was. Where the newest commit's is not on record, that of what waves and clusters have.
     fn last_serial(&self) -> u64 {
-        let waves = || self.waves.values().flat_map(|wave| [&wave.target, &wave.proved]).flatten().map(|target| target.serial);
+        let waves = || self.targets().map(|target| target.serial);
         let clusters = || self.clusters.values().filter_map(|cluster| cluster.admitted).map(|stand| stand.serial);
         self.head.as_ref().map_or_else(|| waves().chain(clusters()).max().unwrap_or(0), |head| head.serial)
     }
