@@ -26,7 +26,7 @@ impl Fleet {
             digest.is_some() && digest != desired.rendering.as_ref().ok().map(|rendering| rendering.digest)
         });
         let newest = newest.map(|head| head.commit);
-        let desired = held(desired, self.holds.of(cluster, Timestamp::now()));
+        let desired = held(desired, self.held(cluster, Timestamp::now()));
         let mut waits = waits(&desired);
         let by_rollout = desired.rest.as_ref().map(|rest| rest.message.clone());
         let by_rollout = by_rollout.or_else(|| newest.and_then(|_| self.waves.reason(cluster).map(str::to_owned)));
@@ -37,6 +37,7 @@ impl Fleet {
 
 /// With what people hold laid over it.
 pub(super) fn held(desired: Desired, held: Held) -> Desired {
+    let held = held.with(desired.rendering.as_deref().ok());
     Desired { rendering: desired.rendering.map(|rendering| held.lay(&rendering)), held, ..desired }
 }
 
@@ -46,7 +47,7 @@ pub(super) fn waits(desired: &Desired) -> Vec<String> {
         Reporting::Observing => "the agent observes: it writes nothing",
         Reporting::LostLedger => "the ledger was lost: nothing is written before `evenkeel resume`",
     });
-    let holds = desired.held.all().iter().map(|hold| hold.diagnostic().message);
+    let holds = desired.held.in_effect().map(|hold| hold.diagnostic().message);
     let pin = desired.pin.as_ref().map(|pin| pin.why.message.clone());
     reporting.map(str::to_owned).into_iter().chain(holds).chain(pin).collect()
 }
