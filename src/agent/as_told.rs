@@ -27,7 +27,7 @@ impl Fleet {
             digest.is_some() && digest != desired.rendering.as_ref().ok().map(|rendering| rendering.digest)
         });
         let newest = newest.map(|head| head.commit);
-        let desired = held(desired, self.holds.of(cluster, Timestamp::now()));
+        let desired = held(desired, self.held(cluster, Timestamp::now()));
         let mut waits = waits(&desired);
         let left = desired.rest.as_ref().filter(|rest| rest.code != codes::WAVE).map(|rest| rest.message.clone());
         let reason = || self.waves.reason(cluster).filter(|_| newest.is_some() || desired.rest.is_some()).map(str::to_owned);
@@ -38,6 +38,7 @@ impl Fleet {
 
 /// With what people hold laid over it.
 pub(super) fn held(desired: Desired, held: Held) -> Desired {
+    let held = held.with(desired.rendering.as_deref().ok());
     Desired { rendering: desired.rendering.map(|rendering| held.lay(&rendering)), held, ..desired }
 }
 
@@ -47,7 +48,7 @@ pub(super) fn waits(desired: &Desired) -> Vec<String> {
         Reporting::Observing => "the agent observes: it writes nothing",
         Reporting::LostLedger => "the ledger was lost: nothing is written before `evenkeel resume`",
     });
-    let holds = desired.held.all().iter().map(|hold| hold.diagnostic().message);
+    let holds = desired.held.in_effect().map(|hold| hold.diagnostic().message);
     let pin = desired.pin.as_ref().map(|pin| pin.why.message.clone());
     reporting.map(str::to_owned).into_iter().chain(holds).chain(pin).collect()
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
 use super::{
-    holds::Holds,
+    holds::{Holds, off},
     kept::Kept,
     live_plan::Ground,
     losses::Losses,
@@ -153,7 +153,7 @@ impl Fleet {
             facts: self.facts.clone(),
             only: self.only.clone(),
             namespace: self.namespace.clone(),
-            found: self.desired.keys().filter_map(|name| Some((name.clone(), self.as_told(name)?.into()))).collect(),
+            told: self.desired.keys().filter_map(|name| Some((name.clone(), self.as_told(name)?.desired))).collect(),
         }
     }
 
@@ -293,6 +293,7 @@ impl Fleet {
         crash::point("rendering.recorded");
         self.weigh(commit, &fleet, &renderings).await?;
         crash::point("losses.recorded");
+        self.find_held_bundles().await?;
         for cluster in fleet.clusters.iter().filter(|cluster| !renderings.contains_key(&cluster.name)) {
             self.let_go(&cluster.name, "is not selected any more; its objects stay");
         }
@@ -319,6 +320,10 @@ impl Fleet {
         let applied = if self.targets.has(cluster) { None } else { self.ledger.applied(cluster).await? };
         self.desired.insert(cluster.to_owned(), desired.clone());
         let desired = self.holds.lay(cluster, desired);
+        if let Some(known) = self.known.get(cluster) {
+            // Before it says how it does with that: with a bundle that came and is held, it proves nothing.
+            self.waves.leave_out(cluster, off(known, &desired.held));
+        }
         self.targets.want(cluster, desired, applied);
         Ok(())
     }

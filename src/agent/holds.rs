@@ -10,7 +10,10 @@ use super::{as_told, fleet::Fleet, selection};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
+    layout,
     ledger::{ActionRow, Ledger},
+    render::Rendering,
+    rollout::Off,
     server::{Accepted, Action, HoldRequest, ReleaseRequest, selector},
     sync::{
         hold::{Held, Hold, Labels, Release, Scope},
@@ -24,22 +27,38 @@ pub(super) struct Holds {
     standing: Vec<Hold>,
     /// Of every cluster that is looked after.
     pub(super) labels: BTreeMap<String, Labels>,
+    /// The clusters with objects on record, for each bundle that is held.
+    there: BTreeMap<String, BTreeSet<String>>,
     /// What each cluster's task was last told.
     told: BTreeMap<String, Held>,
 }
 
 impl Holds {
-    /// What is held of a cluster at that time: what a rollout must not wait for, nor write.
-    pub(super) fn of(&self, cluster: &str, now: Timestamp) -> Held {
-        self.labels.get(cluster).map(|labels| Held::of(&self.standing, labels, now)).unwrap_or_default()
+    /// What is held at that time of a cluster that is told that rendering: what a rollout must not wait for, nor write. Without a
+    /// rendering any bundle may be there.
+    pub(super) fn of(&self, cluster: &str, rendering: Option<&Rendering>, now: Timestamp) -> Held {
+        let Some(labels) = self.labels.get(cluster) else { return Held::default() };
+        let is_absent = |bundle: &str| self.there.get(bundle).is_some_and(|clusters| !clusters.contains(cluster));
+        Held::of(&self.standing, labels, now).without(is_absent).with(rendering)
     }
 
     /// What the cluster's task is told.
     pub(super) fn lay(&mut self, cluster: &str, desired: Desired) -> Desired {
-        let held = self.of(cluster, Timestamp::now());
+        let held = self.of(cluster, desired.rendering.as_deref().ok(), Timestamp::now());
         self.told.insert(cluster.to_owned(), held.clone());
         as_told::held(desired, held)
     }
+
+    fn bundles(&self) -> BTreeSet<String> {
+        self.standing.iter().filter_map(|hold| hold.bundle.clone()).collect()
+    }
+}
+
+/// Why a cluster does not count for its wave, as Git or people want it; none where it does.
+pub(super) fn off(cluster: &layout::Cluster, held: &Held) -> Option<Off> {
+    let paused = cluster.paused.clone().map(Off::Paused);
+    let whole = || held.whole().map(|hold| Off::Held(hold.diagnostic().message));
+    paused.or_else(whole).or_else(|| held.why().map(Off::Partly))
 }
 
 impl Fleet {
@@ -48,13 +67,32 @@ impl Fleet {
         let now = Timestamp::now();
         self.ledger.expire_holds(now).await?;
         self.holds.standing = self.ledger.holds(now).await?;
+        let bundles = self.holds.bundles();
+        self.holds.there.retain(|bundle, _| bundles.contains(bundle));
+        if self.holds.there.len() < bundles.len() {
+            self.find_held_bundles().await?;
+        }
         self.waves.is_due = true;
         for (cluster, desired) in self.desired.clone() {
-            if self.holds.told.get(&cluster) != Some(&self.holds.of(&cluster, now)) {
+            if self.holds.told.get(&cluster) != Some(&self.held(&cluster, now)) {
                 self.waves.unheard(&cluster);
                 self.want(&cluster, desired).await?;
             }
         }
+        Ok(())
+    }
+
+    /// What is held of a cluster at that time, with what its task was told to run.
+    pub(super) fn held(&self, cluster: &str, now: Timestamp) -> Held {
+        let desired = self.desired.get(cluster);
+        self.holds.of(cluster, desired.and_then(|desired| desired.rendering.as_deref().ok()), now)
+    }
+
+    /// Learns where held bundles are on record: when one is held, and with each commit, which may have clusters held that were not. What
+    /// is written meanwhile is of bundles that clusters are told to have, or is not held there.
+    pub(super) async fn find_held_bundles(&mut self) -> Result<(), Diagnostic> {
+        let bundles = self.holds.bundles();
+        self.holds.there = if bundles.is_empty() { BTreeMap::new() } else { self.ledger.clusters_with(bundles).await? };
         Ok(())
     }
 

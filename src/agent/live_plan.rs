@@ -11,8 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::{
-    as_told::{self, AsTold},
-    fleet,
+    as_told, fleet,
     previews::{Looker, Lookers, Room, late},
 };
 use crate::{
@@ -28,7 +27,7 @@ use crate::{
     },
     render::{Facts, Renderer},
     server::PLAN_TIME_MAX,
-    sync::{hold::Held, target::Desired},
+    sync::target::Desired,
 };
 use kube_overlay::LabelSelector;
 
@@ -49,29 +48,14 @@ pub(super) struct Ground {
     pub(super) facts: BTreeMap<String, Facts>,
     pub(super) only: Option<LabelSelector>,
     pub(super) namespace: String,
-    /// What is known of clusters, by name.
-    pub(super) found: BTreeMap<String, Found>,
-}
-
-/// What is known of a cluster that a change finds there.
-pub(super) struct Found {
-    held: Held,
-    /// Why nothing of any commit is written there.
-    waits: Vec<String>,
-    /// Why all its deletions wait already.
-    caution: Option<Arc<str>>,
-}
-
-impl From<AsTold> for Found {
-    fn from(AsTold { desired, .. }: AsTold) -> Self {
-        Self { waits: as_told::waits(&desired), held: desired.held, caution: desired.budget.caution }
-    }
+    /// What clusters were told that a change finds there, by name.
+    pub(super) told: BTreeMap<String, Desired>,
 }
 
 /// A cluster and what is to be asked of it.
-struct Concerned {
-    plan: ClusterPlan,
-    waits: Vec<String>,
+pub(super) struct Concerned {
+    pub(super) plan: ClusterPlan,
+    pub(super) waits: Vec<String>,
     asked: Option<(Desired, Touched)>,
 }
 
@@ -153,8 +137,8 @@ async fn find(mirror: &Mirror, rev: &str) -> Result<CommitId, Diagnostic> {
 }
 
 /// What the change does by the repository, and what is to be asked of which cluster; on a thread of its own.
-fn compare(ground: &Ground, base: Option<CommitId>, head: CommitId) -> Result<(Vec<ErrorAnswer>, Vec<Concerned>), Diagnostic> {
-    let Ground { mirror, renderer, facts, only, namespace, found: known } = ground;
+pub(super) fn compare(ground: &Ground, base: Option<CommitId>, head: CommitId) -> Result<(Vec<ErrorAnswer>, Vec<Concerned>), Diagnostic> {
+    let Ground { mirror, renderer, facts, only, namespace, told } = ground;
     let before: Box<dyn Source> = match base {
         Some(base) => Box::new(mirror.tree(base)?),
         None => Box::new(MemorySource::empty()),
@@ -170,9 +154,11 @@ fn compare(ground: &Ground, base: Option<CommitId>, head: CommitId) -> Result<(V
             return None;
         }
         let is_asked = matches!(cluster.outcome, Outcome::Changed | Outcome::Added | Outcome::Recovered);
-        let (known, ground) = (known.get(&cluster.name), (renderer, facts));
-        let asked = found.filter(|_| is_asked).and_then(|(fleet, _)| question(fleet, &after, (&cluster, known), ground, (head, namespace)));
-        let waits = known.map(|known| known.waits.clone()).unwrap_or_default();
+        let (told, ground) = (told.get(&cluster.name), (renderer, facts));
+        let asked = found.filter(|_| is_asked).and_then(|(fleet, _)| question(fleet, &after, (&cluster, told), ground, (head, namespace)));
+        // The change may bring a bundle that is held.
+        let held = |told: &Desired| asked.as_ref().map_or(&told.held, |(desired, _)| &desired.held).clone();
+        let waits = told.map(|told| as_told::waits(&Desired { held: held(told), ..told.clone() })).unwrap_or_default();
         Some(Concerned { plan: cluster, waits, asked })
     });
     Ok((plan.errors, concerned.collect()))
@@ -182,7 +168,7 @@ fn compare(ground: &Ground, base: Option<CommitId>, head: CommitId) -> Result<(V
 fn question(
     fleet: &Fleet,
     after: &dyn Source,
-    (plan, known): (&ClusterPlan, Option<&Found>),
+    (plan, told): (&ClusterPlan, Option<&Desired>),
     (renderer, facts): (&Renderer, &BTreeMap<String, Facts>),
     (head, namespace): (CommitId, &str),
 ) -> Option<(Desired, Touched)> {
@@ -190,9 +176,9 @@ fn question(
     let rendering = renderer.render(after, fleet, cluster, facts.get(&plan.name).unwrap_or(&Facts::default())).ok()?;
     let touched = Touched::of(plan, &rendering);
     let mut desired = fleet::desired((&fleet.name, &fleet.spec), cluster, namespace, head, Ok(rendering));
-    desired.budget.caution = plan.caution.as_deref().map(Into::into).or_else(|| known.and_then(|known| known.caution.clone()));
-    if let Some(known) = known {
-        desired = as_told::held(desired, known.held.clone());
+    desired.budget.caution = plan.caution.as_deref().map(Into::into).or_else(|| told.and_then(|told| told.budget.caution.clone()));
+    if let Some(told) = told {
+        desired = as_told::held(desired, told.held.clone());
     }
     (!touched.is_nothing()).then_some((desired, touched))
 }

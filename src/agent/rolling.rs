@@ -7,10 +7,11 @@ use tracing::warn;
 
 use super::{
     fleet::{Fleet, desired},
+    holds::off,
     older::Older,
     waves::{Head, Word},
 };
-use crate::{codes, diagnostic::Diagnostic, git::CommitId, render::Rendering, rollout::Off, sync::target::Desired};
+use crate::{codes, diagnostic::Diagnostic, git::CommitId, render::Rendering, sync::target::Desired};
 
 impl Fleet {
     /// Takes up what is on record of the rollout and the clusters. With `hasty`, no soak is waited for.
@@ -55,10 +56,9 @@ impl Fleet {
         }
         let now = Timestamp::now();
         for (name, cluster) in &self.known {
-            let held = self.holds.of(name, now);
-            let paused = cluster.paused.clone().map(Off::Paused);
-            let whole = || held.whole().map(|hold| Off::Held(hold.diagnostic().message));
-            self.waves.leave_out(name, paused.or_else(whole).or_else(|| held.why().map(Off::Partly)));
+            let told = self.desired.get(name).and_then(|desired| desired.rendering.as_deref().ok());
+            let held = self.holds.of(name, told.or_else(|| head.renderings.get(name)?.as_deref().ok()), now);
+            self.waves.leave_out(name, off(cluster, &held));
         }
         if !self.waves.step(head, now) {
             return self.record_rollout().await;

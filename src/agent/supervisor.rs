@@ -200,7 +200,7 @@ impl Supervisor {
                     self.fleet.runs(cluster, applied);
                 }
                 self.fleet.settle(cluster, &state).await;
-                let held = self.fleet.holds.of(cluster, Timestamp::now());
+                let held = self.fleet.held(cluster, Timestamp::now());
                 self.fleet.waves.heard(cluster, &state, &held, Timestamp::now());
                 if let Some(once) = &mut self.once {
                     once.state(cluster, *state);

@@ -3,6 +3,7 @@
 
 mod approvals;
 mod cautions;
+mod holds;
 mod selectors;
 mod waves;
 
@@ -455,7 +456,7 @@ async fn a_hold_that_cannot_be_is_refused_and_on_record_and_one_that_can_holds_w
     let hold = server::Action::Hold { request: request("region=eu", "full"), who: who() };
     assert_eq!(bed.supervisor.fleet.act(hold).await.unwrap().clusters, ["a", "b"]);
     bed.take_up(&[(&entry("c"), Some(&own("Cluster", "c")))]).await;
-    assert!(bed.supervisor.fleet.holds.of("c", Timestamp::now()).whole().is_some());
+    assert!(bed.supervisor.fleet.held("c", Timestamp::now()).whole().is_some());
     let release = |selector: &str| server::Action::Release {
         request: ReleaseRequest { selector: selector.to_owned(), bundle: None },
         environments: None,
@@ -480,7 +481,7 @@ async fn a_hold_of_a_token_for_some_environments_is_for_nobody_elsewhere() {
     let prod = server::Scope::Environments(["prod".to_owned()].into());
     let request = HoldRequest { selector: "region=eu".to_owned(), bundle: None, drift: false, reason: "full".to_owned(), until: None };
     let hold = || server::Action::Hold { request: request.clone(), who: "sue (token)".to_owned() };
-    let held = |bed: &Bed, cluster: &str| bed.supervisor.fleet.holds.of(cluster, Timestamp::now()).whole().cloned();
+    let held = |bed: &Bed, cluster: &str| bed.supervisor.fleet.held(cluster, Timestamp::now()).whole().cloned();
     assert_eq!(bed.ask(hold(), prod.clone()).await.unwrap().clusters, ["a", "b"]);
     let elsewhere = "environments/dev/eu/d/cluster.yaml";
     bed.take_up(&[(&entry("c"), Some(&own("Cluster", "c"))), (elsewhere, Some(&own("Cluster", "d")))]).await;
@@ -503,7 +504,7 @@ async fn a_hold_of_the_fleet_outlives_a_release_by_who_may_act_on_all_that_it_ho
     let mut bed = Bed::new();
     bed.take_up(&[]).await;
     let prod = server::Scope::Environments(["prod".to_owned()].into());
-    let held = |bed: &Bed, cluster: &str| bed.supervisor.fleet.holds.of(cluster, Timestamp::now()).whole().cloned();
+    let held = |bed: &Bed, cluster: &str| bed.supervisor.fleet.held(cluster, Timestamp::now()).whole().cloned();
     let request = HoldRequest { selector: "region=eu".to_owned(), bundle: None, drift: false, reason: "full".to_owned(), until: None };
     let hold = server::Action::Hold { request, who: "ada (uid 7)".to_owned() };
     assert_eq!(bed.ask(hold, server::Scope::Fleet).await.unwrap().clusters, ["a", "b"]);

@@ -53,6 +53,21 @@ impl Ledger {
         .await
     }
 
+    /// The clusters of which objects are on record as applied, for each of these bundles.
+    pub async fn clusters_with(&self, bundles: BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>, LedgerError> {
+        self.ask(move |db| {
+            let sql = "SELECT name FROM clusters WHERE EXISTS (SELECT 1 FROM objects WHERE cluster = clusters.id AND bundle = ?)";
+            let mut clusters = db.prepare_cached(sql)?;
+            let mut found = BTreeMap::new();
+            for bundle in bundles {
+                let there = clusters.query_map([&bundle], |row| row.get(0))?.collect::<Result<_, _>>()?;
+                found.insert(bundle, there);
+            }
+            Ok(found)
+        })
+        .await
+    }
+
     /// Lets the selected clusters go; which those are. None where nothing was held.
     pub async fn release(&self, wanted: Release, who: &str) -> Result<Option<Vec<String>>, LedgerError> {
         let (who, now) = (who.to_owned(), (self.clock)());

@@ -46,7 +46,7 @@ pub(super) fn compare(base: &Arc<Rendering>, head: &Arc<Rendering>, budget: &Bud
                 if from.digest != to.digest {
                     let bundle = to.bundle.to_string();
                     let fields = fields.between(from, to, base, head);
-                    difference.change.push(Change { id: to.id.clone(), bundle, paused: is_paused(head, &to.bundle), fields });
+                    difference.change.push(Change { id: to.id.clone(), bundle, paused: head.is_paused(&to.bundle), fields });
                 }
                 if from.bundle != to.bundle {
                     difference.moves.push(Move { id: to.id.clone(), from: from.bundle.to_string(), to: to.bundle.to_string() });
@@ -64,11 +64,7 @@ pub(super) fn compare(base: &Arc<Rendering>, head: &Arc<Rendering>, budget: &Bud
 
 /// A new object of that rendering.
 pub(super) fn create(object: &RenderedObject, rendering: &Rendering) -> Create {
-    Create { id: object.id.clone(), bundle: object.bundle.to_string(), paused: is_paused(rendering, &object.bundle) }
-}
-
-fn is_paused(rendering: &Rendering, bundle: &str) -> bool {
-    rendering.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some())
+    Create { id: object.id.clone(), bundle: object.bundle.to_string(), paused: rendering.is_paused(&object.bundle) }
 }
 
 type Side<'a> = Option<&'a Arc<RenderedObject>>;
@@ -99,7 +95,7 @@ fn pairs<'a>(base: &'a [Arc<RenderedObject>], head: &'a [Arc<RenderedObject>]) -
 
 fn pauses(base: &Rendering, head: &Rendering) -> Vec<Pause> {
     let now = head.bundles.iter().map(|(name, settings)| (name, settings.paused.is_some()));
-    let differ = now.filter(|(name, paused)| *paused != is_paused(base, name));
+    let differ = now.filter(|(name, paused)| *paused != base.is_paused(name));
     differ.map(|(name, paused)| Pause { bundle: Some(name.clone()), paused }).collect()
 }
 

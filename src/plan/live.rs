@@ -170,7 +170,7 @@ impl<'a> Teller<'a> {
         let mut change = LiveChange {
             id: object.id.clone(),
             bundle: object.bundle.to_string(),
-            paused: self.rendering.bundles.get(&*object.bundle).is_some_and(|settings| settings.paused.is_some()),
+            paused: self.rendering.is_paused(&object.bundle),
             from: Vec::new(),
             with: Vec::new(),
             drift: self.drift_of(previewed),
@@ -277,7 +277,7 @@ pub fn deletions(leaving: Leaving, rendering: &Rendering) -> Vec<Delete> {
             .iter()
             .filter(|(id, member)| rendering.object(id).is_none() && member.is_labelled() && !member.is_deleting())
             .filter_map(|(id, member)| {
-                let bundle = member.bundle().filter(|bundle| rendering.bundles.get(&***bundle).is_some_and(|it| it.paused.is_some()))?;
+                let bundle = member.bundle().filter(|bundle| rendering.is_paused(bundle))?;
                 let reason = format!("the bundle {bundle} is paused");
                 Some(Delete { id: id.clone(), bundle: bundle.to_string(), fate: Fate::Paused, reason })
             }),

@@ -146,6 +146,11 @@ impl Rendering {
     pub fn object(&self, id: &ObjectId) -> Option<&Arc<RenderedObject>> {
         self.objects.binary_search_by(|object| object.id.cmp(id)).ok().map(|at| &self.objects[at])
     }
+
+    /// Whether nothing of that bundle is written or deleted.
+    pub fn is_paused(&self, bundle: &str) -> bool {
+        self.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some())
+    }
 }
 
 /// What bundle.yaml says of a bundle, over all layers.

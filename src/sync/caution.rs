@@ -104,19 +104,17 @@ pub fn cautions(losses: &[Loss], all: usize, budget: &Budget) -> BTreeMap<String
 /// Which of the objects on record (with the bundles from which they were applied) a rendering does not want any more, as
 /// [`super::plan`] sees it.
 pub fn unwanted<'a>(record: impl IntoIterator<Item = (&'a ObjectId, &'a str)>, rendering: &Rendering) -> BTreeSet<&'a ObjectId> {
-    let paused = |bundle: &str| rendering.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some());
-    let left = record.into_iter().filter(|(id, bundle)| rendering.object(id).is_none() && !paused(bundle));
+    let left = record.into_iter().filter(|(id, bundle)| rendering.object(id).is_none() && !rendering.is_paused(bundle));
     left.map(|(id, _)| id).collect()
 }
 
 /// Whether one rendering may take objects that stand where another was told: it lacks one of its objects, or it goes on with a bundle
 /// that was paused and whose objects could not go. Objects are sorted, and mostly shared.
 pub fn loses(before: &Rendering, after: &Rendering) -> bool {
-    let is_paused = |rendering: &Rendering, bundle: &str| rendering.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some());
     let mut others = after.objects.iter();
     let mut lacks =
         || !before.objects.iter().all(|object| others.by_ref().any(|other| Arc::ptr_eq(object, other) || object.id == other.id));
-    let goes_on = || before.bundles.keys().any(|bundle| is_paused(before, bundle) && !is_paused(after, bundle));
+    let goes_on = || before.bundles.keys().any(|bundle| before.is_paused(bundle) && !after.is_paused(bundle));
     before.digest != after.digest && (goes_on() || lacks())
 }
 

@@ -98,17 +98,41 @@ impl Hold {
 
 /// The holds of one cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Held(Arc<[Hold]>);
+pub struct Held {
+    all: Arc<[Hold]>,
+    /// The held bundles that the cluster does not have.
+    absent: BTreeSet<String>,
+}
 
 impl Held {
     /// Those of all holds that hold a cluster with these labels at that time.
     pub fn of(holds: &[Hold], labels: &Labels, now: Timestamp) -> Self {
-        Self(holds.iter().filter(|hold| !hold.is_over(now) && hold.holds(labels)).cloned().collect())
+        let all = holds.iter().filter(|hold| !hold.is_over(now) && hold.holds(labels)).cloned().collect();
+        Self { all, absent: BTreeSet::new() }
     }
 
-    /// All of them.
+    /// The same on a cluster without objects of some of the bundles: holds of these stand there, and have no effect.
+    #[must_use]
+    pub fn without(self, is_absent: impl Fn(&str) -> bool) -> Self {
+        let absent = self.all.iter().filter_map(|hold| hold.bundle.as_ref()).filter(|bundle| is_absent(bundle)).cloned().collect();
+        Self { absent, ..self }
+    }
+
+    /// The same where the cluster is told that rendering, whose bundles it is to have; without one it may have any.
+    #[must_use]
+    pub fn with(mut self, rendering: Option<&Rendering>) -> Self {
+        self.absent.retain(|bundle| rendering.is_some_and(|rendering| !rendering.bundles.contains_key(bundle)));
+        self
+    }
+
+    /// All of them, as they stand on the parent.
     pub fn all(&self) -> &[Hold] {
-        &self.0
+        &self.all
+    }
+
+    /// Those of them that are of something that the cluster has.
+    pub fn in_effect(&self) -> impl Iterator<Item = &Hold> {
+        self.all.iter().filter(|hold| hold.bundle.as_ref().is_none_or(|bundle| !self.absent.contains(bundle)))
     }
 
     /// The hold that stops every write to the cluster, where one does: nothing of a commit reaches it meanwhile.
@@ -128,24 +152,27 @@ impl Held {
 
     /// The hold that keeps drift of the whole cluster or of a bundle from being put back, where one does.
     pub fn drift(&self) -> Option<&Hold> {
-        self.0.iter().find(|hold| hold.scope == Scope::Drift)
+        self.in_effect().find(|hold| hold.scope == Scope::Drift)
     }
 
     fn writes(&self) -> impl Iterator<Item = &Hold> {
-        self.0.iter().filter(|hold| hold.scope == Scope::Writes)
+        self.in_effect().filter(|hold| hold.scope == Scope::Writes)
     }
 
-    /// The rendering with the held bundles paused. Its digest is another: who runs it does not run the commit's.
+    /// The rendering with the held bundles paused. Where the cluster has some of them its digest is another: who runs it does not run
+    /// the commit's.
     pub(crate) fn lay(&self, rendering: &Arc<Rendering>) -> Arc<Rendering> {
-        let bundles = self.bundles();
-        if bundles.is_empty() {
+        // Also those that left the repository, whose objects stay, and those that seem to be absent: what a write under way leaves
+        // there comes on record later.
+        let held = self.all.iter().filter(|hold| hold.scope == Scope::Writes);
+        let held: Vec<_> = held.filter_map(|hold| Some((hold.bundle.as_ref()?, &hold.reason))).collect();
+        if held.is_empty() {
             return Arc::clone(rendering);
         }
         let mut laid = Rendering::clone(rendering);
         laid.digest = self.laid(rendering.digest);
-        for (bundle, hold) in bundles {
-            // Also one that left the repository: its objects stay.
-            laid.bundles.entry(bundle.to_owned()).or_default().paused = Some(hold.reason.as_str().into());
+        for (bundle, reason) in held {
+            laid.bundles.entry(bundle.clone()).or_default().paused = Some(reason.as_str().into());
         }
         Arc::new(laid)
     }
@@ -157,7 +184,7 @@ impl Held {
 
     /// The objects whose drift is left as it is.
     pub(crate) fn left(&self, rendering: &Rendering) -> BTreeSet<ObjectId> {
-        let drift: Vec<&Hold> = self.0.iter().filter(|hold| hold.scope == Scope::Drift).collect();
+        let drift: Vec<&Hold> = self.in_effect().filter(|hold| hold.scope == Scope::Drift).collect();
         if drift.is_empty() {
             return BTreeSet::new();
         }
@@ -360,6 +387,31 @@ pub(crate) mod tests {
         assert_ne!(laid.digest, after.digest);
         assert!(held.whole().is_none() && held.left(&after).is_empty());
         assert_eq!(Held::default().lay(&after).digest, after.digest);
+    }
+
+    #[test]
+    fn a_bundle_is_held_where_it_is_or_is_to_be() {
+        let (with, without) = (rendering(&[("a", "one"), ("b", "two")], "1"), rendering(&[("a", "one")], "1"));
+        let of = |id: &str, scope| Hold { bundle: Some("b".to_owned()), scope, ..hold(id, "cluster=b") };
+        let holds = [of("1", Scope::Writes), of("2", Scope::Drift)];
+        let held = |is_on_record: bool, rendering| {
+            let held = Held::of(&holds, &labels("b", "prod"), at(0)).without(|bundle| bundle == "b" && !is_on_record).with(rendering);
+            assert_eq!(held.all(), holds, "it stands on every cluster that it selects");
+            held
+        };
+        let counts = |held: &Held| (held.in_effect().count(), held.bundles().len(), held.why().is_some(), held.drift().is_some());
+        for (is_on_record, rendering) in [(true, Some(&*without)), (false, Some(&*with)), (true, Some(&*with)), (false, None)] {
+            let held = held(is_on_record, rendering);
+            assert_eq!(counts(&held), (2, 1, true, true), "on record: {is_on_record}");
+            assert_ne!(held.laid(with.digest), with.digest);
+        }
+        let held = held(false, Some(&without));
+        assert_eq!((counts(&held), held.lay(&without).digest), ((0, 0, false, false), without.digest));
+        assert_eq!(counts(&held.clone().with(Some(&with))), (2, 1, true, true), "a commit brings it");
+        let plan = plan(&held.lay(&without), &applied(&with), &BTreeSet::new(), Drift::Repair);
+        assert_eq!(plan.deletions.len(), 0, "what a write under way has left there stays all the same");
+        let others = Held::of(&[hold("3", "cluster=b")], &labels("b", "prod"), at(0)).without(|_| true).with(Some(&without));
+        assert!(others.whole().is_some(), "a cluster is held whatever it has");
     }
 
     #[test]

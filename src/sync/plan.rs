@@ -96,12 +96,11 @@ pub fn drift_mode(object: &RenderedObject, rendering: &Rendering, default: Drift
 /// Compares. Objects of a paused bundle are neither sent nor deleted. Drift of objects that are fought over (`resting`) stays for now,
 /// as does that of objects whose mode says so; `drift` is the cluster's.
 pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<ObjectId>, drift: Drift) -> Plan {
-    let paused = |bundle: &str| rendering.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some());
     let mut plan = Plan::default();
     for pair in pairs(rendering, inventory) {
         match pair {
             Pair::Wanted(object, member) => {
-                let Some(why) = why(object, member).filter(|_| !paused(&object.bundle)) else { continue };
+                let Some(why) = why(object, member).filter(|_| !rendering.is_paused(&object.bundle)) else { continue };
                 let mode = drift_mode(object, rendering, drift);
                 let why = if why == Why::Unverified && mode != Drift::Repair { Why::Unrecorded } else { why };
                 if !(why.stays(mode) || (why == Why::Drifted && resting.contains(&object.id))) {
@@ -111,7 +110,7 @@ pub fn plan(rendering: &Rendering, inventory: &Inventory, resting: &BTreeSet<Obj
                 }
             }
             Pair::Left(id, member) => {
-                if member.is_deleting() || !member.is_labelled() || member.bundle().is_some_and(|bundle| paused(bundle)) {
+                if member.is_deleting() || !member.is_labelled() || member.bundle().is_some_and(|bundle| rendering.is_paused(bundle)) {
                     continue;
                 }
                 plan.deletions.push(Deletion {

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use testbed::{Api, wait_until};
 
-use crate::scene::{Agent, PATIENCE, Scene, evenkeel, own, plane, query};
+use crate::scene::{Agent, PATIENCE, Scene, evenkeel, own, plane, query, yaml};
 
 /// A fleet with the ConfigMaps `one` in the bundle `shop` and `web` in the bundle `web`.
 fn begin(scene: &Scene) -> Result<String> {
@@ -167,13 +167,18 @@ async fn a_hold_is_obeyed_at_the_start_and_ends_by_itself() -> Result<()> {
 
 #[tokio::test]
 async fn a_held_bundle_leaves_the_others_going() -> Result<()> {
-    let scene = Scene::new("hold-bundle", &["a"]).await?;
-    let first = begin(&scene)?;
+    let scene = Scene::new("hold-bundle", &["a", "b"]).await?;
+    begin(&scene)?;
+    let (settings, targets) = ("base/web/bundle.yaml", json!({"targets": "cluster=a"}));
+    let bundle = json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Bundle", "metadata": {"name": "web"}, "spec": targets});
+    let first = scene.remote.commit(&[(settings, Some(&yaml(&bundle)))], "Keep web to a")?;
     let agent = scene.agent()?;
-    agent.phase("a", "Synced", &first).await?;
+    for cluster in ["a", "b"] {
+        agent.phase(cluster, "Synced", &first).await?;
+    }
     let slip = evenkeel(&agent.state_dir, &["hold", "cluster=a", "--bundle", "wbe", "--reason", "under investigation"])?;
     assert!(String::from_utf8_lossy(&slip.stderr).contains("has a bundle wbe; there are: shop, web"), "{slip:?}");
-    run(&agent.state_dir, &["hold", "cluster=a", "--bundle", "web", "--reason", "under investigation"])?;
+    run(&agent.state_dir, &["hold", "region=eu", "--bundle", "web", "--reason", "under investigation"])?;
     let status = paused(&agent, "a", &first).await?;
     assert!(status["error"]["message"].as_str().unwrap().starts_with("bundle web is held by "), "{status}");
 
@@ -192,11 +197,25 @@ async fn a_held_bundle_leaves_the_others_going() -> Result<()> {
     assert_eq!(v(&scene, &api, "web").await?, "1");
     assert!(api.find(&scene.config_map_path("rest")).await?.is_some());
 
-    run(&agent.state_dir, &["release", "cluster=a", "--bundle", "web"])?;
-    let status = agent.phase("a", "Synced", &next).await?;
+    // The hold stands on the cluster without the bundle, and counts for nothing until the bundle comes.
+    let other = scene.api("b").await?;
+    let status = agent.phase("b", "Synced", &next).await?;
     assert_eq!((&status["applied"], &status["error"]), (&json!(next), &Value::Null));
-    assert_eq!(v(&scene, &api, "web").await?, "2");
-    assert!(api.find(&scene.config_map_path("rest")).await?.is_none());
+    let parent = other.get("/api/v1/namespaces/evenkeel-system/configmaps/evenkeel-hold-bundle").await?;
+    assert!(parent["data"]["hold"].as_str().unwrap().contains("under investigation"), "{parent}");
+    let next = scene.remote.commit(&[(settings, None)], "Let web be everywhere")?;
+    for cluster in ["a", "b"] {
+        paused(&agent, cluster, &next).await?;
+    }
+    assert!(other.find(&scene.config_map_path("web")).await?.is_none());
+
+    run(&agent.state_dir, &["release", "region=eu", "--bundle", "web"])?;
+    for (cluster, api) in [("a", &api), ("b", &other)] {
+        let status = agent.phase(cluster, "Synced", &next).await?;
+        assert_eq!((&status["applied"], &status["error"]), (&json!(next), &Value::Null));
+        assert_eq!(v(&scene, api, "web").await?, "2");
+        assert!(api.find(&scene.config_map_path("rest")).await?.is_none());
+    }
     Ok(())
 }
 
