@@ -117,11 +117,10 @@ impl Fleet {
     /// Forgets why the deletions of a cluster waited.
     pub(super) async fn close(&mut self, over: Option<Over>) -> Result<(), Diagnostic> {
         let Some(Over { cluster, runs, word }) = over else { return Ok(()) };
-        let is_paused = |bundle: &str| runs.bundles.get(bundle).is_some_and(|settings| settings.paused.is_some());
-        if runs.bundles.keys().any(|bundle| is_paused(bundle)) {
+        if runs.bundles.keys().any(|bundle| runs.is_paused(bundle)) {
             // What leaves a bundle that is paused goes when the pause ends.
             let record = self.ledger.on_record(&cluster).await?;
-            if record.iter().any(|object| runs.object(&object.id).is_none() && is_paused(&object.bundle)) {
+            if record.iter().any(|object| runs.object(&object.id).is_none() && runs.is_paused(&object.bundle)) {
                 // Its next word brings this up again.
                 self.losses.settled.remove(&cluster);
                 return Ok(());
