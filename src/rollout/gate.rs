@@ -323,8 +323,8 @@ impl Progress {
 fn order(cluster: &ClusterProgress, member: &Member) -> Order {
     match &member.condition {
         Condition::Unreachable => Order::Silent,
-        // It did not answer when it was last asked, and nothing is heard of it since the start.
-        Condition::Unknown if cluster.admitted.is_none() && cluster.unreachable_since.is_some() => Order::Silent,
+        // It did not answer when it was last asked, maybe by an agent that is gone.
+        Condition::Unknown if cluster.unreachable_since.is_some() => Order::Silent,
         _ if cluster.admitted.is_none() || member.lost => Order::Fine,
         _ if cluster.is_moving() => Order::Moving,
         Condition::Healthy if is_heard(cluster, member) => Order::Fine,

@@ -59,6 +59,11 @@ impl History {
         let mut dice = Dice::new(seed);
         let settings = settings(&mut dice);
         let mut history = Self { dice, world: World::new(settings, &CLUSTERS), onlooker: Onlooker::default(), texts: 0, given: Vec::new() };
+        for place in history.world.places.values_mut() {
+            if history.dice.percent(10) {
+                place.runs = None;
+            }
+        }
         history.note();
         history
     }
@@ -94,7 +99,17 @@ impl History {
             32..34 => world.bad.clear(),
             34..36 => self.upgrade(),
             36..38 => self.world.settings = Some(settings(&mut self.dice)),
-            _ => world.pass(Duration::from_mins(1)),
+            38..40 => {
+                world.restart();
+                world.places.values_mut().for_each(|place| place.is_unheard = true);
+            }
+            40..45 => world.place(name).is_unheard = false,
+            _ => {
+                world.pass(Duration::from_mins(1));
+                if self.dice.percent(50) {
+                    self.world.places.values_mut().for_each(|place| place.is_unheard = false);
+                }
+            }
         }
     }
 
@@ -192,7 +207,7 @@ impl History {
     fn rules_of_a_move(&self, name: &str, before: &Place, sets_off: bool) {
         let world = &self.world;
         assert!(!before.is_off(), "{name} is not to be written");
-        let (now, was) = (world.places[name].runs.unwrap(), before.runs.unwrap());
+        let (now, was) = (world.places[name].runs.unwrap(), before.runs);
         match &world.progress.clusters[name].pin {
             Some(Pin::ByHand { commit, .. }) => return assert_eq!(now.commit, *commit),
             Some(Pin::Failed(failed)) => {
@@ -200,11 +215,13 @@ impl History {
                 return assert!(world.proofs.contains(&(name.to_owned(), now.digest)), "{name} goes back to what did well there");
             }
             // What was put back is as new as what it came from, to which a person may send it again.
-            None => assert!(now.serial >= was.serial, "{name} never goes back by itself: {was:?} {now:?}"),
+            None => assert!(was.is_none_or(|was| now.serial >= was.serial), "{name} never goes back by itself: {was:?} {now:?}"),
         }
         self.rules_of_a_wave(name, now.digest, sets_off);
         if world.progress.clusters[name].moved_at == Some(world.now) {
-            assert!(!before.is_out_of_reach, "{name} does not answer, and would take it up later, whatever is known then");
+            // Nobody may have found out yet.
+            let is_unseen = before.is_unheard && world.progress.clusters[name].unreachable_since.is_none();
+            assert!(!before.is_out_of_reach || is_unseen, "{name} does not answer, and would take it up later, whatever is known then");
         }
         let mut given = self.given.iter().filter(|(_, digests)| digests[name] == Some(now.digest));
         assert!(given.clone().any(|(commit, _)| *commit == now.commit));
@@ -282,7 +299,7 @@ impl History {
     /// From any state on, once nothing goes wrong any more, the newest commit is everywhere.
     fn all_is_well(&mut self) {
         for place in self.world.places.values_mut() {
-            (place.is_out_of_reach, place.is_ill, place.off) = (false, false, None);
+            (place.is_out_of_reach, place.is_unheard, place.is_ill, place.off) = (false, false, false, None);
         }
         let by_hand: Vec<String> =
             self.world.progress.clusters.iter().filter(|(_, cluster)| cluster.is_pinned_by_hand()).map(|(name, _)| name.clone()).collect();
