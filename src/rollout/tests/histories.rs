@@ -13,7 +13,7 @@ use crate::{
     git::CommitId,
     layout::{OnFailure, Preempt, Rollout},
     manifest::Digest,
-    rollout::{Digests, Off, Pin, Progress},
+    rollout::{Digests, Off, Pin, Progress, Stand},
 };
 
 /// Histories in a run of the tests.
@@ -50,6 +50,8 @@ struct History {
     world: World,
     onlooker: Onlooker,
     texts: usize,
+    /// Clusters that a person had tried again since they were last moved.
+    retried: BTreeSet<&'static str>,
     /// What each commit ever gave: facts and upgrades change what the same one gives.
     given: Vec<(CommitId, Digests)>,
 }
@@ -58,7 +60,9 @@ impl History {
     fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let settings = settings(&mut dice);
-        let mut history = Self { dice, world: World::new(settings, &CLUSTERS), onlooker: Onlooker::default(), texts: 0, given: Vec::new() };
+        let world = World::new(settings, &CLUSTERS);
+        let (onlooker, retried, given) = (Onlooker::default(), BTreeSet::new(), Vec::new());
+        let mut history = Self { dice, world, onlooker, texts: 0, retried, given };
         for place in history.world.places.values_mut() {
             if history.dice.percent(10) {
                 place.runs = None;
@@ -94,6 +98,7 @@ impl History {
             25..28 => {
                 world.progress.retry([name]);
                 self.onlooker.retried(name);
+                self.retried.insert(name);
             }
             28..32 => self.approve(),
             32..34 => world.bad.clear(),
@@ -200,6 +205,7 @@ impl History {
         for name in &moved {
             self.rules_of_a_move(name, &all[name], set_off.contains(name));
             self.rule_of_the_way(name, &ways[name]);
+            self.retried.remove(name.as_str());
         }
         self.rule_of_availability(&moved, &before);
     }
@@ -214,8 +220,11 @@ impl History {
                 assert!(world.progress.clusters[name].failures.contains_key(failed));
                 return assert!(world.proofs.contains(&(name.to_owned(), now.digest)), "{name} goes back to what did well there");
             }
-            // What was put back is as new as what it came from, to which a person may send it again.
-            None => assert!(was.is_none_or(|was| now.serial >= was.serial), "{name} never goes back by itself: {was:?} {now:?}"),
+            // What was put back is as new as what it came from, or newer, and a person may send it there again.
+            None => {
+                let is_newer = was.is_none_or(|was| now.serial >= was.serial);
+                assert!(is_newer || self.retried.contains(name), "{name} never goes back by itself: {was:?} {now:?}");
+            }
         }
         self.rules_of_a_wave(name, now.digest, sets_off);
         if world.progress.clusters[name].moved_at == Some(world.now) {
@@ -274,8 +283,9 @@ impl History {
         for (at, wave) in ["1", "2", "3"].iter().enumerate() {
             let Some(most) = world.settings.as_ref().unwrap().waves[at].max_unavailable else { continue };
             let does_well = |place: &Place| -> bool {
-                let bad = place.runs.is_some_and(|runs| world.bad.contains(&runs.digest));
-                place.busy == 0 && !place.is_out_of_reach && !place.is_ill && !bad
+                // Where nothing of the fleet runs, nothing of it does badly.
+                let does_badly = |runs: Stand| place.busy > 0 || place.is_ill || world.bad.contains(&runs.digest);
+                !place.is_out_of_reach && !place.runs.is_some_and(does_badly)
             };
             let names = CLUSTERS.iter().filter(|(_, of)| of == wave).map(|(name, _)| *name);
             let counts = |name: &&str| {
