@@ -3,6 +3,7 @@
 
 mod approvals;
 mod cautions;
+mod objects;
 mod selectors;
 mod waves;
 
