@@ -177,7 +177,7 @@ codes! {
         => "Add a context named like the cluster, or set spec.connection in its cluster.yaml.";
     UNREACHABLE "EK3002" "The cluster's API server cannot be reached"
         because "The API server is down or restarts; a firewall, proxy or DNS stands in between."
-        => "Check that the API server runs and that the agent's machine reaches it. It is probed at least once a minute, and the cluster goes on by itself when it answers. Other clusters are written meanwhile; only a wave that has begun on it may wait for it, which `evenkeel why` of the cluster says.";
+        => "Check that the API server runs and that the agent's machine reaches it. It is probed at least once a minute, and the cluster goes on by itself when it answers. Other clusters go on, but for those of a wave that waits for it: `evenkeel why` says whether one does.";
     CLUSTER_AUTH "EK3003" "The API server refused the credentials"
         because "An expired certificate or token; an exec plugin that fails; a user that was removed."
         => "Check the user in the agent's kubeconfig: its certificate's dates, its token, its exec plugin. A kubeconfig that changed is read again by itself.";

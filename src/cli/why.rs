@@ -84,7 +84,10 @@ impl Text {
         }
         // Of a cluster that only waits, nobody asks where what runs there comes from.
         let only_waits = why.waits_for.is_some() && why.causes.iter().all(|cause| cause.kind == Kind::Wave);
-        for (heading, brought) in [("Waits", &why.waits_for), ("Brought by", &why.brought_by.clone().filter(|_| !only_waits))] {
+        // What keeps it where it is was not brought by the commit that it runs.
+        let is_kept = why.causes.first().is_some_and(|first| matches!(first.kind, Kind::Paused | Kind::Hold | Kind::Returned));
+        let brought = if is_kept { "Runs" } else { "Brought by" };
+        for (heading, brought) in [("Waits", &why.waits_for), (brought, &why.brought_by.clone().filter(|_| !only_waits))] {
             let lines = brought.iter().map(|brought| format!("{}, {} ago", brought_by(brought), age(self.now, brought.time)));
             text.push_str(&section(heading, &lines.collect::<Vec<_>>()));
         }

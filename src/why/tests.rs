@@ -476,7 +476,7 @@ fn a_wave_that_waits_for_a_cluster_out_of_reach_is_told() {
     evidence.status.rollout = Some(Shown { waves: vec![wave(WaveWord::Rolling, "Look at it, or `spec.paused`.")] });
     insta::assert_snapshot!(told(&evidence), @r#"
     a is Unreachable: it runs bbbbbbb and should run aaaaaaa; what runs is Healthy
-    Unreachable EK3002: refused -> Check that the API server runs and that the agent's machine reaches it. It is probed at least once a minute, and the cluster goes on by itself when it answers. Other clusters are written meanwhile; only a wave that has begun on it may wait for it, which `evenkeel why` of the cluster says. Look at it, or `spec.paused`.
+    Unreachable EK3002: refused -> Check that the API server runs and that the agent's machine reaches it. It is probed at least once a minute, and the cluster goes on by itself when it answers. Other clusters go on, but for those of a wave that waits for it: `evenkeel why` says whether one does. Look at it, or `spec.paused`.
     0 [] and 1 wait; 1 Synced; nothing is written to a; what runs there goes on without Evenkeel; the wave prod waits for a, and with it b, since 1970-01-01T00:00:50Z; skipUnreachableAfter has waves pass over only what was out of reach before it was begun
     "#);
     let way_out = |evidence: &Evidence| explain(evidence).unwrap().causes[0].way_out.clone();
