@@ -146,6 +146,10 @@ codes! {
         because "The selectors of spec.rollout leave it out, so that no commit would ever reach it."
         => "Give the cluster the labels of a wave, or add a last wave for all others with the selector `environment`.";
 
+    ALL_IGNORED "EK1074" ".evenkeelignore leaves out every cluster"
+        because "A pattern that is too wide, such as a single `*`."
+        => "Take the pattern out, or make it narrower; a `!` pattern after it takes files in again. The clusters stay as they are meanwhile. To have them left alone, take their folders out, or set `spec.paused` in evenkeel.yaml.";
+
     // 2xxx: Git
     GIT_UNREACHABLE "EK2001" "The remote cannot be reached"
         because "The network, a proxy or DNS; a remote that is down; a mistyped address."
@@ -173,7 +177,7 @@ codes! {
         => "Add a context named like the cluster, or set spec.connection in its cluster.yaml.";
     UNREACHABLE "EK3002" "The cluster's API server cannot be reached"
         because "The API server is down or restarts; a firewall, proxy or DNS stands in between."
-        => "Check that the API server runs and that the agent's machine reaches it. It is probed at least once a minute, and the cluster goes on by itself when it answers; other clusters are not held up.";
+        => "Check that the API server runs and that the agent's machine reaches it. It is probed at least once a minute, and the cluster goes on by itself when it answers. Other clusters go on, but for those of a wave that waits for it: `evenkeel why` says whether one does.";
     CLUSTER_AUTH "EK3003" "The API server refused the credentials"
         because "An expired certificate or token; an exec plugin that fails; a user that was removed."
         => "Check the user in the agent's kubeconfig: its certificate's dates, its token, its exec plugin. A kubeconfig that changed is read again by itself.";

@@ -56,6 +56,13 @@ pub struct ErrorAnswer {
     pub hint: String,
 }
 
+impl ErrorAnswer {
+    /// What to do next about one cluster: its name stands where the hint leaves it to the reader whom to select.
+    pub fn hint_for(&self, cluster: &str) -> String {
+        self.hint.replace("SELECTOR", &format!("cluster={cluster}"))
+    }
+}
+
 impl From<&Diagnostic> for ErrorAnswer {
     fn from(Diagnostic { code, place, message, hint }: &Diagnostic) -> Self {
         let message = match place {

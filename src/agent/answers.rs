@@ -96,7 +96,11 @@ impl Details for RecordedAnswers {
     fn evidence(&self, cluster: &str, object: Option<&str>) -> Result<Evidence, Diagnostic> {
         let mut evidence = self.reader().evidence(cluster)?;
         if let Some(asked) = object {
-            evidence.object = Some(of_object(self, &evidence, asked)?);
+            let object = of_object(self, &evidence, asked)?;
+            if let Some(commit) = object.commit {
+                evidence.brought = self.reader().brought(cluster, commit)?;
+            }
+            evidence.object = Some(object);
         }
         Ok(evidence)
     }

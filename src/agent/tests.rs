@@ -4,6 +4,7 @@
 mod approvals;
 mod cautions;
 mod holds;
+mod objects;
 mod selectors;
 mod waves;
 

@@ -21,6 +21,9 @@ use crate::{
     sync::{Health, Retry},
 };
 
+/// Clusters that left the repository and are named.
+const LEFT_NAMED_MAX: usize = 5;
+
 /// Show where every cluster stands
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
@@ -53,6 +56,7 @@ pub(super) fn part(mut status: Status, clusters: &[String]) -> Status {
 
 pub(super) fn render(status: &Status, source: Option<&SourceState>, now: Timestamp, color: bool) -> String {
     let mut text = headline(status);
+    text.push_str(&left(status));
     text.push_str(&observed(status));
     text.push_str(&repository(&status.repository, source, now));
     if status.clusters.is_empty() {
@@ -110,6 +114,31 @@ fn headline(status: &Status) -> String {
 
 fn these(count: u64) -> &'static str {
     if count == 1 { "this" } else { "these" }
+}
+
+/// Clusters that left the repository with the newest commit, or that all have: what is shown of each is no trouble of its own, so that
+/// nothing else would say so.
+fn left(status: &Status) -> String {
+    let all: Vec<&ClusterStatus> = status.clusters.iter().filter(|cluster| cluster.left.is_some()).collect();
+    let newest = || all.iter().filter(|cluster| cluster.left == status.commit).copied().collect();
+    let told: Vec<&ClusterStatus> = if all.len() == status.clusters.len() { all.clone() } else { newest() };
+    let [first, ..] = told[..] else { return String::new() };
+    let with = first.left.filter(|left| told.iter().all(|cluster| cluster.left == Some(*left)));
+    let with = with.map(|commit| format!(" with {}", commit.short())).unwrap_or_default();
+    let more = told.len().saturating_sub(LEFT_NAMED_MAX);
+    let names: Vec<&str> = told.iter().take(LEFT_NAMED_MAX).map(|cluster| cluster.name.as_str()).collect();
+    let names = clean(&names.join(", ")) + &if more == 0 { String::new() } else { format!(" and {more} more") };
+    let (who, them, what) = match told.len() {
+        1 => ("1 cluster".to_owned(), ["its", "it"], "cluster.yaml"),
+        count if count == status.clusters.len() => (format!("All {count} clusters"), ["their", "them"], "cluster.yaml files"),
+        count => (format!("{count} clusters"), ["their", "them"], "cluster.yaml files"),
+    };
+    format!(
+        "{who} left the repository{with}: {names}\n  hint: If that was not meant, put {} {what} back, or take what ignores {} out of .evenkeelignore. `evenkeel why {}` says more.\n",
+        them[0],
+        them[1],
+        clean(&first.name)
+    )
 }
 
 /// One line where clusters are only observed.
@@ -232,6 +261,29 @@ mod tests {
         };
         assert!(held(1).contains("\na: 1 deletion is held; to release exactly this: evenkeel approve abab"), "{}", held(1));
         assert!(held(2).contains("\na: 2 deletions are held; to release exactly these: evenkeel approve abab"), "{}", held(2));
+    }
+
+    #[test]
+    fn clusters_that_left_with_the_newest_commit_are_told_first() {
+        let told = |lefts: &[Option<CommitId>]| {
+            let clusters = lefts.iter().map(|with| ClusterStatus { left: *with, ..cluster(OLDER, Health::Unknown, "") }).collect();
+            left(&Status {
+                schema: SCHEMA,
+                commit: Some(HEAD),
+                held_plan: None,
+                clusters,
+                rollout: None,
+                repository: Repository::default(),
+            })
+        };
+        assert_eq!(told(&[None, Some(OLDER)]), "", "it left a while ago");
+        let first = |told: &str| told.lines().next().unwrap_or_default().to_owned();
+        assert_eq!(first(&told(&[None, Some(HEAD), Some(OLDER)])), "1 cluster left the repository with 6363636: a");
+        assert_eq!(first(&told(&[Some(OLDER), Some(OLDER)])), "All 2 clusters left the repository with 0808080: a, a");
+        assert_eq!(first(&told(&[Some(OLDER), Some(HEAD)])), "All 2 clusters left the repository: a, a");
+        assert!(
+            told(&[Some(HEAD); 7]).contains(": a, a, a, a, a and 2 more\n  hint: If that was not meant, put their cluster.yaml files back")
+        );
     }
 
     #[test]

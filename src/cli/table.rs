@@ -191,7 +191,8 @@ pub(super) fn errors<'a>(errors: impl Iterator<Item = (String, &'a ErrorAnswer)>
     let mut text = String::new();
     for (error, names) in groups {
         let message = clean_lines(&error.message);
-        let _ = writeln!(text, "\n{}: error[{}]: {message}\n  hint: {}", clean(&names.join(", ")), clean(&error.code), clean(&error.hint));
+        let hint = if let [name] = &names[..] { error.hint_for(name) } else { error.hint.clone() };
+        let _ = writeln!(text, "\n{}: error[{}]: {message}\n  hint: {}", clean(&names.join(", ")), clean(&error.code), clean(&hint));
     }
     text
 }
@@ -213,6 +214,14 @@ mod tests {
         é          two\nlines\u{1b}[2J
         ");
         assert!(table.render(true).contains("long name  \u{1b}[32mx\u{1b}[0m\n"), "{}", table.render(true));
+    }
+
+    #[test]
+    fn the_hint_of_one_cluster_names_it() {
+        let error = ErrorAnswer { code: "EK4043".to_owned(), message: "put back".to_owned(), hint: "`evenkeel retry SELECTOR`".to_owned() };
+        let told = |names: &[&str]| errors(names.iter().map(|name| ((*name).to_owned(), &error)));
+        assert_eq!(told(&["a"]), "\na: error[EK4043]: put back\n  hint: `evenkeel retry cluster=a`\n");
+        assert_eq!(told(&["a", "b"]), "\na, b: error[EK4043]: put back\n  hint: `evenkeel retry SELECTOR`\n");
     }
 
     #[test]

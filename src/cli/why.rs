@@ -67,7 +67,8 @@ impl Text {
         if why.well {
             let exists = why.object.as_ref().is_none_or(|object| object.id.is_some());
             if let Some(brought) = why.brought_by.as_ref().filter(|_| exists) {
-                let _ = writeln!(text, "It came with {}, {} ago.", brought_by(brought), age(self.now, brought.time));
+                let it = if why.object.is_some() { format!("What {} runs", clean(&why.cluster)) } else { "It".to_owned() };
+                let _ = writeln!(text, "{it} came with {}, {} ago.", brought_by(brought), age(self.now, brought.time));
             }
             return text;
         }
@@ -81,12 +82,14 @@ impl Text {
         if let Some(retry) = why.causes.iter().find_map(|cause| cause.retry) {
             text.push_str(&section("Next try", &[self.retry(retry)]));
         }
-        if let Some(brought) = &why.brought_by {
-            let waits = why.causes.first().is_some_and(|first| first.kind == Kind::Wave);
-            text.push_str(&section(
-                if waits { "Waits" } else { "Brought by" },
-                &[format!("{}, {} ago", brought_by(brought), age(self.now, brought.time))],
-            ));
+        // Of a cluster that only waits, nobody asks where what runs there comes from.
+        let only_waits = why.waits_for.is_some() && why.causes.iter().all(|cause| cause.kind == Kind::Wave);
+        // What keeps it where it is was not brought by the commit that it runs.
+        let is_kept = why.causes.first().is_some_and(|first| matches!(first.kind, Kind::Paused | Kind::Hold | Kind::Returned));
+        let brought = if is_kept { "Runs" } else { "Brought by" };
+        for (heading, brought) in [("Waits", &why.waits_for), (brought, &why.brought_by.clone().filter(|_| !only_waits))] {
+            let lines = brought.iter().map(|brought| format!("{}, {} ago", brought_by(brought), age(self.now, brought.time)));
+            text.push_str(&section(heading, &lines.collect::<Vec<_>>()));
         }
         text + &self.trail(&why.trail)
     }
@@ -119,6 +122,9 @@ impl Text {
         let mut lines = Vec::new();
         if let (Some(bundle), Some(place)) = (&object.bundle, &object.place) {
             lines.push(format!("bundle {bundle}, given at {place}"));
+        }
+        if !object.changed_at.is_empty() {
+            lines.push(format!("changed at {}", object.changed_at.join(", ")));
         }
         if !object.given_up.is_empty() {
             lines.push(format!("left to others: {}", object.given_up.join(", ")));
@@ -172,14 +178,20 @@ fn brought_by(Brought { commit, author, subject, beside, .. }: &Brought) -> Stri
 fn reach(spread: &Spread, cluster: &str) -> Vec<String> {
     let more = spread.same.saturating_sub(spread.names.len() as u64);
     let names = spread.names.join(", ") + &if more == 0 { String::new() } else { format!(" and {more} more") };
+    let alone = match spread.held_up {
+        0 => format!("{cluster} alone"),
+        1 => format!("{cluster}, and 1 cluster that waits for it"),
+        held_up => format!("{cluster}, and {held_up} clusters that wait for it"),
+    };
     let others: u64 = spread.elsewhere.iter().map(|in_phase| in_phase.clusters).sum();
     let phases: Vec<String> = spread.elsewhere.iter().map(|in_phase| format!("{} {:?}", in_phase.clusters, in_phase.phase)).collect();
     let same = match (spread.same, others) {
-        (0, 0) => format!("{cluster} is the only cluster"),
-        (0, _) => format!("{cluster} alone; elsewhere: {}", phases.join(", ")),
-        (1, _) => format!("1 other cluster too: {names}; elsewhere: {}", phases.join(", ")),
-        (same, _) => format!("{same} other clusters too: {names}; elsewhere: {}", phases.join(", ")),
+        (0, 0) if spread.held_up == 0 => format!("{cluster} is the only cluster"),
+        (0, _) => alone,
+        (1, _) => format!("1 other cluster too: {names}"),
+        (same, _) => format!("{same} other clusters too: {names}"),
     };
+    let same = if others == 0 { same } else { format!("{same}; elsewhere: {}", phases.join(", ")) };
     std::iter::once(same).chain(spread.here.iter().cloned()).collect()
 }
 

@@ -1,6 +1,11 @@
 //! `.evenkeelignore`: which files are not Evenkeel's business.
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use std::sync::Arc;
+
+use ignore::{
+    Match,
+    gitignore::{Gitignore, GitignoreBuilder},
+};
 
 use crate::{
     codes,
@@ -12,12 +17,14 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Ignored {
     patterns: Gitignore,
+    /// The text, each line with its number from 1.
+    lines: Arc<[(u32, String)]>,
     digest: Digest,
 }
 
 impl Default for Ignored {
     fn default() -> Self {
-        Self { patterns: Gitignore::empty(), digest: Digest::of(b"") }
+        Self { patterns: Gitignore::empty(), lines: Arc::default(), digest: Digest::of(b"") }
     }
 }
 
@@ -35,7 +42,10 @@ impl Ignored {
             problems.extend(builder.add_line(None, line).err().map(|why| refuse(number, &why)));
         }
         match builder.build() {
-            Ok(patterns) if problems.is_empty() => Ok(Self { patterns, digest: Digest::of(text.as_bytes()) }),
+            Ok(patterns) if problems.is_empty() => {
+                let lines = text.lines().zip(1..).map(|(line, number)| (number, line.to_owned())).collect();
+                Ok(Self { patterns, lines, digest: Digest::of(text.as_bytes()) })
+            }
             Ok(_) => Err(problems),
             Err(why) => {
                 problems.push(refuse(0, &why));
@@ -47,6 +57,15 @@ impl Ignored {
     /// Whether the path is left out. Asked from the root downwards: a folder that is left out takes what it holds along.
     pub fn leaves_out(&self, path: &str, is_folder: bool) -> bool {
         self.patterns.matched(path, is_folder).is_ignore()
+    }
+
+    /// The pattern that leaves out a file, or a folder on the way to it, and its line; none where none does.
+    pub(super) fn line_of(&self, file: &str) -> Option<(u32, String)> {
+        let folders = file.match_indices('/').map(|(end, _)| (&file[..end], true));
+        let mut on_the_way = folders.chain([(file, false)]).map(|(path, is_folder)| self.patterns.matched(path, is_folder));
+        let pattern = on_the_way.find(Match::is_ignore)?.inner()?.original().to_owned();
+        let (line, _) = self.lines.iter().rev().find(|(_, line)| line.trim_end() == pattern)?;
+        Some((*line, pattern))
     }
 
     /// Changes exactly when the patterns' text does.

@@ -238,6 +238,27 @@ fn ignored_files_are_not_there() {
     ");
 }
 
+/// A pattern that is too wide would let go of the whole fleet.
+#[test]
+fn a_repository_whose_clusters_are_all_ignored_is_refused() {
+    let cluster = own("Cluster", "");
+    let with = |ignored: &str| {
+        let files = [(".evenkeelignore", ignored), ("environments/prod/eu/one/cluster.yaml", cluster.as_str())];
+        shown(&files)
+    };
+    let refused = |line: u32, pattern: &str| {
+        format!(
+            "refused .evenkeelignore:{line}:1: error[EK1074]: no cluster is left: `{pattern}` leaves out environments/prod/eu/one/cluster.yaml\n"
+        )
+    };
+    assert_eq!(with("# all\n*.md\n*\n"), refused(3, "*"));
+    assert_eq!(with("/environments/*/eu/\n"), refused(1, "/environments/*/eu/"));
+    assert_eq!(with("cluster.yaml\n"), refused(1, "cluster.yaml"));
+    assert!(!with("*\n!environments\n!environments/**\n").contains("EK1074"), "one is left");
+    // A repository that has no clusters at all has nothing to lose.
+    assert!(!shown(&[(".evenkeelignore", "*\n"), ("environments/prod/eu/one/limits.yaml", "")]).contains("EK1074"));
+}
+
 #[test]
 fn the_roots_own_files_refuse_all() {
     let cases: [(&[(&str, &str)], &str); 8] = [

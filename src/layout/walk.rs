@@ -19,6 +19,9 @@ use crate::{
 pub(crate) const FLEET_FILE: &str = "evenkeel.yaml";
 pub(super) const ROOT_FOLDERS: [&str; 5] = ["base", "components", "environments", "policies", "regions"];
 
+/// Folders around a cluster.yaml: environments, the environment, the region, the cluster.
+const CLUSTER_DEPTH: usize = 4;
+
 /// Reads the shape of a revision.
 ///
 /// Fails for the root's own files alone; a mistake elsewhere is noted at the clusters that it concerns.
@@ -41,6 +44,9 @@ pub fn read(source: &dyn Source) -> Result<Fleet, Vec<Diagnostic>> {
         problems: Vec::new(),
     };
     walk.root(&root, &spec)?;
+    if walk.clusters.is_empty() {
+        walk.refuse_emptiness(&root)?;
+    }
     walk.clusters.sort_by(|a, b| (&a.name, &a.environment, &a.region).cmp(&(&b.name, &b.environment, &b.region)));
     refuse_doubles(&mut walk.clusters);
     if let Some(rollout) = &spec.rollout {
@@ -394,6 +400,28 @@ impl Walk<'_> {
         for cluster in below {
             cluster.problems.extend(problems.iter().cloned());
         }
+    }
+
+    /// A repository all of whose clusters are left out is a mistake of a pattern: who read it as it stands would let go of the fleet.
+    fn refuse_emptiness(&self, root: &[Entry]) -> Result<(), Vec<Diagnostic>> {
+        let Some(path) = self.left_out_cluster("", root) else { return Ok(()) };
+        let Some((line, pattern)) = self.ignored.line_of(&path) else { return Ok(()) };
+        let message = format!("no cluster is left: `{pattern}` leaves out {path}");
+        Err(vec![Diagnostic::new(codes::ALL_IGNORED, Place::at(Ignored::FILE, line, 1), message)])
+    }
+
+    /// The first cluster.yaml at its place, whatever is left out.
+    fn left_out_cluster(&self, path: &str, entries: &[Entry]) -> Option<String> {
+        let depth = if path.is_empty() { 0 } else { path.matches('/').count() + 1 };
+        entries.iter().find_map(|entry| match entry.node {
+            Node::File(_) if depth == CLUSTER_DEPTH && entry.name == "cluster.yaml" => Some(format!("{path}/{}", entry.name)),
+            Node::Folder(tree) if depth < CLUSTER_DEPTH && (depth > 0 || entry.name == "environments") => {
+                let path = if depth == 0 { entry.name.clone() } else { format!("{path}/{}", entry.name) };
+                let inner = list(self.source, &Ignored::default(), &path, tree).ok()?;
+                self.left_out_cluster(&path, &inner)
+            }
+            _ => None,
+        })
     }
 
     fn list(&self, path: &str, tree: TreeId, problems: &mut Vec<Diagnostic>) -> Vec<Entry> {

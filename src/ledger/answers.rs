@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    codes,
     git::CommitId,
     manifest::Digest,
     rollout::{Shown, WaveWord},
@@ -125,6 +126,9 @@ pub struct ClusterStatus {
     /// A failure or a person keeps it where it is, whatever its wave does.
     #[serde(default)]
     pub pinned: bool,
+    /// The commit with which it left the repository; none while it is there, or where that is not known.
+    #[serde(default)]
+    pub left: Option<CommitId>,
 }
 
 impl ClusterStatus {
@@ -148,7 +152,21 @@ impl ClusterStatus {
             error: None,
             reason: String::new(),
             pinned: false,
+            left: None,
         }
+    }
+
+    /// The commit of which is said what stands on the cluster, or of one of its bundles: the one that it was told, unless nothing of that
+    /// is written there because somebody paused or holds it.
+    pub fn stands_at(&self, bundle: Option<&str>) -> Option<CommitId> {
+        let stays = |error: &ErrorAnswer| {
+            let held = match error.message.strip_prefix("bundle ") {
+                Some(held) => bundle.is_some_and(|bundle| held.strip_prefix(bundle).is_some_and(|rest| rest.starts_with(" is held "))),
+                None => true,
+            };
+            error.code == codes::PAUSED.id || error.code == codes::ON_HOLD.id && held
+        };
+        if self.phase == Phase::Paused && self.error.as_ref().is_some_and(stays) { self.applied.or(self.desired) } else { self.desired }
     }
 }
 

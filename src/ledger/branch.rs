@@ -19,7 +19,7 @@ use crate::{
 /// Bytes of an author, address or subject that are kept. Git sets no limit, and whoever may push chooses them.
 const TEXT_MAX: usize = 1000;
 /// Until where a cluster's absence holds: no commit is needed to go on with it.
-const OPEN_END: Place = Place::MAX;
+pub(super) const OPEN_END: Place = Place::MAX;
 
 /// What a fetch brought.
 #[derive(Debug, Clone)]

@@ -8,9 +8,12 @@ use super::{
     LedgerError, Reader,
     answers::{Content, ErrorAnswer, History, Status},
     branch, clusters,
-    sql::{At, Problem},
+    sql::{At, Problem, Word},
 };
-use crate::{git::CommitId, sync::Ailing};
+use crate::{
+    git::CommitId,
+    sync::{Ailing, Phase},
+};
 
 /// Entries of each kind that are looked at for what led here.
 const HISTORY: u32 = 20;
@@ -28,8 +31,13 @@ pub struct Evidence {
     pub status: Status,
     /// The newest commit has the cluster.
     pub in_repo: bool,
-    /// The commit that brought what the cluster is told to run, or what it waits for.
+    /// It left, and what stands on it is to be deleted.
+    pub is_emptied: bool,
+    /// The commit that brought what stands on the cluster ([`ClusterStatus::stands_at`](super::answers::ClusterStatus::stands_at)); of one
+    /// that left the repository, the one with which it left.
     pub brought: Option<Brought>,
+    /// The commit that brought what it waits for.
+    pub awaits: Option<Brought>,
     /// Objects that are not healthy, the worst first.
     pub ailing: Vec<Ailing>,
     /// What stands on it by the record, how its bundles ended, what others changed, and deletions that wait.
@@ -75,6 +83,8 @@ pub struct ObjectEvidence {
     pub asked: String,
     /// `Kind.group/namespace/name`, where there is one that can be meant.
     pub id: Option<String>,
+    /// The commit of which the rest is said; none where nothing is to run there.
+    pub commit: Option<CommitId>,
     /// What Git says of it; none where the rendering does not have it.
     pub wanted: Option<Wanted>,
     /// Why nobody knows what Git says: the commit cannot be rendered.
@@ -94,6 +104,8 @@ pub struct Wanted {
     pub bundle: String,
     /// `path:line:column` of the document that first gives it.
     pub place: String,
+    /// What changes it after that, in that order: `path:line:column` of patches, entries of overlays.
+    pub changed_at: Vec<String>,
     /// Fields that are left to others.
     pub given_up: Vec<String>,
 }
@@ -105,18 +117,28 @@ impl Reader {
         let Some(standing) = status.clusters.iter().find(|standing| standing.name == cluster) else {
             return Err(LedgerError::UnknownCluster(cluster.to_owned()));
         };
-        // Where it waits, what it waits for.
-        let desired = if standing.reason.is_empty() { standing.desired } else { status.commit };
+        let (stands_at, waits) = (standing.stands_at(None), !standing.reason.is_empty() && !standing.pinned);
         self.read(|db| {
             let id = clusters::id_of(db, cluster)?;
-            let (in_repo, ailing) = db.prepare_cached("SELECT in_repo, ailing FROM clusters WHERE id = ?")?.query_row([id], |row| {
+            let mut known = db.prepare_cached(
+                "SELECT in_repo, ailing, NOT in_repo AND phase <> ?2 AND on_removal = 'prune' FROM clusters \
+                 LEFT JOIN last_words ON cluster = id WHERE id = ?1",
+            )?;
+            let (in_repo, ailing, is_emptied) = known.query_row(params![id, Word(Phase::Detached)], |row| {
                 let ailing = row.get::<_, Option<String>>(1)?.and_then(|json| serde_json::from_str(&json).ok());
-                Ok((row.get(0)?, ailing.unwrap_or_default()))
+                Ok((row.get::<_, bool>(0)?, ailing.unwrap_or_default(), row.get::<_, Option<bool>>(2)?.unwrap_or_default()))
             })?;
-            let brought = desired.map(|desired| brought(db, id, desired)).transpose()?.flatten();
+            let by = |commit: Option<CommitId>| Ok::<_, LedgerError>(commit.map(|commit| brought(db, id, commit)).transpose()?.flatten());
+            let brought = by(if in_repo { stands_at } else { status.commit })?;
+            let awaits = by(status.commit.filter(|_| waits))?;
             let cluster = cluster.to_owned();
-            Ok(Evidence { cluster, in_repo, brought, ailing, content, history, status, object: None })
+            Ok(Evidence { cluster, in_repo, is_emptied, brought, awaits, ailing, content, history, status, object: None })
         })
+    }
+
+    /// The commit that brought what a commit gives for a cluster.
+    pub fn brought(&self, cluster: &str, commit: CommitId) -> Result<Option<Brought>, LedgerError> {
+        self.read(|db| brought(db, clusters::id_of(db, cluster)?, commit))
     }
 
     /// What was last done to an object of a cluster, newest first.
@@ -145,9 +167,10 @@ impl Reader {
     }
 }
 
-/// The commit with which what a cluster must run at another began.
-fn brought(db: &Connection, cluster: i64, desired: CommitId) -> Result<Option<Brought>, LedgerError> {
-    let Some(place) = branch::place_of(db, desired)? else { return Ok(None) };
+/// The commit with which what a cluster must run at another began. One that never was the branch's tip, to which a person put the
+/// cluster, stands for itself.
+fn brought(db: &Connection, cluster: i64, commit: CommitId) -> Result<Option<Brought>, LedgerError> {
+    let Some(place) = branch::place_of(db, commit)? else { return itself(db, commit) };
     let mut rows = db.prepare_cached(
         "SELECT commits.id, author, time, subject, (SELECT count(*) FROM commits AS beside WHERE beside.arrived = fetches.id) - 1, \
          (SELECT min(id) FROM fetches) = fetches.id \
@@ -161,6 +184,15 @@ fn brought(db: &Connection, cluster: i64, desired: CommitId) -> Result<Option<Br
         Ok(Brought { commit: row.get(0)?, author: row.get(1)?, time, subject: row.get(3)?, beside })
     };
     Ok(rows.query_row(params![cluster, place], brought).optional()?)
+}
+
+fn itself(db: &Connection, commit: CommitId) -> Result<Option<Brought>, LedgerError> {
+    let mut rows = db.prepare_cached("SELECT author, time, subject FROM commits WHERE id = ?")?;
+    let brought = |row: &Row<'_>| {
+        let At(time) = row.get(1)?;
+        Ok(Brought { commit, author: row.get(0)?, time, subject: row.get(2)?, beside: 0 })
+    };
+    Ok(rows.query_row([commit], brought).optional()?)
 }
 
 fn error(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<ErrorAnswer>> {

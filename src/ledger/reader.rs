@@ -12,7 +12,7 @@ use super::{
     answers::{
         ClusterStatus, ErrorAnswer, History, Log, LogQuery, ObjectEntry, SCHEMA, Status, SyncEntry, Transition, WarningEntry, Where,
     },
-    clusters, file, rollout, source,
+    branch, clusters, file, rollout, source,
     sql::{At, Problem, Word},
     walk,
 };
@@ -130,9 +130,12 @@ fn statuses(db: &Connection) -> Result<Vec<ClusterStatus>, LedgerError> {
     let sql = format!(
         "SELECT name, environment, region, {STATE}, \
          (SELECT at FROM renderings WHERE cluster = clusters.id ORDER BY id DESC LIMIT 1) AS rendered, \
-         (SELECT tip FROM renderings JOIN fetches ON fetches.id = until WHERE cluster = clusters.id ORDER BY renderings.id DESC LIMIT 1) AS tip \
+         (SELECT tip FROM renderings JOIN fetches ON fetches.id = until WHERE cluster = clusters.id ORDER BY renderings.id DESC LIMIT 1) AS tip, \
+         (SELECT tip FROM renderings JOIN fetches ON fetches.id = from_fetch \
+          WHERE NOT in_repo AND cluster = clusters.id AND until = {OPEN_END} ORDER BY renderings.id DESC LIMIT 1) AS left_with \
          FROM clusters WHERE phase NOT NULL OR (in_repo AND rendered NOT NULL) ORDER BY environment, region, name",
-        STATE = clusters::STATE
+        STATE = clusters::STATE,
+        OPEN_END = branch::OPEN_END
     );
     let mut clusters = db.prepare_cached(&sql)?;
     let clusters = clusters.query_map([], status)?;
@@ -141,10 +144,11 @@ fn statuses(db: &Connection) -> Result<Vec<ClusterStatus>, LedgerError> {
 
 fn status(row: &Row<'_>) -> rusqlite::Result<ClusterStatus> {
     let (name, environment, region) = (row.get::<_, String>("name")?, row.get("environment")?, row.get("region")?);
+    let left = row.get("left_with")?;
     let Some((state, since)) = clusters::state_of(row)? else {
         // Its task has not spoken yet.
         let (desired, At(since)) = (row.get("tip")?, row.get("rendered")?);
-        return Ok(ClusterStatus { environment, region, desired, ..ClusterStatus::blank(name, Phase::Waiting, since) });
+        return Ok(ClusterStatus { environment, region, desired, left, ..ClusterStatus::blank(name, Phase::Waiting, since) });
     };
     Ok(ClusterStatus {
         environment,
@@ -159,6 +163,7 @@ fn status(row: &Row<'_>) -> rusqlite::Result<ClusterStatus> {
         retry: state.retry,
         would: state.would,
         error: state.error.as_ref().map(ErrorAnswer::from),
+        left,
         ..ClusterStatus::blank(name, state.phase, since)
     })
 }

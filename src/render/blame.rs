@@ -8,7 +8,7 @@ use super::{
     RenderedObject, Renderer, Run,
     lines::{Shape, Spot, Step, Texts},
     stack::Stack,
-    trace::{Cause, Trace},
+    trace::{Cause, Change, Trace},
 };
 use crate::{
     git::Source,
@@ -57,20 +57,10 @@ impl Blame {
 impl Renderer {
     /// Where each field of an object of the cluster's rendering comes from. The rendering must be of the same source and fleet.
     pub fn blame(&self, source: &dyn Source, fleet: &Fleet, cluster: &Cluster, object: &RenderedObject) -> Blame {
-        let user = self.caches().enter(source.root());
-        let run = Run { renderer: self, source, fleet, user };
-        let mut stack = Stack { trace: Some(Trace::default()), ..Stack::default() };
-        for layer in run.layers(cluster) {
-            stack = stack.with(&layer.files, &layer.included);
-        }
-        let same = |id: &super::ObjectId| (&id.group, &id.kind) == (&object.id.group, &object.id.kind);
-        let found = stack.pieces.iter().find(|piece| piece.id == object.id);
-        // The last step may have taken a namespace away, or given a generated object its name.
-        let found = found.or_else(|| stack.pieces.iter().find(|piece| same(&piece.id) && piece.origin == object.origin));
-        let (Some(piece), Some(trace)) = (found, &stack.trace) else { return Blame::default() };
+        let stack = self.traced(source, fleet, cluster);
         let mut texts = Texts::new(source);
         let mut fields: Option<(&Value, Fields)> = None;
-        let changes: Vec<_> = trace.of(piece).into_iter().map(|change| (change, change.after.value.tree())).collect();
+        let changes: Vec<_> = changes_of(&stack, object).into_iter().map(|change| (change, change.after.value.tree())).collect();
         for (change, after) in &changes {
             let after = &**after;
             let shape = Shape { object: after, table: &stack.table };
@@ -81,6 +71,37 @@ impl Renderer {
         }
         Blame(fields.map(|(_, fields)| fields))
     }
+
+    /// What changes an object of the cluster's rendering after it was given, in that order: the places of patches, and entries of
+    /// overlays. The rendering must be of the same source and fleet.
+    pub fn changed_at(&self, source: &dyn Source, fleet: &Fleet, cluster: &Cluster, object: &RenderedObject) -> Vec<String> {
+        let stack = self.traced(source, fleet, cluster);
+        let place = |change: &Change| match &change.cause {
+            Cause::Document(origin) => origin.place().to_string(),
+            Cause::Entry { file, entry } => format!("{file} ({entry})"),
+        };
+        changes_of(&stack, object).into_iter().skip(1).map(place).collect()
+    }
+
+    /// The cluster's layers laid on each other, with every change noted.
+    fn traced(&self, source: &dyn Source, fleet: &Fleet, cluster: &Cluster) -> Stack {
+        let user = self.caches().enter(source.root());
+        let run = Run { renderer: self, source, fleet, user };
+        let mut stack = Stack { trace: Some(Trace::default()), ..Stack::default() };
+        for layer in run.layers(cluster) {
+            stack = stack.with(&layer.files, &layer.included);
+        }
+        stack
+    }
+}
+
+/// What made an object, first change first.
+fn changes_of<'s>(stack: &'s Stack, object: &RenderedObject) -> Vec<&'s Change> {
+    let same = |id: &super::ObjectId| (&id.group, &id.kind) == (&object.id.group, &object.id.kind);
+    let found = stack.pieces.iter().find(|piece| piece.id == object.id);
+    // The last step may have taken a namespace away, or given a generated object its name.
+    let found = found.or_else(|| stack.pieces.iter().find(|piece| same(&piece.id) && piece.origin == object.origin));
+    found.zip(stack.trace.as_ref()).map(|(piece, trace)| trace.of(piece)).unwrap_or_default()
 }
 
 /// Attributes to a cause what it changed.

@@ -21,11 +21,11 @@ pub struct Answer {
     pub approved: bool,
 }
 
-/// What a person can do about deletions that are held. Where the cluster is kept at a commit, what is put back in Git does not come to it.
-pub fn way_out(plan: Digest, is_pinned: bool) -> String {
+/// What a person can do about deletions that are held on a cluster. Where the cluster is kept at a commit, what is put back in Git does not come to it.
+pub fn way_out(cluster: &str, plan: Digest, is_pinned: bool) -> String {
     if is_pinned {
         format!(
-            "It is kept at a commit without them: `evenkeel retry SELECTOR` has it follow the branch again; or `evenkeel approve {plan}`."
+            "It is kept at a commit without them: `evenkeel retry cluster={cluster}` has it follow the branch again; or `evenkeel approve {plan}`."
         )
     } else {
         format!("Put the files back, or `evenkeel approve {plan}`.")

@@ -396,7 +396,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
         }
         let asked = live.session.as_ref().and_then(|session| session.asked.as_ref());
         live.vitals.see_strangers(asked.map(|asked| asked.health.clone()).unwrap_or_default());
-        let state = if gone { leave::left() } else { live.after(desired, outcome) };
+        let state = if gone { leave::left() } else { live.after(&self.cluster, desired, outcome) };
         self.publish(live, Some(state)).await;
         self.memory.attempted(live.agenda.failures()).await;
     }

@@ -7,10 +7,12 @@ use crate::{
         Evidence,
         answers::{ClusterStatus, ErrorAnswer, Repository, Rewritten, SyncEntry},
     },
-    rollout::WaveWord,
-    sync::{Ailing, Health, Phase, approval, look_at},
+    rollout::{ShownWave, WaveWord},
+    sync::{Ailing, Health, Phase, approval, caution::LEFT, look_at},
 };
 
+/// How a cluster comes back that left the repository.
+const PUT_BACK: &str = "Put its cluster.yaml back, or take what ignores it out of .evenkeelignore,";
 /// Objects that are named in one cause.
 const NAMED_MAX: usize = 3;
 
@@ -26,8 +28,9 @@ pub(super) fn of_cluster(evidence: &Evidence, cluster: &ClusterStatus) -> Vec<Ca
         causes.extend(wave(evidence, cluster));
     }
     causes.extend(others_of_sync(evidence, cluster, first.as_ref()));
-    let told = first.as_ref().filter(|first| first.kind == Kind::Health).map(|first| first.message.as_str()).unwrap_or_default();
-    causes.extend(evidence.ailing.iter().filter(|ailing| is_trouble(ailing) && !told.starts_with(&ailing.object)).map(of_health));
+    let told = first.as_ref().map(|first| first.message.as_str()).unwrap_or_default();
+    let is_told = |ailing: &Ailing| has(Kind::Health) && told.starts_with(&ailing.object);
+    causes.extend(evidence.ailing.iter().filter(|ailing| is_trouble(ailing) && !is_told(ailing)).map(of_health));
     if !has(Kind::Drift) {
         causes.extend(drift(evidence, cluster));
     }
@@ -37,6 +40,7 @@ pub(super) fn of_cluster(evidence: &Evidence, cluster: &ClusterStatus) -> Vec<Ca
     if causes.is_empty() && first.is_none() {
         causes.extend(left(evidence, cluster).or_else(|| behind(evidence, cluster)));
     }
+    causes.extend(emptied(evidence, cluster).filter(|_| !told.contains(LEFT)));
     causes.extend(repository(evidence));
     first.into_iter().chain(causes).collect()
 }
@@ -44,8 +48,11 @@ pub(super) fn of_cluster(evidence: &Evidence, cluster: &ClusterStatus) -> Vec<Ca
 /// The cause that the cluster's own state shows.
 pub(super) fn shown(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Cause> {
     let mut shown = of_error(cluster, cluster.error.as_ref()?);
-    if shown.kind == Kind::Health {
-        shown.way_out.push_str(&put_back(evidence, cluster));
+    match shown.kind {
+        Kind::Health => shown.way_out.push_str(&put_back(evidence, cluster)),
+        Kind::Unreachable => shown.way_out.extend(waiting_wave(evidence, &cluster.name).map(|wave| format!(" {}", go_on_without(wave)))),
+        Kind::Returned => shown.message.push_str(&reason_given(evidence, &shown)),
+        _ => {}
     }
     // The wave knows better than the error what can be done.
     if let Some(way_out) = past_the_waves(evidence).filter(|_| shown.code.as_deref() == Some(codes::WAVE.id)) {
@@ -61,7 +68,7 @@ pub(super) fn of_error(cluster: &ClusterStatus, error: &ErrorAnswer) -> Cause {
         code: Some(error.code.clone()),
         message: error.message.clone(),
         since: None,
-        way_out: error.hint.clone(),
+        way_out: error.hint_for(&cluster.name),
         retry: cluster.retry,
     }
 }
@@ -106,6 +113,32 @@ fn put_back(evidence: &Evidence, cluster: &ClusterStatus) -> String {
     before.map(words).unwrap_or_default()
 }
 
+/// In the words of the person who put the cluster back; nothing where they are not on record, or are told already.
+fn reason_given(evidence: &Evidence, shown: &Cause) -> String {
+    if shown.code.as_deref() != Some(codes::ROLLED_BACK.id) {
+        return String::new();
+    }
+    let newest = evidence.history.actions.iter().find(|action| action.what == "rollback" && action.outcome == "accepted");
+    let reason = newest.map(|action| action.reason.as_str()).filter(|reason| !reason.is_empty() && !shown.message.contains(reason));
+    reason.map(|reason| format!(": {reason}")).unwrap_or_default()
+}
+
+/// The wave that waits for a cluster, where one does.
+pub(super) fn waiting_wave<'e>(evidence: &'e Evidence, cluster: &str) -> Option<&'e ShownWave> {
+    let is_of_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let names = |reason: &str| reason.split(|c| !is_of_name(c)).any(|word| word.trim_end_matches('.') == cluster);
+    let mut waves = evidence.status.rollout.iter().flat_map(|rollout| &rollout.waves);
+    waves.find(|wave| wave.state == WaveWord::Rolling && names(&wave.reason))
+}
+
+/// What has a wave go on that waits for a cluster out of reach.
+fn go_on_without(wave: &ShownWave) -> String {
+    if wave.way_out.is_empty() && wave.clusters.all > 1 {
+        return "If it is none of the commit's doing, `spec.paused` in its cluster.yaml has the waves go on without it.".to_owned();
+    }
+    wave.way_out.clone()
+}
+
 fn plain(kind: Kind, message: String, way_out: impl Into<String>) -> Cause {
     Cause { kind, code: None, message, since: None, way_out: way_out.into(), retry: None }
 }
@@ -113,7 +146,7 @@ fn plain(kind: Kind, message: String, way_out: impl Into<String>) -> Cause {
 fn held(cluster: &ClusterStatus) -> Option<Cause> {
     let (deletions @ 1.., Some(plan)) = (cluster.held_deletions, cluster.held_plan) else { return None };
     let message = format!("{} {} held for approval", count(deletions, "deletion"), are(deletions));
-    Some(plain(Kind::Held, message, approval::way_out(plan, cluster.pinned)))
+    Some(plain(Kind::Held, message, approval::way_out(&cluster.name, plan, cluster.pinned)))
 }
 
 /// It waits for its wave, or is kept where it is, while the cluster's own state says nothing of it.
@@ -187,15 +220,38 @@ fn observed(cluster: &ClusterStatus) -> Option<Cause> {
 }
 
 fn left(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Cause> {
-    if evidence.in_repo {
+    if evidence.in_repo || evidence.is_emptied {
         return None;
     }
-    let way_out = "Put its cluster.yaml back to have it looked after again; what runs there stays as it is.";
-    Some(plain(Kind::Left, format!("{} is no longer in the repository", cluster.name), way_out))
+    let commit = cluster.left.map(|commit| format!(": it left with {}", commit.short())).unwrap_or_default();
+    let way_out = format!("{PUT_BACK} to have it looked after again; what runs there stays as it is.");
+    Some(plain(Kind::Left, format!("{} is no longer in the repository{commit}", cluster.name), way_out))
+}
+
+/// It left, and all that stands there is to go. While a person holds it nobody is asked for approval yet.
+fn emptied(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Cause> {
+    if !evidence.is_emptied {
+        return None;
+    }
+    let name = &cluster.name;
+    let deletions = match cluster.held_deletions {
+        0 => format!("the deletion of what stands there ({}) waits for approval", count(cluster.objects, "object")),
+        1 => "1 deletion waits for approval".to_owned(),
+        held => format!("{held} deletions wait for approval"),
+    };
+    let commit = cluster.left.map(|commit| format!(" with {}", commit.short())).unwrap_or_default();
+    let message = format!("{name} left the repository{commit}, whose last word on it is onRemoval: prune; {deletions}");
+    let approve = match cluster.held_plan {
+        Some(plan) => format!("`evenkeel approve {plan}` has all of it deleted."),
+        None => "Once it is neither held nor out of reach, `evenkeel status` shows the hash of its deletions: `evenkeel approve HASH`."
+            .to_owned(),
+    };
+    let way_out = format!("{approve} To keep it: {} with onRemoval: keep.", PUT_BACK.replacen("Put", "put", 1));
+    Some(plain(Kind::Left, message, way_out))
 }
 
 fn behind(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Cause> {
-    let head = evidence.status.commit.filter(|head| cluster.desired != Some(*head))?;
+    let head = evidence.status.commit.filter(|head| evidence.in_repo && cluster.desired != Some(*head))?;
     let way_out = "It is taken up as soon as it is rendered; if it is not, the agent's log says why.";
     Some(plain(Kind::Behind, format!("the newest commit {} is not taken up yet", head.short()), way_out))
 }

@@ -59,8 +59,10 @@ pub struct Why {
     pub more_causes: u64,
     /// How far it reaches.
     pub spread: Spread,
-    /// The commit that brought what the cluster should run, or what it waits for.
+    /// The commit that brought what the cluster runs or should run; of one that left the repository, the one with which it left.
     pub brought_by: Option<Brought>,
+    /// The commit that brought what it waits for, where its wave is what keeps it.
+    pub waits_for: Option<Brought>,
     /// What led here, newest first.
     pub trail: Vec<Step>,
 }
@@ -138,7 +140,10 @@ pub struct Spread {
     pub same: u64,
     /// The first of them, by name.
     pub names: Vec<String>,
-    /// The other clusters by phase, the worst first.
+    /// Clusters that wait because of it.
+    #[serde(default)]
+    pub held_up: u64,
+    /// All the others by phase, the worst first.
     pub elsewhere: Vec<InPhase>,
     /// What goes on here and what does not, in sentences.
     pub here: Vec<String>,
@@ -173,8 +178,13 @@ pub struct ObjectWhy {
     pub id: Option<String>,
     /// Its bundle.
     pub bundle: Option<String>,
+    /// The commit of which this is said; none where nothing is to run there.
+    pub commit: Option<CommitId>,
     /// `path:line:column` of the document that first gives it; none where Git does not have it.
     pub place: Option<String>,
+    /// What changes it after that, in that order: `path:line:column` of patches, entries of overlays.
+    #[serde(default)]
+    pub changed_at: Vec<String>,
     /// It stands on the cluster, by the record.
     pub standing: bool,
     /// Fields that Git leaves to others.
@@ -201,6 +211,7 @@ pub fn explain(evidence: &Evidence) -> Option<Why> {
     let more_causes = causes.len().saturating_sub(CAUSES_MAX) as u64;
     causes.truncate(CAUSES_MAX);
     let well = causes.is_empty();
+    let waits_for = evidence.awaits.clone().filter(|_| causes.first().is_some_and(|first| first.kind == Kind::Wave));
     let spread = causes.first().map(|first| spread::of(evidence, cluster, first)).unwrap_or_default();
     Some(Why {
         schema: SCHEMA,
@@ -220,6 +231,7 @@ pub fn explain(evidence: &Evidence) -> Option<Why> {
         more_causes,
         spread,
         brought_by: evidence.brought.clone(),
+        waits_for,
         trail: if well { Vec::new() } else { trail::of(&evidence.history) },
     })
 }
@@ -235,13 +247,15 @@ fn standing(evidence: &Evidence, cluster: &ClusterStatus, is_well: bool) -> Stri
         };
     }
     let runs = match (cluster.applied, cluster.desired) {
+        (Some(applied), _) if evidence.is_emptied => format!("it runs {}, left the repository, and is to be emptied", applied.short()),
         (Some(applied), Some(desired)) if applied == desired => format!("it runs {}, as it should", applied.short()),
         (Some(applied), Some(desired)) => format!("it runs {} and should run {}", applied.short(), desired.short()),
         (Some(applied), None) => format!("it runs {}", applied.short()),
         (None, Some(desired)) => format!("it has reached no commit yet, and should run {}", desired.short()),
         (None, None) => "nothing is to run there".to_owned(),
     };
-    let head = evidence.status.commit.filter(|head| cluster.desired.is_some_and(|desired| desired != *head));
+    let follows = |head: &CommitId| cluster.desired.is_some_and(|desired| desired != *head) && evidence.in_repo;
+    let head = evidence.status.commit.filter(follows);
     let head = head.map(|head| format!(" for now; the branch is at {}", head.short())).unwrap_or_default();
     let health = match cluster.health {
         Health::Unknown => String::new(),

@@ -2,6 +2,7 @@
 
 use super::{Cause, Kind, ObjectWhy, cause};
 use crate::{
+    git::CommitId,
     layout::one_edit_apart,
     ledger::{
         Evidence, ObjectEvidence,
@@ -52,7 +53,9 @@ pub(super) fn explain(evidence: &Evidence, cluster: &ClusterStatus, object: &Obj
         asked: object.asked.clone(),
         id: object.id.clone(),
         bundle,
+        commit: object.commit,
         place: object.wanted.as_ref().map(|wanted| wanted.place.clone()),
+        changed_at: object.wanted.as_ref().map(|wanted| wanted.changed_at.clone()).unwrap_or_default(),
         standing: object.standing.is_some(),
         given_up: object.wanted.as_ref().map(|wanted| wanted.given_up.clone()).unwrap_or_default(),
         ends: object.ends.clone(),
@@ -64,10 +67,19 @@ pub(super) fn explain(evidence: &Evidence, cluster: &ClusterStatus, object: &Obj
     (asked.what(&known, &causes), causes, Some(known))
 }
 
+/// The commit of which something is said, and where the branch is, if that is elsewhere.
+fn at(evidence: &Evidence, commit: Option<CommitId>) -> String {
+    let Some(commit) = commit else { return String::new() };
+    match evidence.status.commit.filter(|head| *head != commit) {
+        Some(head) => format!(" at {} (the branch is at {})", commit.short(), head.short()),
+        None => format!(" at {}", commit.short()),
+    }
+}
+
 /// There is no such object, as far as is known.
 fn missing(evidence: &Evidence, cluster: &ClusterStatus, object: &ObjectEvidence) -> String {
     let (asked, name) = (&object.asked, &cluster.name);
-    let commit = cluster.desired.or(evidence.status.commit).map(|commit| format!(" at {}", commit.short())).unwrap_or_default();
+    let commit = at(evidence, object.commit.or(evidence.status.commit));
     if object.unrendered.is_some() {
         return format!("{asked} is not on record as applied to {name}; whether Git has it{commit} is not known");
     }
@@ -141,7 +153,10 @@ impl Asked<'_> {
         let (message, way_out) = if *approved {
             ("its deletion is approved, and not done yet".to_owned(), "It is done with the next sync.".to_owned())
         } else {
-            ("it left Git, and its deletion is held for approval".to_owned(), approval::way_out(*plan, self.cluster.pinned))
+            (
+                "it left Git, and its deletion is held for approval".to_owned(),
+                approval::way_out(&self.cluster.name, *plan, self.cluster.pinned),
+            )
         };
         Some(Cause { kind: Kind::Held, code: None, message, since: None, way_out, retry: None })
     }
@@ -158,7 +173,7 @@ impl Asked<'_> {
 
     fn what(&self, known: &ObjectWhy, causes: &[Cause]) -> String {
         let (id, name) = (self.id, &self.cluster.name);
-        let at = self.cluster.desired.map(|commit| format!(" at {}", commit.short())).unwrap_or_default();
+        let at = at(self.evidence, self.object.commit);
         match (&self.object.wanted, known.standing, causes.first()) {
             (Some(_), true, None) => format!("{id} on {name} is as Git has it{at}; nothing is wrong"),
             (Some(_), true, Some(first)) => format!("{id} stands on {name}, {}", self.but(known, first, &at)),
@@ -183,6 +198,10 @@ impl Asked<'_> {
                 None => format!("as Git has it{at}, and is not healthy"),
             },
             Kind::Drift => format!("and not as Git has it{at}: somebody changes it again and again"),
+            Kind::Returned | Kind::Hold | Kind::Paused | Kind::Wave => {
+                let far = if self.cluster.drifted == 0 { "" } else { ", as far as is known" };
+                format!("as Git has it{at}{far}")
+            }
             Kind::Unreachable | Kind::WrongCluster => "as far as is known: nobody can look there now".to_owned(),
             _ => "as far as is known".to_owned(),
         }

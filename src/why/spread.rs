@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Cause, InPhase, Kind, Spread, are, count};
+use super::{Cause, InPhase, Kind, Spread, are, cause, count};
 use crate::{
     ledger::{BundleEnd, Evidence, answers::ClusterStatus},
-    rollout::ShownHalt,
+    rollout::{ShownHalt, ShownWave},
     sync::{Health, Phase},
 };
 
@@ -15,22 +15,45 @@ const NAMED_MAX: usize = 5;
 /// How far a cause of a cluster reaches.
 pub(super) fn of(evidence: &Evidence, cluster: &ClusterStatus, cause: &Cause) -> Spread {
     let others = || evidence.status.clusters.iter().filter(|other| other.name != cluster.name);
-    let same: Vec<&ClusterStatus> = others().filter(|other| has(other, cause)).collect();
+    let (same, different): (Vec<_>, Vec<_>) = others().partition(|other| has(cluster, other, cause));
+    let wave = cause::waiting_wave(evidence, &cluster.name).filter(|_| cause.kind == Kind::Unreachable);
+    let (held_up, elsewhere): (Vec<_>, Vec<_>) = different.into_iter().partition(|other| wave.is_some_and(|wave| waits_for(other, wave)));
     let mut phases: BTreeMap<Phase, u64> = BTreeMap::new();
-    for other in others() {
+    for other in elsewhere {
         *phases.entry(other.phase).or_default() += 1;
     }
+    let mut here = here(evidence, cluster, cause);
+    here.extend(wave.map(|wave| held_up_by(cluster, wave, &held_up)));
     Spread {
         same: same.len() as u64,
         names: same.iter().take(NAMED_MAX).map(|other| other.name.clone()).collect(),
+        held_up: held_up.len() as u64,
         elsewhere: phases.into_iter().map(|(phase, clusters)| InPhase { phase, clusters }).collect(),
-        here: here(evidence, cluster, cause),
+        here,
     }
 }
 
+/// Whether another cluster waits for a wave to go on.
+fn waits_for(other: &ClusterStatus, wave: &ShownWave) -> bool {
+    let named = |reason: &str| reason.split_once("the wave ").is_some_and(|(_, rest)| rest.split([' ', ',']).next() == Some(&wave.name));
+    !other.pinned && named(&other.reason)
+}
+
+/// That a wave waits for a cluster out of reach, and who waits with it.
+fn held_up_by(cluster: &ClusterStatus, wave: &ShownWave, held_up: &[&ClusterStatus]) -> String {
+    let names: Vec<&str> = held_up.iter().map(|other| other.name.as_str()).collect();
+    let with = if names.is_empty() { String::new() } else { format!(", and with it {}", list(&names)) };
+    let since = cluster.since.strftime("%Y-%m-%dT%H:%M:%SZ");
+    format!(
+        "the wave {} waits for {}{with}, since {since}; skipUnreachableAfter has waves pass over only what was out of reach before it was begun",
+        wave.name, cluster.name
+    )
+}
+
 /// Whether another cluster has the same cause.
-fn has(other: &ClusterStatus, cause: &Cause) -> bool {
+fn has(cluster: &ClusterStatus, other: &ClusterStatus, cause: &Cause) -> bool {
     match cause.kind {
+        Kind::Left => other.left.is_some() && other.left == cluster.left,
         // The branch is the same for all.
         Kind::Repository | Kind::Rewritten => true,
         Kind::Held => other.held_deletions > 0,
@@ -59,6 +82,10 @@ fn here(evidence: &Evidence, cluster: &ClusterStatus, cause: &Cause) -> Vec<Stri
         Kind::Unreachable => said.push(format!("nothing is written to {name}; what runs there goes on without Evenkeel")),
         Kind::WrongCluster | Kind::OtherAgent | Kind::Paused | Kind::ReportOnly | Kind::Observed => {
             said.push(format!("nothing is written to {name}, and drift there is not put back"));
+        }
+        // What is to be emptied is told with its deletions.
+        Kind::Left if !evidence.is_emptied => {
+            said.push(format!("nothing is written to {name}, and drift there is not put back; what runs there goes on"));
         }
         Kind::Rendering => said.push(format!("{name} stays as it is; nothing of the commit reaches it")),
         Kind::Held => {
@@ -123,7 +150,8 @@ fn halted(evidence: &Evidence, name: &str) -> Option<String> {
     let of_cluster = |halt: &&ShownHalt| halt.cluster == name || halt.failed.iter().any(|failed| failed == name);
     let (wave, halt) = waves.find_map(|wave| Some((wave, wave.halt.as_ref().filter(of_cluster)?)))?;
     let spared = halt.spared as u64;
-    Some(format!("the wave {} has halted because of it, so that {} {} spared", wave.name, count(spared, "cluster"), are(spared)))
+    let spared = if spared == 0 { String::new() } else { format!(", so that {} {} spared", count(spared, "cluster"), are(spared)) };
+    Some(format!("the wave {} has halted because of it{spared}", wave.name))
 }
 
 /// `a, b and 3 more`

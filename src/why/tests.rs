@@ -4,14 +4,14 @@ use super::*;
 use crate::{
     codes::{self, Code},
     ledger::{
-        BundleEnd, Drifted, ObjectEvidence, Wanted,
+        Brought, BundleEnd, Drifted, ObjectEvidence, Wanted,
         answers::{
             ActionEntry, Content, ErrorAnswer, HeldObject, History, ObjectEntry, Repository, Rewritten, StandingObject, Status, SyncEntry,
             Transition, Trouble,
         },
     },
     manifest::{Digest, ObjectId},
-    rollout::{Shown, ShownHalt, ShownWave, WaveWord},
+    rollout::{Counts, Shown, ShownHalt, ShownWave, WaveWord},
     sync::{Ailing, Would},
 };
 
@@ -53,7 +53,9 @@ fn fleet(a: ClusterStatus) -> Evidence {
             repository: Repository::default(),
         },
         in_repo: true,
+        is_emptied: false,
         brought: None,
+        awaits: None,
         ailing: Vec::new(),
         content: Content::default(),
         history: History { schema: SCHEMA, cluster: "a".to_owned(), syncs: Vec::new(), transitions: Vec::new(), actions: Vec::new() },
@@ -100,9 +102,10 @@ fn told(evidence: &Evidence) -> String {
         lines.push(format!("{} more", why.more_causes));
     }
     if !why.well {
-        let Spread { same, names, elsewhere, here } = why.spread;
+        let Spread { same, names, held_up, elsewhere, here } = why.spread;
+        let held_up = if held_up == 0 { String::new() } else { format!(" and {held_up} wait") };
         let elsewhere: Vec<String> = elsewhere.iter().map(|in_phase| format!("{} {:?}", in_phase.clusters, in_phase.phase)).collect();
-        lines.push(format!("{same} {names:?}; {}; {}", elsewhere.join(", "), here.join("; ")));
+        lines.push(format!("{same} {names:?}{held_up}; {}; {}", elsewhere.join(", "), here.join("; ")).trim_end().to_owned());
     }
     lines.extend(why.trail.iter().map(|step| format!("{} {} x{}", step.at.as_second(), step.what, step.times)));
     lines.join("\n")
@@ -147,7 +150,8 @@ fn every_code_has_the_kind_of_what_it_says() {
     for (phase, code, kind) in cases {
         let why = explain(&fleet(failed(phase, code, "why"))).unwrap();
         let first = &why.causes[0];
-        assert_eq!((first.kind, first.code.as_deref(), first.way_out.as_str()), (kind, Some(code.id), code.next), "{code}");
+        let next = code.next.replace("SELECTOR", "cluster=a");
+        assert_eq!((first.kind, first.code.as_deref(), &first.way_out), (kind, Some(code.id), &next), "{code}");
         assert_eq!(why.causes.len(), 1, "it is told once: {code}");
     }
 }
@@ -173,7 +177,7 @@ fn what_is_refused_is_told_with_what_is_written_all_the_same() {
     Refused EK4001: ConfigMap/shop/bad: not liked -> Nothing of the bundle was written. Change the manifest or the policy named by the server; it is tried again slowly.
     Refused EK4001: ConfigMap/shop/worse: not liked either -> Nothing of the bundle was written. Change the manifest or the policy named by the server; it is tried again slowly.
     Waiting EK4020: waits for shop -> It goes on by itself. If it does not: look at the object named, or raise spec.deadline of its bundle.
-    1 ["c"]; 1 Refused, 1 Synced; nothing of bundle shop is written; not done yet: bundle web; written all the same: bundle good
+    1 ["c"]; 1 Synced; nothing of bundle shop is written; not done yet: bundle web; written all the same: bundle good
     41 Refused at aaaaaaa with EK4001 x1
     40 sync of aaaaaaa (Commit): Refused, 2 Refused x2
     "#);
@@ -247,6 +251,20 @@ fn health_names_the_object_and_what_its_controller_says() {
     Health -: Job.batch/shop/x is Progressing: 0 of 1 done -> It goes on by itself, or becomes Degraded. Its status and events say more: `kubectl -n shop describe job.batch/x`, and the same of its pods.
     0 []; 2 Synced; all is applied as Git has it; only its health is wanting; the wave first has halted because of it, so that 2 clusters are spared
     "#);
+}
+
+#[test]
+fn nobody_is_spared_where_all_have_it() {
+    let mut evidence = fleet(failed(Phase::Refused, codes::REFUSED, "ConfigMap/shop/bad: not liked"));
+    let of = |name: &str| ClusterStatus { name: name.to_owned(), ..evidence.status.clusters[0].clone() };
+    let (b, c) = (of("b"), of("c"));
+    (evidence.status.clusters[1], evidence.status.clusters[2]) = (b, c);
+    let refused = error(codes::REFUSED, "not liked");
+    let halt = ShownHalt { cluster: "a".to_owned(), error: refused, failed: vec!["a".to_owned()], reached: Vec::new(), spared: 0 };
+    evidence.status.rollout = Some(Shown { waves: vec![ShownWave { halt: Some(halt), ..ShownWave::blank("first", WaveWord::Halted) }] });
+    let Spread { same, elsewhere, here, .. } = explain(&evidence).unwrap().spread;
+    assert_eq!((same, elsewhere), (2, Vec::new()), "each is told once");
+    assert_eq!(here, ["the wave first has halted because of it"]);
 }
 
 /// At night the quickest way out is back, where a commit brought the trouble.
@@ -336,7 +354,7 @@ fn a_branch_that_cannot_be_followed_reaches_all() {
     insta::assert_snapshot!(told(&evidence), @r#"
     a is Synced: it runs aaaaaaa, as it should; what runs is Healthy
     Repository EK2001: no newer commit can reach any cluster: no route -> The fleet stays as it is; check the network, the address and the remote's own state.
-    2 ["b", "c"]; 2 Synced; the clusters stay at the commits that they have, and drift is put back as before
+    2 ["b", "c"]; ; the clusters stay at the commits that they have, and drift is put back as before
     "#);
 }
 
@@ -361,10 +379,12 @@ fn the_trail_is_short_and_in_order() {
 }
 
 fn object(standing: bool, wanted: bool) -> ObjectEvidence {
-    let place = Wanted { bundle: "shop".to_owned(), place: "base/shop/one.yaml:1:1".to_owned(), given_up: Vec::new() };
+    let place =
+        Wanted { bundle: "shop".to_owned(), place: "base/shop/one.yaml:1:1".to_owned(), changed_at: Vec::new(), given_up: Vec::new() };
     ObjectEvidence {
         asked: "cm/one".to_owned(),
         id: Some("ConfigMap/shop/one".to_owned()),
+        commit: Some(commit(0xaa)),
         wanted: wanted.then_some(place),
         standing: standing.then(|| "shop".to_owned()),
         ..ObjectEvidence::default()
@@ -397,11 +417,139 @@ fn an_object_is_told_apart_from_the_rest_of_its_cluster() {
     assert_eq!(kinds, [Kind::Unreachable, Kind::Health]);
 }
 
+/// What stands on a cluster is of the commit that it was told, wherever the branch is meanwhile.
+#[test]
+fn an_object_is_told_of_the_commit_that_its_cluster_has() {
+    let mut evidence = fleet(ClusterStatus { reason: "waits for the wave first, which is in progress on b".to_owned(), ..cluster("a") });
+    evidence.status.commit = Some(commit(0xcc));
+    evidence.object = Some(object(true, true));
+    evidence.ailing = vec![Ailing { object: "ConfigMap/shop/one".to_owned(), health: Health::Progressing, reason: "slow".to_owned() }];
+    let by = |byte| Some(Brought { commit: commit(byte), author: "Ada".to_owned(), time: at(1), subject: "Slow".to_owned(), beside: 0 });
+    (evidence.brought, evidence.awaits) = (by(0xaa), by(0xcc));
+    let why = explain(&evidence).unwrap();
+    assert_eq!(why.what, "ConfigMap/shop/one stands on a, as Git has it at aaaaaaa (the branch is at ccccccc), and is Progressing");
+    assert_eq!((why.brought_by, why.waits_for), (by(0xaa), None));
+
+    // The cluster as a whole waits; what it waits for is not what it runs.
+    evidence.object = None;
+    let why = explain(&evidence).unwrap();
+    assert_eq!((why.causes[0].kind, why.brought_by, why.waits_for), (Kind::Wave, by(0xaa), by(0xcc)));
+
+    let mut evidence = fleet(failed(Phase::Returned, codes::ROLLED_BACK, "put to aaaaaaa by ada"));
+    evidence.status.commit = Some(commit(0xcc));
+    evidence.object = Some(object(true, true));
+    let what = explain(&evidence).unwrap().what;
+    assert_eq!(what, "ConfigMap/shop/one stands on a, as Git has it at aaaaaaa (the branch is at ccccccc)");
+}
+
+#[test]
+fn who_put_a_cluster_back_is_told_with_the_reason_and_the_command() {
+    let mut evidence = fleet(failed(Phase::Returned, codes::ROLLED_BACK, "put to aaaaaaa by ada at noon"));
+    let action = |what: &str, reason: &str, outcome: &str| ActionEntry {
+        at: at(99),
+        who: "ada".to_owned(),
+        what: what.to_owned(),
+        target: "cluster=a".to_owned(),
+        reason: reason.to_owned(),
+        outcome: outcome.to_owned(),
+    };
+    evidence.history.actions =
+        vec![action("sync", "to see", "accepted"), action("rollback", "no", "refused"), action("rollback", "INC-7", "accepted")];
+    let why = explain(&evidence).unwrap();
+    assert_eq!(why.causes[0].message, "put to aaaaaaa by ada at noon: INC-7");
+    assert_eq!(why.causes[0].way_out, "`evenkeel retry cluster=a` has it follow the branch again.");
+    evidence.history.actions.truncate(2);
+    assert_eq!(explain(&evidence).unwrap().causes[0].message, "put to aaaaaaa by ada at noon");
+}
+
+#[test]
+fn a_wave_that_waits_for_a_cluster_out_of_reach_is_told() {
+    let mut evidence = fleet(failed(Phase::Unreachable, codes::UNREACHABLE, "refused"));
+    evidence.status.clusters[1].reason = "the wave prod waits for a, out of reach since the commit came, maybe because of it".to_owned();
+    evidence.status.clusters[2].reason = "waits for the wave production, which soaks".to_owned();
+    let wave = |state, way_out: &str| ShownWave {
+        reason: "waits for a, out of reach since the commit came, maybe because of it".to_owned(),
+        clusters: Counts { all: 2, ..Counts::default() },
+        way_out: way_out.to_owned(),
+        ..ShownWave::blank("prod", state)
+    };
+    evidence.status.rollout = Some(Shown { waves: vec![wave(WaveWord::Rolling, "Look at it, or `spec.paused`.")] });
+    insta::assert_snapshot!(told(&evidence), @r#"
+    a is Unreachable: it runs bbbbbbb and should run aaaaaaa; what runs is Healthy
+    Unreachable EK3002: refused -> Check that the API server runs and that the agent's machine reaches it. It is probed at least once a minute, and the cluster goes on by itself when it answers. Other clusters go on, but for those of a wave that waits for it: `evenkeel why` says whether one does. Look at it, or `spec.paused`.
+    0 [] and 1 wait; 1 Synced; nothing is written to a; what runs there goes on without Evenkeel; the wave prod waits for a, and with it b, since 1970-01-01T00:00:50Z; skipUnreachableAfter has waves pass over only what was out of reach before it was begun
+    "#);
+    let way_out = |evidence: &Evidence| explain(evidence).unwrap().causes[0].way_out.clone();
+    evidence.status.rollout = Some(Shown { waves: vec![wave(WaveWord::Rolling, "")] });
+    assert!(way_out(&evidence).ends_with("`spec.paused` in its cluster.yaml has the waves go on without it."), "{}", way_out(&evidence));
+
+    // A wave that names another cluster, or that waits for nobody, does not wait for this one.
+    let other = ShownWave { reason: "waits until a-1 is healthy".to_owned(), ..wave(WaveWord::Rolling, "Look at it.") };
+    for wave in [other, wave(WaveWord::Halted, "Look at it.")] {
+        evidence.status.rollout = Some(Shown { waves: vec![wave] });
+        let why = explain(&evidence).unwrap();
+        assert_eq!((why.spread.held_up, why.spread.here.len()), (0, 1));
+        assert_eq!(way_out(&evidence), codes::UNREACHABLE.next);
+    }
+}
+
+#[test]
+fn what_left_the_repository_says_with_which_commit_and_who_else() {
+    let left = |name: &str| ClusterStatus { desired: None, left: Some(commit(0xcc)), ..failed_nowhere(name) };
+    let mut evidence = fleet(left("a"));
+    (evidence.in_repo, evidence.status.commit) = (false, Some(commit(0xcc)));
+    evidence.status.clusters[1] = left("b");
+    evidence.status.clusters[2] = ClusterStatus { left: Some(commit(0xbb)), ..left("c") };
+    insta::assert_snapshot!(told(&evidence), @r#"
+    a is Detached: it runs aaaaaaa
+    Left -: a is no longer in the repository: it left with ccccccc -> Put its cluster.yaml back, or take what ignores it out of .evenkeelignore, to have it looked after again; what runs there stays as it is.
+    1 ["b"]; 1 Detached; nothing is written to a, and drift there is not put back; what runs there goes on
+    "#);
+}
+
+fn failed_nowhere(name: &str) -> ClusterStatus {
+    ClusterStatus { phase: Phase::Detached, health: Health::Unknown, ..cluster(name) }
+}
+
+#[test]
+fn what_is_to_be_emptied_says_so_whatever_else_keeps_it() {
+    let mut evidence = fleet(ClusterStatus {
+        left: Some(commit(0xcc)),
+        desired: Some(commit(0xcc)),
+        objects: 25,
+        ..failed(Phase::Paused, codes::ON_HOLD, "held by ada since noon, until it is released: INC-7")
+    });
+    (evidence.in_repo, evidence.is_emptied, evidence.status.commit) = (false, true, Some(commit(0xcc)));
+    insta::assert_snapshot!(told(&evidence), @r#"
+    a is Paused: it runs bbbbbbb, left the repository, and is to be emptied; what runs is Healthy
+    Hold EK4050: held by ada since noon, until it is released: INC-7 -> When the reason is gone: `evenkeel release cluster=a`. What came meanwhile is carried out then.
+    Left -: a left the repository with ccccccc, whose last word on it is onRemoval: prune; the deletion of what stands there (25 objects) waits for approval -> Once it is neither held nor out of reach, `evenkeel status` shows the hash of its deletions: `evenkeel approve HASH`. To keep it: put its cluster.yaml back, or take what ignores it out of .evenkeelignore, with onRemoval: keep.
+    0 []; 2 Synced;
+    "#);
+
+    // Once somebody was asked, the hash is known.
+    let plan = Digest([0xcd; 32]);
+    (evidence.status.clusters[0].held_deletions, evidence.status.clusters[0].held_plan) = (25, Some(plan));
+    let why = explain(&evidence).unwrap();
+    let left = why.causes.iter().find(|cause| cause.kind == Kind::Left).unwrap();
+    assert!(left.message.ends_with("onRemoval: prune; 25 deletions wait for approval"), "{}", left.message);
+    assert!(left.way_out.starts_with(&format!("`evenkeel approve {plan}`")), "{}", left.way_out);
+
+    // A held deletion's own error says it already.
+    let message = format!("25 deletions are held, the first ConfigMap/shop/one: {}", crate::sync::caution::LEFT);
+    (evidence.status.clusters[0].phase, evidence.status.clusters[0].error) = (Phase::Held, Some(error(codes::HELD, &message)));
+    assert_eq!(explain(&evidence).unwrap().causes.len(), 1);
+}
+
 #[test]
 fn an_object_that_git_does_not_have_says_so() {
     let mut evidence = fleet(cluster("a"));
-    evidence.object =
-        Some(ObjectEvidence { asked: "cm/won".to_owned(), near: vec!["ConfigMap/shop/one".to_owned()], ..ObjectEvidence::default() });
+    evidence.object = Some(ObjectEvidence {
+        asked: "cm/won".to_owned(),
+        commit: Some(commit(0xaa)),
+        near: vec!["ConfigMap/shop/one".to_owned()],
+        ..ObjectEvidence::default()
+    });
     let why = explain(&evidence).unwrap();
     assert_eq!(why.what, "Git has no cm/won for a at aaaaaaa, and none is on record as applied to it");
     assert_eq!(why.object.unwrap().near, ["ConfigMap/shop/one"]);

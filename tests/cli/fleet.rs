@@ -394,9 +394,11 @@ fn object(asked: &str) -> ObjectEvidence {
     ObjectEvidence {
         asked,
         id: Some("Deployment.apps/shop/web".to_owned()),
+        commit: Some(commit(0xc3)),
         wanted: Some(Wanted {
             bundle: "shop".to_owned(),
             place: "base/shop/web.yaml:1:1".to_owned(),
+            changed_at: vec!["environments/production/base/shop/web.patch.yaml:1:1".to_owned()],
             given_up: vec!["/spec/replicas".to_owned()],
         }),
         standing: Some("shop".to_owned()),
@@ -436,6 +438,8 @@ impl Details for Record {
         };
         Ok(Evidence {
             in_repo: true,
+            is_emptied: false,
+            awaits: None,
             brought: Some(Brought {
                 commit: commit(0xc3),
                 author: "Zoë".to_owned(),

@@ -131,7 +131,8 @@ fn the_promised_keys_are_there() {
             "would",
             "error",
             "reason",
-            "pinned"
+            "pinned",
+            "left"
         ])
     );
     assert_eq!(keys(&status["clusters"][4]["retry"]), set(&["at", "failures"]));

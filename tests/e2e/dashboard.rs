@@ -248,7 +248,18 @@ impl Details for Many {
     fn evidence(&self, cluster: &str, _: Option<&str>) -> Result<Evidence, Diagnostic> {
         let (cluster, status) = (cluster.to_owned(), self.status()?);
         let (content, history) = (self.content(&cluster)?, self.history(&cluster, 20)?);
-        Ok(Evidence { cluster, status, in_repo: true, brought: None, ailing: Vec::new(), content, history, object: None })
+        Ok(Evidence {
+            cluster,
+            status,
+            in_repo: true,
+            is_emptied: false,
+            brought: None,
+            awaits: None,
+            ailing: Vec::new(),
+            content,
+            history,
+            object: None,
+        })
     }
 
     fn content(&self, _: &str) -> Result<Content, Diagnostic> {

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::{
+    cluster::ConnectionSpec,
+    layout::OnRemoval,
     ledger::{
-        Brought, BundleEnd, Drifted, ObjectEnd,
+        Brought, BundleEnd, Drifted, LastWord, ObjectEnd,
         answers::{ErrorAnswer, Repository, Rewritten},
     },
     manifest::ObjectId,
@@ -65,6 +67,64 @@ async fn what_may_explain_a_cluster_is_gathered() {
     let ObjectEnd { at, commit, action, error } = &ends[0];
     assert_eq!((*commit, action.as_str(), error.is_some(), *at > ends[1].at), (id(4), "Refused", true, true), "the newest first");
     assert_eq!(bed.reader().evidence("b").unwrap_err().code(), codes::UNKNOWN_CLUSTER);
+}
+
+#[tokio::test]
+async fn what_stands_on_a_cluster_is_of_the_commit_that_it_was_told() {
+    let bed = Bed::new();
+    bed.fleet(&["a"]).await;
+    for n in 1..=3 {
+        bed.fetch(&[n]).await;
+        bed.render(n, &[("a", Some(n))]).await;
+    }
+    // The tip of a push; what came with it never was one.
+    bed.fetch(&[4, 5]).await;
+    bed.render(5, &[("a", Some(5))]).await;
+    let brought = || bed.reader().evidence("a").unwrap().brought.map(|brought| brought.commit);
+    let told = |desired: u8, applied: u8| State { desired: Some(id(desired)), applied: Some(id(applied)), ..state(Phase::Synced) };
+    bed.state("a", told(2, 2)).await;
+    assert_eq!(brought(), Some(id(2)), "whatever the branch's tip is");
+    bed.state("a", told(4, 4)).await;
+    assert_eq!(brought(), Some(id(4)), "it stands for itself");
+
+    // Nothing of the newest is written where a person holds the cluster; of a bundle that is held, the others are.
+    let held =
+        |message: &str| State { error: Some(Diagnostic::new(codes::ON_HOLD, Place::Nowhere, message)), phase: Phase::Paused, ..told(5, 2) };
+    bed.state("a", held("held by ada since noon")).await;
+    assert_eq!(brought(), Some(id(2)));
+    bed.state("a", held("bundle shop is held by ada since noon")).await;
+    assert_eq!(brought(), Some(id(5)));
+    let row = &bed.reader().status().unwrap().clusters[0];
+    let of_bundles = [None, Some("shop"), Some("sho"), Some("net")].map(|bundle| row.stands_at(bundle));
+    assert_eq!(of_bundles, [5, 2, 5, 5].map(|n| Some(id(n))));
+}
+
+#[tokio::test]
+async fn what_left_the_repository_is_known_with_the_commit_that_took_it() {
+    let bed = Bed::new();
+    bed.fetch(&[1]).await;
+    bed.fleet(&["a", "b", "c"]).await;
+    bed.render(1, &[("a", Some(1)), ("b", Some(1)), ("c", Some(1))]).await;
+    for cluster in ["a", "b", "c"] {
+        bed.synced(cluster, 1, 1).await;
+    }
+    let word = |on_removal| LastWord { on_removal, connection: ConnectionSpec::InCluster, layers: Vec::new(), caution: None };
+    bed.ledger.set_last_words(vec![("a".to_owned(), word(OnRemoval::Prune)), ("b".to_owned(), word(OnRemoval::Keep))]).await.unwrap();
+    bed.fetch(&[2]).await;
+    bed.fleet(&["c"]).await;
+    bed.fetch(&[3]).await;
+    bed.render(3, &[("c", Some(3))]).await;
+    let left: Vec<_> = bed.reader().status().unwrap().clusters.into_iter().map(|cluster| cluster.left).collect();
+    assert_eq!(left, [Some(id(2)), Some(id(2)), None]);
+    let known = |cluster: &str| {
+        let evidence = bed.reader().evidence(cluster).unwrap();
+        (evidence.in_repo, evidence.is_emptied, evidence.brought.map(|brought| brought.commit))
+    };
+    assert_eq!(["a", "b"].map(known), [(false, true, Some(id(2))), (false, false, Some(id(2)))]);
+    bed.state("a", State::blank(Phase::Detached)).await;
+    assert_eq!(known("a"), (false, false, Some(id(2))), "it is done");
+    bed.fleet(&["a", "c"]).await;
+    assert!(bed.reader().status().unwrap().clusters.iter().filter(|cluster| cluster.name != "b").all(|cluster| cluster.left.is_none()));
 }
 
 #[tokio::test]

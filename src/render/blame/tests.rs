@@ -168,3 +168,25 @@ fn lists_blocks_and_secrets() {
     /metadata/namespace "shop" base/app/all.yaml:18 Base
     "#);
 }
+
+#[test]
+fn what_changes_an_object_is_named_in_its_order() {
+    let files = [
+        ("base/shop/web.yaml", WEB),
+        ("environments/prod/base/overlay.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Overlay\nlabels:\n  - pairs: {team: shop}\n"),
+        ("environments/prod/eu/one/cluster.yaml", "apiVersion: evenkeel.dev/v1alpha1\nkind: Cluster\n"),
+        (
+            "environments/prod/eu/one/shop/web.patch.yaml",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {replicas: 3}\n",
+        ),
+    ];
+    let (renderer, source) = (renderer(), tree(&files));
+    let fleet = layout::read(&source).unwrap();
+    let cluster = fleet.cluster("one").unwrap();
+    let rendering = renderer.render(&source, &fleet, cluster, &Facts::default()).unwrap();
+    let object = rendering.object(&"Deployment.apps/shop/web".parse().unwrap()).unwrap();
+    assert_eq!(
+        renderer.changed_at(&source, &fleet, cluster, object),
+        ["environments/prod/base/overlay.yaml (labels[0])", "environments/prod/eu/one/shop/web.patch.yaml:1:1"]
+    );
+}

@@ -20,9 +20,9 @@ pub(super) fn block(frame: &Frame<'_>, why: &Why) -> Markup {
             @for one in &why.causes { (cause(why.phase, one)) }
             @if why.more_causes > 0 { p.soft { (count(why.more_causes, "more cause")) ", in the syncs below" } }
             (reach(&why.spread))
-            @if let Some(brought) = &why.brought_by {
-                p { "Brought by " (commit(brought.commit)) ", " (brought.author) ", " (frame.ago(brought.time)) ": " (brought.subject) }
-            }
+            @for (verb, brought) in [("Waits for ", &why.waits_for), ("Brought by ", &why.brought_by)] { @if let Some(brought) = brought {
+                p { (verb) (commit(brought.commit)) ", " (brought.author) ", " (frame.ago(brought.time)) ": " (brought.subject) }
+            } }
         }
     }
 }

@@ -11,13 +11,13 @@ use crate::{
 
 impl Live {
     /// The state to show after an attempt.
-    pub(super) fn after(&self, desired: &Desired, outcome: Outcome) -> State {
+    pub(super) fn after(&self, cluster: &str, desired: &Desired, outcome: Outcome) -> State {
         let held = outcome.held.as_ref().filter(|verdict| !verdict.held.is_empty());
         let (phase, would) = (returned(outcome.phase(), desired), outcome.would);
         let error = outcome.error.or_else(|| {
             let verdict = held?;
             let (first, reason) = verdict.held.first()?;
-            let way_out = approval::way_out(verdict.plan?, desired.pin.is_some());
+            let way_out = approval::way_out(cluster, verdict.plan?, desired.pin.is_some());
             let message = match verdict.held.len() {
                 1 => format!("1 deletion is held, of {}: {reason}", first.id),
                 count => format!("{count} deletions are held, the first {}: {reason}", first.id),
