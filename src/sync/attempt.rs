@@ -254,12 +254,15 @@ impl<M: Memory> Attempt<'_, M> {
         let is_pinned = |pin: &String| self.desired.is_new && self.desired.pin.is_none() && rollout::is_mark(pin);
         if let Some(pin) = parent.pin.clone().filter(is_pinned) {
             self.memory.pin_found(pin).await;
-            if self.desired.report_only.is_none() {
+            if !self.desired.is_left_untouched() {
                 return Ok(pinned());
             }
         }
         if let Some(why) = self.desired.report_only {
-            return self.survey(session, &parent, why).await;
+            return match self.desired.pause() {
+                Some(pause) => self.look_on(session, &parent, pause).await,
+                None => self.survey(session, &parent, why).await,
+            };
         }
         if self.desired.is_glanced_at() {
             return self.glance(&parent).await;

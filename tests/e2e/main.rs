@@ -28,6 +28,7 @@ mod notes;
 mod notices;
 mod observe;
 mod order;
+mod paused;
 mod plan_live;
 mod receiver;
 mod recreate;
