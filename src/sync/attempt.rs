@@ -454,7 +454,9 @@ impl<M: Memory> Attempt<'_, M> {
         let manager = &self.desired.manager;
         let set = &self.desired.set;
         let observed = observe(&session.connection, &session.apis, set, manager, parent, self.rendering, recorded).boxed().await?;
-        let gone: Vec<_> = known.into_iter().filter(|id| !observed.inventory.contains_key(id)).collect();
+        // Where nothing of the set stands yet, what is on record may stand as another's: that of the fleet by its name before.
+        let may_stand = |id: &ObjectId| parent.rendering.is_none() && self.rendering.object(id).is_some();
+        let gone: Vec<_> = known.into_iter().filter(|id| !observed.inventory.contains_key(id) && !may_stand(id)).collect();
         if !gone.is_empty() {
             self.memory.forget(gone).await?;
         }

@@ -264,11 +264,19 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     /// Takes up what is desired now.
     async fn take_up(&self, live: &mut Live, desired: &Desired) {
-        if let Some(before) = live.desired.as_ref().filter(|before| before.terms() != desired.terms()) {
-            if before.connection != desired.connection {
+        if let Some(before) = &live.desired {
+            let (is_other, is_elsewhere) = (before.set != desired.set, before.connection != desired.connection);
+            let is_on_other_terms = before.terms() != desired.terms();
+            if is_other {
+                self.take_back_parent(live).await;
+            }
+            if is_other || is_elsewhere {
+                // What is known of one set, or of what stands at one address, says nothing of another.
                 self.leave(live).await;
             }
-            live.event(Event::Terms);
+            if is_on_other_terms {
+                live.event(Event::Terms);
+            }
         }
         live.vitals.judge_by(&desired.health, desired.rendering.as_ref().ok());
         live.event(Event::Goal(desired.goal()));

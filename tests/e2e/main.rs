@@ -33,6 +33,7 @@ mod plan_live;
 mod receiver;
 mod recreate;
 mod refusals;
+mod rename;
 mod rollout;
 mod rollout_gates;
 mod rollout_halt;
