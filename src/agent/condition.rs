@@ -80,6 +80,7 @@ mod tests {
             seen_as("Failed EK4044", phase, Health::Degraded, held, 0);
         }
         seen_as("Unknown", Phase::Syncing, Health::Healthy, None, 0);
+        seen_as("Unknown", Phase::Paused, Health::Degraded, Some(codes::PAUSED), 0);
         seen_as("Failed EK4001", Phase::Refused, Health::Healthy, Some(codes::REFUSED), 1);
         seen_as("Unready", Phase::Failed, Health::Healthy, Some(codes::WRITE_FAILED), FAILURES - 1);
         seen_as("Failed EK4006", Phase::Failed, Health::Healthy, Some(codes::WRITE_FAILED), FAILURES);

@@ -480,7 +480,8 @@ impl Fleet {
     }
 }
 
-/// What a commit wants of one of its clusters, where nothing keeps it from being written.
+/// What a commit wants of one of its clusters, where nothing keeps it from being written. What an older commit gave is of the fleet by
+/// the name that it had then: those are the objects that stand there.
 pub(super) fn desired(
     (fleet, spec): (&str, &layout::FleetSpec),
     cluster: &layout::Cluster,
@@ -488,14 +489,16 @@ pub(super) fn desired(
     commit: CommitId,
     rendering: Result<Arc<Rendering>, Diagnostic>,
 ) -> Desired {
+    let made_for = rendering.as_ref().ok().and_then(|rendering| rendering.set.clone());
+    let set = made_for.unwrap_or_else(|| ApplySet::new(fleet, namespace));
     Desired {
         commit,
         connection: connection(cluster),
-        fleet: fleet.to_owned(),
+        fleet: set.fleet().to_owned(),
         environment: cluster.environment.clone(),
         region: cluster.region.clone(),
-        set: ApplySet::new(fleet, namespace),
-        manager: format!("evenkeel-{fleet}"),
+        manager: format!("evenkeel-{}", set.fleet()),
+        set,
         adopt: spec.adopt == layout::Adopt::Allow,
         budget: Budget::from(spec.budget.cluster),
         health: Arc::clone(&spec.health),

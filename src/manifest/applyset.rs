@@ -6,6 +6,9 @@ use sha2::{Digest as _, Sha256};
 /// The label that every member carries; its value is the set's id.
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
 
+/// What the name of every parent begins with.
+const PREFIX: &str = "evenkeel-";
+
 /// The set that a fleet's objects form in a cluster, named by its parent ConfigMap.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ApplySet {
@@ -18,7 +21,12 @@ pub struct ApplySet {
 impl ApplySet {
     /// The set of that fleet, whose parent stands in that namespace.
     pub fn new(fleet: &str, namespace: impl Into<String>) -> Self {
-        Self { name: format!("evenkeel-{fleet}"), namespace: namespace.into() }
+        Self { name: format!("{PREFIX}{fleet}"), namespace: namespace.into() }
+    }
+
+    /// The fleet's name.
+    pub fn fleet(&self) -> &str {
+        self.name.strip_prefix(PREFIX).unwrap_or(&self.name)
     }
 
     /// The id, made of the parent's identity as KEP-3659 says: `<name>.<namespace>.<kind>.<group>`, where the core group is empty.
@@ -35,6 +43,8 @@ mod tests {
     #[test]
     fn id_is_the_hash_of_the_parent() {
         // printf evenkeel-shop.evenkeel-system.ConfigMap. | openssl dgst -sha256 -binary | basenc --base64url
-        assert_eq!(ApplySet::new("shop", "evenkeel-system").id(), "applyset-miTZwsxu7PqwJIQxqlYQRu7CwhAsMKkKB3d27Qn65Us-v1");
+        let set = ApplySet::new("shop", "evenkeel-system");
+        assert_eq!(set.fleet(), "shop");
+        assert_eq!(set.id(), "applyset-miTZwsxu7PqwJIQxqlYQRu7CwhAsMKkKB3d27Qn65Us-v1");
     }
 }

@@ -120,6 +120,9 @@ pub struct Rendering {
     pub objects: Vec<Arc<RenderedObject>>,
     /// The bundles that have objects here.
     pub bundles: BTreeMap<String, BundleSettings>,
+    /// The set whose label the objects carry; none where there are none. A fleet that is renamed has another from then on, and clusters
+    /// that do not follow yet stay with theirs.
+    pub set: Option<ApplySet>,
     /// What is probably not meant.
     pub warnings: Vec<Diagnostic>,
     /// Patches, overlay entries and targets that do nothing for this cluster; where none of the clusters that read them needs them,
@@ -136,6 +139,7 @@ impl Rendering {
             digest: Digest::of(b"nothing"),
             objects: Vec::new(),
             bundles: BTreeMap::new(),
+            set: None,
             warnings: Vec::new(),
             idle: Vec::new(),
             empty: BTreeMap::new(),

@@ -107,7 +107,8 @@ impl Seal<'_> {
         idle.extend(given_up::idle(&objects));
         sort_problems(&mut idle);
         let empty = stack.empty_bundles();
-        Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, warnings, idle, empty })
+        let set = Some(self.set.clone());
+        Ok(Rendering { digest: digest(&set_id, &objects, &bundles), objects, bundles, set, warnings, idle, empty })
     }
 
     /// The rendering of a step that changes the content of objects of the last one, on the same terms; none where more is another.

@@ -17,7 +17,7 @@ pub enum Goal {
     Run(Digest),
     /// Nothing until its wave comes, but that it is read what it says of itself.
     Glance,
-    /// Nothing may be written: paused, or its rendering is refused.
+    /// There is nothing to compare it with: its rendering is refused, or its wave has yet to come.
     Rest,
 }
 

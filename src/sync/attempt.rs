@@ -254,12 +254,15 @@ impl<M: Memory> Attempt<'_, M> {
         let is_pinned = |pin: &String| self.desired.is_new && self.desired.pin.is_none() && rollout::is_mark(pin);
         if let Some(pin) = parent.pin.clone().filter(is_pinned) {
             self.memory.pin_found(pin).await;
-            if self.desired.report_only.is_none() {
+            if !self.desired.is_left_untouched() {
                 return Ok(pinned());
             }
         }
         if let Some(why) = self.desired.report_only {
-            return self.survey(session, &parent, why).await;
+            return match self.desired.pause() {
+                Some(pause) => self.look_on(session, &parent, pause).await,
+                None => self.survey(session, &parent, why).await,
+            };
         }
         if self.desired.is_glanced_at() {
             return self.glance(&parent).await;
@@ -451,7 +454,9 @@ impl<M: Memory> Attempt<'_, M> {
         let manager = &self.desired.manager;
         let set = &self.desired.set;
         let observed = observe(&session.connection, &session.apis, set, manager, parent, self.rendering, recorded).boxed().await?;
-        let gone: Vec<_> = known.into_iter().filter(|id| !observed.inventory.contains_key(id)).collect();
+        // Where nothing of the set stands yet, what is on record may stand as another's: that of the fleet by its name before.
+        let may_stand = |id: &ObjectId| parent.rendering.is_none() && self.rendering.object(id).is_some();
+        let gone: Vec<_> = known.into_iter().filter(|id| !observed.inventory.contains_key(id) && !may_stand(id)).collect();
         if !gone.is_empty() {
             self.memory.forget(gone).await?;
         }

@@ -50,12 +50,13 @@ pub(super) enum Hold {
     Lost,
 }
 
-/// Looks at the parent while all is quiet: answers a claim, notices a lost hold and a dead cluster.
-pub(super) async fn look_after(session: &Session, set: &ApplySet, me: &str) -> Result<Hold, ApiError> {
+/// Looks at the parent while all is quiet: answers a claim where it may write, notices a lost hold and a dead cluster.
+pub(super) async fn look_after(session: &Session, set: &ApplySet, me: &str, may_write: bool) -> Result<Hold, ApiError> {
     let store = ParentStore::new(&session.connection, set);
     let mut parent = store.read().await?;
     match holder::step(&parent, me, Waiting::default()) {
         Step::Ours => Ok(Hold::Ours),
+        Step::Answer if !may_write => Ok(Hold::Ours),
         Step::Answer => {
             parent.claim = None;
             match store.write(&parent).await {

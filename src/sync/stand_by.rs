@@ -1,6 +1,7 @@
-//! A cluster that a person holds: it is looked at, so that `status` goes on telling the truth, and not written.
+//! A cluster that Git pauses or a person holds: it is looked at, so that `status` goes on telling the truth, and not written.
 //!
-//! What is held stands on the parent. A hold that is found there and not known is taken up before anything is written: the agent's own
+//! Where Git pauses it, nothing at all is written, so that it can be said of the cluster itself that nothing touched it. What a person
+//! holds stands on the parent. A hold that is found there and not known is taken up before anything is written: the agent's own
 //! record may be younger than the hold.
 
 use std::collections::BTreeSet;
@@ -15,10 +16,10 @@ use super::{
     plan::plan,
     survey::differ,
 };
-use crate::cluster::ApiError;
+use crate::{cluster::ApiError, diagnostic::Diagnostic};
 
 impl<M: Memory> Attempt<'_, M> {
-    /// What there is to tell where the cluster is held; none where it may be written.
+    /// What there is to tell where the cluster is paused or held; none where it may be written.
     pub(super) async fn stand_by(&self, session: &mut Session, parent: &Parent) -> Result<Option<Outcome>, Early> {
         let held = self.desired.held.all();
         let others: Vec<Hold> = parent.holds.iter().filter(|hold| !held.iter().any(|known| known.id == hold.id)).cloned().collect();
@@ -30,9 +31,12 @@ impl<M: Memory> Attempt<'_, M> {
             self.memory.lose_holds(lost).await?;
         }
         let found = if others.is_empty() || is_others { Vec::new() } else { self.memory.find_holds(others).await? };
+        if let Some(pause) = self.desired.pause() {
+            return self.look_on(session, parent, pause).await.map(Some);
+        }
         if let Some(hold) = found.first() {
             // The agent says in a moment what that means here.
-            return self.look_on(session, parent, hold).await.map(Some);
+            return self.look_on(session, parent, hold.diagnostic()).await.map(Some);
         }
         let Some(hold) = self.desired.held.whole() else { return Ok(None) };
         if !self.is_marked(parent) {
@@ -41,7 +45,7 @@ impl<M: Memory> Attempt<'_, M> {
             let parent = self.take_hold(session, &store, parent.clone()).await?;
             self.mark(&store, parent).await?;
         }
-        self.look_on(session, parent, hold).await.map(Some)
+        self.look_on(session, parent, hold.diagnostic()).await.map(Some)
     }
 
     /// Puts on the parent what people hold and what keeps the cluster at a commit, where it says otherwise. That comes before what is
@@ -63,8 +67,8 @@ impl<M: Memory> Attempt<'_, M> {
         self.desired.pin.as_ref().and_then(|pin| pin.text.as_ref().or(parent.pin.as_ref()).cloned())
     }
 
-    /// Compares, and tells what differs.
-    async fn look_on(&self, session: &mut Session, parent: &Parent, hold: &Hold) -> Result<Outcome, Early> {
+    /// Compares, and tells what differs, with why nothing is done about it.
+    pub(super) async fn look_on(&self, session: &mut Session, parent: &Parent, why: Diagnostic) -> Result<Outcome, Early> {
         session.watches.watch_parent(&session.connection, &self.desired.set, parent);
         if must_compare(session.inventory.is_some(), self.trigger) {
             let observed = tokio::select! {
@@ -79,7 +83,7 @@ impl<M: Memory> Attempt<'_, M> {
         let drifted = differ(&plan);
         let in_sync = drifted == 0 && plan.deletions.is_empty() && parent.rendering == Some(self.rendering.digest);
         let commit = if in_sync { Some(self.desired.commit) } else { parent.commit };
-        let runs = parent.rendering.zip(commit);
-        Ok(Outcome { drifted, runs, ..Outcome::new(End::Reported, Some(hold.diagnostic())) })
+        let runs = if self.desired.rest.is_some() { self.found(parent).await } else { parent.rendering.zip(commit) };
+        Ok(Outcome { drifted, runs, ..Outcome::new(End::Reported, Some(why)) })
     }
 }

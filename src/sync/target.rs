@@ -67,7 +67,7 @@ pub struct Desired {
     pub validate: Validate,
     /// The rendering, or why there is none.
     pub rendering: Result<Arc<Rendering>, Diagnostic>,
-    /// What says that nothing may be written, where something does.
+    /// The file that says that the cluster is looked at and nothing is written to it, not even the hold; none where none does.
     pub paused: Option<String>,
     /// Why the cluster is compared and nothing is written to it, not even the hold; none where it is written.
     pub report_only: Option<Reporting>,
@@ -93,12 +93,13 @@ pub struct Pinned {
 }
 
 /// What decides beside the goal about an attempt.
-type Terms<'a> = (&'a ConnectionSpec, bool, &'a Budget, Option<Reporting>, Drift, Validate, &'a Held, Option<&'a Pinned>);
+type Terms<'a> =
+    ((&'a ConnectionSpec, bool, &'a Budget, Drift, Validate), Option<Reporting>, Option<&'a str>, &'a Held, Option<&'a Pinned>);
 
 impl Desired {
     pub(super) fn goal(&self) -> Goal {
         match &self.rendering {
-            Ok(rendering) if self.paused.is_none() && self.rest.is_none() => Goal::Run(rendering.digest),
+            Ok(rendering) if self.paused.is_some() || self.rest.is_none() => Goal::Run(rendering.digest),
             _ if self.is_glanced_at() => Goal::Glance,
             _ => Goal::Rest,
         }
@@ -106,12 +107,13 @@ impl Desired {
 
     /// What decides beside the goal about an attempt.
     pub(super) fn terms(&self) -> Terms<'_> {
-        (&self.connection, self.adopt, &self.budget, self.report_only, self.drift, self.validate, &self.held, self.pin.as_ref())
+        let sync = (&self.connection, self.adopt, &self.budget, self.drift, self.validate);
+        (sync, self.report_only, self.paused.as_deref(), &self.held, self.pin.as_ref())
     }
 
     /// Whether the cluster is only looked at.
     pub(super) fn is_looked_at(&self) -> bool {
-        self.report_only.is_some() || self.held.whole().is_some() || self.is_glanced_at()
+        self.report_only.is_some() || self.stands_by() || self.is_glanced_at()
     }
 
     /// Whether an attempt for the one would do something else for the other.
@@ -262,11 +264,19 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     /// Takes up what is desired now.
     async fn take_up(&self, live: &mut Live, desired: &Desired) {
-        if let Some(before) = live.desired.as_ref().filter(|before| before.terms() != desired.terms()) {
-            if before.connection != desired.connection {
+        if let Some(before) = &live.desired {
+            let (is_other, is_elsewhere) = (before.set != desired.set, before.connection != desired.connection);
+            let is_on_other_terms = before.terms() != desired.terms();
+            if is_other {
+                self.take_back_parent(live).await;
+            }
+            if is_other || is_elsewhere {
+                // What is known of one set, or of what stands at one address, says nothing of another.
                 self.leave(live).await;
             }
-            live.event(Event::Terms);
+            if is_on_other_terms {
+                live.event(Event::Terms);
+            }
         }
         live.vitals.judge_by(&desired.health, desired.rendering.as_ref().ok());
         live.event(Event::Goal(desired.goal()));
@@ -277,32 +287,27 @@ impl<M: Memory, C: Connect> Target<M, C> {
     async fn leave(&self, live: &mut Live) {
         live.probed = None;
         let session = live.session.take();
-        if let (Some(session), Some(desired)) = (session, live.desired.as_ref().filter(|desired| desired.report_only.is_none())) {
+        if let (Some(session), Some(desired)) = (session, live.desired.as_ref().filter(|desired| !desired.is_left_untouched())) {
             let _ = tokio::time::timeout(RELEASE, release(&session, &desired.set, &self.instance)).await;
         }
     }
 
-    /// Shows the states that need no cluster: a refused rendering, a pause, and a commit that changes nothing here.
+    /// Shows the states that need no cluster: a refused rendering, a wave that has yet to come, and a commit that changes nothing here.
     /// True where nothing may be attempted.
     async fn settle_without_attempt(&self, live: &mut Live, desired: &Desired) -> bool {
-        let (phase, error) = match (&desired.rendering, &desired.paused) {
-            (Err(error), _) => (Phase::Refused, Some(error.clone())),
-            (_, Some(by)) => {
-                let hint = format!("Nothing is written until spec.paused is taken out there; `git log -1 {by}` says who paused it.");
-                (Phase::Paused, Some(Diagnostic::new(codes::PAUSED, Place::file(by.as_str()), "spec.paused is set").with_hint(hint)))
-            }
-            (Ok(_), None) if desired.is_glanced_at() => {
+        let (phase, error) = match &desired.rendering {
+            Err(error) => (Phase::Refused, Some(error.clone())),
+            Ok(_) if desired.is_glanced_at() => {
                 if let Some(state) = live.to_wait(desired) {
                     self.publish(live, Some(state)).await;
                 }
                 return false;
             }
-            (Ok(_), None) if desired.rest.is_some() => (Phase::Waiting, desired.rest.clone()),
-            (Ok(_), None) if matches!(live.agenda.next(live.now()), Next::Attempt(_) | Next::Probe) => return false,
-            (Ok(rendering), None) => {
+            Ok(_) if desired.rest.is_some() && desired.paused.is_none() => (Phase::Waiting, desired.rest.clone()),
+            Ok(_) if matches!(live.agenda.next(live.now()), Next::Attempt(_) | Next::Probe) => return false,
+            Ok(rendering) => {
                 let is_settled = |phase| {
-                    matches!(phase, Phase::Synced | Phase::Held | Phase::Returned)
-                        || (phase == Phase::Paused && desired.held.whole().is_some())
+                    matches!(phase, Phase::Synced | Phase::Held | Phase::Returned) || (phase == Phase::Paused && desired.stands_by())
                 };
                 let settled = live.state.as_ref().is_some_and(|state| is_settled(state.phase));
                 if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
@@ -468,14 +473,10 @@ impl<M: Memory, C: Connect> Target<M, C> {
 
     /// Looks at the parent; true where that changes what is to be done.
     async fn look_after(&self, live: &mut Live, desired: &Desired) -> bool {
-        if desired.report_only.is_some() {
-            // To answer a claim would be a write.
-            return false;
-        }
         match self.look(live, desired).await {
             Ok(Hold::Ours) => false,
-            // A cluster that waits for another holder has its next try planned; one that a person holds needs no holder.
-            Ok(Hold::Lost) if live.shows(Phase::Waiting) || desired.held.whole().is_some() => false,
+            // A cluster that waits for another holder has its next try planned; one that is only looked at needs no holder.
+            Ok(Hold::Lost) if live.shows(Phase::Waiting) || desired.is_looked_at() => false,
             Ok(Hold::Lost) => {
                 live.event(Event::Taken);
                 true
@@ -507,7 +508,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 live.event(Event::Taken);
                 return true;
             }
-            if desired.held.whole().is_some() && parent.holds != desired.held.all() {
+            if desired.held.whole().is_some() && !desired.is_left_untouched() && parent.holds != desired.held.all() {
                 // Another agent let the cluster go, or somebody took the mark away.
                 live.event(Event::Taken);
                 return true;
@@ -557,7 +558,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
     /// Looks after the hold; an error where the cluster does not answer. Other troubles are left to the next attempt.
     async fn look(&self, live: &Live, desired: &Desired) -> Result<Hold, Diagnostic> {
         let Some(session) = &live.session else { return Ok(Hold::Ours) };
-        match tokio::time::timeout(LOOK, look_after(session, &desired.set, &self.instance)).await {
+        match tokio::time::timeout(LOOK, look_after(session, &desired.set, &self.instance, !desired.is_left_untouched())).await {
             Ok(Ok(hold)) => Ok(hold),
             Ok(Err(error)) if error.is_unreachable() => Err(error.diagnostic(Place::Nowhere)),
             Ok(Err(_)) => Ok(Hold::Ours),
@@ -598,7 +599,7 @@ impl<M: Memory, C: Connect> Target<M, C> {
             End::Synced if matches!(trigger, Trigger::Drift | Trigger::Watch) => debug!(cluster, %commit, "compared"),
             End::Synced => info!(cluster, %commit, "synced"),
             End::Reported if error.is_none() || live.shows_error(error) => debug!(cluster, %commit, code, "compared"),
-            End::Reported if desired.held.whole().is_some() && live.shows(Phase::Paused) => debug!(cluster, %commit, code, "{message}"),
+            End::Reported if desired.stands_by() && live.shows(Phase::Paused) => debug!(cluster, %commit, code, "{message}"),
             End::Reported => warn!(cluster, %commit, code, "{message}"),
             End::Interrupted => info!(cluster, %commit, "interrupted; a newer commit or a stop comes first"),
             End::Waiting if live.shows(Phase::Waiting) => debug!(cluster, %commit, code, "{message}"),

@@ -132,7 +132,7 @@ fn verdict(before: Option<&ClusterStatus>, now: &ClusterStatus) -> Option<bool> 
     let has_moved = before.is_none_or(|before| moving(before) != moving(now));
     let is_stuck = now.error.as_ref().is_some_and(|error| STUCK.iter().any(|code| code.id == error.code));
     match now.phase {
-        // Nothing is attempted there.
+        // Nothing is written there.
         Phase::Paused | Phase::Detached => Some(false),
         Phase::Waiting if now.error.as_ref().is_some_and(|error| error.code == codes::WAVE.id) => Some(false),
         Phase::Syncing | Phase::Waiting => None,

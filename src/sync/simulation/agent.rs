@@ -178,10 +178,6 @@ impl Agent {
             let desired = self.look_at_desired();
             self.take_up(&mut live, &desired);
             match live.agenda.next(self.now()) {
-                _ if desired.goal() == Goal::Rest => {
-                    self.publish(Phase::Paused, None);
-                    self.sleep(&mut live, &desired, None).await;
-                }
                 Next::Attempt(trigger) => self.attempt(&mut live, &desired, trigger).await,
                 Next::Probe => self.probe(&mut live).await,
                 Next::Sleep(until) => self.sleep(&mut live, &desired, until).await,
@@ -316,7 +312,7 @@ impl Agent {
     async fn sleep(&self, live: &mut Live, desired: &Rc<Desired>, until: Option<Duration>) {
         let asleep = self.now();
         let truce = live.fights.next(asleep);
-        let is_tried = live.tried == Some(desired.goal()) || desired.goal() == Goal::Rest || self.cut_off.get().is_some();
+        let is_tried = live.tried == Some(desired.goal()) || self.cut_off.get().is_some();
         self.demand(is_tried, || format!("sleeps, and {} was never tried", short(&desired.commit)));
         let longest = if self.cut_off.get().is_some() { SOON.cap } else { SLOWLY.cap.max(COMPARE.mul_f64(1.1)) };
         self.demand(until.is_none_or(|until| until <= asleep + longest), || format!("sleeps until {until:?} at {asleep:?}"));
@@ -372,6 +368,7 @@ impl Agent {
         };
         match holder::step(&parent, &self.name, Waiting::default()) {
             Step::Ours => {}
+            Step::Answer if desired.is_left_untouched() => {}
             Step::Answer => {
                 let answer = Parent { claim: None, ..parent };
                 let written = self.ask(Sent::Other("answer"), |world| world.write_parent(&answer)).await;
@@ -380,7 +377,7 @@ impl Agent {
                 }
             }
             Step::Take(_) | Step::Claim | Step::Wait => {
-                let needs_none = desired.goal() == Goal::Rest || desired.held.whole().is_some();
+                let needs_none = desired.stands_by();
                 if self.ledger.borrow().phase == Some(Phase::Waiting) || needs_none {
                     return false;
                 }
@@ -438,7 +435,7 @@ impl Agent {
             let Some(inventory) = session.inventory.as_mut() else { break };
             drifted |= drift::absorb(inventory, rendering, MANAGER, Drift::Repair, &id, seen);
         }
-        if drifted && session.inventory.is_some() && desired.held.whole().is_some() {
+        if drifted && session.inventory.is_some() && desired.stands_by() {
             return false;
         }
         if drifted {

@@ -93,7 +93,7 @@ impl Agent {
         if self.is_outdated(desired) {
             return Err(interrupted());
         }
-        if desired.held.whole().is_some() {
+        if desired.stands_by() {
             return self.stand_by(live, desired, parent, trigger).await;
         }
         let mut parent = self.take_hold(live, parent).await?;
@@ -127,9 +127,9 @@ impl Agent {
         self.carry_out(live, desired, rendering, inventory, &parent, plan, verdict).await
     }
 
-    /// Looks on while a person holds the cluster.
+    /// Looks on while Git pauses the cluster or a person holds it.
     async fn stand_by(&self, live: &mut Live, desired: &Desired, parent: Parent, trigger: Trigger) -> Result<Outcome, Early> {
-        if parent.holds != desired.held.all() {
+        if !desired.is_left_untouched() && parent.holds != desired.held.all() {
             let parent = self.take_hold(live, parent.clone()).await?;
             self.mark(desired, &parent).await?;
         }
@@ -542,7 +542,7 @@ impl Agent {
         why: Option<Why>,
         bundle: Option<&'a str>,
     ) -> Writer<'a> {
-        let held = sync.desired.held.whole().is_some();
+        let held = sync.desired.stands_by();
         Writer { agent: self.index, name: &self.name, rendering: sync.rendering, outdated, held, why, recorded, bundle }
     }
 

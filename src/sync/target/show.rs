@@ -52,7 +52,7 @@ impl Live {
 
     /// The state to show with that phase, as far as the rest is known.
     pub(super) fn state_with(&self, desired: &Desired, phase: Phase, error: Option<Diagnostic>) -> State {
-        let (phase, error) = desired.waiting(phase, error);
+        let (phase, error) = desired.waiting(phase, desired.with_pause(phase, error));
         let members = self.session.as_ref().and_then(|session| session.inventory.as_ref()).map(|inventory| inventory.len() as u64);
         State {
             phase,

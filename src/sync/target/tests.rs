@@ -109,7 +109,10 @@ fn refused(commit: u8) -> Desired {
 fn modes_are_terms_of_an_attempt() {
     let desired = refused(1);
     assert!(desired.asks_for_the_same(&refused(2)), "a commit that changes nothing here");
-    for other in [Desired { drift: Drift::Off, ..refused(1) }, Desired { validate: Validate::None, ..refused(1) }] {
+    let paused = Some("evenkeel.yaml".to_owned());
+    for other in
+        [Desired { drift: Drift::Off, ..refused(1) }, Desired { validate: Validate::None, ..refused(1) }, Desired { paused, ..refused(1) }]
+    {
         assert!(!desired.asks_for_the_same(&other));
         assert_ne!(desired.terms(), other.terms());
     }
@@ -189,6 +192,49 @@ async fn a_cluster_that_cannot_be_glanced_at_is_out_of_reach() {
     desired_sender.send_replace(wait(2));
     let seen = next().await;
     assert_eq!((seen.0, seen.1, seen.2), (2, Phase::Unreachable, codes::CLUSTER_AUTH), "not Waiting in between");
+    stop.cancel();
+    task.await.unwrap();
+}
+
+/// Whatever it waits for, a paused cluster is looked at, and nothing at all is written to it.
+#[test]
+fn a_paused_cluster_has_something_to_be_compared_with() {
+    let rendering = crate::sync::plan::tests::rendering(&[("a", "one")], "1");
+    let rest = Some(Diagnostic::new(codes::WAVE, Place::Nowhere, "waits for the wave first"));
+    let waits = Desired { rendering: Ok(Arc::clone(&rendering)), rest, ..refused(1) };
+    assert_eq!((waits.goal(), waits.stands_by(), waits.is_left_untouched()), (Goal::Rest, false, false));
+    let paused = Desired { paused: Some("evenkeel.yaml".to_owned()), ..waits };
+    assert_eq!((paused.goal(), paused.stands_by(), paused.is_left_untouched()), (Goal::Run(rendering.digest), true, true));
+    assert_eq!(Desired { rendering: refused(1).rendering, ..paused }.goal(), Goal::Rest, "nobody knows what it should run");
+}
+
+/// That it does not answer comes before that it is paused, and both are told. A paused cluster whose rendering is refused says that.
+#[tokio::test]
+async fn a_paused_cluster_that_is_out_of_reach_says_both() {
+    let (states, mut told) = mpsc::unbounded_channel();
+    let paused = Some("environments/prod/environment.yaml".to_owned());
+    let rendering = Ok(crate::sync::plan::tests::rendering(&[("a", "one")], "1"));
+    let (desired_sender, desired) = watch::channel(Some(Desired { rendering, paused: paused.clone(), ..refused(1) }));
+    let (_asks, asked) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let target = target(Told { states, failures: AtomicU32::new(0) }, NoWay, (desired, asked), &stop);
+    let task = tokio::spawn(target.run(None));
+    // The look, and then a probe.
+    for failures in 1..=2 {
+        let state = told.recv().await.unwrap();
+        let error = state.error.unwrap();
+        assert_eq!((state.phase, state.retry.unwrap().failures, error.code), (Phase::Unreachable, failures, codes::CLUSTER_AUTH));
+        assert!(error.message.ends_with("; the cluster is paused by environments/prod/environment.yaml"), "{}", error.message);
+        assert_eq!(error.message.matches("paused by").count(), 1, "{}", error.message);
+    }
+    desired_sender.send_replace(Some(Desired { paused, ..refused(2) }));
+    let refused = loop {
+        let state = told.recv().await.unwrap();
+        if state.desired == Some(CommitId([2; 20])) {
+            break state;
+        }
+    };
+    assert_eq!((refused.phase, refused.error.unwrap().code), (Phase::Refused, codes::YAML));
     stop.cancel();
     task.await.unwrap();
 }
