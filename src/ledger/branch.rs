@@ -258,3 +258,14 @@ pub(super) fn reached(db: &Connection, cluster: i64, commit: CommitId, rendering
     }
     Ok(())
 }
+
+/// The commit that brought what this one gives for a cluster: itself, or an older one where it changed nothing there. One that was never
+/// the tip, and so never rendered for the branch, stands for itself.
+pub(super) fn brought_by(db: &Connection, commit: CommitId, cluster: &str) -> Result<CommitId, LedgerError> {
+    let mut brought = db.prepare_cached(
+        "SELECT tip FROM renderings JOIN fetches ON fetches.id = from_fetch \
+         WHERE cluster = (SELECT id FROM clusters WHERE name = ?2) AND by_commit \
+         AND from_fetch <= (SELECT id FROM fetches WHERE tip = ?1 ORDER BY id DESC LIMIT 1) ORDER BY from_fetch DESC LIMIT 1",
+    )?;
+    Ok(brought.query_row(params![commit, cluster], |row| row.get(0)).optional()?.unwrap_or(commit))
+}
