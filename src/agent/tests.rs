@@ -3,6 +3,7 @@
 
 mod approvals;
 mod cautions;
+mod others;
 mod selectors;
 mod waves;
 
