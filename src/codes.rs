@@ -205,7 +205,7 @@ codes! {
     WRITE_FAILED "EK4006" "A write failed after its dry run passed" => "Tried again by itself; the server's words say why.";
     OTHER_HOLDER "EK4007" "Another agent holds the cluster"
         because "Two agents follow the same fleet, such as the old one and its replacement; or an agent lost its state directory, and with it the name under which it held the cluster."
-        => "One agent writes a cluster at a time; this one waits. Where the other one is gone, this one takes over by itself, some 70 s after it asked; where it runs, stop one of the two.";
+        => "One agent writes a cluster at a time; this one waits. Where the other one is gone, this one takes over by itself, some 70 s after it asked, which it does every half minute; where it runs, stop one of the two.";
     DELETE_FAILED "EK4008" "An object could not be deleted"
         because "A finalizer whose controller is gone, or a webhook that refuses deletions."
         => "Look at its finalizers; it stays recorded and is tried again.";
@@ -327,6 +327,9 @@ codes! {
     NO_CODE "EK6009" "There is no such error code" => "Codes are EK and four digits, as in error[EK1001]; `evenkeel explain` lists them.";
     NO_OBJECT "EK6010" "No object of that name" => "`evenkeel render CLUSTER` prints the objects; an object is named kind[.group]/[namespace/]name.";
     IN_THE_WAY "EK6020" "Files are in the way" => "Give a new or empty folder, or move what is named; `evenkeel init` changes no file that is there.";
+    NOT_THE_HOLDER "EK6021" "Another agent writes the cluster"
+        because "Two agents follow the same fleet, and the one that was asked waits for its turn there: what it would do is not what happens."
+        => "Ask the agent that has the cluster. Where that one is gone, this one takes over by itself: `evenkeel status` says when (EK4007).";
     NOT_HELD "EK6025" "Nothing there is held" => "`evenkeel status` shows what is held, and by which selector.";
     HOLD "EK6026" "There can be no such hold" => "Give a reason, a time that is still to come, such as 2h or 2030-01-31T06:00:00Z, and a bundle that there is.";
     NOT_PUSHED "EK6030" "The agent cannot get the commit that it is asked about"

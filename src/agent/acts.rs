@@ -22,6 +22,7 @@ impl Fleet {
     }
 
     async fn carry_out(&mut self, action: Action) -> Result<Accepted, Diagnostic> {
+        self.refuse_of_others(&action)?;
         match action {
             Action::Hold { request, who } => self.hold(&request, &who).await,
             Action::Release { request, environments, who } => self.release(&request, environments, &who).await,

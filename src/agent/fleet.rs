@@ -17,6 +17,7 @@ use super::{
     losses::Losses,
     older::Older,
     once::{ATTEMPTS, Once},
+    others::Others,
     targets::Targets,
     waves::{Head, Waves},
 };
@@ -108,6 +109,8 @@ pub(super) struct Fleet {
     pub(super) kept: Kept,
     pub(super) holds: Holds,
     pub(super) losses: Losses,
+    /// Clusters that another agent writes.
+    pub(super) others: Others,
 }
 
 impl Fleet {
@@ -142,6 +145,7 @@ impl Fleet {
             kept: Kept::default(),
             holds: Holds::default(),
             losses: Losses::default(),
+            others: Others::default(),
         }
     }
 

@@ -21,6 +21,7 @@ mod meter;
 mod object;
 mod older;
 mod once;
+mod others;
 mod permits;
 mod pins;
 mod previews;

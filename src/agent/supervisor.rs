@@ -199,6 +199,7 @@ impl Supervisor {
                 if let Some(applied) = state.applied.filter(|_| state.phase == Phase::Synced) {
                     self.fleet.runs(cluster, applied);
                 }
+                self.fleet.others.heard(cluster, &state);
                 self.fleet.settle(cluster, &state).await;
                 let held = self.fleet.held(cluster, Timestamp::now());
                 self.fleet.waves.heard(cluster, &state, &held, Timestamp::now());

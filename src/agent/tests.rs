@@ -5,6 +5,7 @@ mod approvals;
 mod cautions;
 mod holds;
 mod objects;
+mod others;
 mod selectors;
 mod waves;
 

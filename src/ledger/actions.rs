@@ -35,7 +35,7 @@ impl Ledger {
         let now = (self.clock)();
         let ActionRow { who, what, target, reason, outcome, clusters: _ } = action;
         let refused = What::Action { who, action: what.to_owned(), target: cut(target), reason: cut(reason), outcome: cut(outcome) };
-        self.ask(move |db| notes::note_refused(db, &refused, now)).await
+        self.ask(move |db| notes::note(db, None, &refused, now)).await
     }
 }
 

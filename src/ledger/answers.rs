@@ -197,8 +197,8 @@ pub struct LogEntry {
     pub seen: Timestamp,
     /// The branch was forced away from it; it is no longer on the branch.
     pub rewritten: bool,
-    /// The clusters on which it was refused, failed or halted a wave, by name, whatever became of it later. What failed is known as
-    /// long as syncs are kept, what halted for 90 days, and what was refused always.
+    /// The clusters on which it was refused, failed or halted a wave, by name, whatever became of it later; none on which it changed
+    /// nothing. What failed is known as long as syncs are kept, what halted for 90 days, and what was refused always.
     pub failed: Vec<String>,
     /// What became of it on each cluster.
     pub clusters: Vec<CommitOnCluster>,

@@ -258,3 +258,15 @@ pub(super) fn reached(db: &Connection, cluster: i64, commit: CommitId, rendering
     }
     Ok(())
 }
+
+/// The commit that brought what this one gives for a cluster: itself, or an older one where it changed nothing there. One that was never
+/// rendered as the tip stands for itself.
+pub(super) fn brought_by(db: &Connection, commit: CommitId, cluster: &str) -> Result<CommitId, LedgerError> {
+    let mut brought = db.prepare_cached(
+        "SELECT tip FROM (SELECT id, cluster, from_fetch FROM renderings WHERE cluster = (SELECT id FROM clusters WHERE name = ?2) \
+         AND by_commit AND from_fetch <= ?1 ORDER BY from_fetch DESC LIMIT 1) AS origin JOIN fetches ON fetches.id = origin.from_fetch \
+         WHERE EXISTS (SELECT 1 FROM renderings WHERE cluster = origin.cluster AND renderings.id >= origin.id AND ?1 BETWEEN from_fetch AND until)",
+    )?;
+    let Some(place) = place_of(db, commit)? else { return Ok(commit) };
+    Ok(brought.query_row(params![place, cluster], |row| row.get(0)).optional()?.unwrap_or(commit))
+}

@@ -57,6 +57,7 @@ fn status_of(code: Code) -> StatusCode {
         codes::GIT_REV | codes::UNKNOWN_CLUSTER | codes::NOT_PUSHED => StatusCode::NOT_FOUND,
         codes::USAGE | codes::SETTINGS | codes::SELECTOR | codes::HOLD => StatusCode::BAD_REQUEST,
         codes::NOT_ALLOWED | codes::OUT_OF_SCOPE => StatusCode::FORBIDDEN,
+        codes::NOT_THE_HOLDER => StatusCode::CONFLICT,
         codes::AGENT_GONE | codes::BUSY => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -80,7 +80,7 @@ pub enum Next {
     Sleep(Option<Duration>),
 }
 
-/// How long to wait before looking again whether the other agent is gone.
+/// How long to wait at most before looking again whether the other agent is gone.
 const OTHER_HOLDER: Duration = super::holder::LOOK;
 
 /// The state.
@@ -205,7 +205,8 @@ impl Agenda {
             End::Failed => self.again(SOON, now, jitter),
             End::Waiting => {
                 self.failures = 0;
-                self.mode = Mode::At(now + OTHER_HOLDER, Trigger::Retry);
+                // Between 80 % and 100 %, so that a fleet whose agent is gone is not asked for, and taken over, all at once.
+                self.mode = Mode::At(now + OTHER_HOLDER.mul_f64(0.8 + jitter.clamp(0.0, 1.0) / 5.0), Trigger::Retry);
             }
             // The breaker says when.
             End::Failing | End::Unreachable | End::Interrupted => self.mode = Mode::Due(Trigger::Retry),
@@ -345,6 +346,15 @@ mod tests {
         for end in [End::Synced, End::Waiting, End::Interrupted] {
             assert_eq!(ended(end).retry(), None, "{end:?}");
         }
+    }
+
+    #[test]
+    fn whether_another_agent_is_gone_is_not_looked_at_everywhere_at_once() {
+        let looks = |jitter: f64| {
+            let agenda = Agenda::new(COMPARE).step(Event::Goal(Goal::Run(digest(1))), at(0), 0.5);
+            agenda.step(Event::Ended(digest(1), End::Waiting), at(1), jitter).next(at(1))
+        };
+        assert_eq!((looks(0.0), looks(1.0)), (Next::Sleep(Some(at(9))), Next::Sleep(Some(at(11)))));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, evenkeel};
 
 #[tokio::test]
 async fn a_second_agent_waits_until_the_first_one_stops() -> Result<()> {
@@ -13,6 +13,13 @@ async fn a_second_agent_waits_until_the_first_one_stops() -> Result<()> {
     one.phase("a", "Synced", &first).await?;
     let two = scene.agent_with("two", &[])?;
     two.cluster_is("a", "held by the first", |status| status["phase"] == "Waiting" && status["error"]["code"] == "EK4007").await?;
+
+    let asked = evenkeel(&two.state_dir, &["hold", "cluster=a", "--reason", "the disk is full"])?;
+    let refused = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(
+        asked.status.code() == Some(1) && refused.contains("error[EK6021]: nothing is done, since another agent writes a"),
+        "{refused}"
+    );
 
     let second =
         scene.remote.commit(&[("base/shop/one.yaml", Some(&scene.config_map_yaml("one", &json!({}))))], "The holder carries it out")?;

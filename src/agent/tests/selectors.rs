@@ -17,7 +17,7 @@ fn again(selector: &str) -> RetryRequest {
 }
 
 /// Every action with a selector.
-fn each(selector: &str) -> [Asked; 5] {
+pub(super) fn each(selector: &str) -> [Asked; 5] {
     let (selector, who) = (selector.to_owned(), "ada (uid 7)".to_owned());
     let hold = HoldRequest { selector: selector.clone(), bundle: None, drift: false, reason: "full".to_owned(), until: None };
     let release = ReleaseRequest { selector: selector.clone(), bundle: None };

@@ -31,8 +31,9 @@ pub(in crate::ledger) fn turns(before: Option<&Shown>, after: Option<&Shown>) ->
     let waves = |shown: Option<&'_ Shown>| shown.map(|shown| shown.waves.clone()).unwrap_or_default();
     let before = waves(before);
     let is_quiet = |wave: &ShownWave| matches!(wave.state, WaveWord::Waiting | WaveWord::Complete);
+    let failed = |wave: &ShownWave| wave.halt.as_ref().map(|halt| halt.cluster.clone());
     let turned = waves(after).into_iter().filter(|wave| match before.iter().find(|before| before.name == wave.name) {
-        Some(before) if before.state == wave.state => before.target != wave.target && !is_quiet(wave),
+        Some(before) if before.state == wave.state => (before.target != wave.target || failed(before) != failed(wave)) && !is_quiet(wave),
         Some(_) => wave.state != WaveWord::Waiting,
         None => !is_quiet(wave),
     });

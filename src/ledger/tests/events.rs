@@ -62,6 +62,40 @@ fn shown(state: WaveWord, commit: u8, reason: &str) -> Board {
     Board { shown: Some(Shown { waves: vec![wave] }), ..Board::default() }
 }
 
+/// The wave is halted because the commit failed on that cluster.
+fn halted(commit: u8, cluster: &str, message: &str) -> Board {
+    let mut board = shown(WaveWord::Halted, commit, &format!("has halted: {cluster}: {message}"));
+    let error = crate::ledger::answers::ErrorAnswer { code: String::new(), message: message.to_owned(), hint: String::new() };
+    let halt = ShownHalt { cluster: cluster.to_owned(), error, failed: Vec::new(), reached: Vec::new(), spared: 0 };
+    board.shown.as_mut().unwrap().waves[0].halt = Some(halt);
+    board
+}
+
+/// The wave stands in these ways, one after the other.
+async fn turns(bed: &Bed, boards: impl IntoIterator<Item = Board>) {
+    let mut before = Board::default();
+    for board in boards {
+        bed.ledger.record_rollout(board.changes(&before)).await.unwrap();
+        before = board;
+    }
+}
+
+/// What is told of waves, by state, with the number of the commit.
+fn waves(bed: &Bed, state: WaveWord) -> Vec<u8> {
+    let events = bed.reader().events(&query()).unwrap().events;
+    let wave = |event: Event| match event.what {
+        What::Wave { state: found, commit, .. } if found == state => commit.map(|commit| commit.0[19]),
+        _ => None,
+    };
+    events.into_iter().filter_map(wave).collect()
+}
+
+/// The commits of `log`, each with where it failed.
+fn log(bed: &Bed, query: &LogQuery) -> Vec<String> {
+    let commits = bed.reader().log(query.clone()).unwrap().commits;
+    commits.iter().map(|entry| format!("{}: {}", entry.commit.0[19], entry.failed.join(" "))).collect()
+}
+
 fn query() -> EventQuery {
     EventQuery { limit: 1000, ..EventQuery::default() }
 }
@@ -389,16 +423,9 @@ async fn commits_are_found_by_what_is_true_of_them() {
     let since = bed.now();
     bed.fetch(&[5]).await;
     bed.render(5, &[("a", Some(5)), ("b", Some(5)), ("c", Some(4))]).await;
-    let mut halted = shown(WaveWord::Halted, 5, "b failed");
-    let error = crate::ledger::answers::ErrorAnswer { code: String::new(), message: String::new(), hint: String::new() };
-    let halt = ShownHalt { cluster: "b".to_owned(), error, failed: Vec::new(), reached: Vec::new(), spared: 0 };
-    halted.shown.as_mut().unwrap().waves[0].halt = Some(halt);
-    bed.ledger.record_rollout(halted.changes(&Board::default())).await.unwrap();
+    turns(&bed, [halted(5, "b", "no")]).await;
 
-    let log = |query: &LogQuery| {
-        let commits = bed.reader().log(query.clone()).unwrap().commits;
-        commits.iter().map(|entry| format!("{}: {}", entry.commit.0[19], entry.failed.join(" "))).collect::<Vec<_>>()
-    };
+    let log = |query: &LogQuery| log(&bed, query);
     let all = LogQuery { limit: 10, ..LogQuery::default() };
     assert_eq!(log(&all), ["5: b", "4: b c", "3: ", "2: b c", "1: "]);
     assert_eq!(log(&LogQuery { failed: true, ..all.clone() }), ["5: b", "4: b c", "2: b c"]);
@@ -406,6 +433,70 @@ async fn commits_are_found_by_what_is_true_of_them() {
     assert_eq!(log(&LogQuery { since: Some(since), ..all.clone() }), ["5: b"]);
     assert_eq!(log(&LogQuery { author: Some("ADA@EX".to_owned()), limit: 2, ..all.clone() }), ["5: b", "4: b c"]);
     assert_eq!(log(&LogQuery { author: Some("Bob".to_owned()), ..all }), [""; 0]);
+}
+
+/// A commit that changes nothing on a cluster has not failed there, whatever state it finds there: what failed is the older commit's doing.
+#[tokio::test]
+async fn a_commit_that_changes_nothing_fails_nowhere() {
+    let bed = bed().await;
+    bed.fetch(&[2]).await;
+    bed.render(2, &[("a", Some(2)), ("b", Some(1)), ("c", Some(2))]).await;
+    bed.fetch(&[3]).await;
+    bed.render(3, &[("a", Some(2)), ("b", Some(1)), ("c", Some(2))]).await;
+    // Of commit 2 nothing was begun on c before 3 came.
+    let sync = bed.ledger.begin_sync(SyncStart { commit: id(3), ..start("c", 3, 2) }).await.unwrap();
+    bed.ledger.end_sync(sync, Some(problem("no"))).await.unwrap();
+    turns(&bed, [halted(2, "a", "no"), halted(3, "a", "no")]).await;
+    bed.fetch(&[4]).await;
+    bed.render(4, &[("a", Some(4)), ("b", Some(1)), ("c", Some(2))]).await;
+    turns(&bed, [halted(4, "a", "no")]).await;
+
+    let all = LogQuery { limit: 10, ..LogQuery::default() };
+    assert_eq!(log(&bed, &all), ["4: a", "3: ", "2: a c", "1: "]);
+    let failed = LogQuery { failed: true, ..all.clone() };
+    assert_eq!(log(&bed, &failed), ["4: a", "2: a c"]);
+    assert_eq!(log(&bed, &LogQuery { since: Some(bed.now()), ..failed }), [""; 0]);
+    assert_eq!(waves(&bed, WaveWord::Halted), [2, 3, 4], "that the wave stands with it is told all the same");
+}
+
+/// However often waves go on with commits that are fine, or wait for people, what halted one stays on record.
+#[tokio::test]
+async fn what_halts_a_wave_is_told_in_the_busiest_hour() {
+    let bed = bed().await;
+    let all = LogQuery { failed: true, limit: 200, ..LogQuery::default() };
+    let commits = 2..=120;
+    for commit in commits.clone() {
+        bed.fetch(&[commit]).await;
+        bed.render(commit, &[("a", Some(commit)), ("b", Some(1)), ("c", Some(commit))]).await;
+    }
+    let turn = |commit| [WaveWord::Rolling, WaveWord::Soaking, WaveWord::Approval].map(|word| shown(word, commit, ""));
+    turns(&bed, commits.clone().flat_map(turn)).await;
+    turns(&bed, [halted(119, "a", "no"), shown(WaveWord::Rolling, 120, ""), halted(120, "c", "no")]).await;
+    assert_eq!(waves(&bed, WaveWord::Halted), [119, 120]);
+    assert_eq!(log(&bed, &all), ["120: c", "119: a"]);
+    let routine = waves(&bed, WaveWord::Rolling).len() + waves(&bed, WaveWord::Soaking).len();
+    assert_eq!((routine, waves(&bed, WaveWord::Approval).len()), (100, 100), "what is told at each commit has its bounds");
+    let more = bed.reader().events(&query()).unwrap().events.into_iter().filter(|event| event.what == What::More);
+    assert_eq!(more.map(|event| event.repeats.unwrap().times).collect::<Vec<_>>(), [2 * 119 + 1 - 100 + 119 - 100]);
+
+    // Others stand halted with commits that change nothing where it failed: no room is taken from a halt that is news.
+    turns(&bed, commits.clone().rev().map(|commit| halted(commit, "b", "no"))).await;
+    assert_eq!(waves(&bed, WaveWord::Halted), [119, 120, 120]);
+    assert_eq!(log(&bed, &all), ["120: c", "119: a", "1: b"]);
+    turns(&bed, commits.map(|commit| halted(commit, "a", "no"))).await;
+    assert_eq!(waves(&bed, WaveWord::Halted).len(), 100, "and even those have a bound");
+}
+
+/// A wave that comes and goes with the same failure is one row, also where a server counts in its words; who else fails is another.
+#[tokio::test]
+async fn a_wave_that_halts_again_and_again_is_counted() {
+    let bed = bed().await;
+    let again = |times: u32| [halted(1, "a", &format!("crashed {times} times")), shown(WaveWord::Rolling, 1, "")];
+    turns(&bed, (1..=50).flat_map(again)).await;
+    assert_eq!(waves(&bed, WaveWord::Halted), [1]);
+    turns(&bed, [halted(1, "a", "no"), halted(1, "b", "no"), halted(1, "b", "still")]).await;
+    assert_eq!(waves(&bed, WaveWord::Halted), [1, 1]);
+    assert_eq!(log(&bed, &LogQuery::from(1)), ["1: a b"]);
 }
 
 /// How far a sync is follows from what it has put on record.
