@@ -291,7 +291,8 @@ impl Fleet {
         }
         crash::point("rendering.done");
         let rows = fleet.clusters.iter().map(row).collect();
-        self.ledger.record_fleet(rows).await?;
+        let kept = self.ledger.record_fleet(rows).await?;
+        self.keep_holds(&kept).await?;
         let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
         self.ledger.record_rendering(commit, results.collect()).await?;
         crash::point("rendering.recorded");

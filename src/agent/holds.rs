@@ -1,6 +1,9 @@
 //! What people hold, laid over what each cluster's task is told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use kube_overlay::LabelSelector;
@@ -11,7 +14,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     layout,
-    ledger::{ActionRow, Ledger},
+    ledger::{ActionRow, Ledger, OfBundles},
     render::Rendering,
     rollout::Off,
     server::{Accepted, Action, HoldRequest, ReleaseRequest, selector},
@@ -27,8 +30,8 @@ pub(super) struct Holds {
     standing: Vec<Hold>,
     /// Of every cluster that is looked after.
     pub(super) labels: BTreeMap<String, Labels>,
-    /// The clusters with objects on record, for each bundle that is held.
-    there: BTreeMap<String, BTreeSet<String>>,
+    /// The objects on record, for each bundle that is held.
+    there: OfBundles,
     /// What each cluster's task was last told.
     told: BTreeMap<String, Held>,
 }
@@ -38,8 +41,9 @@ impl Holds {
     /// rendering any bundle may be there.
     pub(super) fn of(&self, cluster: &str, rendering: Option<&Rendering>, now: Timestamp) -> Held {
         let Some(labels) = self.labels.get(cluster) else { return Held::default() };
-        let is_absent = |bundle: &str| self.there.get(bundle).is_some_and(|clusters| !clusters.contains(cluster));
-        Held::of(&self.standing, labels, now).without(is_absent).with(rendering)
+        let objects = |clusters: &BTreeMap<_, Arc<_>>| clusters.get(cluster).cloned().unwrap_or_default();
+        let on_record = |bundle: &str| self.there.get(bundle).map(objects);
+        Held::of(&self.standing, labels, now).recorded(on_record).with(rendering)
     }
 
     /// What the cluster's task is told.
@@ -66,10 +70,9 @@ impl Fleet {
     pub(super) async fn take_up_holds(&mut self) -> Result<(), Diagnostic> {
         let now = Timestamp::now();
         self.ledger.expire_holds(now).await?;
-        self.holds.standing = self.ledger.holds(now).await?;
-        let bundles = self.holds.bundles();
-        self.holds.there.retain(|bundle, _| bundles.contains(bundle));
-        if self.holds.there.len() < bundles.len() {
+        let before = std::mem::replace(&mut self.holds.standing, self.ledger.holds(now).await?);
+        // One more hold of a bundle is of clusters that have been written since another began.
+        if before != self.holds.standing || !self.holds.bundles().iter().eq(self.holds.there.keys()) {
             self.find_held_bundles().await?;
         }
         self.waves.is_due = true;
@@ -88,11 +91,25 @@ impl Fleet {
         self.holds.of(cluster, desired.and_then(|desired| desired.rendering.as_deref().ok()), now)
     }
 
-    /// Learns where held bundles are on record: when one is held, and with each commit, which may have clusters held that were not. What
+    /// Takes up which holds go on for clusters that have other labels now, before these are.
+    pub(super) async fn keep_holds(&mut self, kept: &[(Hold, Vec<String>)]) -> Result<(), Diagnostic> {
+        for (hold, clusters) in kept {
+            let (selector, bundle, who, clusters) = (&hold.selector, &hold.bundle, &hold.who, clusters.join(","));
+            warn!(
+                selector,
+                bundle, who, clusters, "the labels of held clusters are others now; they stay held until somebody releases them"
+            );
+        }
+        // Also after a revision that could not be taken up to its end.
+        self.holds.standing = self.ledger.holds(Timestamp::now()).await?;
+        Ok(())
+    }
+
+    /// Learns what of held bundles is on record: when one is held, and with each commit, which may have clusters held that were not. What
     /// is written meanwhile is of bundles that clusters are told to have, or is not held there.
     pub(super) async fn find_held_bundles(&mut self) -> Result<(), Diagnostic> {
         let bundles = self.holds.bundles();
-        self.holds.there = if bundles.is_empty() { BTreeMap::new() } else { self.ledger.clusters_with(bundles).await? };
+        self.holds.there = if bundles.is_empty() { OfBundles::new() } else { self.ledger.applied_from(bundles).await? };
         Ok(())
     }
 
@@ -214,6 +231,7 @@ pub(super) async fn hold(
         id: format!("{:032x}", rand::random::<u128>()),
         selector: selector.to_string(),
         except: BTreeSet::new(),
+        named: BTreeSet::new(),
         bundle: request.bundle.clone(),
         scope: if request.drift { Scope::Drift } else { Scope::Writes },
         reason: request.reason.trim().to_owned(),

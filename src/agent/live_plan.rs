@@ -174,11 +174,11 @@ fn question(
 ) -> Option<(Desired, Touched)> {
     let cluster = fleet.cluster(&plan.name)?;
     let rendering = renderer.render(after, fleet, cluster, facts.get(&plan.name).unwrap_or(&Facts::default())).ok()?;
-    let touched = Touched::of(plan, &rendering);
     let mut desired = fleet::desired((&fleet.name, &fleet.spec), cluster, namespace, head, Ok(rendering));
     desired.budget.caution = plan.caution.as_deref().map(Into::into).or_else(|| told.and_then(|told| told.budget.caution.clone()));
     if let Some(told) = told {
         desired = as_told::held(desired, told.held.clone());
     }
+    let touched = Touched::of(plan, desired.rendering.as_deref().ok()?);
     (!touched.is_nothing()).then_some((desired, touched))
 }

@@ -301,7 +301,7 @@ pub struct ActionEntry {
     pub at: Timestamp,
     /// Who: `name (uid N)`, or `evenkeel` for what ends or is found by itself.
     pub who: String,
-    /// The command, such as `hold` or `approve`; `expire` and `find` are the agent's own.
+    /// The command, such as `hold` or `approve`; `expire`, `find` and `keep` are the agent's own.
     pub what: String,
     /// What it was for: a selector, a hash, a name.
     pub target: String,

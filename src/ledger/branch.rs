@@ -8,12 +8,14 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use super::{
     LedgerError,
     fate::Place,
+    holds,
     sql::{At, Problem},
 };
 use crate::{
     diagnostic::Diagnostic,
     git::{CommitId, CommitInfo},
     manifest::Digest,
+    sync::hold::Hold,
 };
 
 /// Bytes of an author, address or subject that are kept. Git sets no limit, and whoever may push chooses them.
@@ -134,7 +136,8 @@ fn bounded(text: &str) -> &str {
     &text[..end]
 }
 
-pub(super) fn record_fleet(db: &Connection, clusters: &[ClusterRow], now: Timestamp) -> Result<(), LedgerError> {
+pub(super) fn record_fleet(db: &Connection, clusters: &[ClusterRow], now: Timestamp) -> Result<Vec<(Hold, Vec<String>)>, LedgerError> {
+    let kept = holds::keep(db, clusters, now)?;
     let mut upsert = db.prepare_cached(
         "INSERT INTO clusters (name, environment, region, labels, in_repo) VALUES (?, ?, ?, ?, 1) \
          ON CONFLICT (name) DO UPDATE SET environment = excluded.environment, region = excluded.region, \
@@ -155,7 +158,7 @@ pub(super) fn record_fleet(db: &Connection, clusters: &[ClusterRow], now: Timest
             add_rendering(db, *id, place, Some(&last), &Given::Absent, now)?;
         }
     }
-    Ok(())
+    Ok(kept)
 }
 
 /// What a tip gave for a cluster.

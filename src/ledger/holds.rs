@@ -1,17 +1,26 @@
 //! What people hold. Each change is on disk when the call returns, and the record of who made it with it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use kube_overlay::LabelSelector;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
-    Ledger, LedgerError,
+    ClusterRow, Ledger, LedgerError,
     actions::{self, ActionRow},
     sql::At,
 };
-use crate::sync::hold::{Hold, Labels, Release, Released, Scope, joined, release, target};
+use crate::{
+    manifest::ObjectId,
+    sync::hold::{Hold, Labels, Release, Released, Scope, found_on, release, target},
+};
+
+/// The objects that are on record as applied, for each of some bundles and cluster.
+pub type OfBundles = BTreeMap<String, BTreeMap<String, Arc<BTreeSet<ObjectId>>>>;
 
 impl Ledger {
     /// The holds that stand at that time.
@@ -53,15 +62,22 @@ impl Ledger {
         .await
     }
 
-    /// The clusters of which objects are on record as applied, for each of these bundles.
-    pub async fn clusters_with(&self, bundles: BTreeSet<String>) -> Result<BTreeMap<String, BTreeSet<String>>, LedgerError> {
+    /// The objects that are on record as applied from each of these bundles.
+    pub async fn applied_from(&self, bundles: BTreeSet<String>) -> Result<OfBundles, LedgerError> {
         self.ask(move |db| {
-            let sql = "SELECT name FROM clusters WHERE EXISTS (SELECT 1 FROM objects WHERE cluster = clusters.id AND bundle = ?)";
-            let mut clusters = db.prepare_cached(sql)?;
-            let mut found = BTreeMap::new();
+            let mut objects = db.prepare_cached("SELECT name, object FROM objects JOIN clusters ON id = cluster WHERE bundle = ?")?;
+            let mut found = OfBundles::new();
             for bundle in bundles {
-                let there = clusters.query_map([&bundle], |row| row.get(0))?.collect::<Result<_, _>>()?;
-                found.insert(bundle, there);
+                let mut there: BTreeMap<String, BTreeSet<ObjectId>> = BTreeMap::new();
+                let rows = objects.query_map([&bundle], |row| {
+                    let id = row.get_ref(1)?.as_str()?.parse::<ObjectId>().map_err(rusqlite::types::FromSqlError::other)?;
+                    Ok((row.get::<_, String>(0)?, id))
+                })?;
+                for row in rows {
+                    let (cluster, id) = row?;
+                    there.entry(cluster).or_default().insert(id);
+                }
+                found.insert(bundle, there.into_iter().map(|(cluster, objects)| (cluster, Arc::new(objects))).collect());
             }
             Ok(found)
         })
@@ -107,17 +123,23 @@ impl Ledger {
     pub async fn find_holds(&self, cluster: &str, found: Vec<Hold>, now: Timestamp) -> Result<Vec<Hold>, LedgerError> {
         let cluster = cluster.to_owned();
         self.ask(move |db| {
+            let labels = clusters(db)?.remove(&cluster);
             for hold in found.iter().filter(|hold| !hold.is_over(now)) {
-                match known(db, &hold.id)? {
-                    None => {
-                        put(db, hold, true)?;
-                        actions::record(db, &row("evenkeel", "find", hold, vec![cluster.clone()]), now)?;
-                    }
-                    Some(known) if joined(&known, hold) != known => put(db, &joined(&known, hold), true)?,
+                let known = known(db, &hold.id)?;
+                if known.is_some() && !standing(db, now)?.iter().any(|standing| standing.id == hold.id) {
+                    continue;
+                }
+                let now_known = found_on(labels.as_ref(), known.as_ref(), hold);
+                if known.as_ref() == Some(&now_known) {
+                    continue;
+                }
+                put(db, &now_known, true)?;
+                match known {
+                    None => actions::record(db, &row("evenkeel", "find", hold, vec![cluster.clone()]), now)?,
+                    Some(known) if known.named != now_known.named => kept(db, &now_known, vec![cluster.clone()], now)?,
                     Some(_) => {}
                 }
             }
-            let labels = clusters(db)?.remove(&cluster);
             let mut standing = standing(db, now)?;
             // Of a cluster that is not known its own word is taken.
             let holds = |hold: &Hold| labels.as_ref().is_none_or(|labels| hold.holds(labels));
@@ -162,13 +184,52 @@ fn row(who: &str, what: &'static str, hold: &Hold, clusters: Vec<String>) -> Act
     ActionRow { who: who.to_owned(), what, target, reason: hold.reason.clone(), outcome: "accepted".to_owned(), clusters }
 }
 
+/// Keeps held which of these clusters are, before what a revision says of their labels is put on record: the holds that go on for some
+/// of them by name from now on, and those.
+pub(super) fn keep(db: &Connection, rows: &[ClusterRow], now: Timestamp) -> Result<Vec<(Hold, Vec<String>)>, LedgerError> {
+    let (standing, mut going_on) = (standing(db, now)?, Vec::new());
+    if standing.is_empty() {
+        return Ok(going_on);
+    }
+    // Also those that had left the repository: they come back as they went.
+    let before = read_labels(db, "SELECT name, labels FROM clusters WHERE EXISTS (SELECT 1 FROM renderings WHERE cluster = clusters.id)")?;
+    let changes: Vec<(&Labels, &Labels)> =
+        rows.iter().filter_map(|row| Some((before.get(&row.name)?, &row.labels))).filter(|(before, after)| before != after).collect();
+    for hold in standing {
+        let now_held = hold.relabelled(changes.iter().copied());
+        if now_held == hold {
+            continue;
+        }
+        put(db, &now_held, false)?;
+        let clusters: Vec<String> = now_held.named.difference(&hold.named).cloned().collect();
+        if !clusters.is_empty() {
+            kept(db, &now_held, clusters.clone(), now)?;
+            going_on.push((now_held, clusters));
+        }
+    }
+    Ok(going_on)
+}
+
+/// Puts on record that a hold goes on for clusters that it does not select any more.
+fn kept(db: &Connection, hold: &Hold, clusters: Vec<String>, now: Timestamp) -> Result<(), LedgerError> {
+    let row = row("evenkeel", "keep", hold, clusters);
+    let reason = format!("other labels end no hold: {}", row.reason);
+    actions::record(db, &ActionRow { reason, ..row }, now)
+}
+
 /// The clusters of the repository that are this agent's, and those that left it and are still looked after. One that was never
 /// rendered is another agent's (`--only`).
 fn clusters(db: &Connection) -> Result<BTreeMap<String, Labels>, LedgerError> {
-    let mut clusters = db.prepare_cached(
+    read_labels(
+        db,
         "SELECT name, labels FROM clusters LEFT JOIN last_words ON cluster = clusters.id \
          WHERE (in_repo AND EXISTS (SELECT 1 FROM renderings WHERE cluster = clusters.id)) OR on_removal = 'prune'",
-    )?;
+    )
+}
+
+/// The labels of clusters by name, as that question gives them.
+fn read_labels(db: &Connection, sql: &str) -> Result<BTreeMap<String, Labels>, LedgerError> {
+    let mut clusters = db.prepare_cached(sql)?;
     let clusters = clusters.query_map([], |row| {
         let labels = serde_json::from_str(row.get_ref(1)?.as_str()?).map_err(rusqlite::types::FromSqlError::other)?;
         Ok((row.get(0)?, labels))

@@ -67,6 +67,7 @@ pub use self::{
     export::ExportError,
     fights::Fight,
     file::path,
+    holds::OfBundles,
     last_words::{Known, LastWord, OnRecord},
     reader::Reader,
     retention::{Removed, Retention},
@@ -79,7 +80,7 @@ use crate::{
     diagnostic::Diagnostic,
     git::{CommitId, CommitInfo},
     manifest::{Digest, ObjectId},
-    sync::{Found, Recorded, State, approval::Asked},
+    sync::{Found, Recorded, State, approval::Asked, hold::Hold},
 };
 
 /// Tells the time; tests and benchmarks have their own.
@@ -181,8 +182,9 @@ impl Ledger {
         self.ask(move |db| branch::record_fetch(db, &fetch)).await
     }
 
-    /// The clusters that the repository has at the newest tip. Others that are known are marked as out of it.
-    pub async fn record_fleet(&self, clusters: Vec<ClusterRow>) -> Result<(), LedgerError> {
+    /// The clusters that the repository has at the newest tip. Others that are known are marked as out of it. The holds that go on for
+    /// clusters although their labels are others now, and those clusters.
+    pub async fn record_fleet(&self, clusters: Vec<ClusterRow>) -> Result<Vec<(Hold, Vec<String>)>, LedgerError> {
         let now = (self.clock)();
         self.ask(move |db| branch::record_fleet(db, &clusters, now)).await
     }

@@ -1,7 +1,9 @@
 //! What people hold: clusters, or bundles on them, that are not written until somebody lets them go or the time is over.
 //!
-//! A hold is of a selector, so that a cluster that comes later is held too. It stands in the ledger and on the parent of every cluster
-//! that it holds, from where an agent without a ledger has it back. Whether one stands is told by values and a time that come in.
+//! A hold is of a selector, so that a cluster that comes later is held too. It is a person's: no commit ends it. A cluster whose labels
+//! change is held on by its name, and an object that a commit moves to another bundle is held with the bundle from which it was applied.
+//! A hold stands in the ledger and on the parent of every cluster that it holds, from where an agent without a ledger has it back.
+//! Whether one stands is told by values and a time that come in.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +18,7 @@ use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
     manifest::{Digest, ObjectId},
-    render::Rendering,
+    render::{BundleSettings, RenderedObject, Rendering},
 };
 
 /// Labels of a cluster, `environment`, `region` and `cluster` among them.
@@ -24,6 +26,9 @@ pub type Labels = BTreeMap<String, String>;
 
 /// The label of a cluster that says where it is.
 pub const ENVIRONMENT: &str = "environment";
+
+/// The label of a cluster that is its name.
+const CLUSTER: &str = "cluster";
 
 /// One hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +40,10 @@ pub struct Hold {
     /// Which of them were let go before the others: label selectors.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub except: BTreeSet<String>,
+    /// Which clusters that it does not select any more: they were held when a commit gave them other labels, and only people let clusters
+    /// go. On a parent that is its own cluster at most.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub named: BTreeSet<String>,
     /// The only bundle that is held; none where all are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bundle: Option<String>,
@@ -76,8 +85,36 @@ impl Hold {
 
     /// Whether a cluster with these labels is held by it.
     pub fn holds(&self, labels: &Labels) -> bool {
-        let selects = |selector: &str| LabelSelector::parse(selector).is_ok_and(|selector| selector.matches(labels));
-        selects(&self.selector) && !self.except.iter().any(|selector| selects(selector))
+        self.names(labels).is_some() || self.selects(labels)
+    }
+
+    /// The name of a cluster with these labels, where it is held by that.
+    fn names(&self, labels: &Labels) -> Option<&String> {
+        self.named.get(labels.get(CLUSTER)?)
+    }
+
+    fn selects(&self, labels: &Labels) -> bool {
+        is_of(&self.selector, labels) && !self.except.iter().any(|selector| is_of(selector, labels))
+    }
+
+    /// As it stands on a cluster with these labels: of its names, the cluster's own.
+    fn on(&self, labels: &Labels) -> Self {
+        Self { named: self.names(labels).cloned().into_iter().collect(), ..self.clone() }
+    }
+
+    /// The same once clusters that had the one labels have the others: who was held is. Clusters without a name of their own are none.
+    #[must_use]
+    pub fn relabelled<'a>(&self, changes: impl IntoIterator<Item = (&'a Labels, &'a Labels)>) -> Self {
+        let mut now = self.clone();
+        for (before, after) in changes {
+            let Some(name) = after.get(CLUSTER) else { continue };
+            if self.selects(after) {
+                now.named.remove(name);
+            } else if self.holds(before) {
+                now.named.insert(name.clone());
+            }
+        }
+        now
     }
 
     /// The error that a held cluster shows.
@@ -91,9 +128,21 @@ impl Hold {
         let until = self.until.map_or_else(|| "until it is released".to_owned(), |until| format!("until {until:.0}"));
         let message = format!("{what}held by {} since {:.0}, {until}: {}", self.who, self.since, self.reason);
         let bundle = self.bundle.as_ref().map(|bundle| format!(" --bundle {bundle}")).unwrap_or_default();
-        let hint = format!("When the reason is gone: `evenkeel release '{}'{bundle}`.", self.selector);
+        let release = |selector: &str| format!("When the reason is gone: `evenkeel release '{selector}'{bundle}`.");
+        let hint = match self.named.first() {
+            None => release(&self.selector),
+            Some(name) => {
+                let own = release(&format!("{CLUSTER}={name}"));
+                format!("It was held as '{}'; a commit has given it other labels since, which ends no hold. {own}", self.selector)
+            }
+        };
         Diagnostic::new(codes::ON_HOLD, Place::Nowhere, message).with_hint(hint)
     }
+}
+
+/// Whether a label selector, as it stands on record, selects a cluster with these labels.
+fn is_of(selector: &str, labels: &Labels) -> bool {
+    LabelSelector::parse(selector).is_ok_and(|selector| selector.matches(labels))
 }
 
 /// The holds of one cluster.
@@ -102,20 +151,25 @@ pub struct Held {
     all: Arc<[Hold]>,
     /// The held bundles that the cluster does not have.
     absent: BTreeSet<String>,
+    /// The objects that were applied from held bundles, as far as they are on record.
+    applied: BTreeMap<String, Arc<BTreeSet<ObjectId>>>,
 }
 
 impl Held {
     /// Those of all holds that hold a cluster with these labels at that time.
     pub fn of(holds: &[Hold], labels: &Labels, now: Timestamp) -> Self {
-        let all = holds.iter().filter(|hold| !hold.is_over(now) && hold.holds(labels)).cloned().collect();
-        Self { all, absent: BTreeSet::new() }
+        let all = holds.iter().filter(|hold| !hold.is_over(now) && hold.holds(labels)).map(|hold| hold.on(labels)).collect();
+        Self { all, ..Self::default() }
     }
 
-    /// The same on a cluster without objects of some of the bundles: holds of these stand there, and have no effect.
+    /// The same on a cluster with these objects on record for each bundle, and none where that is not known. Holds of bundles without
+    /// any stand there, and have no effect.
     #[must_use]
-    pub fn without(self, is_absent: impl Fn(&str) -> bool) -> Self {
-        let absent = self.all.iter().filter_map(|hold| hold.bundle.as_ref()).filter(|bundle| is_absent(bundle)).cloned().collect();
-        Self { absent, ..self }
+    pub fn recorded(self, objects: impl Fn(&str) -> Option<Arc<BTreeSet<ObjectId>>>) -> Self {
+        let bundles: BTreeSet<&String> = self.all.iter().filter_map(|hold| hold.bundle.as_ref()).collect();
+        let known = bundles.into_iter().filter_map(|bundle| Some((bundle.clone(), objects(bundle)?)));
+        let (absent, applied): (BTreeMap<_, _>, _) = known.partition(|(_, objects)| objects.is_empty());
+        Self { absent: absent.into_keys().collect(), applied, ..self }
     }
 
     /// The same where the cluster is told that rendering, whose bundles it is to have; without one it may have any.
@@ -159,8 +213,8 @@ impl Held {
         self.in_effect().filter(|hold| hold.scope == Scope::Writes)
     }
 
-    /// The rendering with the held bundles paused. Where the cluster has some of them its digest is another: who runs it does not run
-    /// the commit's.
+    /// The rendering with the held bundles paused, and what was applied from them in them wherever the commit has it: to move or to
+    /// rename is no way around a hold. Where the cluster has some of them its digest is another: who runs it does not run the commit's.
     pub(crate) fn lay(&self, rendering: &Arc<Rendering>) -> Arc<Rendering> {
         // Also those that left the repository, whose objects stay, and those that seem to be absent: what a write under way leaves
         // there comes on record later.
@@ -172,6 +226,9 @@ impl Held {
         let mut laid = Rendering::clone(rendering);
         laid.digest = self.laid(rendering.digest);
         for (bundle, reason) in held {
+            if let Some(applied) = self.applied.get(bundle) {
+                put_back(&mut laid, bundle, applied);
+            }
             laid.bundles.entry(bundle.clone()).or_default().paused = Some(reason.as_str().into());
         }
         Arc::new(laid)
@@ -190,6 +247,26 @@ impl Held {
         }
         let held = |bundle: &str| drift.iter().any(|hold| hold.bundle.as_deref().is_none_or(|held| held == bundle));
         rendering.objects.iter().filter(|object| held(&object.bundle)).map(|object| object.id.clone()).collect()
+    }
+}
+
+/// Has these objects in that bundle. A bundle that is left with nothing but hooks is one under a new name: they would run for what they
+/// do not find.
+fn put_back(rendering: &mut Rendering, bundle: &str, applied: &BTreeSet<ObjectId>) {
+    let moves = |object: &RenderedObject| *object.bundle != *bundle && applied.contains(&object.id);
+    let is_hook = |object: &RenderedObject| object.policy.hook.is_some();
+    let mut left: BTreeSet<Arc<str>> =
+        rendering.objects.iter().filter(|object| moves(object)).map(|object| object.bundle.clone()).collect();
+    for object in rendering.objects.iter().filter(|object| !moves(object) && !is_hook(object)) {
+        left.remove(&object.bundle);
+    }
+    let back: Arc<str> = bundle.into();
+    for object in rendering.objects.iter_mut().filter(|object| moves(object) || (is_hook(object) && left.contains(&object.bundle))) {
+        // They are judged as in the bundle that they are in by now, where theirs is no more.
+        if let Some(settings) = rendering.bundles.get(&*object.bundle).filter(|_| !rendering.bundles.contains_key(bundle)).cloned() {
+            rendering.bundles.insert(bundle.to_owned(), BundleSettings { depends_on: BTreeSet::new(), ..settings });
+        }
+        *object = Arc::new(RenderedObject { bundle: back.clone(), ..RenderedObject::clone(object) });
     }
 }
 
@@ -216,6 +293,11 @@ pub struct Release {
 }
 
 impl Release {
+    /// Whether whoever asks may act on a cluster with these labels.
+    fn may_act_on(&self, labels: &Labels) -> bool {
+        self.environments.as_ref().is_none_or(|names| labels.get(ENVIRONMENT).is_some_and(|name| names.contains(name)))
+    }
+
     /// Whether a hold may end by it: it is for no cluster, not even one to come, where whoever asks may not act.
     fn may_end(&self, hold: &Hold) -> bool {
         let confined = |names: &BTreeSet<String>| {
@@ -225,34 +307,44 @@ impl Release {
     }
 }
 
-/// Lets the selected clusters go. With a bundle, only from holds of that bundle. A hold of which no cluster is left ends, where it may;
-/// any other goes on without those that were selected.
+/// Lets the selected clusters go, and by a hold's own selector all that it holds. With a bundle, only from holds of that bundle. A hold
+/// of which no cluster is left ends, where it may; any other goes on without those that were let go.
 pub fn release(holds: &[Hold], clusters: &BTreeMap<String, Labels>, wanted: &Release) -> Released {
     let Release { selector, bundle, .. } = wanted;
     let mut released = Released::default();
     for hold in holds.iter().filter(|hold| bundle.is_none() || hold.bundle == *bundle) {
-        let (go, stay): (Vec<_>, Vec<_>) =
-            clusters.iter().filter(|(_, labels)| hold.holds(labels)).partition(|(_, labels)| selector.matches(labels));
         let is_the_same = hold.selector == selector.to_string();
+        let goes = |labels: &Labels| selector.matches(labels) || (is_the_same && wanted.may_act_on(labels));
+        let (go, stay): (Vec<_>, Vec<_>) = clusters.iter().filter(|(_, labels)| hold.holds(labels)).partition(|(_, labels)| goes(labels));
         if go.is_empty() && !is_the_same {
             continue;
         }
-        released.clusters.extend(go.into_iter().map(|(name, _)| name.clone()));
-        if (stay.is_empty() || is_the_same) && wanted.may_end(hold) {
+        released.clusters.extend(go.iter().map(|(name, _)| (*name).clone()));
+        if stay.is_empty() && wanted.may_end(hold) {
             released.ended.push(hold.id.clone());
         } else {
             let mut hold = hold.clone();
-            hold.except.insert(selector.to_string());
+            hold.named.retain(|name| !go.iter().any(|(gone, _)| *gone == name));
+            // Who is not selected by it has to be let go by name, since its own parent may still say that it is held.
+            let others = go.iter().filter(|(_, labels)| !selector.matches(labels)).map(|(name, _)| format!("{CLUSTER}={name}"));
+            hold.except.extend(others.chain([selector.to_string()]));
             released.changed.push(hold);
         }
     }
     released
 }
 
-/// A hold that was found on a cluster laid over what is known of it: who was let go before stays so.
+/// A hold that was found on a cluster with these labels, with what is known of it: who was let go before stays so. The cluster is held
+/// whatever its labels are by now, and also where it has got another name, unless it has been let go since it was last told.
 #[must_use]
-pub fn joined(known: &Hold, found: &Hold) -> Hold {
-    Hold { except: known.except.union(&found.except).cloned().collect(), ..known.clone() }
+pub fn found_on(labels: Option<&Labels>, known: Option<&Hold>, found: &Hold) -> Hold {
+    let mut hold = known.unwrap_or(found).clone();
+    hold.except.extend(found.except.iter().cloned());
+    let was_let_go = |labels| known.is_some_and(|known| known.except.difference(&found.except).any(|selector| is_of(selector, labels)));
+    if let Some(name) = labels.filter(|labels| !hold.holds(labels) && !was_let_go(labels)).and_then(|labels| labels.get(CLUSTER)) {
+        hold.named.insert(name.clone());
+    }
+    hold
 }
 
 #[cfg(test)]
@@ -272,6 +364,7 @@ pub(crate) mod tests {
             id: id.to_owned(),
             selector: selector.to_owned(),
             except: BTreeSet::new(),
+            named: BTreeSet::new(),
             bundle: None,
             scope: Scope::Writes,
             reason: "the disk is full".to_owned(),
@@ -394,8 +487,9 @@ pub(crate) mod tests {
         let (with, without) = (rendering(&[("a", "one"), ("b", "two")], "1"), rendering(&[("a", "one")], "1"));
         let of = |id: &str, scope| Hold { bundle: Some("b".to_owned()), scope, ..hold(id, "cluster=b") };
         let holds = [of("1", Scope::Writes), of("2", Scope::Drift)];
+        let objects = |is_on_record: bool| Arc::new(is_on_record.then(|| id("two")).into_iter().collect::<BTreeSet<_>>());
         let held = |is_on_record: bool, rendering| {
-            let held = Held::of(&holds, &labels("b", "prod"), at(0)).without(|bundle| bundle == "b" && !is_on_record).with(rendering);
+            let held = Held::of(&holds, &labels("b", "prod"), at(0)).recorded(|_| Some(objects(is_on_record))).with(rendering);
             assert_eq!(held.all(), holds, "it stands on every cluster that it selects");
             held
         };
@@ -410,7 +504,8 @@ pub(crate) mod tests {
         assert_eq!(counts(&held.clone().with(Some(&with))), (2, 1, true, true), "a commit brings it");
         let plan = plan(&held.lay(&without), &applied(&with), &BTreeSet::new(), Drift::Repair);
         assert_eq!(plan.deletions.len(), 0, "what a write under way has left there stays all the same");
-        let others = Held::of(&[hold("3", "cluster=b")], &labels("b", "prod"), at(0)).without(|_| true).with(Some(&without));
+        let others =
+            Held::of(&[hold("3", "cluster=b")], &labels("b", "prod"), at(0)).recorded(|_| Some(objects(false))).with(Some(&without));
         assert!(others.whole().is_some(), "a cluster is held whatever it has");
     }
 
@@ -427,10 +522,116 @@ pub(crate) mod tests {
         assert_eq!(drift(Some("b")), [id("two")].into());
     }
 
+    fn moved_to(cluster: &str, environment: &str) -> BTreeMap<String, Labels> {
+        clusters().into_iter().chain([(cluster.to_owned(), labels(cluster, environment))]).collect()
+    }
+
+    #[test]
+    fn who_is_held_stays_so_whatever_its_labels_become() {
+        let change = |hold: &Hold, cluster: &str, from: &str, to: &str| hold.relabelled([(&labels(cluster, from), &labels(cluster, to))]);
+        let held = hold("1", "environment=prod");
+        let kept = change(&held, "b", "prod", "dev");
+        assert_eq!((kept.holds(&labels("b", "dev")), kept.holds(&labels("a", "dev"))), (true, false));
+        assert_eq!(change(&kept, "b", "dev", "test").named, ["b".to_owned()].into(), "once more");
+        assert_eq!(change(&kept, "b", "dev", "prod"), held, "back again");
+        assert_eq!(change(&held, "a", "dev", "test"), held, "it was not held");
+        assert!(held.holds(&labels("a", "prod")), "who comes to be selected joins");
+        let except = Hold { except: ["environment=dev".to_owned()].into(), ..hold("2", "") };
+        assert!(change(&except, "b", "prod", "dev").holds(&labels("b", "dev")), "nor does it end by what was let go of others");
+        assert_eq!(change(&except, "a", "dev", "dev"), except);
+
+        let many = Hold { named: ["b", "c"].map(str::to_owned).into(), ..hold("3", "environment=prod") };
+        let only = |labels: &Labels| Held::of(std::slice::from_ref(&many), labels, at(0)).all()[0].named.clone();
+        assert_eq!((only(&labels("b", "dev")), only(&labels("new", "prod"))), (["b".to_owned()].into(), BTreeSet::new()), "on its parent");
+    }
+
+    #[test]
+    fn who_is_held_by_name_is_released_by_any_selector_and_by_the_one_of_the_hold() {
+        let kept = || Hold { named: ["b".to_owned()].into(), ..hold("1", "environment=prod") };
+        let clusters = moved_to("b", "dev");
+        let go = |selector: &str, environments: Option<&str>| {
+            let environments = environments.map(|name| [name.to_owned()].into());
+            release(&[kept()], &clusters, &Release { selector: selector.parse().unwrap(), bundle: None, environments })
+        };
+        assert_eq!((go("environment=prod", None).ended.len(), go("environment=prod", None).clusters.len()), (1, 2), "b and c");
+        for (selector, environments) in [("cluster=b", None), ("environment=dev", None), ("environment=dev", Some("dev"))] {
+            let released = go(selector, environments);
+            assert_eq!((released.ended.len(), released.clusters), (0, ["b".to_owned()].into()), "{selector}");
+            let rest = &released.changed[0];
+            assert_eq!((rest.holds(&clusters["b"]), rest.holds(&clusters["c"])), (false, true), "{selector}");
+            assert!(!found_on(Some(&clusters["b"]), Some(rest), &kept()).holds(&clusters["b"]), "its parent was not told yet");
+        }
+        let released = go("environment=prod", Some("prod"));
+        assert_eq!((released.ended.len(), released.clusters), (0, ["c".to_owned()].into()), "b is where it may not be let go");
+        assert!(released.changed[0].holds(&clusters["b"]) && !released.changed[0].holds(&clusters["c"]));
+
+        let own = |labels: &Labels| Held::of(&[kept()], labels, at(0)).whole().unwrap().diagnostic().hint;
+        let expected = "It was held as 'environment=prod'; a commit has given it other labels since, which ends no hold. \
+                        When the reason is gone: `evenkeel release 'cluster=b'`.";
+        assert_eq!(own(&clusters["b"]), expected);
+        assert_eq!(own(&clusters["c"]), "When the reason is gone: `evenkeel release 'environment=prod'`.");
+    }
+
+    #[test]
+    fn a_hold_that_stands_on_a_cluster_holds_it() {
+        let found = hold("1", "environment=prod");
+        let on = |labels: &Labels, known: Option<&Hold>| found_on(Some(labels), known, &found);
+        assert_eq!(on(&labels("b", "prod"), None), found);
+        let b = on(&labels("b", "dev"), None);
+        assert_eq!(b.named, ["b".to_owned()].into(), "its labels changed while nothing was on record");
+        assert_eq!(on(&labels("c", "dev"), Some(&b)).named, ["b", "c"].map(str::to_owned).into(), "and so did those of another");
+        assert_eq!(on(&labels("renamed", "prod"), Some(&hold("1", "cluster=b"))).named, ["renamed".to_owned()].into());
+        let let_go = Hold { except: ["environment=dev".to_owned()].into(), ..found.clone() };
+        assert_eq!(on(&labels("b", "dev"), Some(&let_go)), let_go, "since it was last told");
+        let held = found_on(Some(&labels("b", "dev")), None, &let_go);
+        assert!(held.holds(&labels("b", "dev")), "it was held when others were let go");
+    }
+
+    #[test]
+    fn what_was_applied_from_a_held_bundle_is_held_wherever_a_commit_has_it() {
+        let before = rendering(&[("net", "one"), ("net", "two"), ("shop", "web")], "1");
+        let held = |objects: &[&str]| {
+            let hold = Hold { bundle: Some("net".to_owned()), ..hold("1", "cluster=b") };
+            let objects = Arc::new(objects.iter().map(|name| id(name)).collect::<BTreeSet<_>>());
+            Held::of(&[hold], &labels("b", "prod"), at(0)).recorded(move |_| Some(Arc::clone(&objects)))
+        };
+        for (what, after, written) in [
+            ("moved", rendering(&[("net", "one"), ("shop", "two"), ("shop", "web")], "2"), vec!["web"]),
+            ("renamed", rendering(&[("new", "one"), ("new", "two"), ("shop", "web")], "2"), vec!["web"]),
+            ("with another", rendering(&[("new", "one"), ("new", "three"), ("shop", "web")], "2"), vec!["three", "web"]),
+        ] {
+            let held = held(&["one", "two"]).with(Some(&after));
+            let laid = held.lay(&after);
+            let plan = plan(&laid, &applied(&before), &BTreeSet::new(), Drift::Repair);
+            let writes: Vec<&str> = plan.writes.values().flatten().map(|write| &*write.object.id.name).collect();
+            assert_eq!((writes, plan.deletions.len(), plan.left), (written, 0, 0), "{what}");
+            assert!(laid.digest != after.digest && held.why().is_some(), "it does not run all of the commit: {what}");
+            assert!(laid.objects.is_sorted_by(|a, b| a.id < b.id));
+        }
+        let after = rendering(&[("net", "one"), ("shop", "two")], "2");
+        assert_eq!(held(&["one"]).lay(&after).object(&id("two")).unwrap().bundle, "shop".into(), "it was applied from there");
+    }
+
+    #[test]
+    fn a_hook_of_a_bundle_under_a_new_name_does_not_run() {
+        let hook = |rendering: &Rendering, name: &str| {
+            let mut rendering = rendering.clone();
+            let at = rendering.objects.iter().position(|object| object.id == id(name)).unwrap();
+            Arc::make_mut(&mut rendering.objects[at]).policy.hook = Some(crate::manifest::Hook::PreSync);
+            Arc::new(rendering)
+        };
+        let hold = Hold { bundle: Some("net".to_owned()), ..hold("1", "cluster=b") };
+        let held = Held::of(&[hold], &labels("b", "prod"), at(0)).recorded(|_| Some(Arc::new([id("one")].into())));
+        let renamed = held.lay(&hook(&rendering(&[("new", "job"), ("new", "one")], "2"), "job"));
+        assert!(renamed.objects.iter().all(|object| &*object.bundle == "net") && renamed.is_paused("net"));
+        let moved = held.lay(&hook(&rendering(&[("new", "job"), ("new", "one"), ("new", "own")], "2"), "job"));
+        assert_eq!(moved.object(&id("job")).unwrap().bundle, "new".into(), "the bundle has something of its own");
+    }
+
     #[test]
     fn what_is_found_again_keeps_who_was_let_go() {
         let found = Hold { except: ["cluster=b".to_owned()].into(), ..hold("1", "environment=prod") };
-        assert_eq!(joined(&hold("1", "environment=prod"), &found), found);
+        assert_eq!(found_on(None, Some(&hold("1", "environment=prod")), &found), found);
         let text = serde_json::to_string(&found).unwrap();
         assert_eq!(serde_json::from_str::<Hold>(&text).unwrap(), found);
         assert_eq!(

@@ -279,3 +279,119 @@ async fn an_agent_that_waits_for_its_turn_does_not_bring_a_released_hold_back() 
     assert_eq!(actions(&one, "a")?, ["hold", "release", "find", "release"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_commit_that_changes_labels_lets_nobody_go() -> Result<()> {
+    let scene = Scene::new("hold-labels", &["a", "b"]).await?;
+    begin(&scene)?;
+    let entry = |cluster: &str, tier: &str| {
+        let own =
+            json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Cluster", "metadata": {"name": cluster, "labels": {"tier": tier}}});
+        (Scene::own(cluster, "cluster.yaml"), yaml(&own))
+    };
+    let relabel = |tier: &str, value: &str| {
+        let ((a, on_a), (b, on_b)) = (entry("a", tier), entry("b", tier));
+        let one = scene.config_map_yaml("one", &json!({"v": value}));
+        scene.remote.commit(&[(&a, Some(&on_a)), (&b, Some(&on_b)), ("base/shop/one.yaml", Some(&one))], "Relabel")
+    };
+    let first = relabel("main", "1")?;
+    let mut agent = scene.agent()?;
+    for cluster in ["a", "b"] {
+        agent.phase(cluster, "Synced", &first).await?;
+    }
+    run(&agent.state_dir, &["hold", "tier=main", "--reason", "hands off"])?;
+    for cluster in ["a", "b"] {
+        paused(&agent, cluster, &first).await?;
+    }
+    let before = [writes(&scene, "a").await?, writes(&scene, "b").await?];
+
+    let next = relabel("primary", "2")?;
+    for cluster in ["a", "b"] {
+        let status = paused(&agent, cluster, &next).await?;
+        let hint = status["error"]["hint"].as_str().unwrap();
+        assert!(hint.ends_with(&format!("`evenkeel release 'cluster={cluster}'`.")), "{hint}");
+    }
+    agent.stop()?;
+    let next = relabel("first", "3")?;
+    agent.start_again()?;
+    for cluster in ["a", "b"] {
+        paused(&agent, cluster, &next).await?;
+    }
+    agent.stop()?;
+    fs::remove_dir_all(&agent.state_dir)?;
+    let next = relabel("second", "4")?;
+    agent.start_again()?;
+    for cluster in ["a", "b"] {
+        paused(&agent, cluster, &next).await?;
+    }
+    assert_eq!([writes(&scene, "a").await?, writes(&scene, "b").await?], before);
+
+    run(&agent.state_dir, &["release", "cluster=a"])?;
+    agent.phase("a", "Synced", &next).await?;
+    paused(&agent, "b", &next).await?;
+    run(&agent.state_dir, &["release", "tier=main"])?;
+    agent.phase("b", "Synced", &next).await?;
+    let (a, b) = (scene.api("a").await?, scene.api("b").await?);
+    assert_eq!((v(&scene, &a, "one").await?, v(&scene, &b, "one").await?), (json!("4"), json!("4")));
+    assert_eq!(actions(&agent, "b")?.last().unwrap(), "release");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_moves_out_of_a_held_bundle_is_neither_written_nor_deleted() -> Result<()> {
+    let scene = Scene::new("hold-moved", &["a"]).await?;
+    let first = begin(&scene)?;
+    let agent = scene.agent()?;
+    agent.phase("a", "Synced", &first).await?;
+    run(&agent.state_dir, &["hold", "cluster=a", "--bundle", "web", "--reason", "under investigation"])?;
+    paused(&agent, "a", &first).await?;
+    let api = scene.api("a").await?;
+    let is_one = |value: &'static str| {
+        let (scene, api) = (&scene, &api);
+        wait_until(PATIENCE, "the other bundle goes on", move || async move {
+            let one = v(scene, api, "one").await.map_err(|error| error.to_string())?;
+            if one == value { Ok(()) } else { Err(one.to_string()) }
+        })
+    };
+    let map = |name: &str, value: &str| scene.config_map_yaml(name, &json!({"v": value}));
+    let held = async || -> Result<()> {
+        for name in ["web", "rest"] {
+            assert_eq!(v(&scene, &api, name).await?, "1", "{name}");
+        }
+        Ok(())
+    };
+
+    // One object goes to a bundle that goes on, then all the rest to one of a new name that another depends on.
+    let depends =
+        json!({"apiVersion": "evenkeel.dev/v1alpha1", "kind": "Bundle", "metadata": {"name": "shop"}, "spec": {"dependsOn": ["new"]}});
+    let moved = scene.remote.commit(
+        &[("base/web/web.yaml", None), ("base/shop/web.yaml", Some(&map("web", "2"))), ("base/shop/one.yaml", Some(&map("one", "2")))],
+        "Move one object",
+    )?;
+    is_one("2").await?;
+    paused(&agent, "a", &moved).await?;
+    held().await?;
+    let renamed = scene.remote.commit(
+        &[
+            ("base/web/rest.yaml", None),
+            ("base/new/rest.yaml", Some(&map("rest", "3"))),
+            ("base/shop/one.yaml", Some(&map("one", "3"))),
+            ("base/shop/bundle.yaml", Some(&yaml(&depends))),
+        ],
+        "Rename the bundle",
+    )?;
+    is_one("3").await?;
+    let status = paused(&agent, "a", &renamed).await?;
+    assert_eq!((&status["drifted"], &status["applied"]), (&json!(0), &json!(first)), "{status}");
+    run(&agent.state_dir, &["sync", "cluster=a"])?;
+    let diff: Value = serde_json::from_slice(&evenkeel(&agent.state_dir, &["diff", "a", "-o", "json"])?.stdout)?;
+    let waiting: Vec<_> = diff["change"].as_array().unwrap().iter().map(|one| (&one["bundle"], &one["paused"])).collect();
+    assert_eq!(waiting, [(&json!("web"), &json!(true)); 2], "{diff}");
+    assert!(diff["waits"][0].as_str().unwrap().contains("bundle web is held by "), "{diff}");
+    held().await?;
+
+    run(&agent.state_dir, &["release", "cluster=a", "--bundle", "web"])?;
+    agent.phase("a", "Synced", &renamed).await?;
+    assert_eq!((v(&scene, &api, "web").await?, v(&scene, &api, "rest").await?), (json!("2"), json!("3")));
+    Ok(())
+}

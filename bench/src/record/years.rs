@@ -129,7 +129,8 @@ impl Years {
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .into(),
         });
-        Ok(self.ledger.record_fleet(rows.collect()).await?)
+        self.ledger.record_fleet(rows.collect()).await?;
+        Ok(())
     }
 
     /// So many commits arrive at once.
@@ -447,6 +448,7 @@ impl Dice {
             id: format!("{:016x}", self.roll()),
             selector: selector.to_owned(),
             except: std::collections::BTreeSet::new(),
+            named: std::collections::BTreeSet::new(),
             bundle: None,
             scope: Scope::Writes,
             reason: "the database is being moved".to_owned(),

@@ -199,3 +199,61 @@ async fn a_cluster_that_is_selected_by_new_labels_keeps_what_it_has_of_a_held_bu
     assert!(!bed.is_unheld("b"));
     assert!(bed.desired("b").rendering.unwrap().is_paused("web"));
 }
+
+#[tokio::test]
+async fn a_commit_that_changes_labels_ends_no_hold() {
+    for restarted in [false, true] {
+        let mut bed = in_waves().await;
+        let labels = |team: &str| own("Cluster", "a").replace("name: a", &format!("name: a, labels: {{team: {team}}}"));
+        bed.files(&[(entry("a"), labels("one"))], true).await;
+        let request =
+            HoldRequest { selector: "team=one".to_owned(), bundle: None, drift: false, reason: "hands off".to_owned(), until: None };
+        let hold = server::Action::Hold { request, who: "ada (uid 7)".to_owned() };
+        bed.supervisor.fleet.act(hold).await.unwrap();
+        if restarted {
+            let text = labels("two");
+            bed.commit(&[(&entry("a"), Some(&text))]).await;
+            bed = bed.anew().await;
+        } else {
+            bed.take_up(&[(&entry("a"), Some(&labels("two")))]).await;
+        }
+        let held = bed.desired("a").held;
+        assert!(held.whole().is_some_and(|hold| hold.diagnostic().hint.contains("`evenkeel release 'cluster=a'`")), "{restarted}");
+        assert!(bed.desired("b").held.all().is_empty());
+        let request = ReleaseRequest { selector: "team=one".to_owned(), bundle: None };
+        let release = server::Action::Release { request, environments: None, who: "ada (uid 7)".to_owned() };
+        assert_eq!(bed.supervisor.fleet.act(release).await.unwrap().clusters, ["a"]);
+        assert!(bed.desired("a").held.all().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_a_commit_moves_out_of_a_held_bundle_stays_as_it_is() {
+    let (path, text) = config("web", "2");
+    let moved = path.replace("/web/", "/store/");
+    for restarted in [false, true] {
+        let mut bed = in_waves().await;
+        bed.holds("web", false).await;
+        let event = bed.commit(&[(&path, None), (&moved, Some(&text))]).await;
+        let (base, tip) = (bed.supervisor.fleet.head.as_ref().unwrap().commit, bed.tip());
+        let (_, concerned) = live_plan::compare(&bed.supervisor.fleet.ground(), Some(base), tip).unwrap();
+        assert!(concerned.iter().find(|one| one.plan.name == "a").unwrap().waits[0].starts_with("bundle web is held by ada"));
+        if restarted {
+            bed = bed.anew().await;
+        } else {
+            bed.hear(event).await;
+            assert_eq!(bed.ended().await, None);
+        }
+        bed.says_that_it_does_well("b").await;
+        let told = bed.desired("a");
+        let web = told.rendering.as_ref().unwrap().objects.iter().find(|object| &*object.id.name == "web").unwrap().clone();
+        assert_eq!((&*web.bundle, told.commit), ("web", tip), "restarted: {restarted}");
+        assert!(told.rendering.unwrap().is_paused("web") && !bed.is_unheld("a"), "it proves nothing");
+        let request = ReleaseRequest { selector: "cluster=a".to_owned(), bundle: Some("web".to_owned()) };
+        let release = server::Action::Release { request, environments: None, who: "ada (uid 7)".to_owned() };
+        bed.supervisor.fleet.act(release).await.unwrap();
+        assert!(bed.is_unheld("a"));
+        let released = bed.desired("a").rendering.unwrap();
+        assert!(released.objects.iter().any(|object| &*object.id.name == "web" && &*object.bundle == "store"));
+    }
+}

@@ -136,6 +136,47 @@ async fn a_hold_that_was_found_ends_where_its_own_agent_ends_it() {
 }
 
 #[tokio::test]
+async fn other_labels_end_no_hold() {
+    let mut bed = Bed::new();
+    bed.clusters(CLUSTERS).await;
+    bed.ledger.hold(hold("1", "environment=prod")).await.unwrap();
+    let moved = [("a", "dev"), ("b", "dev"), ("c", "prod"), ("others", "prod")];
+    let rows = || moved.iter().map(labelled).collect::<Vec<_>>();
+    let kept = bed.ledger.record_fleet(rows()).await.unwrap();
+    let kept: Vec<_> = kept.into_iter().map(|(hold, clusters)| (hold.id, clusters)).collect();
+    assert_eq!(kept, [("1".to_owned(), vec!["b".to_owned()])]);
+    bed.restart().await;
+    assert_eq!(bed.ledger.record_fleet(rows()).await.unwrap(), [], "once");
+    assert_eq!(bed.ledger.holds(at(0)).await.unwrap()[0].named, ["b".to_owned()].into());
+    let keep = ["evenkeel", "keep", "environment=prod", "other labels end no hold: the disk is full"].map(str::to_owned);
+    assert_eq!(bed.actions("b")[1..], [keep]);
+    assert_eq!(bed.actions("c").len(), 1);
+
+    // Nor does a while without it in the repository.
+    bed.ledger.record_fleet(vec![labelled(&("a", "dev")), labelled(&("b", "dev"))]).await.unwrap();
+    bed.ledger.record_fleet([&moved[..2], &[("c", "dev")]].concat().iter().map(labelled).collect()).await.unwrap();
+    bed.render(1, &[("a", Some(1)), ("b", Some(1)), ("c", Some(1))]).await;
+    assert_eq!(bed.ledger.holds(at(0)).await.unwrap()[0].named, ["b", "c"].map(str::to_owned).into());
+    assert_eq!(bed.let_go("environment=prod").await, Some(vec!["b".to_owned(), "c".to_owned()]));
+    assert_eq!(bed.standing(0).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_hold_that_is_found_holds_the_cluster_on_which_it_stands() {
+    let bed = Bed::new();
+    bed.clusters(CLUSTERS).await;
+    let found = async |cluster: &str| bed.ledger.find_holds(cluster, vec![hold("1", "environment=before")], at(0)).await.unwrap().len();
+    assert_eq!((found("b").await, found("c").await), (1, 1));
+    assert_eq!(bed.ledger.holds(at(0)).await.unwrap()[0].named, ["b", "c"].map(str::to_owned).into());
+    let words = |cluster: &str| bed.actions(cluster).into_iter().map(|[_, what, ..]| what).collect::<Vec<_>>();
+    assert_eq!((words("b"), words("c")), (vec!["find".to_owned()], vec!["keep".to_owned()]));
+    bed.let_go("cluster=b").await.unwrap();
+    assert_eq!((found("b").await, found("c").await), (0, 1), "b was let go, and its parent was not told yet");
+    bed.let_go("environment=before").await.unwrap();
+    assert_eq!((found("c").await, bed.standing(0).await.len()), (0, 0), "it ended");
+}
+
+#[tokio::test]
 async fn all_that_is_held_has_one_hash_of_exactly_that() {
     let bed = Bed::new();
     bed.clusters(CLUSTERS).await;
