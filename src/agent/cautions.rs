@@ -18,7 +18,7 @@ use crate::{
     layout::{self, Rollout},
     ledger::LastWord,
     render::Rendering,
-    sync::caution::{behind, loses_on, vanished},
+    sync::caution::loses_on,
 };
 
 /// A cluster on which nothing waits any more: its name, what it runs, and what is to be kept of it.
@@ -61,8 +61,7 @@ impl Fleet {
                 // What it was told last may not all be there yet.
                 let way: Vec<_> = before.into_iter().map(Some).collect();
                 let is_kept = words.get(name).is_some_and(|word| word.pin.is_some());
-                let layers = (self.losses.layers(name, after.digest), if is_kept { behind } else { vanished });
-                losses.push(self.loss(name, after, layers, &way).await?);
+                losses.push(self.loss(name, after, self.losses.layers(name, after.digest), is_kept, &way).await?);
             }
         }
         let reasons = self.reasons(&losses, head.spec.budget.fleet).await?;

@@ -89,7 +89,7 @@ impl Fleet {
             let (name, layers) = (cluster.name.as_str(), layers(cluster));
             let way = self.way(cluster, fleet.spec.rollout.as_deref(), Some(after));
             if self.losses.may_lose(name, self.runs_told(name).as_deref(), &way, after) {
-                losses.push(self.loss(name, after, (Some(&layers), vanished), &way).await?);
+                losses.push(self.loss(name, after, Some(&layers), false, &way).await?);
             }
             if !way.is_empty() {
                 on_the_way.insert(name);
@@ -119,18 +119,22 @@ impl Fleet {
         self.keep_words(words).await
     }
 
-    /// What a rendering made of these layers takes from a cluster, which goes that way to it. With them, the words for one that is gone.
+    /// What a rendering made of these layers takes from a cluster, which goes that way to it, and may be kept at it.
     pub(super) async fn loss(
         &self,
         cluster: &str,
         after: &Rendering,
-        (layers, words): (Option<&[String]>, fn(&str) -> String),
+        layers: Option<&[String]>,
+        is_kept: bool,
         way: &Way,
     ) -> Result<Loss, Diagnostic> {
         let record = self.ledger.on_record(cluster).await?;
         let record: Vec<_> = record.iter().map(|object| (&object.id, object.bundle.as_str(), object.asked)).collect();
         let word = self.losses.word(cluster);
-        let lost_layer = word.zip(layers).and_then(|(word, layers)| lost_layer(&word.layers, layers)).map(|layer| words(layer));
+        let lost_layer = word
+            .zip(layers)
+            .and_then(|(word, layers)| lost_layer(&word.layers, layers))
+            .map(|layer| if is_kept { behind(layer) } else { vanished(layer) });
         let is_back =
             |caution: &String| layers.is_some_and(|layers| layers.iter().any(|layer| [vanished(layer), behind(layer)].contains(caution)));
         let caution = word.and_then(|word| word.caution.clone());

@@ -8,7 +8,7 @@ use std::{
 use super::losses::layers;
 use crate::{
     codes,
-    diagnostic::Diagnostic,
+    diagnostic::{Diagnostic, Place},
     git::{CommitId, Mirror},
     layout,
     manifest::Digest,
@@ -66,6 +66,16 @@ pub(super) fn older(
     older.layers = clusters.iter().map(|(cluster, _)| (cluster.name.clone(), layers(cluster))).collect();
     older.renderings = clusters.iter().zip(renderings).map(|((cluster, _), rendering)| (cluster.name.clone(), rendering)).collect();
     older
+}
+
+/// Those of these clusters that a commit does not have; all, with the reason, where it is no fleet.
+pub(super) fn lacking(mirror: &Mirror, commit: CommitId, clusters: &[String]) -> Result<Vec<String>, Diagnostic> {
+    let fleet = mirror.tree(commit).map_err(|error| error.diagnostic()).and_then(|tree| {
+        let first = |errors: Vec<Diagnostic>| errors.into_iter().next();
+        layout::read(&tree).map_err(|errors| first(errors).unwrap_or_else(|| Diagnostic::new(codes::NO_WAY_BACK, Place::Nowhere, "")))
+    })?;
+    let has = |name: &String| fleet.clusters.iter().any(|cluster| cluster.name == *name);
+    Ok(clusters.iter().filter(|name| !has(name)).cloned().collect())
 }
 
 /// The commit gives nothing for any cluster.

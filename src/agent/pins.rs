@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use kube_overlay::LabelSelector;
 use tracing::info;
 
-use super::{fleet::Fleet, holds, selection};
+use super::{fleet::Fleet, holds, older::lacking, selection};
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
-    git::{CommitId, GitError},
+    git::CommitId,
     ledger::Ledger,
     manifest::Digest,
     server::{Accepted, RetryRequest, RollbackRequest, selector},
@@ -37,14 +37,14 @@ impl Fleet {
         let RollbackRequest { selector, rev, reason } = request;
         let reason = holds::reason(reason.as_deref())?;
         let clusters = self.selected_by(&selector)?;
-        let (mirror, tip) = (self.mirror.clone(), self.tip);
+        let (mirror, tip, wanted) = (self.mirror.clone(), self.tip, clusters.clone());
         let commit = tokio::task::spawn_blocking(move || {
-            let commit = mirror.resolve(&rev)?;
+            let commit = mirror.resolve(&rev).map_err(|error| error.diagnostic())?;
             // One that came with a merge was never what a cluster was to run; one that the branch was forced away from may have been.
-            Ok(tip.and_then(|tip| mirror.mainline_to(tip, commit).ok()).unwrap_or(commit))
+            let commit = tip.and_then(|tip| mirror.mainline_to(tip, commit).ok()).unwrap_or(commit);
+            nothing_to_go_to(commit, &lacking(&mirror, commit, &wanted)?).map_or(Ok(commit), Err)
         });
-        let commit: Result<CommitId, GitError> = commit.await.map_err(|error| super::fleet::broken(&error.to_string()))?;
-        let commit = commit.map_err(|error| error.diagnostic())?;
+        let commit = commit.await.map_err(|error| super::fleet::broken(&error.to_string()))??;
         let now = Timestamp::now();
         for cluster in &clusters {
             self.waves.roll_back(cluster, commit, who, now);
@@ -100,6 +100,15 @@ impl Fleet {
 fn late(error: Diagnostic) -> Diagnostic {
     let message = format!("{}; what was asked for is done once this is over", error.message);
     Diagnostic { message, ..error }
+}
+
+/// Why clusters cannot be put to a commit that has none of that name.
+fn nothing_to_go_to(commit: CommitId, lacking: &[String]) -> Option<Diagnostic> {
+    let (first, more) = lacking.split_first()?;
+    let more = if more.is_empty() { String::new() } else { format!(", nor {} more that are selected", more.len()) };
+    let message = format!("{} does not have the cluster {first}{more}; nothing was changed", commit.short());
+    let hint = "Name another commit, or a selector without them.";
+    Some(Diagnostic::new(codes::NO_WAY_BACK, Place::Nowhere, message).with_hint(hint))
 }
 
 /// As [`Fleet::roll_back`], with the agent stopped.

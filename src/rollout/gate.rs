@@ -110,6 +110,12 @@ impl<'a> Ground<'a> {
         &self.settings.waves[self.place]
     }
 
+    /// Whether the next wave takes what this one is offered: it has no clusters, and never had any. One that has lost them all, be it by a
+    /// slip in a label, proves nothing any more.
+    pub(super) fn is_passed(&self, wave: &WaveProgress) -> bool {
+        self.waves.of(self.place).is_empty() && !(wave.peopled && self.input.others.is_empty())
+    }
+
     fn member(&self, name: &str) -> Option<&'a Member> {
         self.input.members.get(name)
     }
@@ -264,7 +270,7 @@ impl Progress {
         }
         let names = ground.waves.of(ground.place);
         let proves = |name: &&str| self.clusters.get(*name).is_some_and(|cluster| cluster.proved && cluster.runs(target, name));
-        if names.is_empty() || names.iter().any(proves) { State::Complete } else { State::Unproved }
+        if ground.is_passed(wave) || names.iter().any(proves) { State::Complete } else { State::Unproved }
     }
 
     /// Whether one of these may be moved now.

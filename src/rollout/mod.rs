@@ -84,6 +84,9 @@ pub struct WaveProgress {
     pub proved: Option<Target>,
     /// A cluster was moved for the target.
     pub begun: bool,
+    /// It had clusters once.
+    #[serde(default)]
+    pub peopled: bool,
     /// What a person is asked to approve.
     pub asks: Option<Asks>,
     /// What a person approved, for as long as it is what the wave would do.
@@ -114,6 +117,9 @@ pub struct Approval {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own, and any of them may go with any other")]
 pub struct ClusterProgress {
+    /// The wave that it is in, or was in when its labels could be told last.
+    #[serde(default)]
+    pub wave: Option<String>,
     /// What it is to run; none for one whose wave has never come.
     pub admitted: Option<Stand>,
     /// It has done well with that at least once; until then it is in progress.

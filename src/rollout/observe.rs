@@ -37,6 +37,10 @@ impl ClusterProgress {
             Condition::Unknown => {}
             _ => self.unreachable_since = None,
         }
+        if member.off.is_some() && !self.proved {
+            // Who looks into something must not find it proved when they let it go.
+            self.healthy_since = None;
+        }
         let Some(admitted) = self.admitted.filter(|admitted| member.digest == Some(admitted.digest)) else { return };
         match &member.condition {
             Condition::Healthy if member.is_whole() => self.healthy(admitted, soak, now),

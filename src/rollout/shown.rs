@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClusterProgress, Failure, Input, Pin, Progress, Target,
+    ClusterProgress, Failure, Input, Off, Pin, Progress, Target,
     gate::{Ground, State},
     observe::after,
     step::Membership,
@@ -200,6 +200,25 @@ impl Progress {
         format!(" ({name}: {ailing}{until})")
     }
 
+    /// What keeps the clusters of a wave from proving its target, by the first of them, and what ends that.
+    fn unproved(&self, ground: &Ground<'_>, target: Option<&Target>) -> String {
+        let wave = ground.waves.name(ground.place);
+        let Some(first) = ground.waves.of(ground.place).first() else {
+            return format!("Put a cluster into it, or take {wave} out of spec.rollout in evenkeel.yaml.");
+        };
+        let pinned = self.clusters.get(*first).is_some_and(ClusterProgress::is_pinned_by_hand);
+        let back = match ground.input.members.get(*first).and_then(|member| member.off.as_ref()) {
+            Some(Off::Held(_) | Off::Partly(_)) => format!("`evenkeel release cluster={first}`"),
+            Some(Off::Paused(file)) => format!("take spec.paused out of {file}"),
+            None if pinned => format!("`evenkeel retry cluster={first}`"),
+            None if target.is_some_and(|target| self.clusters.get(*first).is_some_and(|cluster| !cluster.runs(target, first))) => {
+                format!("see `evenkeel why {first}`")
+            }
+            None => format!("bring {first} back"),
+        };
+        format!("Bring one of the clusters back: {back}. Or take {wave} out of spec.rollout in evenkeel.yaml.")
+    }
+
     fn way_out(&self, ground: &Ground<'_>, state: &State, target: Option<&Target>) -> String {
         let late = target.filter(|_| state.is_under_way()).map(|target| self.late(ground, target)).unwrap_or_default();
         let has_others = |names: &[String]| {
@@ -213,6 +232,10 @@ impl Progress {
                 state.way_out(has_others(std::slice::from_ref(cluster)), runs)
             }
             (_, State::Silent(names)) => state.way_out(has_others(names), true),
+            (_, State::Denied(cluster)) if ground.input.digests.get(cluster).is_some_and(Option::is_some) => {
+                "The newest commit mends it, and comes when the waves before have proved it.".to_owned()
+            }
+            (_, State::Unproved) => self.unproved(ground, target),
             _ => state.way_out(true, true),
         }
     }

@@ -22,10 +22,13 @@ impl Progress {
         self.take_head(input);
         let is_there = |name: &String| input.members.contains_key(name) || input.others.contains(name);
         self.clusters.retain(|name, cluster| is_there(name) || cluster.is_pinned_by_hand());
-        let waves = settings.map(|settings| Membership::new(settings, input.members));
+        let waves = settings.map(|settings| Membership::new(settings, input, &self.clusters));
         for (name, member) in input.members {
             let soak = waves.as_ref().and_then(|waves| waves.soak(name, input.hasty)).unwrap_or_default();
             let cluster = self.clusters.entry(name.clone()).or_default();
+            if let Some((waves, place)) = waves.as_ref().and_then(|waves| Some((waves, waves.place(name)?))) {
+                cluster.wave = Some(waves.name(place).to_owned());
+            }
             cluster.seed(member);
             if !member.is_off() {
                 cluster.obey(input.now);
@@ -97,6 +100,7 @@ impl Progress {
             if progress.target.as_ref().is_some_and(|target| self.judge(&ground, &progress, target) == State::Complete) {
                 progress.proved.clone_from(&progress.target);
             }
+            progress.peopled |= !waves.of(place).is_empty();
             self.take_offer(&ground, &mut progress, offered.as_ref());
             let state = match progress.target.clone() {
                 Some(target) => self.carry_out(&ground, &mut progress, &target),
@@ -105,7 +109,7 @@ impl Progress {
             if state == State::Complete {
                 progress.proved.clone_from(&progress.target);
             }
-            offered = if waves.of(place).is_empty() { offered } else { progress.proved.clone() };
+            offered = if ground.is_passed(&progress) { offered } else { progress.proved.clone() };
             self.waves.insert(wave.name.clone(), progress);
             states.push(state);
         }
@@ -323,11 +327,17 @@ pub(super) struct Membership<'a> {
 }
 
 impl<'a> Membership<'a> {
-    fn new(settings: &'a Rollout, members: &'a BTreeMap<String, Member>) -> Self {
+    /// A slip in a cluster's own file must not take it out of the wave that others wait for: one that the newest commit refuses, maybe
+    /// with its labels, stays where it was.
+    fn new(settings: &'a Rollout, input: Input<'a>, clusters: &BTreeMap<String, ClusterProgress>) -> Self {
         let mut waves = vec![Vec::new(); settings.waves.len()];
         let mut places = BTreeMap::new();
-        for (name, member) in members {
-            if let Some(place) = settings.wave_of(&member.labels) {
+        let before = |name: &String| {
+            let wave = clusters.get(name)?.wave.as_ref().filter(|_| input.digests.get(name) == Some(&None))?;
+            settings.waves.iter().position(|it| it.name == *wave)
+        };
+        for (name, member) in input.members {
+            if let Some(place) = before(name).or_else(|| settings.wave_of(&member.labels)) {
                 waves[place].push(name.as_str());
                 places.insert(name.as_str(), place);
             }

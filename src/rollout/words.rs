@@ -94,7 +94,6 @@ impl State {
                     "It goes on when one of them does well: `evenkeel why {first}`. Release or retry what people keep from the commit; `spec.paused` in their cluster.yaml has the waves go on without them."
                 )
             }
-            Self::Unproved => "Bring one of the clusters back, or take the wave out of spec.rollout in evenkeel.yaml.".to_owned(),
             _ => String::new(),
         }
     }

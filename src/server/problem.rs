@@ -58,6 +58,7 @@ fn status_of(code: Code) -> StatusCode {
         codes::USAGE | codes::SETTINGS | codes::SELECTOR | codes::HOLD => StatusCode::BAD_REQUEST,
         codes::NOT_ALLOWED | codes::OUT_OF_SCOPE => StatusCode::FORBIDDEN,
         codes::NOT_THE_HOLDER => StatusCode::CONFLICT,
+        codes::NO_WAY_BACK => StatusCode::UNPROCESSABLE_ENTITY,
         codes::AGENT_GONE | codes::BUSY => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

@@ -58,8 +58,8 @@ pub(super) struct Vitals {
 impl Vitals {
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
-        let (rules, wanted) = (std::mem::take(&mut self.rules), self.wanted.take());
-        *self = Self { rules, wanted, ..Self::default() };
+        let (wanted, rules) = (self.wanted.take(), std::mem::take(&mut self.rules));
+        *self = Self { wanted, rules, ..Self::default() };
     }
 
     /// Judges by the rules of a commit from now on. Where they are others than before, all is read anew, and nothing passes for

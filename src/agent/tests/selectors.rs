@@ -109,7 +109,14 @@ async fn nor_is_it_with_the_agent_stopped_where_slips_are_named_too() {
 async fn a_rollback_says_to_which_commit_and_why() {
     let mut bed = Bed::new();
     bed.take_up(&[]).await;
-    let (tip, who) = (bed.tip(), || "ada (uid 7)".to_owned());
+    let (before, who) = (bed.tip(), || "ada (uid 7)".to_owned());
+    bed.take_up(&[(&entry("c"), Some(&own("Cluster", "c")))]).await;
+    let to_nothing = RollbackRequest { rev: before.to_string(), ..back("region=eu") };
+    let refused = bed.ask(Asked::Rollback { request: to_nothing, who: who() }, server::Scope::Fleet).await.unwrap_err();
+    assert_eq!(refused.code.id, "EK4045");
+    assert_eq!(refused.message, format!("{} does not have the cluster c; nothing was changed", before.short()));
+    assert!(bed.ledger.rollout().await.unwrap().clusters.values().all(|cluster| cluster.pin.is_none()));
+    let tip = bed.tip();
     let reason = |text: &str| Some(text.to_owned());
     let to_branch = Asked::Rollback { request: RollbackRequest { reason: reason(" the shop is slow "), ..back("cluster=a") }, who: who() };
     let accepted = bed.ask(to_branch, server::Scope::Fleet).await.unwrap();

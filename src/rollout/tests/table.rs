@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::world::{World, cause, commit, content, minutes, paused, rollout, wave};
+use super::world::{World, after_a_canary, cause, commit, content, held, minutes, paused, rollout, wave};
 use crate::{
     layout::{Freeze, OnFailure, Preempt},
-    rollout::{Condition, Digests, Member, Progress, WaveWord},
+    rollout::{Condition, Digests, Member, Off, Progress, WaveWord},
 };
 
 /// A canary `a`, then `b` and `c`.
@@ -304,6 +304,61 @@ fn one_that_was_never_reached_is_begun_once_it_answers() {
         (world.place("b").is_unheard, world.place("b").is_out_of_reach) = (false, false);
         world.minutes(2);
         assert_eq!((world.runs("b"), world.runs("c")), (last, last), "after {minutes} minutes");
+    }
+}
+
+/// A slip in the canary's own file: its labels cannot be read, or select another wave.
+#[test]
+fn a_canary_whose_own_file_is_refused_still_stands_before_the_others() {
+    for labels in [&[][..], &[("wave", "2")]] {
+        let mut world = after_a_canary();
+        world.commit_all("1");
+        world.commits.last_mut().unwrap().insert("a".to_owned(), None);
+        world.place("a").labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        world.minutes(20);
+        assert_eq!([word(&world, 0), word(&world, 1)], [WaveWord::Halted, WaveWord::Complete]);
+        assert_eq!((world.runs("b"), world.runs("c")), (commit(0), commit(0)), "{labels:?}");
+        world.restart();
+        world.place("a").labels = [("wave".to_owned(), "1".to_owned())].into();
+        let mended = world.commit_all("2");
+        world.minutes(20);
+        assert_eq!((world.runs("b"), world.runs("c")), (mended, mended));
+    }
+}
+
+#[test]
+fn a_wave_that_has_lost_its_clusters_proves_nothing_and_one_that_never_had_any_is_passed() {
+    let mut world = after_a_canary();
+    world.settings.as_mut().unwrap().waves.insert(0, wave("nobody", "wave=0"));
+    let all = world.commit_all("1");
+    world.minutes(20);
+    assert_eq!((world.runs("b"), word(&world, 0)), (all, WaveWord::Complete));
+    // A slip in a label.
+    world.place("a").labels = [("wave".to_owned(), "2".to_owned())].into();
+    world.commit_all("2");
+    world.minutes(20);
+    assert_eq!((world.runs("b"), word(&world, 1)), (all, WaveWord::Unproved));
+    let way_out = &world.decision.shown.as_ref().unwrap().waves[1].way_out;
+    assert_eq!(way_out, "Put a cluster into it, or take canary out of spec.rollout in evenkeel.yaml.");
+    world.settings.as_mut().unwrap().waves.remove(1);
+    world.minutes(20);
+    assert_eq!(world.runs("b"), commit(2));
+}
+
+/// Who holds a canary because something looks odd there lets nothing through by releasing it.
+#[test]
+fn what_is_held_does_not_soak() {
+    for off in [paused(), held(), Off::Partly("ada holds a bundle".to_owned())] {
+        let mut world = after_a_canary();
+        world.commit_all("1");
+        world.minutes(5);
+        world.place("a").off = Some(off.clone());
+        world.minutes(20);
+        world.place("a").off = None;
+        world.minutes(8);
+        assert_eq!((world.runs("a"), world.runs("b")), (commit(1), commit(0)), "{off:?}");
+        world.minutes(6);
+        assert_eq!(world.runs("b"), commit(1), "{off:?}");
     }
 }
 
