@@ -9,7 +9,7 @@ use tracing::warn;
 
 use super::{
     fleet::Fleet,
-    losses::with,
+    losses::{layers, reworded, with},
     waves::{Head, Word},
 };
 use crate::{
@@ -69,8 +69,10 @@ impl Fleet {
         let mut changed = Vec::new();
         for (name, after) in told() {
             let Some(word) = self.losses.word(name) else { continue };
-            let layers = with(&word.layers, self.losses.layers(name, after.digest).unwrap_or_default());
-            let caution = word.caution.clone().or_else(|| reasons.get(name).cloned());
+            let made_of = self.losses.layers(name, after.digest).unwrap_or_default();
+            let layers = with(&word.layers, made_of);
+            let caution = word.caution.clone().map(|caution| reworded(caution, &self.for_good(name, made_of)));
+            let caution = caution.or_else(|| reasons.get(name).cloned());
             if let (None, Some(reason), Some(told)) = (&word.caution, &caution, words.get(name)) {
                 warn!(commit = %told.commit, cluster = name, code = codes::HELD.id, "all deletions wait for approval: {reason}");
             }
@@ -80,6 +82,12 @@ impl Fleet {
             }
         }
         self.keep_words(changed).await
+    }
+
+    /// Those of the layers that the newest commit has too.
+    fn for_good(&self, cluster: &str, made_of: &[String]) -> Vec<String> {
+        let newest = self.known.get(cluster).map(layers).unwrap_or_default();
+        made_of.iter().filter(|layer| newest.contains(layer)).cloned().collect()
     }
 
     /// Ends the cautions of clusters on whose way nothing is lost any more, which a step of the rollout may have changed.

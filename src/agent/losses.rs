@@ -135,10 +135,9 @@ impl Fleet {
             .zip(layers)
             .and_then(|(word, layers)| lost_layer(&word.layers, layers))
             .map(|layer| if is_kept { behind(layer) } else { vanished(layer) });
-        let is_back =
-            |caution: &String| layers.is_some_and(|layers| layers.iter().any(|layer| [vanished(layer), behind(layer)].contains(caution)));
-        let caution = word.and_then(|word| word.caution.clone());
-        let caution = caution.map(|caution| if is_back(&caution) { STANDS.to_owned() } else { caution });
+        // Where it goes another way, what it is told may still be without a layer that the newest revision has.
+        let back = layers.filter(|_| way.is_empty()).unwrap_or_default();
+        let caution = word.and_then(|word| word.caution.clone()).map(|caution| reworded(caution, back));
         Ok(Loss { caution, lost_layer, ..Loss::of(cluster, &record, way, after) })
     }
 
@@ -263,6 +262,12 @@ impl Fleet {
     fn is_selected(&self, labels: &Labels) -> bool {
         self.only.as_ref().is_none_or(|only| only.matches(labels))
     }
+}
+
+/// A caution where these layers are back: it is not said that one of them is lost.
+pub(super) fn reworded(caution: String, back: &[String]) -> String {
+    let is_of = |layer: &String| [vanished(layer), behind(layer)].contains(&caution);
+    if back.iter().any(is_of) { STANDS.to_owned() } else { caution }
 }
 
 /// The cluster of that name; they are sorted by it.

@@ -178,6 +178,7 @@ async fn what_waves_and_rollbacks_tell_clusters_to_lose_waits_whatever_the_newes
     assert_eq!(uids().await?, before);
 
     // Those that are put to a commit by hand are asked about what it lacks, and nothing else is released.
+    let why = "the commit that the cluster is kept at is without the layer regions/eu/base";
     ensure!(evenkeel(&agent.state_dir, &["rollback", "region=eu", &bad])?.status.success());
     let (on_a, on_b) = (held(&agent, "a", &bad, why).await?, held(&agent, "b", &bad, why).await?);
     assert_eq!(uids().await?, before);

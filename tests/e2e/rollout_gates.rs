@@ -40,7 +40,9 @@ async fn under_way(agent: &Agent, commit: &str, clusters: &[&str]) -> Result<Tim
     }
     let wave = wait_until(PATIENCE, "the wave tells who is under way", || async {
         let wave = wave_is(agent, "all", "Rolling").await.map_err(|error| format!("{error:#}"))?;
-        let is_told = wave["target"] == commit && wave["reason"] == format!("is in progress on {}", clusters.join(", "));
+        // What does worst there, and until when that may take, stands behind the names.
+        let names = format!("is in progress on {} (", clusters.join(", "));
+        let is_told = wave["target"] == commit && wave["reason"].as_str().is_some_and(|reason| reason.starts_with(&names));
         if is_told { Ok(wave) } else { Err(wave.to_string()) }
     });
     let wave = wave.await?;
