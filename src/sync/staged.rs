@@ -8,7 +8,7 @@ use super::{
     BundleOutcome, Journal,
     agenda::End,
     carry::{Carrier, Report, bundle_of},
-    course::{Courses, Needs, all_dependents},
+    course::{Courses, Needs, all_dependents, jobs},
     hooks::HookRun,
     member::Inventory,
     parent::Parent,
@@ -58,9 +58,8 @@ impl Turn {
             let (situation, steps) = (Situation::default(), Steps::new());
             return Self { plan, verdict, hooks: Vec::new(), needs: Needs::new(), situation, steps };
         }
-        let runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run()?))).collect();
-        let mut situation = Situation { stages, courses: courses.clone(), pending: pending(&plan), runs };
-        situation.begin(moment.now);
+        let mut situation = Situation { stages, courses: courses.clone(), pending: pending(&plan), jobs: jobs(inventory) };
+        situation.begin(moment.pulse, moment.now);
         if moment.asked {
             situation.again(moment.pulse, moment.now);
         }
@@ -124,7 +123,7 @@ impl Turn {
         let written = |bundle: &str| matches!(report.bundles.get(bundle), Some(BundleOutcome::Applied));
         let done = self.steps.iter().filter(|(name, step)| **step == Step::Write && written(name)).map(|(name, _)| name.as_str());
         self.situation.wrote(done, now);
-        self.situation.runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run()?))).collect();
+        self.situation.jobs = jobs(inventory);
         self.situation.alarmed();
     }
 
