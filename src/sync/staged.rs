@@ -133,9 +133,7 @@ impl Turn {
         for (name, step) in &self.steps {
             let error = match step {
                 Step::Waits(held) | Step::Stuck(held, _) => self.failed_before(name, report).unwrap_or_else(|| held.error.clone()),
-                Step::Hooks(_) => {
-                    Diagnostic::new(codes::HOOK_RUNS, Place::Nowhere, format!("bundle {name} waits for its pre-sync or post-sync hook"))
-                }
+                Step::Hooks(hooks) => begun(name, hooks),
                 Step::Write if self.situation.stages.has_hooks(name, Hook::PostSync) => {
                     let message = format!("the post-sync hook of bundle {name} waits for the bundle");
                     Diagnostic::new(codes::GATE, Place::Nowhere, message)
@@ -176,6 +174,13 @@ fn hooks(steps: &Steps) -> Vec<HookRun> {
         Step::Waits(_) | Step::Write | Step::Done => None,
     });
     due.flatten().cloned().collect()
+}
+
+/// What a bundle waits for whose hooks are run now.
+fn begun(name: &str, hooks: &[HookRun]) -> Diagnostic {
+    let first = hooks.first().and_then(|run| Some((Place::Object(run.hook.id.to_string()), run.hook.policy.hook?)));
+    let (place, when) = first.map_or((Place::Nowhere, String::new()), |(place, when)| (place, format!("{when} ")));
+    Diagnostic::new(codes::HOOK_RUNS, place, format!("bundle {name} waits for its {when}hook: it begins"))
 }
 
 /// A hook's own namespace comes with its bundle, and before it.
