@@ -76,7 +76,7 @@ impl Vitals {
     /// Nothing is known any more.
     pub(super) fn forget(&mut self) {
         let (rules, wanted) = (std::mem::take(&mut self.rules), self.wanted.take());
-        *self = Self { rules, wanted, ..Self::default() };
+        *self = Self { wanted, rules, ..Self::default() };
     }
 
     /// Judges by the rules of a commit from now on. Where they are others than before, all is read anew, and nothing passes for
