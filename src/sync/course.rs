@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::member::{Inventory, Member};
 use crate::manifest::{Digest, ObjectId};
 
 /// The way of one bundle to what it should be.
@@ -22,17 +23,40 @@ pub struct Course {
     /// Its on-failure hooks were begun.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub failed: bool,
+    /// The uid of a hook's Job that was left by an earlier try: how that one ended says nothing of this.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left: BTreeMap<String, String>,
 }
 
 impl Course {
     /// One that begins.
     pub(super) fn new(digest: Digest, at: u64) -> Self {
-        Self { digest, at, done: false, passed: BTreeSet::new(), failed: false }
+        Self { digest, at, done: false, passed: BTreeSet::new(), failed: false, left: BTreeMap::new() }
     }
 
     pub(super) fn has_passed(&self, hook: &ObjectId) -> bool {
         self.passed.contains(&hook.to_string())
     }
+
+    /// Whether that Job of a hook was left by an earlier try.
+    pub(super) fn has_left(&self, hook: &ObjectId, job: &Job) -> bool {
+        self.left.get(&hook.to_string()) == Some(&job.uid)
+    }
+}
+
+/// The Job of a hook as it stands on the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Job {
+    /// For which digest of its bundle it was created.
+    pub(super) run: Digest,
+    /// metadata.uid
+    pub(super) uid: String,
+}
+
+/// The Jobs of hooks among the members.
+pub(super) fn jobs(inventory: &Inventory) -> BTreeMap<ObjectId, Job> {
+    let job = |member: &Member| Some(Job { run: member.run()?, uid: member.uid() });
+    inventory.iter().filter_map(|(id, member)| Some((id.clone(), job(member)?))).collect()
 }
 
 /// The bundles of a cluster that have an order.
@@ -118,6 +142,7 @@ mod tests {
     fn what_is_kept_is_read_back() {
         let mut course = Course::new(Digest::of(b"web"), 1_000);
         course.passed.insert("Job.batch/shop/migrate".to_owned());
+        course.left.insert("Job.batch/shop/smoke".to_owned(), "0b3a7c52".to_owned());
         let courses = Courses { bundles: [("web".into(), course)].into(), needs: needs(&[("web", "db")]) };
         let text = serde_json::to_string(&courses).unwrap();
         assert_eq!(serde_json::from_str::<Courses>(&text).unwrap(), courses);

@@ -57,7 +57,7 @@ impl Resting {
 
     /// Whether one of these that are gone is the Job of a hook that is waited for: somebody deleted it, and it is to run again.
     pub(super) fn misses<'a>(&self, mut gone: impl Iterator<Item = &'a ObjectId>) -> bool {
-        self.rest.is_some() && gone.any(|id| self.situation.runs.contains_key(id))
+        self.rest.is_some() && gone.any(|id| self.situation.jobs.contains_key(id))
     }
 
     /// The state with what is waited for now.

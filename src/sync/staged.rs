@@ -8,7 +8,7 @@ use super::{
     BundleOutcome, Journal,
     agenda::End,
     carry::{Carrier, Report, bundle_of},
-    course::{Courses, Needs, all_dependents},
+    course::{Courses, Needs, all_dependents, jobs},
     hooks::HookRun,
     member::Inventory,
     parent::Parent,
@@ -58,9 +58,8 @@ impl Turn {
             let (situation, steps) = (Situation::default(), Steps::new());
             return Self { plan, verdict, hooks: Vec::new(), needs: Needs::new(), situation, steps };
         }
-        let runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run()?))).collect();
-        let mut situation = Situation { stages, courses: courses.clone(), pending: pending(&plan), runs };
-        situation.begin(moment.now);
+        let mut situation = Situation { stages, courses: courses.clone(), pending: pending(&plan), jobs: jobs(inventory) };
+        situation.begin(moment.pulse, moment.now);
         if moment.asked {
             situation.again(moment.pulse, moment.now);
         }
@@ -124,7 +123,7 @@ impl Turn {
         let written = |bundle: &str| matches!(report.bundles.get(bundle), Some(BundleOutcome::Applied));
         let done = self.steps.iter().filter(|(name, step)| **step == Step::Write && written(name)).map(|(name, _)| name.as_str());
         self.situation.wrote(done, now);
-        self.situation.runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run()?))).collect();
+        self.situation.jobs = jobs(inventory);
         self.situation.alarmed();
     }
 
@@ -134,9 +133,7 @@ impl Turn {
         for (name, step) in &self.steps {
             let error = match step {
                 Step::Waits(held) | Step::Stuck(held, _) => self.failed_before(name, report).unwrap_or_else(|| held.error.clone()),
-                Step::Hooks(_) => {
-                    Diagnostic::new(codes::HOOK_RUNS, Place::Nowhere, format!("bundle {name} waits for its pre-sync or post-sync hook"))
-                }
+                Step::Hooks(hooks) => begun(name, hooks),
                 Step::Write if self.situation.stages.has_hooks(name, Hook::PostSync) => {
                     let message = format!("the post-sync hook of bundle {name} waits for the bundle");
                     Diagnostic::new(codes::GATE, Place::Nowhere, message)
@@ -177,6 +174,13 @@ fn hooks(steps: &Steps) -> Vec<HookRun> {
         Step::Waits(_) | Step::Write | Step::Done => None,
     });
     due.flatten().cloned().collect()
+}
+
+/// What a bundle waits for whose hooks are run now.
+fn begun(name: &str, hooks: &[HookRun]) -> Diagnostic {
+    let first = hooks.first().and_then(|run| Some((Place::Object(run.hook.id.to_string()), run.hook.policy.hook?)));
+    let (place, when) = first.map_or((Place::Nowhere, String::new()), |(place, when)| (place, format!("{when} ")));
+    Diagnostic::new(codes::HOOK_RUNS, place, format!("bundle {name} waits for its {when}hook: it begins"))
 }
 
 /// A hook's own namespace comes with its bundle, and before it.

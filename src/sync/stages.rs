@@ -13,7 +13,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    course::{Course, Courses, Needs},
+    course::{Course, Courses, Job, Needs},
     hooks::HookRun,
 };
 use crate::{
@@ -78,6 +78,11 @@ impl Stages {
         with_needs.map(|(name, staged)| (name.clone(), staged.needs.clone())).collect()
     }
 
+    /// For which digest of its bundle each hook is to run.
+    pub(super) fn runs(&self) -> BTreeMap<ObjectId, Digest> {
+        self.0.values().flat_map(|staged| staged.hooks.iter().map(|hook| (hook.id.clone(), staged.digest))).collect()
+    }
+
     pub(super) fn has_hooks(&self, bundle: &str, when: Hook) -> bool {
         self.0.get(bundle).is_some_and(|staged| staged.hooks(when).next().is_some())
     }
@@ -124,6 +129,17 @@ impl Staged {
         found
     }
 
+    /// The Job of that hook is one of this try: it runs, or has ended.
+    fn has_run(&self, hook: &RenderedObject, course: &Course, jobs: &BTreeMap<ObjectId, Job>) -> bool {
+        jobs.get(&hook.id).is_some_and(|job| job.run == self.digest && !course.has_left(&hook.id, job))
+    }
+
+    /// Of the Jobs, those that are none of a try that begins now, with their uids: what was run because a try failed, and what is of no use.
+    fn left(&self, jobs: &BTreeMap<ObjectId, Job>, is_of_no_use: impl Fn(&RenderedObject) -> bool) -> BTreeMap<String, String> {
+        let left = self.hooks.iter().filter(|hook| hook.policy.hook == Some(Hook::OnFailure) || is_of_no_use(hook));
+        left.filter_map(|hook| Some((hook.id.to_string(), jobs.get(&hook.id)?.uid.clone()))).collect()
+    }
+
     fn hooks(&self, when: Hook) -> impl Iterator<Item = &Arc<RenderedObject>> {
         self.hooks.iter().filter(move |object| object.policy.hook == Some(when))
     }
@@ -164,15 +180,15 @@ pub(super) struct Situation {
     pub(super) courses: Courses,
     /// Bundles with changes that are not written.
     pub(super) pending: BTreeSet<String>,
-    /// For which digest of its bundle each Job of a hook on the cluster was created.
-    pub(super) runs: BTreeMap<ObjectId, Digest>,
+    /// The Jobs of hooks on the cluster.
+    pub(super) jobs: BTreeMap<ObjectId, Job>,
 }
 
 /// What is waited for, of all that is the nearest to its cause and the worst.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Rest {
     pub(super) error: Diagnostic,
-    /// It will not end by itself.
+    /// It will not end by itself, and all was done that is to be done about it.
     pub(super) stuck: bool,
     /// The time until something of it is past its deadline.
     pub(super) left: Option<Duration>,
@@ -190,7 +206,13 @@ pub(super) fn rest(steps: &Steps) -> Option<Rest> {
     });
     let (first, stuck) = held.clone().min_by_key(|(held, stuck)| (!stuck, held.far))?;
     let left = held.filter_map(|(held, _)| held.left).min();
-    Some(Rest { error: first.error.clone(), stuck, left })
+    // Who hears that it failed may put the cluster back, and those hooks would never run.
+    Some(Rest { error: first.error.clone(), stuck: stuck && !steps.values().any(calls), left })
+}
+
+/// Whether hooks for when a bundle fails are to be run.
+fn calls(step: &Step) -> bool {
+    matches!(step, Step::Stuck(_, hooks) if !hooks.is_empty())
 }
 
 /// Whether something may be done now that might not before. What is still to be done as before has failed, and is tried again in its time.
@@ -200,7 +222,7 @@ pub(super) fn moved(before: &Steps, now: &Steps) -> bool {
         match now {
             Step::Hooks(_) | Step::Write => before.is_some_and(|before| before != now),
             Step::Done => matches!(before, Some(Step::Waits(_) | Step::Stuck(..) | Step::Hooks(_))),
-            Step::Stuck(_, hooks) => !hooks.is_empty() && matches!(before, Some(Step::Waits(_))),
+            Step::Stuck(..) => calls(now) && before.is_some_and(|before| !calls(before)),
             Step::Waits(_) => false,
         }
     })
@@ -208,12 +230,14 @@ pub(super) fn moved(before: &Steps, now: &Steps) -> bool {
 
 impl Situation {
     /// Begins the course of every bundle that should become another. One without changes and without a record was there before
-    /// anybody kept one.
-    pub(super) fn begin(&mut self, now: u64) {
+    /// anybody kept one. What the bundle was before may have been this already, so that Jobs of that try are there: those that run or
+    /// have completed are as good now.
+    pub(super) fn begin(&mut self, pulse: &dyn Fn(&ObjectId) -> Pulse, now: u64) {
         for (name, staged) in self.stages.0.iter().filter(|(_, staged)| !staged.paused) {
             if self.courses.of(name, staged.digest).is_none() {
                 let done = !self.courses.bundles.contains_key(name) && !self.pending.contains(name);
-                self.courses.bundles.insert(name.clone(), Course { done, ..Course::new(staged.digest, now) });
+                let left = staged.left(&self.jobs, |hook| matches!(pulse(&hook.id), Pulse::Broken(_) | Pulse::Unread));
+                self.courses.bundles.insert(name.clone(), Course { done, left, ..Course::new(staged.digest, now) });
             }
         }
         for (name, needed) in self.stages.needs() {
@@ -226,12 +250,7 @@ impl Situation {
         for (name, staged) in &self.stages.0 {
             let Some(course) = self.courses.bundles.get_mut(name).filter(|course| !course.done) else { continue };
             (course.at, course.failed) = (now, false);
-            for hook in &staged.hooks {
-                let has_failed = matches!(pulse(&hook.id), Pulse::Broken(_));
-                if has_failed || hook.policy.hook == Some(Hook::OnFailure) {
-                    self.runs.remove(&hook.id);
-                }
-            }
+            course.left.extend(staged.left(&self.jobs, |hook| matches!(pulse(&hook.id), Pulse::Broken(_))));
         }
     }
 
@@ -250,8 +269,9 @@ impl Situation {
             let Some(course) = self.courses.bundles.get_mut(name).filter(|course| course.digest == staged.digest && !course.done) else {
                 continue;
             };
-            let ran = staged.hooks.iter().filter(|hook| self.runs.get(&hook.id) == Some(&staged.digest) && pulse(&hook.id) == Pulse::Well);
-            course.passed.extend(ran.map(|hook| hook.id.to_string()));
+            let ran = staged.hooks.iter().filter(|hook| staged.has_run(hook, course, &self.jobs) && pulse(&hook.id) == Pulse::Well);
+            let ran: Vec<_> = ran.collect();
+            course.passed.extend(ran.into_iter().map(|hook| hook.id.to_string()));
             if steps.get(name) == Some(&Step::Done) {
                 (course.done, course.at) = (true, now);
             }
@@ -273,20 +293,18 @@ impl Situation {
     /// The bundle's hooks for when it fails that have not been begun.
     pub(super) fn alarms(&self, bundle: &str) -> Vec<HookRun> {
         let Some(staged) = self.stages.0.get(bundle) else { return Vec::new() };
-        if self.courses.of(bundle, staged.digest).is_none_or(|course| course.failed || course.done) {
+        let Some(course) = self.courses.of(bundle, staged.digest).filter(|course| !course.failed && !course.done) else {
             return Vec::new();
-        }
-        let due = staged.hooks(Hook::OnFailure).filter(|hook| self.runs.get(&hook.id) != Some(&staged.digest));
+        };
+        let due = staged.hooks(Hook::OnFailure).filter(|hook| !staged.has_run(hook, course, &self.jobs));
         due.map(|hook| HookRun { hook: Arc::clone(hook), run: staged.digest }).collect()
     }
 
     /// Puts on record which bundles have had their hooks for when they fail.
     pub(super) fn alarmed(&mut self) {
         for (name, staged) in &self.stages.0 {
-            let had = staged.hooks(Hook::OnFailure).any(|hook| self.runs.get(&hook.id) == Some(&staged.digest));
-            if let Some(course) = self.courses.bundles.get_mut(name).filter(|_| had) {
-                course.failed = true;
-            }
+            let Some(course) = self.courses.bundles.get_mut(name) else { continue };
+            course.failed |= staged.hooks(Hook::OnFailure).any(|hook| staged.has_run(hook, course, &self.jobs));
         }
     }
 
@@ -370,7 +388,7 @@ impl Situation {
         let (mut begin, mut runs) = (Vec::new(), None);
         for hook in staged.hooks(when).filter(|hook| !course.has_passed(&hook.id)) {
             let place = Place::Object(hook.id.to_string());
-            if self.runs.get(&hook.id) != Some(&staged.digest) {
+            if !staged.has_run(hook, course, &self.jobs) {
                 begin.push(HookRun { hook: Arc::clone(hook), run: staged.digest });
                 continue;
             }

@@ -14,14 +14,14 @@ use super::{
     abreast::abreast,
     health::{Assessment, Rules, worst},
     member::Inventory,
-    stages::Pulse,
+    stages::{Pulse, Stages},
 };
 use crate::{
     cluster::{ApiError, Apis, Connection, ErrorKind, Meta},
     codes,
     diagnostic::{Diagnostic, Place},
     layout::HealthRules,
-    manifest::{ApplySet, GroupKind, Identity, ObjectId, PART_OF},
+    manifest::{ApplySet, Digest, GroupKind, Identity, ObjectId, PART_OF},
     render::Rendering,
 };
 
@@ -45,14 +45,31 @@ pub(super) struct Vitals {
     due: BTreeSet<ObjectId>,
     /// Written and not read since: not healthy yet, whatever they were.
     awaited: BTreeSet<ObjectId>,
-    /// What the cluster is to run. How the others do that still stand there, since their deletion waits, is none of its doing.
-    wanted: Option<Arc<Rendering>>,
+    /// What the cluster is to run.
+    wanted: Option<Wanted>,
+    /// For which digest of its bundle each Job of a hook was created.
+    runs: BTreeMap<ObjectId, Digest>,
     /// All were read once.
     complete: bool,
     /// By what they are judged.
     rules: Rules,
     /// What is known was judged by other rules.
     outdated: bool,
+}
+
+/// What a cluster is to run. How others do that still stand there, since their deletion waits or they are of another try, is none of its
+/// doing.
+struct Wanted {
+    rendering: Arc<Rendering>,
+    /// For which digest of its bundle each hook is to run.
+    runs: BTreeMap<ObjectId, Digest>,
+}
+
+impl Wanted {
+    /// Whether it asks for that object, and for that run of it where it is the Job of a hook.
+    fn asks_for(&self, id: &ObjectId, run: Option<&Digest>) -> bool {
+        self.rendering.object(id).is_some() && self.runs.get(id).is_none_or(|wanted| Some(wanted) == run)
+    }
 }
 
 impl Vitals {
@@ -68,8 +85,9 @@ impl Vitals {
         let rules = self.rules.renewed(fleet, rendering);
         self.outdated |= !rules.judge_as(&self.rules);
         self.rules = rules;
-        if rendering.is_some() {
-            self.wanted = rendering.cloned();
+        let is_known = |rendering: &Rendering| self.wanted.as_ref().is_some_and(|wanted| wanted.rendering.digest == rendering.digest);
+        if let Some(rendering) = rendering.filter(|rendering| !is_known(rendering)) {
+            self.wanted = Some(Wanted { rendering: Arc::clone(rendering), runs: Stages::of(rendering).runs() });
         }
     }
 
@@ -203,6 +221,7 @@ impl Vitals {
             self.known.extend(found);
         }
         self.known.retain(|id, _| inventory.contains_key(id) && self.rules.read(id));
+        self.runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run()?))).collect();
         self.due.clear();
         self.awaited.clear();
         (self.complete, self.outdated) = (true, false);
@@ -236,9 +255,10 @@ impl Vitals {
     }
 
     /// How objects do that are wanted, as they are now. What was seen before they were written, or judged by other rules, says nothing of
-    /// that: a commit that mends an object would be blamed for what it mends, and one that takes it out for what is still there.
+    /// that: a commit that mends an object would be blamed for what it mends, and one that takes it out for what is still there. So would
+    /// the commit that a cluster is put back to for the hook that failed.
     fn standing(&self) -> impl Iterator<Item = (&ObjectId, &Assessment)> {
-        let is_wanted = |id: &ObjectId| self.wanted.as_ref().is_none_or(|wanted| wanted.object(id).is_some());
+        let is_wanted = |id: &ObjectId| self.wanted.as_ref().is_none_or(|wanted| wanted.asks_for(id, self.runs.get(id)));
         let members = self.known.iter().filter(move |(id, _)| !self.outdated && !self.awaited.contains(*id) && is_wanted(id));
         members.chain(&self.strangers)
     }
@@ -333,6 +353,28 @@ mod tests {
         assert_eq!((vitals.health(), vitals.ailing().len(), vitals.problem()), (Health::Healthy, 0, None), "its deletion waits");
         vitals.judge_by(&rules("true"), None);
         assert_eq!(vitals.health(), Health::Healthy, "a commit that is refused changes nothing there");
+    }
+
+    #[test]
+    fn the_job_of_another_try_says_nothing_of_what_runs() {
+        use crate::sync::stages::tests::rendering;
+        let (good, bad) = (rendering(&[("db", &[], &["pre-sync"])]), rendering(&[("db", &[], &["pre-sync", "on-failure"])]));
+        let id: ObjectId = "Job.batch/shop/db-pre-sync".parse().unwrap();
+        let run = |of: &Arc<Rendering>| Stages::of(of).runs()[&id];
+        assert_ne!(run(&good), run(&bad), "the bundle is another");
+        let mut inventory = crate::sync::plan::tests::applied(&good);
+        let member = inventory.values().next().unwrap().clone();
+        inventory.insert(id.clone(), member);
+        inventory.get_mut(&id).unwrap().edit(|known| known.run = Some(run(&bad)));
+        let mut vitals = Vitals::default();
+        vitals.judge_by(&rules("true"), Some(&bad));
+        vitals.take(vec![(id.clone(), Assessment { health: Health::Degraded, reason: "three times".to_owned() })], &inventory);
+        assert_eq!((vitals.health(), vitals.ailing().len(), vitals.problem().is_some()), (Health::Degraded, 1, true));
+        vitals.judge_by(&rules("true"), Some(&good));
+        assert_eq!((vitals.health(), vitals.ailing().len(), vitals.problem()), (Health::Healthy, 0, None), "it was put back");
+        assert!(matches!(vitals.pulse(&id), Pulse::Broken(_)), "who tries again knows that it failed");
+        vitals.judge_by(&rules("true"), Some(&bad));
+        assert_eq!(vitals.health(), Health::Degraded);
     }
 
     #[test]

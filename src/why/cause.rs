@@ -61,6 +61,13 @@ pub(super) fn shown(evidence: &Evidence, cluster: &ClusterStatus) -> Option<Caus
     Some(shown)
 }
 
+/// What is known by now of an error that a sync ended with: what a bundle waited for then may have failed since, as the cluster shows.
+pub(super) fn by_now<'e>(cluster: &'e ClusterStatus, error: &'e ErrorAnswer) -> &'e ErrorAnswer {
+    let object = |error: &'e ErrorAnswer| error.message.split_once(": ").map(|(object, _)| object);
+    let waits = [codes::GATE, codes::HOOK_RUNS].iter().any(|code| code.id == error.code) && object(error).is_some();
+    cluster.error.as_ref().filter(|now| waits && object(now) == object(error)).unwrap_or(error)
+}
+
 /// The cause that an error of the cluster is.
 pub(super) fn of_error(cluster: &ClusterStatus, error: &ErrorAnswer) -> Cause {
     Cause {
@@ -178,7 +185,7 @@ fn others_of_sync(evidence: &Evidence, cluster: &ClusterStatus, first: Option<&C
     let of_objects = newest.iter().flat_map(|sync: &&SyncEntry| sync.objects.iter().filter_map(|object| object.error.as_ref()));
     let of_bundles = evidence.content.ends.iter().filter(|end| end.outcome != "Applied").filter_map(|end| end.error.as_ref());
     let mut causes: Vec<Cause> = Vec::new();
-    for error in of_objects.chain(of_bundles).filter(|error| error.code != codes::HELD.id) {
+    for error in of_objects.chain(of_bundles).map(|error| by_now(cluster, error)).filter(|error| error.code != codes::HELD.id) {
         let is_told = |known: &Cause| known.message == error.message;
         if !is_told(first) && !causes.iter().any(is_told) {
             causes.push(Cause { retry: None, ..of_error(cluster, error) });

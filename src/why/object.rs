@@ -9,7 +9,7 @@ use crate::{
         answers::{ClusterStatus, ErrorAnswer, HeldObject},
     },
     manifest::{ObjectId, ObjectQuery},
-    sync::{Ailing, approval},
+    sync::{Ailing, Phase, approval},
 };
 
 /// Objects that are named where none or several can be meant.
@@ -131,12 +131,16 @@ impl Asked<'_> {
 
     /// Its bundle was not applied: because of the object itself, or of something else in it.
     fn of_bundle(&self, known: &ObjectWhy) -> Option<Cause> {
+        // All is written of what the cluster runs. What was not is of something else, or was waited for and came.
+        if matches!(self.cluster.phase, Phase::Synced | Phase::Returned | Phase::Held) {
+            return None;
+        }
         let bundle = known.bundle.as_ref()?;
         let end = self.evidence.content.ends.iter().find(|end| end.bundle == *bundle && end.outcome != "Applied")?;
         if let Some(own) = self.own_error() {
             return Some(self.cause(own));
         }
-        let error = end.error.as_ref()?;
+        let error = cause::by_now(self.cluster, end.error.as_ref()?);
         let message = format!("its bundle {bundle} is {}: {}", end.outcome, error.message);
         Some(Cause { message, ..self.cause(error) })
     }

@@ -214,6 +214,37 @@ fn an_object_that_was_mended_waits_for_others_of_its_bundle() {
     }
 }
 
+/// No sync ends when a hook does: the cluster itself knows first.
+#[test]
+fn what_a_bundle_waited_for_is_told_as_it_is_by_now() {
+    let (waits, why) =
+        ("ConfigMap/shop/one: bundle shop waits for its hook: it begins", "ConfigMap/shop/one: the hook failed: three times");
+    let mut evidence = fleet(failed(Phase::Failed, codes::HOOK_FAILED, why));
+    evidence.content.ends = vec![end("shop", "Waiting", Some(error(codes::HOOK_RUNS, waits)))];
+    evidence.history.syncs = vec![sync(Vec::new())];
+    let told = |evidence: &Evidence| -> Vec<String> {
+        explain(evidence).unwrap().causes.iter().map(|cause| format!("{:?} {}", cause.kind, cause.message)).collect()
+    };
+    assert_eq!(told(&evidence), [format!("Hook {why}")], "not that it goes on by itself, too");
+    evidence.object = Some(object(true, true));
+    assert_eq!(told(&evidence)[0], format!("Hook its bundle shop is Waiting: {why}"));
+
+    let other = error(codes::HOOK_RUNS, "ConfigMap/shop/two: bundle shop waits for its hook: it begins");
+    evidence.content.ends = vec![end("shop", "Waiting", Some(other.clone()))];
+    assert_eq!(told(&evidence)[0], format!("Waiting its bundle shop is Waiting: {}", other.message), "that one runs still");
+}
+
+/// A cluster that was put back without a write has the record of what failed there.
+#[test]
+fn what_was_not_written_of_another_commit_says_nothing_of_what_runs() {
+    for phase in [Phase::Returned, Phase::Synced, Phase::Held] {
+        let mut evidence = fleet(ClusterStatus { phase, ..cluster("a") });
+        evidence.content.ends = vec![end("shop", "Waiting", Some(error(codes::HOOK_RUNS, "ConfigMap/shop/one: it begins")))];
+        evidence.object = Some(object(true, true));
+        assert_eq!(told(&evidence), "ConfigMap/shop/one on a is as Git has it at aaaaaaa; nothing is wrong", "{phase:?}");
+    }
+}
+
 #[test]
 fn causes_are_bounded_and_counted() {
     let objects = (0..12).map(|n| of(&format!("ConfigMap/shop/{n}"), "Refused", Some(error(codes::REFUSED, &format!("no {n}"))))).collect();

@@ -4,7 +4,10 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use testbed::{Api, wait_until};
 
-use crate::scene::{PATIENCE, Scene, evenkeel, yaml};
+use crate::{
+    rollout::{scene, wave_is},
+    scene::{Agent, PATIENCE, Scene, evenkeel, query, yaml},
+};
 
 const TIME: &str = "2026-01-01T00:00:00Z";
 
@@ -200,6 +203,64 @@ async fn a_hook_that_fails_stops_its_bundle_and_runs_the_one_for_failures_once()
     ends(&api, &scene, "before", true).await?;
     agent.phase("a", "Synced", &commit).await?;
     assert!(api.find(&scene.config_map_path("one")).await?.is_some());
+    Ok(())
+}
+
+/// How often a cluster was shown as failed.
+fn failures(agent: &Agent, cluster: &str) -> Result<usize> {
+    let history = query(&agent.state_dir, &["history", cluster])?;
+    Ok(history["transitions"].as_array().into_iter().flatten().filter(|transition| transition["phase"] == "Failed").count())
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_has_its_cluster_put_back_and_tried_again() -> Result<()> {
+    let (scene, _) = scene("hook-return", json!({"onFailure": "return"}), json!({}), json!({})).await?;
+    let files = [
+        ("base/shop/before.yaml", job(&scene, "before", Some("pre-sync"), "example.org/migrate:1")),
+        ("base/shop/alarm.yaml", job(&scene, "alarm", Some("on-failure"), "example.org/alarm:1")),
+    ];
+    let good = scene.remote.commit(&files.each_ref().map(|(path, text)| (*path, Some(text.as_str()))), "Begin")?;
+    let agent = scene.agent()?;
+    let (a, b) = (scene.api("a").await?, scene.api("b").await?);
+    let mut before = another(&a, &scene, "before", "").await?;
+    ends(&a, &scene, "before", true).await?;
+    another(&b, &scene, "before", "").await?;
+    ends(&b, &scene, "before", true).await?;
+    agent.phase("b", "Synced", &good).await?;
+    wave_is(&agent, "second", "Complete").await?;
+
+    let bad = scene.remote.commit(&[("base/shop/two.yaml", Some(&scene.config_map_yaml("two", &json!({"state": "good"}))))], "Two")?;
+    let (mut alarm, mut failed) = (String::new(), 0);
+    let waits = |status: &Value| status["phase"] == "Syncing" && status["error"]["code"] == "EK4024";
+    for _ in 0..2 {
+        before = another(&a, &scene, "before", &before).await?;
+        agent.cluster_is("a", "waiting for the Job", waits).await?;
+        let still = a.find(&job_path(&scene, "alarm")).await?.map(|alarm| alarm["metadata"]["uid"].clone());
+        assert!(still.is_none_or(|uid| uid == *alarm), "nothing has failed of this try");
+        assert_eq!(failures(&agent, "a")?, failed, "nor is it told so");
+        ends(&a, &scene, "before", false).await?;
+        alarm = another(&a, &scene, "alarm", &alarm).await?;
+        let is_back = |status: &Value| status["phase"] == "Returned" && status["applied"] == *good && status["health"] == "Healthy";
+        let returned = agent.cluster_is("a", "put back", is_back).await?;
+        assert_eq!(returned["error"]["code"], "EK4041", "{returned}");
+        assert_eq!(a.get(&job_path(&scene, "before")).await?["metadata"]["uid"], *before, "its logs are of use");
+        let why = query(&agent.state_dir, &["why", "a", &format!("job/{}/before", scene.namespace())])?;
+        let kinds: Vec<_> = why["causes"].as_array().into_iter().flatten().map(|cause| &cause["kind"]).collect();
+        assert_eq!(kinds, ["Returned"], "{why}");
+        let wave = wave_is(&agent, "first", "Halted").await?;
+        assert_eq!(wave["target"], *bad, "{wave}");
+        wave_is(&agent, "second", "Complete").await?;
+        failed = failures(&agent, "a")?;
+        assert!(failed > 0);
+        let output = evenkeel(&agent.state_dir, &["retry", "cluster=a"])?;
+        assert!(output.status.success(), "{output:?}");
+    }
+    another(&a, &scene, "before", &before).await?;
+    agent.cluster_is("a", "waiting for the Job", waits).await?;
+    ends(&a, &scene, "before", true).await?;
+    agent.phase("a", "Synced", &bad).await?;
+    assert_eq!(a.get(&job_path(&scene, "alarm")).await?["metadata"]["uid"], *alarm);
+    assert_eq!(failures(&agent, "a")?, failed);
     Ok(())
 }
 

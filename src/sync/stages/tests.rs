@@ -46,7 +46,7 @@ fn every_object_may_be_waited_for() {
         Arc::make_mut(object).id = "ConfigMap/shop/db".parse().unwrap();
     }
     let mut situation = Situation { stages: Stages::of(&rendering), pending: ["web".to_owned()].into(), ..Situation::default() };
-    situation.begin(0);
+    situation.begin(&|_| Pulse::Well, 0);
     let pulse = |id: &ObjectId| if id.kind == "ConfigMap" { Pulse::Coming("slow".to_owned()) } else { Pulse::Well };
     assert!(matches!(situation.steps(&pulse, 0)["web"], Step::Waits(_)));
 }
@@ -56,6 +56,8 @@ struct World {
     situation: Situation,
     pulses: BTreeMap<String, Pulse>,
     now: u64,
+    /// Jobs that were created.
+    created: usize,
 }
 
 impl World {
@@ -63,8 +65,8 @@ impl World {
     fn new(bundles: &[Spec<'_>]) -> Self {
         let pending = bundles.iter().map(|(name, ..)| (*name).to_owned()).collect();
         let mut situation = Situation { stages: Stages::of(&rendering(bundles)), pending, ..Situation::default() };
-        situation.begin(0);
-        Self { situation, pulses: BTreeMap::new(), now: 0 }
+        situation.begin(&|_| Pulse::Well, 0);
+        Self { situation, pulses: BTreeMap::new(), now: 0, created: 0 }
     }
 
     fn pulse(&self) -> impl Fn(&ObjectId) -> Pulse + use<'_> {
@@ -102,12 +104,30 @@ impl World {
         for step in steps.values() {
             if let Step::Hooks(hooks) | Step::Stuck(_, hooks) = step {
                 for run in hooks {
-                    situation.runs.insert(run.hook.id.clone(), run.run);
+                    self.created += 1;
+                    situation.jobs.insert(run.hook.id.clone(), Job { run: run.run, uid: self.created.to_string() });
                     self.pulses.insert(run.hook.id.name.clone(), Pulse::Coming("1 pods are active".to_owned()));
                 }
             }
         }
         situation.alarmed();
+        self.situation = situation;
+    }
+
+    /// The cluster is told something else, of which nothing is to be written, and then this again.
+    fn goes_and_comes_back(&mut self) {
+        let mut situation = std::mem::take(&mut self.situation);
+        for course in situation.courses.bundles.values_mut() {
+            *course = Course::new(Digest::of(b"what ran before"), self.now);
+        }
+        situation.begin(&self.pulse(), self.now);
+        self.situation = situation;
+    }
+
+    /// A person asks for another try.
+    fn again(&mut self) {
+        let mut situation = std::mem::take(&mut self.situation);
+        situation.again(&self.pulse(), self.now);
         self.situation = situation;
     }
 }
@@ -162,7 +182,7 @@ fn a_dependency_that_did_not_change_must_be_healthy_too() {
     world.situation.courses.bundles.get_mut("web").unwrap().digest = Digest::of(b"before");
     world.situation.pending.insert("web".to_owned());
     world.now = 3_600_000;
-    world.situation.begin(world.now);
+    world.situation.begin(&|_| Pulse::Well, world.now);
     world.is("db", coming());
     assert_eq!(world.shown(), "db: done\nweb: EK4020 bundle web waits for bundle db: 0 of 1 replicas are available");
     assert_eq!(rest(&world.steps()).unwrap().left, Some(Duration::from_mins(1)), "from when it began to wait");
@@ -240,7 +260,7 @@ fn hooks_run_before_and_after_their_bundle_once() {
     web: done
     ");
     // Its Jobs are gone, and someone changed an object of it: nothing runs again.
-    world.situation.runs.clear();
+    world.situation.jobs.clear();
     world.situation.pending.insert("db".to_owned());
     world.attempt();
     assert_eq!(world.shown(), "db: done\nweb: done");
@@ -254,7 +274,7 @@ fn a_hook_that_completed_and_is_gone_does_not_run_again() {
     let pulses = world.pulses.clone();
     world.situation.note(&steps, &|id| pulses.get(&id.name).cloned().unwrap_or(Pulse::Well), 0);
     // The bundle was refused, and the Job's own time was over before it was not.
-    world.situation.runs.clear();
+    world.situation.jobs.clear();
     assert_eq!(world.shown(), "db: write");
 }
 
@@ -271,17 +291,79 @@ fn a_hook_that_fails_stops_its_bundle_and_calls_for_help_once() {
     assert!(moved(&before, &world.steps()), "there is a hook to be run");
     world.attempt();
     assert!(world.shown().contains("[]\nweb"), "once: {}", world.shown());
-    world.situation.runs.retain(|id, _| id.name == "db-pre-sync");
+    world.situation.jobs.retain(|id, _| id.name == "db-pre-sync");
     assert!(world.shown().contains("[]\nweb"), "even if its Job is gone: {}", world.shown());
-    let pulses = world.pulses.clone();
-    world.situation.again(&|id| pulses.get(&id.name).cloned().unwrap_or(Pulse::Well), 0);
+    world.again();
     assert!(world.shown().starts_with("db: run db-pre-sync"), "a person asked: {}", world.shown());
+}
+
+/// Who hears of a failure may put the cluster back at once.
+#[test]
+fn nobody_hears_that_a_bundle_failed_before_its_hooks_for_that_were_run() {
+    let mut world = World::new(&[("db", &[], &["pre-sync", "on-failure"])]);
+    world.attempt();
+    world.is("db-pre-sync", Pulse::Broken("three times".to_owned()));
+    let is_stuck = |world: &World| rest(&world.steps()).map(|rest| rest.stuck);
+    assert_eq!(is_stuck(&world), Some(false), "{}", world.shown());
+    let silent = rest(&world.steps()).unwrap().error;
+    world.attempt();
+    assert_eq!((is_stuck(&world), rest(&world.steps()).unwrap().error), (Some(true), silent));
+
+    let mut plain = World::new(&[("db", &[], &["pre-sync"])]);
+    plain.attempt();
+    assert_eq!(is_stuck(plain.is("db-pre-sync", Pulse::Broken("three times".to_owned()))), Some(true));
+}
+
+#[test]
+fn another_try_is_not_judged_by_the_jobs_of_the_last_one() {
+    for again in [World::again, World::goes_and_comes_back] {
+        let mut world = World::new(&[("db", &[], &["pre-sync", "on-failure"])]);
+        for _ in 0..3 {
+            assert_eq!(world.shown(), "db: run db-pre-sync");
+            world.attempt();
+            world.is("db-pre-sync", Pulse::Broken("three times".to_owned()));
+            assert_eq!(world.shown(), "db: EK4023 the pre-sync hook of bundle db failed: three times [db-on-failure]");
+            world.attempt();
+            assert_eq!(world.shown(), "db: EK4023 the pre-sync hook of bundle db failed: three times []");
+            again(&mut world);
+        }
+        // Nobody knows how it does, and it is the Job of this try.
+        world.attempt();
+        world.is("db-pre-sync", Pulse::Unread).again();
+        assert_eq!(world.shown(), "db: EK4024 bundle db waits for its pre-sync hook: its status was not read yet");
+    }
+}
+
+#[test]
+fn a_job_that_runs_or_has_completed_is_as_good_for_the_next_try() {
+    for (pulse, expected) in [
+        (Pulse::Well, "db: write"),
+        (coming(), "db: EK4024 bundle db waits for its pre-sync hook: 0 of 1 replicas are available"),
+        (Pulse::Unread, "db: run db-pre-sync"),
+    ] {
+        let mut world = World::new(&[("db", &[], &["pre-sync"])]);
+        world.attempt();
+        world.is("db-pre-sync", pulse).goes_and_comes_back();
+        assert_eq!(world.shown(), expected);
+    }
+}
+
+#[test]
+fn a_job_that_was_left_is_not_taken_for_one_of_this_try_later() {
+    let mut world = World::new(&[("db", &[], &[]), ("web", &["db"], &["pre-sync"])]);
+    world.attempt();
+    world.attempt();
+    assert!(world.is("web-pre-sync", Pulse::Broken("three times".to_owned())).shown().contains("web: EK4023"), "{}", world.shown());
+    world.is("db", coming()).goes_and_comes_back();
+    assert!(world.shown().contains("web: EK4020"), "{}", world.shown());
+    world.attempt();
+    assert_eq!(world.is("db", Pulse::Well).shown(), "db: done\nweb: run web-pre-sync");
 }
 
 #[test]
 fn what_was_there_before_anybody_kept_a_record_is_done() {
     let mut situation = Situation { stages: Stages::of(&rendering(&[("db", &[], &["pre-sync", "post-sync"])])), ..Situation::default() };
-    situation.begin(0);
+    situation.begin(&|_| Pulse::Well, 0);
     assert_eq!(situation.steps(&|_| Pulse::Well, 0), Steps::from([("db".to_owned(), Step::Done)]));
 }
 
