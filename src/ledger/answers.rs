@@ -269,7 +269,7 @@ impl fmt::Display for CommitPhase {
 pub enum CommitOnly {
     /// Seen, not begun.
     Pending,
-    /// Its wave has not begun.
+    /// Its turn has not come: the cluster's waves have it, or another that gives the same, and may bring it yet.
     WaitingForWave,
     /// It was reached and a newer one came later.
     Applied,
