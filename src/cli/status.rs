@@ -309,7 +309,14 @@ mod tests {
             ..cluster(HEAD, Health::Healthy, "")
         };
         let told = |clusters| {
-            unheard(&Status { schema: SCHEMA, commit: Some(HEAD), held_plan: None, clusters, rollout: None, repository: Repository::default() })
+            unheard(&Status {
+                schema: SCHEMA,
+                commit: Some(HEAD),
+                held_plan: None,
+                clusters,
+                rollout: None,
+                repository: Repository::default(),
+            })
         };
         assert_eq!(told(vec![of("a", &[])]), "");
         assert_eq!(

@@ -168,7 +168,9 @@ impl NotEnded {
     pub(super) fn told(&self, cluster: &str, who: &str, of: &str, reason: &str) -> Option<String> {
         let labels = self.clusters.get(cluster)?;
         let is_it = |hold: &&Hold| {
-            (hold.who == who && hold.reason == reason) && target(&hold.selector, hold.bundle.as_deref(), hold.scope) == of && hold.holds(labels)
+            (hold.who == who && hold.reason == reason)
+                && target(&hold.selector, hold.bundle.as_deref(), hold.scope) == of
+                && hold.holds(labels)
         };
         self.holds.iter().find(is_it).map(|hold| hold.diagnostic().message)
     }

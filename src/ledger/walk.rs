@@ -111,7 +111,15 @@ fn clusters(db: &Connection) -> Result<Vec<Cluster>, LedgerError> {
     let mut clusters = db.prepare_cached(&sql)?;
     let clusters = clusters.query_map([], |row| {
         let state = clusters::state_of(row)?;
-        Ok(Cluster { id: row.get("id")?, name: row.get("name")?, in_repo: row.get("in_repo")?, state, desired: None, wait: None, due: Due::default() })
+        Ok(Cluster {
+            id: row.get("id")?,
+            name: row.get("name")?,
+            in_repo: row.get("in_repo")?,
+            state,
+            desired: None,
+            wait: None,
+            due: Due::default(),
+        })
     })?;
     let mut clusters: Vec<Cluster> = clusters.collect::<Result<_, _>>()?;
     let mut waits = rollout::waits(db)?;
