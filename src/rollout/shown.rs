@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClusterProgress, Failure, Input, Pin, Progress, Target,
+    ClusterProgress, Failure, Input, Off, Pin, Progress, Target,
     gate::{Ground, State},
     observe::after,
     step::Membership,
@@ -213,8 +213,27 @@ impl Progress {
                 state.way_out(has_others(std::slice::from_ref(cluster)), runs)
             }
             (_, State::Silent(names)) => state.way_out(has_others(names), true),
+            (_, State::Unproved) => self.bring_back(ground) + &state.way_out(true, true),
             _ => state.way_out(true, true),
         }
+    }
+
+    /// What keeps the first of a wave's clusters that does not count, and how it counts again; empty where no command or file does that.
+    fn bring_back(&self, ground: &Ground<'_>) -> String {
+        let kept = |name: &&str| {
+            let (member, cluster) = (ground.input.members.get(*name)?, self.clusters.get(*name)?);
+            Some(match &member.off {
+                Some(Off::Paused(file)) => format!("{name} is paused: take `spec.paused` out of {file}. "),
+                Some(Off::Held(words) | Off::Partly(words)) => {
+                    format!("{name} is kept from it ({words}): once the reason is gone, `evenkeel release cluster={name}`. ")
+                }
+                None if cluster.is_pinned_by_hand() => {
+                    format!("{name} was rolled back by a person: `evenkeel retry cluster={name}` has it follow the branch again. ")
+                }
+                None => return None,
+            })
+        };
+        ground.waves.of(ground.place).iter().find_map(kept).unwrap_or_default()
     }
 
     fn counts(&self, ground: &Ground<'_>, target: Option<&Target>, passed_over: usize) -> Counts {
