@@ -59,7 +59,7 @@ pub(super) fn of_clusters(db: &Connection) -> Result<BTreeMap<String, Vec<String
             // One that was let go since holds nothing.
             holds.told(&name, &who, &target, &reason)
         } else {
-            Some(sentence(at, What::Action { who, action: action.clone(), target, reason, outcome }))
+            Some(sentence(at, &What::Action { who, action: action.clone(), target, reason, outcome }))
         };
         of_cluster.extend(text.map(|text| (action, text)));
     }
@@ -67,6 +67,6 @@ pub(super) fn of_clusters(db: &Connection) -> Result<BTreeMap<String, Vec<String
     Ok(asked.into_iter().map(|(name, asked)| (name, texts(asked))).collect())
 }
 
-fn sentence(at: Timestamp, what: What) -> String {
-    format!("{} (at {at:.0})", say::text(&what, None))
+fn sentence(at: Timestamp, what: &What) -> String {
+    format!("{} (at {at:.0})", say::text(what, None))
 }

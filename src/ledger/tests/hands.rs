@@ -235,7 +235,7 @@ async fn what_is_asked_while_no_agent_runs_is_shown_until_one_starts() {
     let held = "held by ada (uid 7) since 1970-01-01T00:00:00Z, until it is released: the disk is full".to_owned();
     let put_back = format!("rollback cluster=c {} by ada (uid 7): it is slow (at 2023-11-14T22:13:26Z)", id(1));
     assert_eq!(unheard("a"), [""; 0]);
-    assert_eq!(unheard("b"), [held.clone()]);
+    assert_eq!(unheard("b"), std::slice::from_ref(&held));
     assert_eq!(unheard("c"), [held, put_back.clone()], "of two ways back the later counts");
     bed.let_go("cluster=c").await.unwrap();
     let released = unheard("c");
