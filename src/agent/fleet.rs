@@ -106,6 +106,8 @@ pub(super) struct Fleet {
     pub(super) waves: Waves,
     /// What each cluster's task was last told, to start it again with.
     pub(super) desired: BTreeMap<String, Desired>,
+    /// Clusters without a task that are refused, since the newest commit says nothing of the fleet.
+    refused: BTreeSet<String>,
     pub(super) kept: Kept,
     pub(super) holds: Holds,
     pub(super) losses: Losses,
@@ -142,6 +144,7 @@ impl Fleet {
             head: None,
             waves,
             desired: BTreeMap::new(),
+            refused: BTreeSet::new(),
             kept: Kept::default(),
             holds: Holds::default(),
             losses: Losses::default(),
@@ -289,6 +292,7 @@ impl Fleet {
         for warning in fleet.warnings.iter().chain(&fleet.problems) {
             warn!(%commit, code = %warning.code, "{warning}");
         }
+        self.refused.clear();
         crash::point("rendering.done");
         let rows = fleet.clusters.iter().map(row).collect();
         let kept = self.ledger.record_fleet(rows).await?;
@@ -414,6 +418,7 @@ impl Fleet {
             } else if let Some(state) = self.ledger.state(&cluster).await?.filter(|state| state.phase != Phase::Detached) {
                 let state = State { phase: Phase::Refused, desired: Some(commit), retry: None, error: Some(why.clone()), ..state };
                 self.ledger.set_state(&cluster, state, Timestamp::now()).await?;
+                self.refused.insert(cluster);
             }
         }
         self.told = Some(commit);
@@ -479,9 +484,9 @@ impl Fleet {
         Some(verdict && !is_behind)
     }
 
-    /// The clusters that are brought to the head, by name.
+    /// The clusters that are brought to the head, or are refused with it, by name.
     pub(super) fn selected(&self) -> Vec<String> {
-        self.desired.keys().cloned().collect()
+        self.desired.keys().chain(&self.refused).cloned().collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 

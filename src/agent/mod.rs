@@ -144,6 +144,7 @@ fn on_record(state_dir: &Path, change: impl AsyncFnOnce(&Ledger) -> Result<Vec<S
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Diagnostic::new(codes::DEFECT, Place::Nowhere, format!("cannot start threads: {error}")))?;
     runtime.block_on(async {
+        ledger.unheard().await?;
         let clusters = change(&ledger).await?;
         ledger.close().await?;
         Ok(clusters.into())
@@ -222,6 +223,7 @@ async fn serve(settings: RunSettings) -> Result<Outcome, Diagnostic> {
     fleet.remember_applied().await?;
     fleet.remember_clusters().await?;
     fleet.take_up_holds().await?;
+    ledger.heard().await?;
     let once = settings.once.then(Once::default);
     let mut supervisor = Supervisor {
         fleet,

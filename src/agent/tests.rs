@@ -279,6 +279,21 @@ async fn a_cluster_that_is_selected_no_more_is_let_go() {
     assert!(state.is_none_or(|state| state.phase != Phase::Detached), "it is in the repository still");
 }
 
+#[tokio::test]
+async fn clusters_without_a_task_are_refused_by_name_too() {
+    let mut bed = Bed::new();
+    bed.take_up(&[]).await;
+    for cluster in ["a", "b"] {
+        bed.ledger.set_state(cluster, State::blank(Phase::Synced), Timestamp::now()).await.unwrap();
+    }
+    let mut bed = bed.restart().await;
+    bed.take_up(&[("evenkeel.yaml", Some("kind: ["))]).await;
+    assert_eq!(bed.supervisor.fleet.selected(), ["a", "b"], "the table after `run --once` is of them");
+    assert_eq!(bed.ledger.state("a").await.unwrap().unwrap().phase, Phase::Refused);
+    bed.take_up(&[("evenkeel.yaml", Some(&own("Fleet", "shop"))), (&entry("b"), None)]).await;
+    assert_eq!(bed.supervisor.fleet.selected(), ["a"]);
+}
+
 /// A server that takes a connection and never answers, as the cluster `a`.
 async fn silent_server(bed: &Bed) -> TcpListener {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

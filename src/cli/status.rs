@@ -59,6 +59,7 @@ pub(super) fn render(status: &Status, source: Option<&SourceState>, now: Timesta
     text.push_str(&left(status));
     text.push_str(&observed(status));
     text.push_str(&repository(&status.repository, source, now));
+    text.push_str(&unheard(status));
     if status.clusters.is_empty() {
         return text;
     }
@@ -148,6 +149,20 @@ fn observed(status: &Status) -> String {
         1 => "1 cluster is only observed: nothing is written to it\n".to_owned(),
         count => format!("{count} clusters are only observed: nothing is written to them\n"),
     }
+}
+
+/// What people asked for while no agent ran, each thing once with its clusters: what is shown of them is from before.
+fn unheard(status: &Status) -> String {
+    let mut asked: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (cluster, text) in status.clusters.iter().flat_map(|cluster| cluster.unheard.iter().map(move |text| (&cluster.name, text))) {
+        match asked.iter_mut().find(|(known, _)| known == text) {
+            Some((_, clusters)) => clusters.push(cluster),
+            None => asked.push((text, vec![cluster])),
+        }
+    }
+    let lines = asked.iter().map(|(text, clusters)| format!("  {}: {}\n", clean(&clusters.join(", ")), clean(text)));
+    let lines: String = lines.collect();
+    if lines.is_empty() { lines } else { format!("Recorded while no agent ran, and done when one starts:\n{lines}") }
 }
 
 /// What is to be known of the branch: as a running agent knows it, otherwise as it was put on record.
@@ -283,6 +298,30 @@ mod tests {
         assert_eq!(first(&told(&[Some(OLDER), Some(HEAD)])), "All 2 clusters left the repository: a, a");
         assert!(
             told(&[Some(HEAD); 7]).contains(": a, a, a, a, a and 2 more\n  hint: If that was not meant, put their cluster.yaml files back")
+        );
+    }
+
+    #[test]
+    fn what_no_agent_has_heard_yet_is_told_once_with_its_clusters() {
+        let of = |name: &str, asked: &[&str]| ClusterStatus {
+            name: name.to_owned(),
+            unheard: asked.iter().map(|asked| (*asked).to_owned()).collect(),
+            ..cluster(HEAD, Health::Healthy, "")
+        };
+        let told = |clusters| {
+            unheard(&Status {
+                schema: SCHEMA,
+                commit: Some(HEAD),
+                held_plan: None,
+                clusters,
+                rollout: None,
+                repository: Repository::default(),
+            })
+        };
+        assert_eq!(told(vec![of("a", &[])]), "");
+        assert_eq!(
+            told(vec![of("a", &["held"]), of("b", &[]), of("c", &["held", "put back"])]),
+            "Recorded while no agent ran, and done when one starts:\n  a, c: held\n  c: put back\n"
         );
     }
 

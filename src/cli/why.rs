@@ -195,11 +195,11 @@ fn reach(spread: &Spread, cluster: &str) -> Vec<String> {
     std::iter::once(same).chain(spread.here.iter().cloned()).collect()
 }
 
-/// Each way once.
+/// Each way once, also where one that was told before says the same among other things.
 fn ways_out(causes: &[Cause]) -> Vec<String> {
     let mut ways: Vec<String> = Vec::new();
     for cause in causes {
-        if !cause.way_out.is_empty() && !ways.contains(&cause.way_out) {
+        if !ways.iter().any(|way| way.contains(cause.way_out.trim_end_matches('.'))) && !cause.way_out.is_empty() {
             ways.push(cause.way_out.clone());
         }
     }
@@ -209,6 +209,24 @@ fn ways_out(causes: &[Cause]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{manifest::Digest, sync::approval};
+
+    #[test]
+    fn a_way_out_is_told_once() {
+        let cause = |way_out: &str| Cause {
+            kind: Kind::Held,
+            code: None,
+            message: String::new(),
+            since: None,
+            way_out: way_out.to_owned(),
+            retry: None,
+        };
+        let held = approval::way_out("a", Digest([0xab; 32]), true);
+        let retry = "`evenkeel retry cluster=a` has it follow the branch again.";
+        let causes = [cause(""), cause(&held), cause(retry), cause(&held), cause("Mend it.")];
+        assert_eq!(ways_out(&causes), [held, "Mend it.".to_owned()]);
+        assert_eq!(ways_out(&[cause(retry)]), [retry]);
+    }
 
     #[test]
     fn every_line_stands_under_its_heading() {

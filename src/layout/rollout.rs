@@ -99,7 +99,7 @@ pub struct Window {
 pub struct Freeze {
     /// Its first moment.
     pub from: Timestamp,
-    /// The first moment after it.
+    /// The first moment after it; not after `from` where the clock leaves out all of it.
     pub to: Timestamp,
     /// For those who wait.
     pub reason: String,
@@ -306,14 +306,15 @@ impl Reader<'_> {
             moment
         });
         let (zone, from, to) = (zone?, from?, to?);
+        // By what is written: in an hour that the clock leaves out, the end is no later than the beginning, and nothing is frozen.
+        if to <= from {
+            self.refuse(at, "the freeze ends before it begins");
+        }
         let [from, to] = [from, to].map(|moment| zone.to_timestamp(moment));
         let (Ok(from), Ok(to)) = (from, to) else {
             self.refuse(at, "the freeze is out of all calendars");
             return None;
         };
-        if to <= from {
-            self.refuse(at, "the freeze ends before it begins");
-        }
         Some(Freeze { from, to, reason: written.reason })
     }
 

@@ -129,6 +129,9 @@ pub struct ClusterStatus {
     /// The commit with which it left the repository; none while it is there, or where that is not known.
     #[serde(default)]
     pub left: Option<CommitId>,
+    /// What people asked for while no agent ran, each in one sentence, oldest first: the next agent does it when it starts.
+    #[serde(default)]
+    pub unheard: Vec<String>,
 }
 
 impl ClusterStatus {
@@ -153,6 +156,7 @@ impl ClusterStatus {
             reason: String::new(),
             pinned: false,
             left: None,
+            unheard: Vec::new(),
         }
     }
 
@@ -269,7 +273,7 @@ impl fmt::Display for CommitPhase {
 pub enum CommitOnly {
     /// Seen, not begun.
     Pending,
-    /// Its wave has not begun.
+    /// Its turn has not come: the cluster's waves have it, or another that gives the same, and may bring it yet.
     WaitingForWave,
     /// It was reached and a newer one came later.
     Applied,

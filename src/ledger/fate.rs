@@ -10,7 +10,7 @@
 
 use jiff::Timestamp;
 
-use crate::git::CommitId;
+use crate::{git::CommitId, manifest::Digest};
 
 /// A place on the time line; they grow.
 pub(super) type Place = i64;
@@ -64,12 +64,16 @@ impl Row {
     fn is_refused(&self) -> bool {
         matches!(self.kind, Kind::Refused(_))
     }
+
+    fn digest(&self) -> Option<Digest> {
+        if let Kind::Rendered(digest) = self.kind { Some(digest) } else { None }
+    }
 }
 
 /// What a rendering came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
-    Rendered,
+    Rendered(Digest),
     /// With the first reason.
     Refused(String),
     /// The cluster is not in the repository.
@@ -108,7 +112,7 @@ pub(super) enum Fate {
     },
     /// Reached, and replaced later.
     Applied(Option<Timestamp>),
-    /// Never reached: another came first.
+    /// Not reached: another came first.
     Superseded {
         /// The other.
         by: Option<CommitId>,
@@ -116,6 +120,8 @@ pub(super) enum Fate {
         at: Option<Timestamp>,
         /// Why it was not reached, where it was refused.
         refused: String,
+        /// What it gave while it was the cluster's due; a wave may still bring that.
+        gave: Vec<Digest>,
     },
 }
 
@@ -125,12 +131,12 @@ pub(super) fn fate(rows: &[Row], tips: &Tips, standing: &Standing) -> Fate {
     let place = standing.place;
     let Some(last) = rows.iter().rfind(|row| row.covers(place)) else { return unrendered(rows, tips, place) };
     if affects(rows, tips, last, place) {
-        return if standing.tips.is_empty() { superseded(tips, place, "") } else { chapter(rows, tips, last, place) };
+        return if standing.tips.is_empty() { superseded(tips, place, "", Vec::new()) } else { chapter(rows, tips, last, place) };
     }
     if last.is_refused() {
         // Never rendered, amid others that were refused.
         let next = next_affecting(rows, tips, place).filter(|next| last.covers(*next));
-        return next.map_or(Fate::NotAffected, |next| superseded(tips, next, ""));
+        return next.map_or(Fate::NotAffected, |next| superseded(tips, next, "", Vec::new()));
     }
     // A tip that came back while the cluster still had to run what it once brought.
     let brought = standing.tips.iter().rfind(|tip| {
@@ -151,20 +157,20 @@ fn unrendered(rows: &[Row], tips: &Tips, place: Place) -> Fate {
     let Some(next) = rows.iter().find(|row| row.from > place) else { return Fate::Pending };
     let was_there = rows.iter().any(|row| row.until < place);
     let others_rendered = tips.next_rendered(place).is_some_and(|rendered| rendered < next.from);
-    if !was_there && others_rendered { Fate::NotAffected } else { superseded(tips, next.from, "") }
+    if !was_there && others_rendered { Fate::NotAffected } else { superseded(tips, next.from, "", Vec::new()) }
 }
 
 fn chapter(rows: &[Row], tips: &Tips, last: &Row, begin: Place) -> Fate {
     let Some(end) = next_affecting(rows, tips, begin) else {
         return Fate::Current { since: begin, removed: rows.last().is_some_and(|row| row.kind == Kind::Absent) };
     };
-    let reached = rows.iter().filter(|row| row.from >= begin && row.from < end).find_map(|row| row.reached);
-    match (reached, &last.kind) {
+    let rows = || rows.iter().filter(|row| row.from >= begin && row.from < end);
+    match (rows().find_map(|row| row.reached), &last.kind) {
         (Some(at), _) => Fate::Applied(Some(at)),
         // There is nothing to carry out when a cluster leaves.
         (None, Kind::Absent) => Fate::Applied(None),
-        (None, Kind::Refused(why)) => superseded(tips, end, why),
-        (None, Kind::Rendered) => superseded(tips, end, ""),
+        (None, Kind::Refused(why)) => superseded(tips, end, why, Vec::new()),
+        (None, Kind::Rendered(_)) => superseded(tips, end, "", rows().filter_map(Row::digest).collect()),
     }
 }
 
@@ -178,7 +184,7 @@ fn next_affecting(rows: &[Row], tips: &Tips, after: Place) -> Option<Place> {
     [brought, refused].into_iter().flatten().min()
 }
 
-fn superseded(tips: &Tips, by: Place, refused: &str) -> Fate {
+fn superseded(tips: &Tips, by: Place, refused: &str, gave: Vec<Digest>) -> Fate {
     let tip = tips.get(by);
-    Fate::Superseded { by: tip.map(|tip| tip.commit), at: tip.map(|tip| tip.at), refused: refused.to_owned() }
+    Fate::Superseded { by: tip.map(|tip| tip.commit), at: tip.map(|tip| tip.at), refused: refused.to_owned(), gave }
 }

@@ -174,6 +174,30 @@ impl Ledger {
     }
 }
 
+/// Holds that nobody has ended, with the labels of the clusters that they may hold.
+pub(super) struct NotEnded {
+    holds: Vec<Hold>,
+    clusters: BTreeMap<String, Labels>,
+}
+
+pub(super) fn not_ended(db: &Connection) -> Result<NotEnded, LedgerError> {
+    let mut holds = db.prepare_cached("SELECT hold FROM holds WHERE ended IS NULL ORDER BY id")?;
+    Ok(NotEnded { holds: read(&mut holds, &[])?, clusters: clusters(db)? })
+}
+
+impl NotEnded {
+    /// The hold of a cluster that is on record as such an action, in one sentence.
+    pub(super) fn told(&self, cluster: &str, who: &str, of: &str, reason: &str) -> Option<String> {
+        let labels = self.clusters.get(cluster)?;
+        let is_it = |hold: &&Hold| {
+            (hold.who == who && hold.reason == reason)
+                && target(&hold.selector, hold.bundle.as_deref(), hold.scope) == of
+                && hold.holds(labels)
+        };
+        self.holds.iter().find(is_it).map(|hold| hold.diagnostic().message)
+    }
+}
+
 fn carry_out(db: &Connection, released: &Released, now: Timestamp) -> Result<(), LedgerError> {
     released.ended.iter().try_for_each(|id| end(db, id, now))?;
     released.changed.iter().try_for_each(|hold| put(db, hold, false))

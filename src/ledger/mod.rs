@@ -40,6 +40,7 @@ mod standing;
 mod syncs;
 mod told;
 mod under_way;
+mod unheard;
 mod verify;
 mod walk;
 mod writer;

@@ -14,7 +14,7 @@ use super::{
     },
     branch, clusters, file, rollout, source,
     sql::{At, Problem, Word},
-    walk,
+    unheard, walk,
 };
 use crate::{
     codes,
@@ -42,8 +42,10 @@ impl Reader {
         self.read(|db| {
             let tip = db.prepare_cached("SELECT tip FROM fetches ORDER BY id DESC LIMIT 1")?.query_row([], |row| row.get(0)).optional()?;
             let mut waits = rollout::waits(db)?;
+            let mut unheard = unheard::of_clusters(db)?;
             let mut clusters = statuses(db)?;
             for cluster in &mut clusters {
+                cluster.unheard = unheard.remove(&cluster.name).unwrap_or_default();
                 let wait = waits.remove(&cluster.name).unwrap_or_default();
                 if let Some(error) = cluster.error.as_mut().filter(|error| error.code == codes::WAVE.id && !wait.reason.is_empty()) {
                     error.message = error.message.replacen(YET_TO_COME, &wait.reason, 1);

@@ -194,16 +194,20 @@ impl Reader {
     /// The clusters of each wave.
     pub fn members(&self) -> Result<Members, LedgerError> {
         self.read(|db| {
-            let mut rows = db.prepare_cached("SELECT state, name FROM rollout WHERE part = ? ORDER BY name")?;
-            let rows = rows.query_map([MEMBER], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-            let mut members = Members::new();
-            for row in rows {
-                let (wave, cluster) = row?;
-                members.entry(read(&wave).unwrap_or_default()).or_default().push(cluster);
+            let mut of_waves = Members::new();
+            for (cluster, wave) in members(db)? {
+                of_waves.entry(wave).or_default().push(cluster);
             }
-            Ok(members)
+            Ok(of_waves)
         })
     }
+}
+
+/// The wave of each cluster, by the cluster's name.
+fn members(db: &Connection) -> Result<Vec<(String, String)>, LedgerError> {
+    let mut rows = db.prepare_cached("SELECT name, state FROM rollout WHERE part = ? ORDER BY name")?;
+    let rows = rows.query_map([MEMBER], |row| Ok((row.get(0)?, read(&row.get::<_, String>(1)?).unwrap_or_default())))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Where the waves stand.
@@ -223,4 +227,35 @@ pub(super) fn waits(db: &Connection) -> Result<BTreeMap<String, Wait>, LedgerErr
         waits.extend(read(&state).map(|wait| (name, wait)));
     }
     Ok(waits)
+}
+
+/// What waves have for a cluster.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    /// What it is to run now.
+    pub(super) told: Option<Digest>,
+    /// What it may be told yet: the target of its own wave, and what the waves before that are at and have proved.
+    pub(super) next: Vec<Digest>,
+}
+
+/// That of these clusters, by name. A cluster is never told by itself what is older than what it was told, or than its wave's target.
+pub(super) fn dues<'n>(db: &Connection, names: impl Iterator<Item = &'n String>) -> Result<BTreeMap<String, Due>, LedgerError> {
+    let mut names = names.peekable();
+    if names.peek().is_none() {
+        return Ok(BTreeMap::new());
+    }
+    let (progress, shown) = (progress(db)?, shown(db)?);
+    let order: Vec<&str> = shown.iter().flat_map(|shown| &shown.waves).map(|wave| wave.name.as_str()).collect();
+    let members: BTreeMap<String, String> = members(db)?.into_iter().collect();
+    let due = |name: &String| {
+        let told = progress.clusters.get(name).and_then(|cluster| cluster.admitted);
+        let own = members.get(name).and_then(|own| order.iter().position(|wave| wave == own));
+        let ways = own.map(|own| order[..=own].iter().filter_map(|wave| progress.waves.get(*wave)).collect::<Vec<_>>()).unwrap_or_default();
+        let own = own.and_then(|own| progress.waves.get(order[own])?.target.as_ref()).map_or(0, |target| target.serial);
+        let targets = ways.iter().flat_map(|wave| [&wave.target, &wave.proved]).flatten();
+        let newer = targets.filter(|target| target.serial >= own && told.is_none_or(|told| target.serial > told.serial));
+        let next = newer.filter_map(|target| target.digests.get(name).copied().flatten()).collect();
+        Due { told: told.map(|told| told.digest), next }
+    };
+    Ok(names.map(|name| (name.clone(), due(name))).collect())
 }

@@ -11,11 +11,12 @@ use super::{
     branch, clusters,
     fate::{Fate, Kind, Place, Row, Standing, Tip, Tips, fate},
     picked::picked,
-    rollout,
+    rollout::{self, Due},
     sql::{At, Problem},
 };
 use crate::{
     git::CommitId,
+    manifest::Digest,
     rollout::rows::Wait,
     sync::{Phase, State},
 };
@@ -30,6 +31,8 @@ struct Cluster {
     desired: Option<Place>,
     /// Why it does not run the newest commit.
     wait: Option<Wait>,
+    /// What its waves have for it.
+    due: Due,
 }
 
 pub(super) fn where_is(db: &Connection, commit: CommitId) -> Result<Where, LedgerError> {
@@ -84,7 +87,7 @@ fn tips(db: &Connection, from: Place) -> Result<Tips, LedgerError> {
 /// the first, to the first that a tip brought after the last.
 fn rows(db: &Connection, cluster: i64, first: Place, last: Place) -> Result<Vec<Row>, LedgerError> {
     let mut rows = db.prepare_cached(
-        "SELECT from_fetch, until, digest NOT NULL, refusal, by_commit, reached_at FROM renderings WHERE cluster = ?1 \
+        "SELECT from_fetch, until, digest, refusal, by_commit, reached_at FROM renderings WHERE cluster = ?1 \
          AND id >= coalesce((SELECT id FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch <= ?2 ORDER BY from_fetch DESC LIMIT 1), 0) \
          AND id <= coalesce((SELECT id FROM renderings WHERE cluster = ?1 AND by_commit AND from_fetch > ?3 ORDER BY from_fetch LIMIT 1), ?4) \
          ORDER BY id",
@@ -95,9 +98,9 @@ fn rows(db: &Connection, cluster: i64, first: Place, last: Place) -> Result<Vec<
 
 fn row(row: &SqlRow<'_>) -> rusqlite::Result<Row> {
     let kind = match (row.get(2)?, row.get::<_, Option<String>>(3)?) {
-        (true, _) => Kind::Rendered,
-        (false, Some(refusal)) => Kind::Refused(Problem::first_message(&refusal)),
-        (false, None) => Kind::Absent,
+        (Some(digest), _) => Kind::Rendered(digest),
+        (None, Some(refusal)) => Kind::Refused(Problem::first_message(&refusal)),
+        (None, None) => Kind::Absent,
     };
     let reached = row.get::<_, Option<At>>(5)?.map(|at| at.0);
     Ok(Row { from: row.get(0)?, until: row.get(1)?, kind, by_commit: row.get(4)?, reached })
@@ -108,12 +111,22 @@ fn clusters(db: &Connection) -> Result<Vec<Cluster>, LedgerError> {
     let mut clusters = db.prepare_cached(&sql)?;
     let clusters = clusters.query_map([], |row| {
         let state = clusters::state_of(row)?;
-        Ok(Cluster { id: row.get("id")?, name: row.get("name")?, in_repo: row.get("in_repo")?, state, desired: None, wait: None })
+        Ok(Cluster {
+            id: row.get("id")?,
+            name: row.get("name")?,
+            in_repo: row.get("in_repo")?,
+            state,
+            desired: None,
+            wait: None,
+            due: Due::default(),
+        })
     })?;
     let mut clusters: Vec<Cluster> = clusters.collect::<Result<_, _>>()?;
     let mut waits = rollout::waits(db)?;
+    let mut dues = rollout::dues(db, waits.keys())?;
     for cluster in &mut clusters {
         cluster.wait = waits.remove(&cluster.name);
+        cluster.due = dues.remove(&cluster.name).unwrap_or_default();
     }
     // Nearly always all clusters are at one or two commits.
     let mut places: BTreeMap<CommitId, Option<Place>> = BTreeMap::new();
@@ -143,10 +156,10 @@ impl Cluster {
             }
             Fate::Pending | Fate::NotAffected => only(CommitOnly::NotAffected),
             Fate::Applied(since) => CommitOnCluster { since, ..only(CommitOnly::Applied) },
-            // Overtaken on the branch, and still what this cluster's wave is brought to.
-            Fate::Superseded { .. } if self.is_told(commit) => self.present(),
-            Fate::Superseded { .. } if self.waits_for(commit) => self.waiting(),
-            Fate::Superseded { by, at, refused } => {
+            // Overtaken on the branch, and still what the waves bring this cluster to.
+            Fate::Superseded { gave, .. } if self.is_told(commit, &gave) => self.present(),
+            Fate::Superseded { gave, .. } if self.waits_for(commit, &gave) => self.waiting(),
+            Fate::Superseded { by, at, refused, .. } => {
                 CommitOnCluster { since: at, reason: refused, superseded_by: by, ..only(CommitOnly::Superseded) }
             }
             Fate::Current { removed: false, .. } if self.is_kept() => {
@@ -190,14 +203,16 @@ impl Cluster {
         }
     }
 
-    fn is_told(&self, commit: CommitId) -> bool {
-        let told = self.state.as_ref().filter(|(state, _)| state.desired == Some(commit));
-        // What it runs since then is something that was reached.
-        told.is_some_and(|(state, _)| state.applied != Some(commit)) && self.wait.is_some()
+    /// It is on its way to the commit, or to another that gives the same. What it runs already was reached.
+    fn is_told(&self, commit: CommitId, gave: &[Digest]) -> bool {
+        let Some((state, _)) = self.state.as_ref().filter(|_| self.wait.is_some()) else { return false };
+        let gives_it = self.due.told.is_some_and(|told| gave.contains(&told) && state.rendering != Some(told));
+        gives_it || (state.desired == Some(commit) && state.applied != Some(commit))
     }
 
-    fn waits_for(&self, commit: CommitId) -> bool {
-        self.wait.as_ref().is_some_and(|wait| wait.next == Some(commit))
+    fn waits_for(&self, commit: CommitId, gave: &[Digest]) -> bool {
+        let Some(wait) = &self.wait else { return false };
+        wait.next == Some(commit) || self.due.next.iter().any(|next| gave.contains(next))
     }
 
     /// The cluster's task has taken the commit up, or a later one that asks for the same.

@@ -5,7 +5,7 @@
 //! - `Failure` where one of them refuses it, fails, was put back, or runs it and is degraded: the commit's own doing.
 //! - `Error` where one of them cannot be reached or is another cluster than before: not the commit's doing.
 //! - `Success` where all of them run it and are healthy (or suspended, which is on purpose).
-//! - `Superseded` where a newer commit came before all of them ran it.
+//! - `Superseded` where a newer commit came before all of them ran it, and no wave may bring it any more.
 //! - `Pending` else: on its way, waiting for its wave, held for an approval, paused, healthy not yet.
 //!
 //! An environment that the commit does not affect has no word. What went wrong is told even while others are on their way, but a write

@@ -200,25 +200,6 @@ impl Progress {
         format!(" ({name}: {ailing}{until})")
     }
 
-    /// What keeps the clusters of a wave from proving its target, by the first of them, and what ends that.
-    fn unproved(&self, ground: &Ground<'_>, target: Option<&Target>) -> String {
-        let wave = ground.waves.name(ground.place);
-        let Some(first) = ground.waves.of(ground.place).first() else {
-            return format!("Put a cluster into it, or take {wave} out of spec.rollout in evenkeel.yaml.");
-        };
-        let pinned = self.clusters.get(*first).is_some_and(ClusterProgress::is_pinned_by_hand);
-        let back = match ground.input.members.get(*first).and_then(|member| member.off.as_ref()) {
-            Some(Off::Held(_) | Off::Partly(_)) => format!("`evenkeel release cluster={first}`"),
-            Some(Off::Paused(file)) => format!("take spec.paused out of {file}"),
-            None if pinned => format!("`evenkeel retry cluster={first}`"),
-            None if target.is_some_and(|target| self.clusters.get(*first).is_some_and(|cluster| !cluster.runs(target, first))) => {
-                format!("see `evenkeel why {first}`")
-            }
-            None => format!("bring {first} back"),
-        };
-        format!("Bring one of the clusters back: {back}. Or take {wave} out of spec.rollout in evenkeel.yaml.")
-    }
-
     fn way_out(&self, ground: &Ground<'_>, state: &State, target: Option<&Target>) -> String {
         let late = target.filter(|_| state.is_under_way()).map(|target| self.late(ground, target)).unwrap_or_default();
         let has_others = |names: &[String]| {
@@ -235,9 +216,30 @@ impl Progress {
             (_, State::Denied(cluster)) if ground.input.digests.get(cluster).is_some_and(Option::is_some) => {
                 "The newest commit mends it, and comes when the waves before have proved it.".to_owned()
             }
-            (_, State::Unproved) => self.unproved(ground, target),
+            (_, State::Unproved) if ground.waves.of(ground.place).is_empty() => {
+                format!("Put a cluster into it, or take {} out of spec.rollout in evenkeel.yaml.", ground.waves.name(ground.place))
+            }
+            (_, State::Unproved) => self.bring_back(ground) + &state.way_out(true, true),
             _ => state.way_out(true, true),
         }
+    }
+
+    /// What keeps the first of a wave's clusters that does not count, and how it counts again; empty where no command or file does that.
+    fn bring_back(&self, ground: &Ground<'_>) -> String {
+        let kept = |name: &&str| {
+            let (member, cluster) = (ground.input.members.get(*name)?, self.clusters.get(*name)?);
+            Some(match &member.off {
+                Some(Off::Paused(file)) => format!("{name} is paused: take `spec.paused` out of {file}. "),
+                Some(Off::Held(words) | Off::Partly(words)) => {
+                    format!("{name} is kept from it ({words}): once the reason is gone, `evenkeel release cluster={name}`. ")
+                }
+                None if cluster.is_pinned_by_hand() => {
+                    format!("{name} was rolled back by a person: `evenkeel retry cluster={name}` has it follow the branch again. ")
+                }
+                None => return None,
+            })
+        };
+        ground.waves.of(ground.place).iter().find_map(kept).unwrap_or_default()
     }
 
     fn counts(&self, ground: &Ground<'_>, target: Option<&Target>, passed_over: usize) -> Counts {

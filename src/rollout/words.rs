@@ -88,6 +88,7 @@ impl State {
             }
             Self::Silent(_) => "Look at the clusters named, or push a commit that mends it.".to_owned(),
             Self::Refused(_) | Self::Denied(_) => "Mend what `evenkeel check` shows.".to_owned(),
+            Self::Unproved => "Bring one of the clusters back, or take the wave out of spec.rollout in evenkeel.yaml.".to_owned(),
             Self::Doubted(names) => {
                 let first = names.first().map_or("", String::as_str);
                 format!(

@@ -72,7 +72,11 @@ impl Answers for Scoped<'_> {
         status.clusters.retain(|cluster| view.seen.contains(&cluster.name));
         // Waves, and a hash for all that is held, tell of clusters in other environments; so may what a cluster waits for.
         (status.rollout, status.held_plan) = (None, None);
-        status.clusters.iter_mut().for_each(|cluster| view.mask(&mut cluster.reason, cluster.error.as_mut()));
+        for cluster in &mut status.clusters {
+            view.mask(&mut cluster.reason, cluster.error.as_mut());
+            // It names what a person selected, and is over as soon as the agent that answers here is through its start.
+            cluster.unheard.clear();
+        }
         Ok(status)
     }
 

@@ -41,6 +41,9 @@ pub(super) fn of_cluster(evidence: &Evidence, cluster: &ClusterStatus) -> Vec<Ca
         causes.extend(left(evidence, cluster).or_else(|| behind(evidence, cluster)));
     }
     causes.extend(emptied(evidence, cluster).filter(|_| !told.contains(LEFT)));
+    causes.extend(cluster.unheard.iter().map(|asked| {
+        plain(Kind::Unheard, format!("recorded while no agent ran, and not done yet: {asked}"), "It is done when the agent starts.")
+    }));
     causes.extend(repository(evidence));
     first.into_iter().chain(causes).collect()
 }

@@ -131,6 +131,8 @@ pub enum Kind {
     Behind,
     /// It left the repository.
     Left,
+    /// A person asked for something while no agent ran.
+    Unheard,
 }
 
 /// How far a cause reaches.

@@ -610,3 +610,14 @@ fn which_object_is_meant() {
     assert_eq!(which("cm/frnt"), Meant::None(vec![ids[3].to_string(), ids[2].to_string()]));
     assert_eq!(which("cm/nothing"), Meant::None(Vec::new()));
 }
+
+#[test]
+fn what_no_agent_has_heard_yet_is_told_of_a_cluster_that_is_well() {
+    let unheard = vec!["held by ada since 2030-01-31T06:00:00Z, until it is released: the disks are full".to_owned()];
+    let told = told(&fleet(ClusterStatus { unheard, ..cluster("a") }));
+    let mut lines = told.lines();
+    assert_eq!(lines.next(), Some("a is Synced: it runs aaaaaaa, as it should; what runs is Healthy"));
+    let cause = "Unheard -: recorded while no agent ran, and not done yet: held by ada since 2030-01-31T06:00:00Z, until it is released: \
+                 the disks are full -> It is done when the agent starts.";
+    assert_eq!(lines.next(), Some(cause));
+}

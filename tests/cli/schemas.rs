@@ -132,7 +132,8 @@ fn the_promised_keys_are_there() {
             "error",
             "reason",
             "pinned",
-            "left"
+            "left",
+            "unheard"
         ])
     );
     assert_eq!(keys(&status["clusters"][4]["retry"]), set(&["at", "failures"]));

@@ -154,9 +154,13 @@ async fn a_hold_is_obeyed_at_the_start_and_ends_by_itself() -> Result<()> {
     agent.phase("a", "Synced", &first).await?;
     agent.stop()?;
     run(&agent.state_dir, &["hold", "cluster=a", "--reason", "until the shop is open", "--until", "20s"])?;
+    let status = query(&agent.state_dir, &["status"])?;
+    let unheard = status["clusters"][0]["unheard"][0].as_str().unwrap_or_default();
+    ensure!(unheard.starts_with("held by ") && unheard.ends_with(": until the shop is open"), "{status}");
     let next = second(&scene)?;
     agent.start_again()?;
-    paused(&agent, "a", &next).await?;
+    let obeyed = paused(&agent, "a", &next).await?;
+    assert_eq!(obeyed["unheard"], json!([]));
     let api = scene.api("a").await?;
     assert_eq!(v(&scene, &api, "one").await?, "1");
     agent.phase("a", "Synced", &next).await?;

@@ -76,6 +76,35 @@ async fn an_agent_that_looks_after_some_forgets_nothing_of_the_others() {
     assert!(bed.supervisor.fleet.waves.is_settled(), "and renders nothing for them");
 }
 
+#[tokio::test]
+async fn a_commit_waits_for_a_shut_wave_until_a_newer_one_takes_its_place_there() {
+    let mut bed = Bed::new();
+    let map = |v: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: shop}}\ndata: {{v: '{v}'}}\n");
+    let waves = format!("{}{WAVES}", own("Fleet", "shop"));
+    bed.take_up(&[("evenkeel.yaml", Some(&waves)), ("base/shop/a.yaml", Some(&map("1")))]).await;
+    does_well(&mut bed, "a").await;
+    does_well(&mut bed, "b").await;
+    let shut = waves.replace("selector: cluster=b", "selector: cluster=b, freezes: [{from: 2000-01-01, to: 2100-01-01}]");
+    bed.take_up(&[("evenkeel.yaml", Some(&shut)), ("base/shop/a.yaml", Some(&map("2")))]).await;
+    let second = bed.tip();
+    // Its wave is brought to another commit, which gives the same.
+    bed.take_up(&[("base/shop/README.md", Some("A shop."))]).await;
+    does_well(&mut bed, "a").await;
+    let of_second = |bed: &Bed| {
+        let clusters = Ledger::reader(bed.folder.path()).unwrap().where_is(second).unwrap().clusters;
+        let on = clusters.into_iter().find(|on| on.name == "b").unwrap();
+        (on.phase.to_string(), on.reason, on.superseded_by)
+    };
+    let reason = "the wave second is frozen until 2100-01-02T00:00:00Z".to_owned();
+    let waits = ("WaitingForWave".to_owned(), reason, None);
+    assert_eq!(of_second(&bed), waits);
+    bed.take_up(&[("base/shop/a.yaml", Some(&map("3")))]).await;
+    assert_eq!(of_second(&bed), waits, "it would come if the freeze were lifted now");
+    does_well(&mut bed, "a").await;
+    let (phase, _, by) = of_second(&bed);
+    assert_eq!((phase.as_str(), by), ("Superseded", Some(bed.tip())));
+}
+
 /// The commits that are kept for the rollout whatever becomes of the branch.
 fn kept(bed: &Bed) -> std::collections::BTreeSet<String> {
     let mut git = std::process::Command::new("git");

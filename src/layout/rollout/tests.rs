@@ -59,6 +59,20 @@ fn the_settings_of_the_design_are_read() {
 }
 
 #[test]
+fn a_freeze_in_the_hour_that_the_clock_leaves_out_is_taken_and_has_no_moment() {
+    let freeze = |from: &str, to: &str| {
+        let freezes = format!("[{{from: \"2026-03-29T{from}\", to: \"2026-03-29T{to}\", timezone: Europe/Berlin}}]");
+        fleet(&format!("    waves: [{{name: all, selector: environment}}]\n    freezes: {freezes}\n"))
+    };
+    for (from, to) in [("02:30", "03:30"), ("02:45", "03:15")] {
+        let fleet = freeze(from, to).unwrap();
+        let freeze = &fleet.spec.rollout.as_ref().unwrap().freezes[0];
+        assert!(freeze.to <= freeze.from, "{freeze:?}");
+    }
+    assert!(freeze("02:45", "02:30").is_err(), "it is written the wrong way round");
+}
+
+#[test]
 fn a_cluster_that_no_wave_selects_is_refused_and_no_other() {
     let fleet = fleet("    waves: [{name: prod, selector: environment=prod}]\n").unwrap();
     let problems: Vec<String> = fleet.clusters.iter().flat_map(|cluster| &cluster.problems).map(ToString::to_string).collect();

@@ -49,7 +49,7 @@ pub(in crate::ledger) fn turns(before: Option<&Shown>, after: Option<&Shown>) ->
 }
 
 /// The sentence.
-pub(super) fn text(what: &What, repeats: Option<&Repeats>) -> String {
+pub(in crate::ledger) fn text(what: &What, repeats: Option<&Repeats>) -> String {
     let text = match what {
         What::Commits { commit, author, subject, count } => {
             let others = if *count > 1 { format!(" with {} before it", count - 1) } else { String::new() };

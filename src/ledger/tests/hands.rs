@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Bed, at, digest_of, row, state};
+use super::{Bed, at, digest_of, id, row, state};
 use crate::{
     cluster::ConnectionSpec,
     layout::OnRemoval,
@@ -249,4 +249,41 @@ async fn what_was_refused_is_told_and_crowds_nothing_out() {
     }
     let (refused, others): (Vec<_>, Vec<_>) = told().into_iter().partition(|text| text.contains("refused: "));
     assert_eq!((refused.len(), others.len()), (20, 1), "{others:?}");
+}
+
+#[tokio::test]
+async fn what_is_asked_while_no_agent_runs_is_shown_until_one_starts() {
+    let bed = Bed::new();
+    bed.clusters(CLUSTERS).await;
+    let unheard = |cluster: &str| -> Vec<String> {
+        let clusters = bed.reader().status().unwrap().clusters;
+        clusters.into_iter().find(|found| found.name == cluster).unwrap().unheard
+    };
+    let put = async |commit: u8| {
+        let selector = "cluster=c".parse().unwrap();
+        bed.ledger.roll_back_clusters(selector, id(commit), "ada (uid 7)", "it is slow", at(6)).await.unwrap();
+    };
+    bed.ledger.hold(hold("1", "cluster=a")).await.unwrap();
+    put(1).await;
+    assert_eq!((unheard("a"), unheard("c")), (vec![], vec![]), "an agent ran");
+
+    bed.ledger.unheard().await.unwrap();
+    bed.ledger.hold(hold("2", "environment=prod")).await.unwrap();
+    // The mark stays where it was.
+    bed.ledger.unheard().await.unwrap();
+    put(2).await;
+    put(1).await;
+    let held = "held by ada (uid 7) since 1970-01-01T00:00:00Z, until it is released: the disk is full".to_owned();
+    let put_back = format!("rollback cluster=c {} by ada (uid 7): it is slow (at 2023-11-14T22:13:26Z)", id(1));
+    assert_eq!(unheard("a"), [""; 0]);
+    assert_eq!(unheard("b"), std::slice::from_ref(&held));
+    assert_eq!(unheard("c"), [held, put_back.clone()], "of two ways back the later counts");
+    bed.let_go("cluster=c").await.unwrap();
+    let released = unheard("c");
+    assert_eq!((released.len(), released[0].as_str()), (2, put_back.as_str()), "{released:?}");
+    assert!(released[1].starts_with("release cluster=c by bob (uid 8) (at "), "{released:?}");
+    assert_eq!(unheard("b").len(), 1, "b is held all the same");
+
+    bed.ledger.heard().await.unwrap();
+    assert_eq!((unheard("b"), unheard("c")), (vec![], vec![]));
 }

@@ -8,7 +8,7 @@ use crate::{
     diagnostic::{Diagnostic, Place},
     ledger::{ClusterRow, answers::EventQuery},
     rollout::{
-        Asks, ClusterProgress, Pin, Progress, Stand, Target, WaveProgress, YET_TO_COME,
+        Asks, ClusterProgress, Pin, Progress, Shown, ShownWave, Stand, Target, WaveProgress, WaveWord, YET_TO_COME,
         rows::{Board, CLUSTER, Row, Wait},
     },
     sync::{Phase, State},
@@ -124,4 +124,85 @@ async fn what_clusters_wait_for_is_shown() {
     let answer = serde_json::to_value(bed.reader().where_is(id(1)).unwrap()).unwrap();
     assert_eq!(answer["clusters"][0]["phase"], "WaitingForWave", "{answer}");
     assert_eq!(answer["clusters"][1]["phase"], "Pending", "{answer}");
+}
+
+/// The waves canary (of a) and main (of b). Where main's target and what canary is at and has proved is a commit of that number, which is
+/// its serial too; b was told a commit, and its pin if it has one.
+async fn waves(bed: &Bed, main: u8, canary: (u8, u8), told: u8, pin: Option<Pin>) {
+    let digests = |n: u8| Arc::new([("a".to_owned(), Some(digest_of(n))), ("b".to_owned(), Some(given_to_b(n)))].into());
+    let target = |n: u8| (n > 0).then(|| Target { commit: id(n), serial: n.into(), digests: digests(n) });
+    let wave = |at: u8, proved: u8| WaveProgress { target: target(at), proved: target(proved), ..WaveProgress::default() };
+    let stand = Stand { commit: id(told), digest: given_to_b(told), serial: told.into() };
+    let progress = Progress {
+        head: None,
+        waves: [("canary".to_owned(), wave(canary.0, canary.1)), ("main".to_owned(), wave(main, 0))].into(),
+        clusters: [("b".to_owned(), ClusterProgress { admitted: Some(stand), pin, ..Default::default() })].into(),
+    };
+    let before = bed.ledger.rollout().await.unwrap();
+    let wait = Wait { reason: "the wave main is closed".to_owned(), next: Some(id(9)), pinned: false };
+    let board = Board {
+        shown: Some(Shown { waves: ["canary", "main"].map(|name| ShownWave::blank(name, WaveWord::Waiting)).into() }),
+        waits: [("b".to_owned(), wait)].into(),
+        members: [("a".to_owned(), "canary".to_owned()), ("b".to_owned(), "main".to_owned())].into(),
+    };
+    let rows = progress.changes(&before).into_iter().chain(board.changes(&Board::default()));
+    bed.ledger.record_rollout(rows.collect()).await.unwrap();
+}
+
+/// The third commit changes nothing for b.
+fn given_to_b(commit: u8) -> crate::manifest::Digest {
+    digest_of(if commit == 3 { 2 } else { commit } + 100)
+}
+
+#[tokio::test]
+async fn a_commit_that_the_waves_may_bring_yet_is_not_superseded() {
+    let bed = Bed::new();
+    bed.fleet(&["a", "b"]).await;
+    for n in 1..=4 {
+        bed.fetch(&[n]).await;
+        bed.render(n, &[("a", Some(n)), ("b", Some(given_to_b(n).0[0]))]).await;
+    }
+    bed.synced("b", 1, 101).await;
+    // What main is brought to; what canary is at and has proved; what b was told; what becomes of commit 2 there.
+    for (main, canary, told, fate) in [
+        (2, (4, 2), 1, "WaitingForWave"),
+        // Another commit that gives b the same.
+        (3, (4, 3), 1, "WaitingForWave"),
+        // Main is still at what came before it.
+        (1, (4, 3), 1, "WaitingForWave"),
+        (1, (2, 1), 1, "WaitingForWave"),
+        (0, (2, 0), 1, "WaitingForWave"),
+        // b is on its way to it.
+        (3, (4, 3), 3, "Synced"),
+        // The newer one has taken its place everywhere.
+        (4, (4, 4), 1, "Superseded by 4"),
+        (1, (4, 1), 1, "Superseded by 4"),
+        // b was told something newer, and never goes back by itself.
+        (2, (4, 2), 4, "Superseded by 4"),
+    ] {
+        waves(&bed, main, canary, told, None).await;
+        assert_eq!(bed.short(2, "b"), fate, "main at {main}, canary at {canary:?}, told {told}");
+    }
+    waves(&bed, 2, (4, 2), 1, None).await;
+    assert_eq!(bed.fate(2, "b").reason, "the wave main is closed");
+    bed.synced("b", 2, 102).await;
+    assert_eq!(bed.short(2, "b"), "Applied", "and then it gets there");
+}
+
+#[tokio::test]
+async fn what_failed_on_a_cluster_is_not_waited_for_there() {
+    let bed = Bed::new();
+    bed.fleet(&["a", "b"]).await;
+    for n in [1, 2, 4] {
+        bed.fetch(&[n]).await;
+        bed.render(n, &[("a", Some(n)), ("b", Some(given_to_b(n).0[0]))]).await;
+    }
+    bed.synced("b", 1, 101).await;
+    // It was put back: what it was told is as new as what failed.
+    let progress = bed.ledger.rollout().await.unwrap();
+    waves(&bed, 2, (4, 2), 1, Some(Pin::Failed(given_to_b(2)))).await;
+    let mut put_back = bed.ledger.rollout().await.unwrap();
+    put_back.clusters.get_mut("b").unwrap().admitted.as_mut().unwrap().serial = 2;
+    bed.ledger.record_rollout(put_back.changes(&progress)).await.unwrap();
+    assert_eq!(bed.short(2, "b"), "Superseded by 4");
 }

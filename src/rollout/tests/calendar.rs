@@ -62,3 +62,11 @@ fn a_freeze_goes_before_windows_and_what_opens_after_it_is_told() {
     assert_eq!(opens(&office, &freezes, "2026-03-30T12:00:00Z"), "");
     assert_eq!(opens(&[], &freezes, "2026-03-29T00:00:00Z"), "");
 }
+
+#[test]
+fn a_freeze_without_a_moment_holds_nothing_up() {
+    let freeze = Freeze { from: at("2026-03-29T01:45:00Z"), to: at("2026-03-29T01:15:00Z"), reason: String::new() };
+    for now in ["2026-03-29T01:00:00Z", "2026-03-29T01:15:00Z", "2026-03-29T01:30:00Z", "2026-03-29T01:45:00Z"] {
+        assert_eq!(opens(&[], std::slice::from_ref(&freeze), now), "", "{now}");
+    }
+}

@@ -156,6 +156,27 @@ fn one_that_follows_in_part_gets_the_commit_and_proves_nothing() {
 }
 
 #[test]
+fn a_wave_that_proved_nothing_says_what_keeps_the_first_of_its_clusters() {
+    let generic = "Bring one of the clusters back, or take the wave out of spec.rollout in evenkeel.yaml.";
+    let way_out = |keep: fn(&mut World)| {
+        let mut world = after_a_canary();
+        keep(&mut world);
+        world.commit_all("1");
+        world.minutes(30);
+        let wave = world.decision.shown.as_ref().unwrap().waves[0].clone();
+        assert_eq!(wave.state, WaveWord::Unproved);
+        wave.way_out.strip_suffix(generic).unwrap().to_owned()
+    };
+    let held = way_out(|world| world.place("a").off = Some(Off::Held("held by ada: the disk is full".to_owned())));
+    assert_eq!(held, "a is kept from it (held by ada: the disk is full): once the reason is gone, `evenkeel release cluster=a`. ");
+    let put_back = way_out(|world| world.roll_back("a", 0));
+    assert_eq!(put_back, "a was rolled back by a person: `evenkeel retry cluster=a` has it follow the branch again. ");
+    let paused = way_out(|world| world.place("a").off = Some(paused()));
+    assert!(paused.starts_with("a is paused: take `spec.paused` out of "), "{paused}");
+    assert_eq!(way_out(|world| world.place("a").is_out_of_reach = true), "", "nobody can help that from here");
+}
+
+#[test]
 fn a_newer_commit_waits_for_a_wave_to_finish_no_longer_than_that_may_take() {
     let begun = || {
         let mut world = after_a_canary();
