@@ -1,5 +1,8 @@
 //! One attempt to bring a cluster to its rendering: connect, check whose cluster it is, hold it, compare, carry out.
 
+mod outcome;
+mod put_down;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::Future,
@@ -11,6 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, error_span};
 
+use self::outcome::complete;
+pub(super) use self::outcome::{Outcome, failure, outcome};
 use super::{
     BundleOutcome, Journal, JournalError, Phase, Recorded, State, SyncStart, Trigger, Would,
     agenda::End,
@@ -123,62 +128,6 @@ impl Session {
 
 /// Drifted objects that one sync asks after, to tell who changed what. A GET each; more would delay the repair of the rest.
 const EXPLAINED_MAX: usize = 20;
-
-/// How an attempt ended, and what `status` will say.
-pub(super) struct Outcome {
-    pub(super) end: End,
-    pub(super) error: Option<Diagnostic>,
-    pub(super) wrong_cluster: bool,
-    pub(super) held: Option<Verdict>,
-    pub(super) drifted: u64,
-    /// What someone had changed and was put back, or was tried to, with the fields as far as it was asked after.
-    pub(super) repaired: BTreeMap<ObjectId, Vec<Departure>>,
-    /// Where another agent holds the cluster: whether our claim stands.
-    pub(super) claim: Option<bool>,
-    /// Where bundles have an order: how far each came, and what it could do.
-    pub(super) staged: Option<(Situation, Steps)>,
-    /// The objects that were written.
-    pub(super) written: Vec<ObjectId>,
-    /// Where it was only looked at: what the cluster itself says that it runs.
-    pub(super) runs: Option<(Digest, CommitId)>,
-    /// Where the agent observes: what a sync would do.
-    pub(super) would: Option<Would>,
-}
-
-impl Outcome {
-    pub(super) fn new(end: End, error: Option<Diagnostic>) -> Self {
-        Self {
-            end,
-            error,
-            wrong_cluster: false,
-            held: None,
-            drifted: 0,
-            repaired: BTreeMap::new(),
-            claim: None,
-            staged: None,
-            written: Vec::new(),
-            runs: None,
-            would: None,
-        }
-    }
-
-    /// What `status` says after it.
-    pub(super) fn phase(&self) -> Phase {
-        match self.end {
-            _ if self.wrong_cluster => Phase::WrongCluster,
-            End::Unreachable => Phase::Unreachable,
-            End::Refused => Phase::Refused,
-            End::Failed | End::Failing | End::Interrupted => Phase::Failed,
-            End::Waiting => Phase::Waiting,
-            End::Gated(_) => resting::phase(self.error.as_ref().is_some_and(|error| resting::is_stuck(error.code))),
-            End::Reported if self.would.as_ref().is_some_and(|would| would.refused > 0) => Phase::Refused,
-            End::Reported if self.would.as_ref().is_some_and(Would::is_nothing) && self.error.is_none() => Phase::Synced,
-            End::Reported => Phase::Paused,
-            End::Synced if self.held.as_ref().is_some_and(|verdict| !verdict.held.is_empty()) => Phase::Held,
-            End::Synced => Phase::Synced,
-        }
-    }
-}
 
 /// What stays the same over a cluster's life.
 pub(super) struct Settings {
@@ -540,67 +489,6 @@ impl<M: Memory> Attempt<'_, M> {
         (outcome.written, outcome.staged) = (written, turn.into_staged());
         Ok(outcome)
     }
-
-    /// There is nothing to send. All is done, or bundles wait.
-    async fn rest(
-        &self,
-        store: &ParentStore<'_>,
-        parent: &Parent,
-        inventory: &Inventory,
-        turn: Turn,
-        unseen: &Unseen,
-    ) -> Result<Outcome, ApiError> {
-        let end = turn.end();
-        self.put_down(store, parent, (inventory, unseen), &turn, end).await?;
-        let ended = if end == End::Synced { complete(unseen) } else { Outcome::new(end, None) };
-        let drifted = turn.plan.left;
-        Ok(Outcome { drifted, staged: turn.into_staged(), ..ended })
-    }
-
-    /// Puts on the parent what now runs, or how far bundles with an order came.
-    async fn put_down(
-        &self,
-        store: &ParentStore<'_>,
-        parent: &Parent,
-        members: (&Inventory, &Unseen),
-        turn: &Turn,
-        end: End,
-    ) -> Result<(), ApiError> {
-        // What drifted and is as it was changes nothing about the set.
-        let same = parent.rendering == Some(self.rendering.digest) && parent.key.as_ref() == Some(&self.settings.key);
-        let same = same && turn.verdict.delete.is_empty();
-        let courses = if end == End::Synced { turn.situation.finished() } else { turn.situation.courses.clone() };
-        if end == End::Synced && (!same || courses != parent.courses) {
-            self.finish_parent(store, members, &courses).await?;
-        } else if courses != parent.courses {
-            store.change(&self.settings.instance, |parent| parent.courses.clone_from(&courses)).await?;
-        }
-        Ok(())
-    }
-
-    /// Puts on the parent what now runs.
-    async fn finish_parent(
-        &self,
-        store: &ParentStore<'_>,
-        (inventory, unseen): (&Inventory, &Unseen),
-        courses: &Courses,
-    ) -> Result<(), ApiError> {
-        crash::point("parent.finish");
-        let (digest, commit) = (self.rendering.digest, self.desired.commit);
-        store
-            .change(&self.settings.instance, |parent| {
-                parent.finish(digest, commit);
-                parent.key = Some(self.settings.key.clone());
-                self.desired.manager.clone_into(&mut parent.manager);
-                parent.shrink(inventory.keys());
-                // Of these there may be more than is on record.
-                parent.kinds.extend(unseen.keys().cloned());
-                parent.courses.clone_from(courses);
-            })
-            .await?;
-        crash::point("parent.finished");
-        Ok(())
-    }
 }
 
 /// The cluster is kept where it is, and the agent is about to say so.
@@ -634,14 +522,6 @@ pub(super) fn recognise(known: Option<&str>, found: &str, accept: bool) -> Ident
     }
 }
 
-/// In sync, unless there are members that could not be looked at.
-fn complete(unseen: &Unseen) -> Outcome {
-    match unseen.values().next() {
-        None => Outcome::new(End::Synced, None),
-        Some(why) => Outcome::new(End::Failed, Some(why.clone())),
-    }
-}
-
 /// The parent could not be read or written.
 fn unread(error: ApiError) -> (Parent, Early) {
     (Parent::default(), Early::Api(error))
@@ -654,16 +534,6 @@ fn facts(apis: &Apis) -> Facts {
     Facts { version: facts.version, scopes: scopes.collect() }
 }
 
-/// A request that failed apart from any object.
-pub(super) fn failure(error: &ApiError) -> Outcome {
-    let end = match error.kind() {
-        _ if error.is_unreachable() => End::Unreachable,
-        ErrorKind::Server | ErrorKind::TooManyRequests => End::Failing,
-        _ => End::Failed,
-    };
-    Outcome::new(end, Some(error.diagnostic(Place::Nowhere)))
-}
-
 fn early(end: End, error: Diagnostic) -> Early {
     Early::Outcome(Box::new(Outcome::new(end, Some(error))))
 }
@@ -673,31 +543,4 @@ fn other_holder(parent: &Parent, me: &str) -> Early {
     let error = Diagnostic::new(codes::OTHER_HOLDER, Place::Nowhere, format!("the agent with instance {holder} holds the cluster"));
     let claim = Some(parent.claim.as_deref() == Some(me));
     Early::Outcome(Box::new(Outcome { claim, ..Outcome::new(End::Waiting, Some(error)) }))
-}
-
-/// Sums a report up: what stopped it, else the first failure, else the first refusal.
-pub(super) fn outcome(report: &Report) -> Outcome {
-    match &report.stop {
-        Some(Stop::Interrupted) => return Outcome::new(End::Interrupted, None),
-        Some(Stop::Unreachable(error)) => return Outcome::new(End::Unreachable, Some(error.clone())),
-        Some(Stop::Journal(error)) => return Outcome::new(End::Failed, Some(error.clone())),
-        Some(Stop::LostHold) => {
-            let error = Diagnostic::new(codes::LOST_HOLD, Place::Nowhere, "another agent took the hold while objects were written");
-            return Outcome::new(End::Waiting, Some(error));
-        }
-        None => {}
-    }
-    let failed = report.bundles.values().find_map(|outcome| match outcome {
-        BundleOutcome::Failed(error) => Some(error),
-        _ => None,
-    });
-    let refused = report.bundles.values().find_map(|outcome| match outcome {
-        BundleOutcome::Refused { error, .. } => Some(error),
-        _ => None,
-    });
-    match (failed.or(report.failed_deletions.first()), refused) {
-        (Some(error), _) => Outcome::new(End::Failed, Some(error.clone())),
-        (None, Some(error)) => Outcome::new(End::Refused, Some(error.clone())),
-        (None, None) => Outcome::new(End::Synced, None),
-    }
 }
