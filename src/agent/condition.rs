@@ -23,6 +23,8 @@ pub(super) fn condition(state: &State, held: &Held, hasty: bool) -> Condition {
         Phase::Unreachable | Phase::WrongCluster => Condition::Unreachable,
         Phase::Waiting if has(&[codes::OTHER_HOLDER]) => Condition::Unreachable,
         Phase::Waiting if has(&[codes::WAVE]) => Condition::Waits,
+        // What it waits for shows that it was asked.
+        Phase::Syncing | Phase::Paused if error.is_some() => Condition::Waits,
         Phase::Refused => failed(error, "the cluster refuses it"),
         Phase::Failed if has(&STUCK) || state.retry.is_some_and(|retry| retry.failures >= attempts) => failed(error, "writes fail"),
         Phase::Failed => Condition::Unready,
@@ -80,13 +82,15 @@ mod tests {
             seen_as("Failed EK4044", phase, Health::Degraded, held, 0);
         }
         seen_as("Unknown", Phase::Syncing, Health::Healthy, None, 0);
-        seen_as("Unknown", Phase::Paused, Health::Degraded, Some(codes::PAUSED), 0);
+        seen_as("Waits", Phase::Paused, Health::Degraded, Some(codes::PAUSED), 0);
         seen_as("Failed EK4001", Phase::Refused, Health::Healthy, Some(codes::REFUSED), 1);
         seen_as("Unready", Phase::Failed, Health::Healthy, Some(codes::WRITE_FAILED), FAILURES - 1);
         seen_as("Failed EK4006", Phase::Failed, Health::Healthy, Some(codes::WRITE_FAILED), FAILURES);
         seen_as("Failed EK4022", Phase::Failed, Health::Healthy, Some(codes::DEPENDENCY_LATE), 0);
         seen_as("Unreachable", Phase::Waiting, Health::Unknown, Some(codes::OTHER_HOLDER), 0);
         seen_as("Waits", Phase::Waiting, Health::Unknown, Some(codes::WAVE), 0);
+        seen_as("Waits", Phase::Syncing, Health::Healthy, Some(codes::HOOK_RUNS), 0);
+        seen_as("Waits", Phase::Paused, Health::Healthy, Some(codes::PAUSED), 0);
         seen_as("Unknown", Phase::Waiting, Health::Unknown, Some(codes::OTHER_RENDERING), 0);
         seen_as("Unreachable", Phase::WrongCluster, Health::Unknown, None, 3);
     }

@@ -296,7 +296,7 @@ impl Fleet {
         crash::point("rendering.done");
         let rows = fleet.clusters.iter().map(row).collect();
         let kept = self.ledger.record_fleet(rows).await?;
-        self.keep_holds(&kept).await?;
+        self.keep_holds(&kept, &fleet).await?;
         let results = renderings.iter().map(|(name, result)| (name.clone(), result.as_ref().map(|it| it.digest).map_err(Clone::clone)));
         self.ledger.record_rendering(commit, results.collect()).await?;
         crash::point("rendering.recorded");
@@ -355,6 +355,7 @@ impl Fleet {
     /// Ends a cluster's task.
     pub(super) fn let_go(&mut self, cluster: &str, why: &str) {
         self.waves.forget(cluster);
+        self.others.forget(cluster);
         self.desired.remove(cluster);
         self.targets.drop_cluster(cluster, why);
     }

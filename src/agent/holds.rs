@@ -92,7 +92,7 @@ impl Fleet {
     }
 
     /// Takes up which holds go on for clusters that have other labels now, before these are.
-    pub(super) async fn keep_holds(&mut self, kept: &[(Hold, Vec<String>)]) -> Result<(), Diagnostic> {
+    pub(super) async fn keep_holds(&mut self, kept: &[(Hold, Vec<String>)], fleet: &layout::Fleet) -> Result<(), Diagnostic> {
         for (hold, clusters) in kept {
             let (selector, bundle, who, clusters) = (&hold.selector, &hold.bundle, &hold.who, clusters.join(","));
             warn!(
@@ -100,8 +100,13 @@ impl Fleet {
                 bundle, who, clusters, "the labels of held clusters are others now; they stay held until somebody releases them"
             );
         }
-        // Also after a revision that could not be taken up to its end.
+        // Also after a revision that could not be taken up to its end. The names that stand in holds go with these labels and no others.
         self.holds.standing = self.ledger.holds(Timestamp::now()).await?;
+        for cluster in &fleet.clusters {
+            if self.holds.labels.get(&cluster.name) != Some(&cluster.labels) {
+                self.holds.labels.insert(cluster.name.clone(), cluster.labels.clone());
+            }
+        }
         Ok(())
     }
 

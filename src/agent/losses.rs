@@ -159,11 +159,6 @@ impl Fleet {
             };
             self.losses.known.insert(cluster.name.clone(), Known { environment, region, labels, in_repo: true, phase, rendering, word });
         }
-        for cluster in &fleet.clusters {
-            if self.holds.labels.get(&cluster.name) != Some(&cluster.labels) {
-                self.holds.labels.insert(cluster.name.clone(), cluster.labels.clone());
-            }
-        }
         let (desired, waves) = (&self.desired, &self.waves);
         let newest =
             |name: &str, digest| renderings.get(name).and_then(|given| given.as_ref().ok()).is_some_and(|given| given.digest == digest);

@@ -30,6 +30,11 @@ impl Others {
         }
     }
 
+    /// Nobody looks after a cluster any more.
+    pub(super) fn forget(&mut self, cluster: &str) {
+        self.0.remove(cluster);
+    }
+
     /// EK6021 where one of these clusters is another agent's.
     fn refuse<'c>(&self, asked: impl Iterator<Item = &'c str>) -> Result<(), Diagnostic> {
         let mut theirs: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

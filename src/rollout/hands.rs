@@ -127,7 +127,9 @@ impl Progress {
     pub fn check(&mut self, settings: &Rollout, members: &BTreeMap<String, Member>, commit: CommitId, digests: &Arc<Digests>) {
         for (place, wave) in settings.waves.iter().enumerate() {
             let Some(progress) = self.waves.get_mut(&wave.name) else { continue };
-            let own = |name: &String| members.get(name).is_some_and(|member| settings.wave_of(&member.labels) == Some(place));
+            // A refused one stays where it was, whatever its labels say now.
+            let was = |name: &String| self.clusters.get(name).is_some_and(|cluster| cluster.wave.as_ref() == Some(&wave.name));
+            let own = |name: &String| members.get(name).is_some_and(|member| was(name) || settings.wave_of(&member.labels) == Some(place));
             for target in [&mut progress.target, &mut progress.proved] {
                 let Some(checked) = target.as_mut().filter(|target| target.commit == commit) else { continue };
                 if checked.digests.iter().filter(|(name, _)| own(name)).any(|(name, digest)| digests.get(name) != Some(digest)) {

@@ -198,7 +198,7 @@ pub enum Condition {
     /// Nothing is heard of it (yet), or it is being written.
     #[default]
     Unknown,
-    /// It answers, and waits for its wave.
+    /// It answers, and waits: for its wave, for something on it, or for people.
     Waits,
     /// It runs it and does well.
     Healthy,

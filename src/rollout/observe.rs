@@ -41,6 +41,10 @@ impl ClusterProgress {
             // Who looks into something must not find it proved when they let it go.
             self.healthy_since = None;
         }
+        if member.is_off() {
+            // Its time begins when it is let go: whoever mends something there needs longer.
+            (self.unready_since, self.moved_at) = (None, None);
+        }
         let Some(admitted) = self.admitted.filter(|admitted| member.digest == Some(admitted.digest)) else { return };
         match &member.condition {
             Condition::Healthy if member.is_whole() => self.healthy(admitted, soak, now),

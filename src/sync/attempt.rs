@@ -17,12 +17,10 @@ use tracing::{Instrument as _, error_span};
 use self::outcome::complete;
 pub(super) use self::outcome::{Outcome, failure, outcome};
 use super::{
-    BundleOutcome, Journal, JournalError, Phase, Recorded, State, SyncStart, Trigger, Would,
+    Journal, JournalError, Recorded, State, SyncStart, Trigger,
     agenda::End,
     approval::Asked,
     carry::{Carrier, Report, Stop},
-    course::Courses,
-    drift::Departure,
     hold::Hold,
     holder::{self, LOOK, Step, Waiting},
     keep::keep_hold,
@@ -30,21 +28,20 @@ use super::{
     observe::{Observed, Onward, Unseen, observe},
     parent::{Parent, ParentStore},
     plan::plan,
-    prune::{Verdict, Where, judge},
+    prune::{Where, judge},
     resting,
     staged::{Moment, Turn},
-    stages::{Situation, Steps},
     survey,
     target::Desired,
     vitals::Vitals,
     watch::Watches,
 };
 use crate::{
-    cluster::{ApiError, Apis, ClusterError, Connection, ConnectionSpec, ErrorKind},
+    cluster::{ApiError, Apis, ClusterError, Connection, ConnectionSpec},
     codes, crash,
     diagnostic::{Diagnostic, Place},
     git::CommitId,
-    manifest::{ApplySet, Digest, GroupKind, KeyId, ObjectId},
+    manifest::{ApplySet, GroupKind, KeyId, ObjectId},
     render::{Facts, Rendering},
     rollout,
 };

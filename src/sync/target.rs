@@ -259,7 +259,9 @@ impl<M: Memory, C: Connect> Target<M, C> {
                 Next::Sleep(until) => self.sleep(&mut live, &desired, until).await,
             }
         }
-        self.leave(&mut live).await;
+        if let Some(desired) = live.desired.clone() {
+            self.leave(&mut live, &desired).await;
+        }
     }
 
     /// Takes up what is desired now.
@@ -267,12 +269,12 @@ impl<M: Memory, C: Connect> Target<M, C> {
         if let Some(before) = &live.desired {
             let (is_other, is_elsewhere) = (before.set != desired.set, before.connection != desired.connection);
             let is_on_other_terms = before.terms() != desired.terms();
-            if is_other {
+            if is_other && !desired.is_left_untouched() {
                 self.take_back_parent(live).await;
             }
             if is_other || is_elsewhere {
                 // What is known of one set, or of what stands at one address, says nothing of another.
-                self.leave(live).await;
+                self.leave(live, desired).await;
             }
             if is_on_other_terms {
                 live.event(Event::Terms);
@@ -283,49 +285,14 @@ impl<M: Memory, C: Connect> Target<M, C> {
         live.desired = Some(desired.clone());
     }
 
-    /// Gives up the hold and the connection, where there is one.
-    async fn leave(&self, live: &mut Live) {
+    /// Gives up the hold and the connection, where there is one. Nothing is written where what is desired now is that.
+    async fn leave(&self, live: &mut Live, desired: &Desired) {
         live.probed = None;
         let session = live.session.take();
-        if let (Some(session), Some(desired)) = (session, live.desired.as_ref().filter(|desired| !desired.is_left_untouched())) {
-            let _ = tokio::time::timeout(RELEASE, release(&session, &desired.set, &self.instance)).await;
+        let before = live.desired.as_ref().filter(|before| !before.is_left_untouched() && !desired.is_left_untouched());
+        if let (Some(session), Some(before)) = (session, before) {
+            let _ = tokio::time::timeout(RELEASE, release(&session, &before.set, &self.instance)).await;
         }
-    }
-
-    /// Shows the states that need no cluster: a refused rendering, a wave that has yet to come, and a commit that changes nothing here.
-    /// True where nothing may be attempted.
-    async fn settle_without_attempt(&self, live: &mut Live, desired: &Desired) -> bool {
-        let (phase, error) = match &desired.rendering {
-            Err(error) => (Phase::Refused, Some(error.clone())),
-            Ok(_) if desired.is_glanced_at() => {
-                if let Some(state) = live.to_wait(desired) {
-                    self.publish(live, Some(state)).await;
-                }
-                return false;
-            }
-            Ok(_) if desired.rest.is_some() && desired.paused.is_none() => (Phase::Waiting, desired.rest.clone()),
-            Ok(_) if matches!(live.agenda.next(live.now()), Next::Attempt(_) | Next::Probe) => return false,
-            Ok(rendering) => {
-                let is_settled = |phase| {
-                    matches!(phase, Phase::Synced | Phase::Held | Phase::Returned) || (phase == Phase::Paused && desired.stands_by())
-                };
-                let settled = live.state.as_ref().is_some_and(|state| is_settled(state.phase));
-                if settled && live.applied.is_some_and(|(digest, commit)| digest == rendering.digest && commit != desired.commit) {
-                    live.applied = Some((rendering.digest, desired.commit));
-                    let now = |state| live.with_health(State { desired: Some(desired.commit), applied: Some(desired.commit), ..state });
-                    let state = live.state.clone().map(now);
-                    self.publish(live, state).await;
-                } else if live.state.as_ref().is_some_and(|state| state.desired != Some(desired.commit)) {
-                    // Same rendering, not settled: the newer commit is what it waits for now.
-                    let state = live.state.clone().map(|state| State { desired: Some(desired.commit), ..state });
-                    self.publish(live, state).await;
-                }
-                return false;
-            }
-        };
-        let state = live.state_with(desired, phase, error);
-        self.publish(live, Some(state)).await;
-        true
     }
 
     async fn attempt(&mut self, settings: &Settings, live: &mut Live, desired: &Desired, trigger: Trigger) {
@@ -650,6 +617,7 @@ mod held;
 mod leave;
 mod linger;
 mod probe;
+mod settle;
 mod show;
 mod turn;
 mod wait;

@@ -55,3 +55,13 @@ async fn what_another_agent_writes_is_asked_of_that_one() {
         bed.ask(action, Scope::Fleet).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_cluster_that_is_gone_is_nobodys() {
+    let mut bed = Bed::new();
+    bed.take_up(&[]).await;
+    bed.stands_by("a", codes::OTHER_HOLDER, "the agent with instance 77 holds the cluster").await;
+    bed.take_up(&[(&entry("a"), None)]).await;
+    let [action, ..] = each("environment");
+    assert_eq!(bed.ask(action, Scope::Fleet).await.map(|accepted| accepted.commit), Ok(None));
+}

@@ -362,6 +362,40 @@ fn what_is_held_does_not_soak() {
     }
 }
 
+/// A hook that never ends, in the middle of which the connection broke: what mends it is brought there all the same.
+#[test]
+fn what_waits_for_something_and_answers_is_not_silent() {
+    let mut world = after_a_canary();
+    world.commit_all("1");
+    world.step();
+    world.place("a").waits = true;
+    world.place("a").is_out_of_reach = true;
+    world.minutes(2);
+    world.place("a").is_out_of_reach = false;
+    world.minutes(1);
+    let mended = world.commit_all("2");
+    world.step();
+    assert_eq!(world.runs("a"), mended);
+}
+
+/// Who mends something on a held cluster finds it halted the moment it is let go, if its time went on.
+#[test]
+fn the_deadline_of_a_held_cluster_begins_when_it_is_let_go() {
+    let mut world = after_a_canary();
+    world.settings.as_mut().unwrap().on_failure = OnFailure::Return;
+    world.commit_all("1");
+    world.place("a").is_unready = true;
+    world.minutes(5);
+    world.place("a").off = Some(held());
+    world.minutes(60);
+    world.place("a").off = None;
+    world.minutes(3);
+    assert_eq!((world.runs("a"), word(&world, 0)), (commit(1), WaveWord::Rolling));
+    world.place("a").is_unready = false;
+    world.minutes(12);
+    assert_eq!(world.runs("b"), commit(1));
+}
+
 #[test]
 fn a_wave_of_which_none_answers_has_proved_nothing() {
     let mut world = settled();

@@ -87,6 +87,8 @@ pub(super) struct Place {
     pub(super) off: Option<Off>,
     /// What it runs cannot be rendered any more, so that nothing is heard of it.
     pub(super) is_lost: bool,
+    /// It is not done with what it was told, and says what it waits for.
+    pub(super) waits: bool,
     /// Nothing was heard of it since the agent came back.
     pub(super) is_unheard: bool,
     pub(super) labels: BTreeMap<String, String>,
@@ -192,7 +194,7 @@ impl World {
         if place.is_out_of_reach {
             return Condition::Unreachable;
         }
-        let Some(runs) = &place.runs else { return Condition::Waits };
+        let Some(runs) = place.runs.as_ref().filter(|_| !place.waits) else { return Condition::Waits };
         if place.is_off() || place.busy > 0 {
             Condition::Unknown
         } else if place.is_ill || self.bad.contains(&runs.digest) {

@@ -26,8 +26,10 @@ impl Outcome {
 impl<M: Memory, C: Connect> Target<M, C> {
     /// Takes the parent away where all else is gone; whether it did. Nothing is done for the cluster from then on.
     pub(super) async fn take_leave(&self, live: &mut Live, desired: &Desired, outcome: &mut Outcome) -> bool {
-        let Some(session) =
-            live.session.as_ref().filter(|_| desired.leaving && desired.held.all().is_empty() && outcome.is_empty_of_the_fleet())
+        let Some(session) = live
+            .session
+            .as_ref()
+            .filter(|_| desired.leaving && desired.held.in_effect().next().is_none() && outcome.is_empty_of_the_fleet())
         else {
             return false;
         };
