@@ -49,6 +49,8 @@ pub(super) struct Vitals {
     wanted: Option<Wanted>,
     /// For which digest of its bundle each Job of a hook was created.
     runs: BTreeMap<ObjectId, Digest>,
+    /// Those of the known that are not wanted.
+    strays: BTreeSet<ObjectId>,
     /// All were read once.
     complete: bool,
     /// By what they are judged.
@@ -68,7 +70,11 @@ struct Wanted {
 impl Wanted {
     /// Whether it asks for that object, and for that run of it where it is the Job of a hook.
     fn asks_for(&self, id: &ObjectId, run: Option<&Digest>) -> bool {
-        self.rendering.object(id).is_some() && self.runs.get(id).is_none_or(|wanted| Some(wanted) == run)
+        self.rendering.object(id).is_some() && self.asks_for_run(id, run)
+    }
+
+    fn asks_for_run(&self, id: &ObjectId, run: Option<&Digest>) -> bool {
+        self.runs.get(id).is_none_or(|wanted| Some(wanted) == run)
     }
 }
 
@@ -87,8 +93,22 @@ impl Vitals {
         self.rules = rules;
         let is_known = |rendering: &Rendering| self.wanted.as_ref().is_some_and(|wanted| wanted.rendering.digest == rendering.digest);
         if let Some(rendering) = rendering.filter(|rendering| !is_known(rendering)) {
-            self.wanted = Some(Wanted { rendering: Arc::clone(rendering), runs: Stages::of(rendering).runs() });
+            let has_hooks = rendering.objects.iter().any(|object| object.policy.hook.is_some());
+            let runs = if has_hooks { Stages::of(rendering).runs() } else { BTreeMap::new() };
+            self.wanted = Some(Wanted { rendering: Arc::clone(rendering), runs });
+            self.find_strays();
         }
+    }
+
+    /// Finds those of the known that are not wanted. Both are in order, so that one pass does.
+    fn find_strays(&mut self) {
+        let Some(wanted) = &self.wanted else { return };
+        let mut objects = wanted.rendering.objects.iter().peekable();
+        let mut is_stray = |id: &ObjectId| {
+            while objects.next_if(|object| object.id < *id).is_some() {}
+            objects.peek().is_none_or(|object| object.id != *id) || !wanted.asks_for_run(id, self.runs.get(id))
+        };
+        self.strays = self.known.keys().filter(|id| is_stray(id)).cloned().collect();
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -205,6 +225,15 @@ impl Vitals {
 
     fn take(&mut self, found: Vec<(ObjectId, Assessment)>, inventory: &Inventory) {
         for (id, now) in &found {
+            match inventory.get(id).and_then(|member| member.run()) {
+                Some(run) => drop(self.runs.insert(id.clone(), run)),
+                None => drop(self.runs.remove(id)),
+            }
+            if self.wanted.as_ref().is_none_or(|wanted| wanted.asks_for(id, self.runs.get(id))) {
+                self.strays.remove(id);
+            } else {
+                self.strays.insert(id.clone());
+            }
             let was = self.known.get(id).map(|known| known.health);
             match now.health {
                 Health::Degraded if was != Some(Health::Degraded) => {
@@ -221,7 +250,8 @@ impl Vitals {
             self.known.extend(found);
         }
         self.known.retain(|id, _| inventory.contains_key(id) && self.rules.read(id));
-        self.runs = inventory.iter().filter_map(|(id, member)| Some((id.clone(), member.run()?))).collect();
+        self.runs.retain(|id, _| inventory.contains_key(id));
+        self.strays.retain(|id| inventory.contains_key(id));
         self.due.clear();
         self.awaited.clear();
         (self.complete, self.outdated) = (true, false);
@@ -258,8 +288,8 @@ impl Vitals {
     /// that: a commit that mends an object would be blamed for what it mends, and one that takes it out for what is still there. So would
     /// the commit that a cluster is put back to for the hook that failed.
     fn standing(&self) -> impl Iterator<Item = (&ObjectId, &Assessment)> {
-        let is_wanted = |id: &ObjectId| self.wanted.as_ref().is_none_or(|wanted| wanted.asks_for(id, self.runs.get(id)));
-        let members = self.known.iter().filter(move |(id, _)| !self.outdated && !self.awaited.contains(*id) && is_wanted(id));
+        let is_said = |id: &ObjectId| !self.outdated && !self.awaited.contains(id) && !self.strays.contains(id);
+        let members = self.known.iter().filter(move |(id, _)| is_said(id));
         members.chain(&self.strangers)
     }
 
