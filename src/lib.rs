@@ -18,6 +18,7 @@ pub mod expression;
 pub mod git;
 pub mod layout;
 pub mod ledger;
+mod listed;
 pub mod log;
 pub mod manifest;
 pub mod notify;

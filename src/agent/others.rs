@@ -6,6 +6,7 @@ use super::fleet::Fleet;
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
+    listed,
     server::{Action, HoldRequest, ReleaseRequest, RetryRequest, RollbackRequest, selector},
     sync::{Phase, State},
 };
@@ -44,8 +45,9 @@ impl Others {
         if theirs.is_empty() {
             return Ok(());
         }
-        let agents: Vec<String> = theirs.iter().map(|(words, clusters)| format!("{} ({words})", some(clusters))).collect();
-        let message = format!("nothing is done, since another agent writes {}", some(&agents));
+        let agents: Vec<String> =
+            theirs.iter().map(|(words, clusters)| format!("{} ({words})", listed::first(clusters, NAMED_MAX))).collect();
+        let message = format!("nothing is done, since another agent writes {}", listed::first(&agents, NAMED_MAX));
         Err(Diagnostic::new(codes::NOT_THE_HOLDER, Place::Nowhere, message).with_hint(HINT))
     }
 }
@@ -71,13 +73,5 @@ impl Fleet {
             labels.is_some_and(|labels| selector.matches(labels))
         };
         self.others.refuse(self.others.0.keys().map(String::as_str).filter(is_asked))
-    }
-}
-
-fn some<T: AsRef<str>>(names: &[T]) -> String {
-    let named: Vec<&str> = names.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();
-    match names.len().saturating_sub(NAMED_MAX) {
-        0 => named.join(", "),
-        more => format!("{} and {more} more", named.join(", ")),
     }
 }

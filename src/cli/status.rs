@@ -16,6 +16,7 @@ use super::{
 use crate::{
     codes,
     ledger::answers::{ClusterStatus, Repository, Rewritten, Status, Trouble},
+    listed,
     manifest::{Digest, mask_urls},
     server::SourceState,
     sync::{Health, Retry},
@@ -126,9 +127,8 @@ fn left(status: &Status) -> String {
     let [first, ..] = told[..] else { return String::new() };
     let with = first.left.filter(|left| told.iter().all(|cluster| cluster.left == Some(*left)));
     let with = with.map(|commit| format!(" with {}", commit.short())).unwrap_or_default();
-    let more = told.len().saturating_sub(LEFT_NAMED_MAX);
-    let names: Vec<&str> = told.iter().take(LEFT_NAMED_MAX).map(|cluster| cluster.name.as_str()).collect();
-    let names = clean(&names.join(", ")) + &if more == 0 { String::new() } else { format!(" and {more} more") };
+    let names: Vec<&str> = told.iter().map(|cluster| cluster.name.as_str()).collect();
+    let names = clean(&listed::first(&names, LEFT_NAMED_MAX));
     let (who, them, what) = match told.len() {
         1 => ("1 cluster".to_owned(), ["its", "it"], "cluster.yaml"),
         count if count == status.clusters.len() => (format!("All {count} clusters"), ["their", "them"], "cluster.yaml files"),
@@ -258,6 +258,10 @@ mod tests {
         }
     }
 
+    fn status(clusters: Vec<ClusterStatus>) -> Status {
+        Status { schema: SCHEMA, commit: Some(HEAD), held_plan: None, clusters, rollout: None, repository: Repository::default() }
+    }
+
     fn wave(name: &str, state: WaveWord) -> ShownWave {
         ShownWave { target: Some(HEAD), ..ShownWave::blank(name, state) }
     }
@@ -282,14 +286,7 @@ mod tests {
     fn clusters_that_left_with_the_newest_commit_are_told_first() {
         let told = |lefts: &[Option<CommitId>]| {
             let clusters = lefts.iter().map(|with| ClusterStatus { left: *with, ..cluster(OLDER, Health::Unknown, "") }).collect();
-            left(&Status {
-                schema: SCHEMA,
-                commit: Some(HEAD),
-                held_plan: None,
-                clusters,
-                rollout: None,
-                repository: Repository::default(),
-            })
+            left(&status(clusters))
         };
         assert_eq!(told(&[None, Some(OLDER)]), "", "it left a while ago");
         let first = |told: &str| told.lines().next().unwrap_or_default().to_owned();
@@ -308,16 +305,7 @@ mod tests {
             unheard: asked.iter().map(|asked| (*asked).to_owned()).collect(),
             ..cluster(HEAD, Health::Healthy, "")
         };
-        let told = |clusters| {
-            unheard(&Status {
-                schema: SCHEMA,
-                commit: Some(HEAD),
-                held_plan: None,
-                clusters,
-                rollout: None,
-                repository: Repository::default(),
-            })
-        };
+        let told = |clusters| unheard(&status(clusters));
         assert_eq!(told(vec![of("a", &[])]), "");
         assert_eq!(
             told(vec![of("a", &["held"]), of("b", &[]), of("c", &["held", "put back"])]),
@@ -329,7 +317,7 @@ mod tests {
     fn the_first_line_says_what_is_not_at_the_head_or_not_well() {
         let line = |clusters: Vec<ClusterStatus>, waves: Vec<ShownWave>| {
             let rollout = Some(Shown { waves });
-            headline(&Status { schema: SCHEMA, commit: Some(HEAD), held_plan: None, clusters, rollout, repository: Repository::default() })
+            headline(&Status { rollout, ..status(clusters) })
         };
         let well = || cluster(HEAD, Health::Healthy, "");
         let waits = || cluster(OLDER, Health::Healthy, "waits for the wave canary, which has halted");

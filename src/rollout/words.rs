@@ -9,6 +9,7 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, ErrorAnswer, Place},
+    listed,
 };
 
 impl State {
@@ -124,8 +125,5 @@ fn are(names: &[String]) -> String {
 const NAMED_MAX: usize = 5;
 
 fn some(names: &[String]) -> String {
-    match names.len().saturating_sub(NAMED_MAX) {
-        0 => names.join(", "),
-        more => format!("{} and {more} more", names[..NAMED_MAX].join(", ")),
-    }
+    listed::first(names, NAMED_MAX)
 }

@@ -21,7 +21,8 @@ pub struct Answer {
     pub approved: bool,
 }
 
-/// What a person can do about deletions that are held on a cluster. Where the cluster is kept at a commit, what is put back in Git does not come to it.
+/// What a person can do about deletions that are held on a cluster. Where the cluster is kept at a commit, what is put back in Git does
+/// not come to it.
 pub fn way_out(cluster: &str, plan: Digest, is_pinned: bool) -> String {
     if is_pinned {
         format!(

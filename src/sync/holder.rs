@@ -16,8 +16,8 @@ pub const PATIENCE: Duration = Duration::from_mins(1);
 pub const LOOK: Duration = Duration::from_secs(10);
 
 /// How long a refused claimant keeps quiet before it claims again. A holder that dies right after an answer is replaced within this,
-/// [`PATIENCE`] and three looks (that find the answer, and that either is over): two minutes. It costs a claim and an answer, two writes of one small object, in 30 to 50 s for each
-/// cluster as long as both agents run; the lease of a single controller is written every 2 s.
+/// [`PATIENCE`] and three looks (that find the answer, and that either is over): two minutes. It costs a claim and an answer, two writes
+/// of one small object, in 30 to 50 s for each cluster as long as both agents run; the lease of a single controller is written every 2 s.
 pub const QUIET: Duration = Duration::from_secs(30);
 
 /// How long after it last saw that it holds the cluster an agent may begin a write: [`PATIENCE`] less the time that a request

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     codes,
     diagnostic::{Diagnostic, Place},
+    listed,
     manifest::{ObjectId, pointer},
 };
 
@@ -97,10 +98,8 @@ fn names(found: &[Overwritten], live: &Value, manager: &str) -> String {
 }
 
 fn paths(found: &[Overwritten]) -> String {
-    let more = found.len().saturating_sub(SHOWN_MAX);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let first: Vec<&str> = found.iter().take(SHOWN_MAX).map(|one| &*one.path).collect();
-    first.join(", ") + &more
+    let paths: Vec<&str> = found.iter().map(|one| &*one.path).collect();
+    listed::first(&paths, SHOWN_MAX)
 }
 
 /// A place in an object.

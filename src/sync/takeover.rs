@@ -11,7 +11,7 @@ use super::{
     entries::{BEFORE_FIRST_APPLY, Rewrite, entries, is_apply_of, is_of_object},
     fieldset::{minus, missing, union, within},
 };
-use crate::manifest::LAST_APPLIED;
+use crate::{listed, manifest::LAST_APPLIED};
 
 /// Managers under which tools write whole objects that stand in a file or a chart, so that one who comes after them has to end
 /// their work, and the operation where only one is meant. Names are exact: `kubectl edit`, `patch` and `scale` write as
@@ -107,9 +107,7 @@ fn tell(from: &[&str], taken: &Value, kept: &[Value], (live, wanted): (&Value, &
     names.dedup();
     let mut text = format!("what {} managed is the fleet's now", names.join(" and "));
     if !gone.is_empty() {
-        let more = gone.len().saturating_sub(SHOWN_MAX);
-        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        text = format!("{text}; removed, since Git does not have it: {}{more}", gone[..gone.len().min(SHOWN_MAX)].join(", "));
+        text = format!("{text}; removed, since Git does not have it: {}", listed::first(&gone, SHOWN_MAX));
     }
     text
 }

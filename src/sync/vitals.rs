@@ -68,11 +68,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Whether it asks for that object, and for that run of it where it is the Job of a hook.
-    fn asks_for(&self, id: &ObjectId, run: Option<&Digest>) -> bool {
-        self.rendering.object(id).is_some() && self.asks_for_run(id, run)
-    }
-
+    /// Whether it asks for that run of an object, where that is the Job of a hook.
     fn asks_for_run(&self, id: &ObjectId, run: Option<&Digest>) -> bool {
         self.runs.get(id).is_none_or(|wanted| Some(wanted) == run)
     }
@@ -229,11 +225,6 @@ impl Vitals {
                 Some(run) => drop(self.runs.insert(id.clone(), run)),
                 None => drop(self.runs.remove(id)),
             }
-            if self.wanted.as_ref().is_none_or(|wanted| wanted.asks_for(id, self.runs.get(id))) {
-                self.strays.remove(id);
-            } else {
-                self.strays.insert(id.clone());
-            }
             let was = self.known.get(id).map(|known| known.health);
             match now.health {
                 Health::Degraded if was != Some(Health::Degraded) => {
@@ -251,7 +242,7 @@ impl Vitals {
         }
         self.known.retain(|id, _| inventory.contains_key(id) && self.rules.read(id));
         self.runs.retain(|id, _| inventory.contains_key(id));
-        self.strays.retain(|id| inventory.contains_key(id));
+        self.find_strays();
         self.due.clear();
         self.awaited.clear();
         (self.complete, self.outdated) = (true, false);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::{Cause, InPhase, Kind, Spread, are, cause, count};
 use crate::{
     ledger::{BundleEnd, Evidence, answers::ClusterStatus},
+    listed,
     rollout::{ShownHalt, ShownWave},
     sync::{Health, Phase},
 };
@@ -154,9 +155,6 @@ fn halted(evidence: &Evidence, name: &str) -> Option<String> {
     Some(format!("the wave {} has halted because of it{spared}", wave.name))
 }
 
-/// `a, b and 3 more`
 fn list(names: &[&str]) -> String {
-    let more = names.len().saturating_sub(NAMED_MAX);
-    let shown = names.iter().take(NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
-    if more == 0 { shown } else { format!("{shown} and {more} more") }
+    listed::first(names, NAMED_MAX)
 }

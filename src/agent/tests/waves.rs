@@ -53,7 +53,6 @@ async fn nothing_is_told_that_is_not_on_record() {
 #[tokio::test]
 async fn waves_send_no_cluster_back_from_what_it_was_told_before_there_were_any() {
     let mut bed = Bed::new();
-    let map = |v: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: shop}}\ndata: {{v: '{v}'}}\n");
     bed.take_up(&[("base/shop/a.yaml", Some(&map("1")))]).await;
     let before = bed.tip();
     let waves = format!("{}{WAVES}", own("Fleet", "shop"));
@@ -76,14 +75,24 @@ async fn an_agent_that_looks_after_some_forgets_nothing_of_the_others() {
     assert!(bed.supervisor.fleet.waves.is_settled(), "and renders nothing for them");
 }
 
-#[tokio::test]
-async fn a_commit_waits_for_a_shut_wave_until_a_newer_one_takes_its_place_there() {
+/// A ConfigMap of the base.
+fn map(v: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: shop}}\ndata: {{v: '{v}'}}\n")
+}
+
+/// Both waves run the first of them, and do well; evenkeel.yaml.
+async fn both_well() -> (Bed, String) {
     let mut bed = Bed::new();
-    let map = |v: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: shop}}\ndata: {{v: '{v}'}}\n");
     let waves = format!("{}{WAVES}", own("Fleet", "shop"));
     bed.take_up(&[("evenkeel.yaml", Some(&waves)), ("base/shop/a.yaml", Some(&map("1")))]).await;
     does_well(&mut bed, "a").await;
     does_well(&mut bed, "b").await;
+    (bed, waves)
+}
+
+#[tokio::test]
+async fn a_commit_waits_for_a_shut_wave_until_a_newer_one_takes_its_place_there() {
+    let (mut bed, waves) = both_well().await;
     let shut = waves.replace("selector: cluster=b", "selector: cluster=b, freezes: [{from: 2000-01-01, to: 2100-01-01}]");
     bed.take_up(&[("evenkeel.yaml", Some(&shut)), ("base/shop/a.yaml", Some(&map("2")))]).await;
     let second = bed.tip();
@@ -115,12 +124,7 @@ fn kept(bed: &Bed) -> std::collections::BTreeSet<String> {
 
 #[tokio::test]
 async fn commits_that_clusters_run_or_wait_for_are_kept() {
-    let mut bed = Bed::new();
-    let map = |v: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: shop}}\ndata: {{v: '{v}'}}\n");
-    let waves = format!("{}{WAVES}", own("Fleet", "shop"));
-    bed.take_up(&[("evenkeel.yaml", Some(&waves)), ("base/shop/a.yaml", Some(&map("1")))]).await;
-    does_well(&mut bed, "a").await;
-    does_well(&mut bed, "b").await;
+    let (mut bed, _) = both_well().await;
     let first = bed.tip().to_string();
     bed.take_up(&[("base/shop/a.yaml", Some(&map("2")))]).await;
     let second = bed.tip().to_string();
